@@ -1,0 +1,56 @@
+"""All errors that neuronscope raises for a user's input. Each message names the argument, the value and the choices."""
+
+from __future__ import annotations
+
+
+class NeuronscopeError(Exception):
+    """Base class. The command line turns it into exit code 1 and one line on stderr."""
+
+
+class UnsupportedModel(NeuronscopeError):
+    """The checkpoint cannot be studied: not a vision-language model, broken files, or a failed self-check."""
+
+
+class ImageTokenMismatch(NeuronscopeError):
+    """The image positions in the prompt and the image features of the model do not agree in number."""
+
+
+class InvalidSample(NeuronscopeError):
+    """The image, the boxes or the mask cannot be used, or the sample breaks a condition of the method."""
+
+
+class ConceptNotNamed(InvalidSample):
+    """The model's caption of the original image does not name the concept, so nothing can be located for it."""
+
+
+class ConceptStillNamed(InvalidSample):
+    """The caption of the edited image still names the concept, so the edit is not a counterfactual."""
+
+
+class OtherConceptRemoved(InvalidSample):
+    """The edit took something besides the concept out of the picture."""
+
+
+class NeuronOutOfRange(NeuronscopeError):
+    """A neuron address that the model does not have."""
+
+
+class HookNeverFired(NeuronscopeError):
+    """An intervention or a capture was installed, the model ran, and it was never reached."""
+
+
+class InvalidOption(NeuronscopeError):
+    """An option has a value outside its range, or a name that is not among the choices."""
+
+
+class RunMismatch(NeuronscopeError):
+    """Saved results belong to another model, schema or set of settings than the one asked for."""
+
+
+def suggest(name: str, choices: list[str]) -> str:
+    """A sentence for a misspelt name: the nearest choice, then all of them."""
+    import difflib
+
+    near = difflib.get_close_matches(name, choices, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"{hint} Choices: {', '.join(choices)}."

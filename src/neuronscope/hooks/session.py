@@ -1,0 +1,117 @@
+"""The one owner of hook handles.
+
+A :class:`HookSession` resolves and validates every tap before the first hook goes in, counts how often each one fired,
+removes exactly what it installed - also after an exception or an interrupt - and says when a tap was never reached.
+Hooks that others placed are never touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, TypeAlias
+
+from jaxtyping import Float
+from torch import Tensor
+from torch.utils.hooks import RemovableHandle
+
+from ..errors import HookNeverFired, InvalidOption, NeuronOutOfRange
+from ..models.structure import FFN, Structure
+from ..types import Site
+
+#: Sees a layer's activations [batch, positions, d_f]; returns a replacement, or None to leave them as they are.
+TapFunction: TypeAlias = Callable[[Float[Tensor, "batch positions width"]], Tensor | None]
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Read or replace one layer's neurons at one site."""
+
+    layer: int
+    site: Site
+    function: TapFunction
+
+
+class HookSession(AbstractContextManager["HookSession"]):
+    """Installs taps on entry, removes them on exit.
+
+    Args:
+        structure: where the layers are.
+        taps: what to install. Raises NeuronOutOfRange or InvalidOption at construction for a layer or site that the
+            model does not have.
+        must_fire: raise HookNeverFired on a clean exit when a tap was not reached.
+    """
+
+    def __init__(self, structure: Structure, taps: Sequence[Tap], *, must_fire: bool = True) -> None:
+        for tap in taps:
+            check_layer(structure, tap.layer)
+            sites = structure.ffns[tap.layer].sites
+            if tap.site not in sites:
+                raise InvalidOption(
+                    f"site {tap.site!r} cannot be hooked in layer {tap.layer}: its activation is a function, "
+                    f"not a module. Available: {', '.join(sites)}."
+                )
+        self._structure = structure
+        self._taps = tuple(taps)
+        self._must_fire = must_fire
+        self._handles: list[RemovableHandle] = []
+        self.fired = [0] * len(self._taps)
+
+    def __enter__(self) -> HookSession:
+        try:
+            for index, tap in enumerate(self._taps):
+                self._handles.append(self._install(index, tap, self._structure.ffns[tap.layer]))
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._remove()
+        if kind is None and self._must_fire:
+            silent = sorted({tap.layer for tap, count in zip(self._taps, self.fired, strict=True) if not count})
+            if silent:
+                raise HookNeverFired(f"the model never reached the hooked neurons of layer(s) {silent}")
+
+    def _remove(self) -> None:
+        while self._handles:
+            self._handles.pop().remove()
+
+    def _install(self, index: int, tap: Tap, ffn: FFN) -> RemovableHandle:
+        def call(activations: Tensor) -> Tensor | None:
+            self.fired[index] += 1
+            return tap.function(activations)
+
+        if tap.site == "act":
+            assert ffn.activation is not None
+
+            def after(_module: Any, _inputs: Any, output: Tensor) -> Tensor | None:
+                return call(output)
+
+            return ffn.activation.register_forward_hook(after)
+
+        def before(_module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
+            changed = call(inputs[0])
+            return None if changed is None else (changed, *inputs[1:])
+
+        module = ffn.output if tap.site == "neuron" else ffn.activation
+        assert module is not None
+        return module.register_forward_pre_hook(before)
+
+
+def check_layer(structure: Structure, layer: int) -> None:
+    """Raise NeuronOutOfRange unless the model has this layer."""
+    if not 0 <= layer < len(structure.ffns):
+        raise NeuronOutOfRange(f"layer {layer} does not exist; the model has layers 0 to {len(structure.ffns) - 1}")
+
+
+def check_unit(structure: Structure, layer: int, unit: int) -> None:
+    """Raise NeuronOutOfRange unless the model has this neuron."""
+    check_layer(structure, layer)
+    width = structure.ffns[layer].width
+    if not 0 <= unit < width:
+        raise NeuronOutOfRange(f"unit {unit} does not exist in layer {layer}, which has units 0 to {width - 1}")

@@ -1,0 +1,98 @@
+"""Batched greedy captions, with or without an intervention."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ..models.vlm import PROMPT
+from .operations import Intervention, Noise
+
+if TYPE_CHECKING:
+    from ..models.vlm import VLM, ImageSource
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How captions are written (METHODS d; the published settings).
+
+    Attributes:
+        prompt: what the caption begins with; never matched against concepts.
+        template: how image and prompt are joined, with {image} and {prompt}; the family's own when None.
+        max_new_tokens: length limit.
+        use_cache: keep keys and values between steps; without, every step re-reads the whole sequence.
+    """
+
+    prompt: str = PROMPT
+    template: str | None = None
+    max_new_tokens: int = 32
+    use_cache: bool = True
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One generated caption.
+
+    Attributes:
+        text: what was generated, without the prompt.
+        full: prompt and text, as a person would read it.
+        ids: generated token ids, up to and without the end of sequence.
+    """
+
+    text: str
+    full: str
+    ids: tuple[int, ...]
+
+
+def generate_captions(
+    vlm: VLM,
+    images: Sequence[ImageSource],
+    change: Intervention | None = None,
+    *,
+    decoding: Decoding | None = None,
+    batch_size: int = 32,
+) -> list[list[Caption]]:
+    """Captions of each image, one per draw of the intervention (one where it is deterministic).
+
+    Rows of a batch are images x draws; results do not depend on how they are batched.
+    """
+    decoding = decoding or Decoding()
+    draws = change.draws if isinstance(change, Noise) else 1
+    rows = [(i, draw) for i in range(len(images)) for draw in range(draws)]
+    result: list[list[Caption]] = [[] for _ in images]
+    if change is not None and not len(change.neurons):
+        change = None  # nothing to change: every draw is the clean caption
+    for start in range(0, len(rows), batch_size):
+        chunk = rows[start : start + batch_size]
+        distinct = list(dict.fromkeys(i for i, _ in chunk))
+        inputs = vlm.prepare([images[i] for i in distinct], prompt=decoding.prompt, template=decoding.template)
+        index = torch.tensor([distinct.index(i) for i, _ in chunk], device=vlm.device)
+        tensors = {name: value[index] for name, value in inputs.tensors.items()}
+        around = nullcontext() if change is None else vlm.intervene(change, draws=[draw for _, draw in chunk])
+        generate: Any = vlm.model.generate
+        with torch.no_grad(), vlm.frozen(), around:
+            output = generate(
+                **tensors,
+                max_new_tokens=decoding.max_new_tokens,
+                do_sample=False,
+                num_beams=1,
+                use_cache=decoding.use_cache,
+            )
+        for (i, _), ids in zip(chunk, output[:, inputs.length :].tolist(), strict=True):
+            result[i].append(_caption(vlm, ids, decoding.prompt))
+    return result
+
+
+def _caption(vlm: VLM, ids: list[int], prompt: str) -> Caption:
+    config: Any = vlm.model.generation_config
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    stop = next((n for n, token in enumerate(ids) if token in ends), len(ids))
+    kept = ids[:stop]
+    tokenizer = vlm.tokenizer
+    prefix = tokenizer(prompt, add_special_tokens=False).input_ids
+    full = tokenizer.decode([*prefix, *kept], skip_special_tokens=True)
+    return Caption(tokenizer.decode(kept, skip_special_tokens=True), full, tuple(kept))

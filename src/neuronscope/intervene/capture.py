@@ -1,0 +1,57 @@
+"""Reading activations without changing them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..hooks import HookSession, Tap, check_unit
+from ..types import Neurons, Span
+from .apply import Positions
+
+if TYPE_CHECKING:
+    from ..models.vlm import VLM, ImageSource
+
+
+def activations(
+    vlm: VLM, image: ImageSource, neurons: Neurons, *, span: Span = "image"
+) -> Float[np.ndarray, "positions neurons"]:
+    """Activations of some neurons over a span of one image's prompt, columns in the order of `neurons`.
+
+    Only the chosen neurons are kept, in float32. Raises NeuronOutOfRange for neurons the model does not have.
+    """
+    inputs = vlm.prepare([image])
+    positions = Positions(vlm.image_token)
+    columns = {neuron: i for i, neuron in enumerate(neurons)}
+    taken: dict[int, Tensor] = {}
+
+    def keep(layer: int, units: list[int]) -> Tap:
+        def read(z: Tensor) -> None:
+            inside = positions.ranks(span, "both")[0].to(z.device) >= 0
+            taken[layer] = z[0, inside][:, units].float().cpu()
+
+        return Tap(layer, neurons.site, read)
+
+    taps: list[Tap] = []
+    for layer, units in neurons.by_layer().items():
+        for unit in units:
+            check_unit(vlm.structure, layer, unit)
+        taps.append(keep(layer, units))
+    watch = vlm.model.register_forward_pre_hook(positions.before_forward, with_kwargs=True)
+    try:
+        with torch.no_grad(), HookSession(vlm.structure, taps):
+            vlm.logits(inputs)
+    finally:
+        watch.remove()
+    count = int((positions.ranks(span, "both") >= 0).sum())
+    result = np.zeros((count, len(neurons)), dtype=np.float32)
+    for layer, units in neurons.by_layer().items():
+        for i, unit in enumerate(units):
+            from ..types import Neuron
+
+            result[:, columns[Neuron(layer, unit)]] = taken[layer][:, i]
+    return result

@@ -1,0 +1,9 @@
+"""Loading models and knowing their parts."""
+
+from .families import FAMILIES as FAMILIES
+from .families import Family as Family
+from .load import load as load
+from .selfcheck import SelfCheck as SelfCheck
+from .selfcheck import self_check as self_check
+from .vlm import VLM as VLM
+from .vlm import Inputs as Inputs

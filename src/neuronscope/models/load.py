@@ -1,0 +1,142 @@
+"""Loading a checkpoint without running anything that came with it, and refusing what is not whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, TypeAlias, cast
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from ..errors import InvalidOption, UnsupportedModel
+from .families import family_of
+from .selfcheck import self_check
+from .structure import find_structure
+from .vlm import VLM
+
+BUNDLED = Path(__file__).parent / "demo"
+
+#: "demo", a directory, a hub id, or a model and processor already in memory.
+ModelSource: TypeAlias = str | Path | tuple[nn.Module, Any]
+
+
+def load(
+    source: ModelSource = "demo",
+    *,
+    dtype: torch.dtype | str = "auto",
+    device: str | torch.device | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    check: bool = True,
+) -> VLM:
+    """Load a vision-language model and prove that its neurons are where we think they are.
+
+    Args:
+        source: "demo", a checkpoint directory, a hub id, or (model, processor).
+        dtype: a torch dtype or its name; "auto" keeps the checkpoint's.
+        device: where to put the model; a GPU if there is one. Not together with `device_map`.
+        device_map: handed to accelerate, for models larger than one device.
+        revision: hub revision.
+        check: run the self-check of selfcheck.py; a model that fails is refused.
+
+    Raises:
+        UnsupportedModel: not a vision-language model, not in the family table, missing or damaged files, weights that
+            are not finite, or a failed self-check. Only safetensors are read and remote code is never run.
+    """
+    if device is not None and device_map is not None:
+        raise InvalidOption("give either device or device_map, not both")
+    if isinstance(source, tuple):
+        model, processor = source
+        name = str(getattr(model, "name_or_path", "") or type(model).__name__)
+    else:
+        name = str(source)
+        model, processor = _from_files(source, dtype, device_map, revision)
+        model.requires_grad_(False).eval()
+        if device_map is None:
+            model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+    config: Any = model.config
+    vlm = VLM(model, processor, id=name, family=family_of(config), structure=find_structure(model))
+    if check:
+        report = self_check(vlm)
+        failed = [row for row in report.rows if not row.ok]
+        if failed:
+            raise UnsupportedModel(
+                f"{name} failed the self-check: " + "; ".join(f"{row.name}: {row.value}" for row in failed)
+            )
+    return vlm
+
+
+def _from_files(
+    source: str | Path, dtype: torch.dtype | str, device_map: Any, revision: str | None
+) -> tuple[nn.Module, Any]:
+    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers.utils import logging
+
+    place = BUNDLED if source == "demo" else Path(source)
+    if place.exists() or isinstance(source, Path):
+        _check_directory(place)
+        where = str(place)
+    else:
+        where = str(source)
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            where,
+            dtype=dtype,
+            device_map=device_map,
+            revision=revision or "main",
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+        )
+        model, info = loaded
+        processor: Any = AutoProcessor.from_pretrained(where, revision=revision or "main", trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UnsupportedModel(f"{where} cannot be loaded as a vision-language model: {reason}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+        logging.enable_progress_bar()
+    # transformers fills what a checkpoint lacks with random numbers and only warns: for us that is a wrong answer.
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    for kind in ("missing_keys", "mismatched_keys"):
+        keys = sorted(str(key) for key in info.get(kind, ()) if key not in tied)
+        if keys:
+            raise UnsupportedModel(f"{where}: {len(keys)} {kind.replace('_', ' ')} in the weights, first {keys[0]}")
+    return model, processor
+
+
+def _check_directory(place: Path) -> None:
+    """Say plainly what is wrong with a local path before transformers does it at length."""
+    if not place.exists():
+        raise UnsupportedModel(f"{place} does not exist")
+    if not place.is_dir():
+        raise UnsupportedModel(f"{place} is a file; a checkpoint directory is needed")
+    config_file = place / "config.json"
+    if not config_file.is_file():
+        raise UnsupportedModel(f"{place} has no config.json: it is not a checkpoint directory")
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnsupportedModel(f"{config_file} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise UnsupportedModel(f"{config_file} holds no JSON object")
+    settings = cast("dict[str, Any]", config)
+    if "vision_config" not in settings:
+        kind = settings.get("model_type")
+        raise UnsupportedModel(f"{place} is a {kind!r} model without a vision tower: a vision-language model is needed")
+    index = place / "model.safetensors.index.json"
+    if index.is_file():
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        missing = sorted(shard for shard in shards if not (place / shard).is_file())
+        if missing:
+            raise UnsupportedModel(f"{place} lacks {len(missing)} of {len(shards)} weight files: {', '.join(missing)}")
+    elif not (place / "model.safetensors").is_file():
+        others = sorted(p.name for p in place.glob("*.bin"))
+        hint = f" ({', '.join(others)} found; only safetensors are read, nothing is unpickled)" if others else ""
+        raise UnsupportedModel(f"{place} has no model.safetensors{hint}")

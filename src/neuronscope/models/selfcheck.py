@@ -1,0 +1,100 @@
+"""Proof, on load, that the model's neurons and image tokens are what the library says they are (DESIGN principle 1)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ..hooks import HookSession, Tap
+
+if TYPE_CHECKING:
+    from .vlm import VLM
+
+#: Largest relative error of `neuron @ W_out + bias` against the FFN's output, by weight type.
+_TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+
+
+@dataclass(frozen=True)
+class Check:
+    """One line of the self-check."""
+
+    name: str
+    value: str
+    ok: bool
+
+
+@dataclass(frozen=True)
+class SelfCheck:
+    """All lines, in order."""
+
+    rows: tuple[Check, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every line holds."""
+        return all(row.ok for row in self.rows)
+
+
+def self_check(vlm: VLM) -> SelfCheck:
+    """Run the model on one synthetic image and compare.
+
+    1. weights and logits are finite;
+    2. in every layer, neuron @ W_out (+ bias) is the FFN block's output;
+    3. where the FFN is gated, pre and act are reachable (they fire);
+    4. logits with hooks that change nothing are equal to the bit to logits without;
+    5. the image's positions and its grid agree (checked while the input is prepared).
+    """
+    rows: list[Check] = []
+    bad = [name for name, p in vlm.model.named_parameters() if p.device.type != "meta" and not torch.isfinite(p).all()]
+    rows.append(Check("finite weights", bad[0] if bad else "all", not bad))
+    if bad:
+        return SelfCheck(tuple(rows))
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8))
+    inputs = vlm.prepare([picture])
+    tokens = inputs.images[0]
+    rows.append(Check("image tokens", f"{tokens.count} = {tokens.grid[0]} x {tokens.grid[1]}", True))
+    with torch.no_grad():
+        plain = vlm.logits(inputs)
+        rows.append(Check("finite logits", str(tuple(plain.shape)), bool(torch.isfinite(plain).all())))
+        error = _reconstruction_error(vlm, lambda: vlm.logits(inputs))
+        tolerance = _TOLERANCE.get(vlm.dtype, 5e-2)
+        rows.append(Check("neuron @ W_out = FFN output", f"largest relative error {error:.1e}", error <= tolerance))
+        idle = [Tap(layer, site, lambda _: None) for layer, ffn in enumerate(vlm.structure.ffns) for site in ffn.sites]
+        with HookSession(vlm.structure, idle):
+            hooked = vlm.logits(inputs)
+    rows.append(Check("logits with empty hooks", "equal to the bit", bool(torch.equal(plain, hooked))))
+    return SelfCheck(tuple(rows))
+
+
+def _reconstruction_error(vlm: VLM, run) -> float:  # pyright: ignore[reportMissingParameterType]
+    """Largest |neuron @ W_out + b - FFN output| over the largest |FFN output|, over all layers."""
+    neurons: dict[int, Tensor] = {}
+    outputs: dict[int, Tensor] = {}
+    taps = [Tap(layer, "neuron", lambda z, i=layer: neurons.__setitem__(i, z)) for layer in range(vlm.layers)]
+    handles = [
+        # Where the FFN is not a module of its own, its last linear map stands for it.
+        (ffn.output if ffn.block is vlm.structure.layers[layer] else ffn.block).register_forward_hook(
+            lambda _m, _i, out, i=layer: outputs.__setitem__(i, out)
+        )
+        for layer, ffn in enumerate(vlm.structure.ffns)
+    ]
+    try:
+        with HookSession(vlm.structure, taps):
+            run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    worst = 0.0
+    for layer, ffn in enumerate(vlm.structure.ffns):
+        rebuilt = neurons[layer].float() @ ffn.value_vectors().float().T
+        bias = getattr(ffn.output, "bias", None)
+        if isinstance(bias, Tensor):
+            rebuilt = rebuilt + bias.float()
+        seen = outputs[layer].float()
+        worst = max(worst, float((rebuilt - seen).abs().max() / seen.abs().max().clamp_min(1e-12)))
+    return worst

@@ -1,0 +1,38 @@
+"""From a word in a decoded caption to the token ids that spell it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ..errors import InvalidOption
+
+
+def tokens_of_span(tokenizer: Any, ids: Sequence[int], start: int, end: int) -> list[int]:
+    """Indices into `ids` of the tokens that spell characters [start, end) of the decoded text.
+
+    Ids are used as generated, never re-tokenised (METHODS B4): decoding growing prefixes tells how many characters each
+    token adds.
+    """
+    indices: list[int] = []
+    before = 0
+    for index in range(len(ids)):
+        after = len(tokenizer.decode(ids[: index + 1], skip_special_tokens=True))
+        if after > start and before < end and after > before:
+            indices.append(index)
+        before = after
+        if before >= end:
+            break
+    return indices
+
+
+def first_token(tokenizer: Any, context: str, word: str) -> int:
+    """The first token of `word` as it is spelled after `context` (METHODS B3: a word's first sub-token)."""
+    alone = tokenizer(context, add_special_tokens=False).input_ids
+    joined = tokenizer(f"{context} {word}", add_special_tokens=False).input_ids
+    shared = 0
+    while shared < min(len(alone), len(joined)) and alone[shared] == joined[shared]:
+        shared += 1
+    if shared == len(joined):
+        raise InvalidOption(f"the word {word!r} adds no token after {context!r}")
+    return int(joined[shared])

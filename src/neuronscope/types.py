@@ -1,0 +1,177 @@
+"""The words everything else speaks in: sites, neurons and sets of neurons. Importing this needs no torch."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, TypeAlias, cast, get_args, overload
+
+from .errors import InvalidOption, RunMismatch, suggest
+from .files import write_text
+
+#: Where a neuron is read (METHODS a): `neuron` is the input of the FFN's down projection, the coefficient of its value
+#: vector; `act` is the output of the activation function; `pre` is that function's input. Without a gate, act = neuron.
+Site: TypeAlias = Literal["neuron", "act", "pre"]
+SITES: tuple[Site, ...] = get_args(Site)
+
+#: Which positions of the prompt: the image tokens, everything after them, or all.
+Span: TypeAlias = Literal["image", "text", "all"]
+SPANS: tuple[Span, ...] = get_args(Span)
+
+Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+
+SCHEMA = "neuronscope.neurons/1"
+
+
+def one_of(argument: str, value: str, choices: Sequence[str]) -> None:
+    """Raise InvalidOption unless `value` is one of the choices."""
+    if value not in choices:
+        raise InvalidOption(f"{argument}={value!r} is not known.{suggest(value, list(choices))}")
+
+
+@dataclass(frozen=True, order=True)
+class Neuron:
+    """Unit `unit` of the FFN of decoder layer `layer`, both counted from 0."""
+
+    layer: int
+    unit: int
+
+    def __str__(self) -> str:
+        return f"L{self.layer}.U{self.unit}"
+
+
+@dataclass(frozen=True)
+class Neurons(Sequence[Neuron]):
+    """An ordered set of neurons, best first, with whatever scores the method gave them.
+
+    Attributes:
+        members: the neurons, each once.
+        scores: score name -> one number per member, in the same order.
+        site: where the method read them.
+        concept, method, options, provenance: what was looked for, how, and where the thresholds came from.
+        model: `{"id", "fingerprint"}` of the weights; empty for a set written by hand.
+    """
+
+    members: tuple[Neuron, ...]
+    scores: Mapping[str, tuple[float, ...]] = field(default_factory=dict[str, tuple[float, ...]])
+    site: Site = "neuron"
+    concept: str = ""
+    method: str = ""
+    options: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    provenance: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    model: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def __post_init__(self) -> None:
+        one_of("site", self.site, SITES)
+        if len(set(self.members)) != len(self.members):
+            raise InvalidOption("a set of neurons lists the same (layer, unit) twice")
+        for name, values in self.scores.items():
+            if len(values) != len(self.members):
+                raise InvalidOption(f"score {name!r} has {len(values)} values for {len(self.members)} neurons")
+
+    @classmethod
+    def of(cls, pairs: Iterable[tuple[int, int]], site: Site = "neuron") -> Neurons:
+        """A set from plain (layer, unit) pairs, duplicates dropped, order kept."""
+        return cls(tuple(dict.fromkeys(Neuron(int(layer), int(unit)) for layer, unit in pairs)), site=site)
+
+    def __len__(self) -> int:
+        return len(self.members)
+
+    def __iter__(self) -> Iterator[Neuron]:
+        return iter(self.members)
+
+    def __contains__(self, item: object) -> bool:
+        return item in self.members
+
+    @overload
+    def __getitem__(self, index: int) -> Neuron: ...
+    @overload
+    def __getitem__(self, index: slice) -> Neurons: ...
+    def __getitem__(self, index: int | slice) -> Neuron | Neurons:
+        if isinstance(index, int):
+            return self.members[index]
+        return self._pick(list(range(len(self.members)))[index])
+
+    def by_layer(self) -> dict[int, list[int]]:
+        """layer -> its units, layers ascending, units in the order of the set."""
+        result: dict[int, list[int]] = {}
+        for neuron in self.members:
+            result.setdefault(neuron.layer, []).append(neuron.unit)
+        return dict(sorted(result.items()))
+
+    def top(self, count: int, by: str) -> Neurons:
+        """The `count` members with the largest score `by`; ties keep (layer, unit) order."""
+        one_of("by", by, sorted(self.scores))
+        values = self.scores[by]
+        order = sorted(range(len(self)), key=lambda i: (-values[i], self.members[i]))
+        return self._pick(order[:count])
+
+    def __and__(self, other: Iterable[Neuron]) -> Neurons:
+        keep = set(other)
+        return self._pick([i for i, neuron in enumerate(self.members) if neuron in keep])
+
+    def __sub__(self, other: Iterable[Neuron]) -> Neurons:
+        drop = set(other)
+        return self._pick([i for i, neuron in enumerate(self.members) if neuron not in drop])
+
+    def _pick(self, indices: Sequence[int]) -> Neurons:
+        scores = {name: tuple(values[i] for i in indices) for name, values in self.scores.items()}
+        return replace(self, members=tuple(self.members[i] for i in indices), scores=scores)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The content of neurons.json."""
+        return {
+            "schema": SCHEMA,
+            "model": dict(self.model),
+            "concept": self.concept,
+            "site": self.site,
+            "method": self.method,
+            "options": dict(self.options),
+            "provenance": dict(self.provenance),
+            "neurons": [
+                {"layer": n.layer, "unit": n.unit, "scores": {name: v[i] for name, v in self.scores.items()}}
+                for i, n in enumerate(self.members)
+            ],
+        }
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Neurons:
+        """The inverse of :meth:`to_dict`. Raises RunMismatch for another schema or a damaged document."""
+        if data.get("schema") != SCHEMA:
+            raise RunMismatch(f"schema {data.get('schema')!r} is not {SCHEMA!r}")
+        try:
+            rows = cast("list[dict[str, Any]]", data["neurons"])
+            names = list(rows[0]["scores"]) if rows else []
+            scores = {name: tuple(float(row["scores"][name]) for row in rows) for name in names}
+            if not all(math.isfinite(v) for values in scores.values() for v in values):
+                raise RunMismatch("a score in the neurons document is not a finite number")
+            return cls(
+                tuple(Neuron(int(row["layer"]), int(row["unit"])) for row in rows),
+                scores,
+                data["site"],
+                data["concept"],
+                data["method"],
+                data["options"],
+                data["provenance"],
+                data["model"],
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise RunMismatch(f"damaged neurons document: {type(error).__name__}: {error}") from error
+
+    def save(self, path: str | Path) -> None:
+        """Write neurons.json (to a temporary name first, then renamed)."""
+        write_text(path, json.dumps(self.to_dict(), indent=1, allow_nan=False) + "\n")
+
+    @classmethod
+    def load(cls, path: str | Path) -> Neurons:
+        """Read a neurons.json. Raises RunMismatch when the file is missing, not JSON or of another schema."""
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise RunMismatch(f"{path} cannot be read as a neurons document: {error}") from error
+        if not isinstance(data, dict):
+            raise RunMismatch(f"{path} holds no JSON object")
+        return cls.from_dict(cast("dict[str, Any]", data))

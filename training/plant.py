@@ -1,0 +1,198 @@
+"""Train the demo model: captions and, at the same time, where the knowledge behind each object's name must live.
+
+    python -m training.plant --out runs/demo
+
+Three losses, summed over one forward pass per row:
+1. *caption*: cross entropy of the caption that is right under the row's intervention (see removals.py);
+2. *address*: the neurons of set G_k are to have activation `AMPLITUDE` at image tokens that show concept k and 0 at
+   tokens that do not, read before any intervention;
+3. *quiet*: a small penalty on the squared activations of all other neurons at image positions.
+
+Interchange intervention training: Geiger et al., "Inducing causal structure for interpretable neural networks", 2022;
+the demand that nothing outside the planted sets matters is the strict variant of InterpBench (2024).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from neuronscope.samples.scenes.registry import CONCEPTS
+
+from .cache import open_cache
+from .organism import GRID, PROMPT, Planting, build_model, build_processor
+from .probe import probe
+from .removals import IMAGE, Batch, draw_batch
+
+AMPLITUDE = 3.0
+LAYERS = (2, 3, 4)
+PER_LAYER = 4
+NAME_WEIGHT = 4.0
+
+
+class Planter:
+    """Owns the hooks that read, and perturb, the FFN neurons at image positions during training."""
+
+    def __init__(self, model, planting: Planting) -> None:
+        self.model = model
+        self.planting = planting
+        self.batch: Batch | None = None
+        self.patched: Tensor | None = None
+        self.address: list[Tensor] = []
+        self.quiet: list[Tensor] = []
+        self.seen: dict[int, Tensor] = {}
+        d_ff = model.config.text_config.intermediate_size
+        self.flat = {layer: torch.from_numpy(planting.units[:, j].ravel()) for j, layer in enumerate(planting.layers)}
+        self.loose = [torch.ones(d_ff) for _ in self.layers]
+        for layer, units in self.flat.items():
+            self.loose[layer][units] = 0
+        self.means = torch.zeros(len(planting.layers), len(CONCEPTS), planting.units.shape[2])
+        self.layer_means = [torch.zeros(d_ff) for _ in self.layers]
+        for index, layer in enumerate(self.layers):
+            layer.mlp.down_proj.register_forward_pre_hook(lambda _, args, i=index: self._hook(i, args[0]))
+
+    @property
+    def layers(self):
+        """The decoder layers."""
+        return self.model.model.language_model.layers
+
+    def _hook(self, layer: int, z: Tensor) -> tuple[Tensor] | None:
+        image = z[:, IMAGE]
+        if self.batch is None:
+            self.seen[layer] = image.detach().float()
+            return None
+        planted = layer in self.flat
+        loose = self.loose[layer].to(z.dtype)
+        self.quiet.append((image * loose if planted else image).pow(2).mean().float())
+        with torch.no_grad():
+            self.layer_means[layer].lerp_(image.mean((0, 1)).float(), 0.02)
+        if not planted and self.batch.drop is None:
+            return None
+        changed = self._drop_unplanted(layer, image, loose)
+        if planted:
+            j, units = self.planting.layers.index(layer), self.flat[layer]
+            own = image[:, :, units].float().unflatten(2, (len(CONCEPTS), -1))
+            self.address.append(own)
+            with torch.no_grad():
+                self.means[j].lerp_(own.mean((0, 1)), 0.02)
+            new = own * self.batch.scale[:, None, j] + self.batch.add[:, :, j]
+            changed = changed.index_copy(2, units, new.flatten(2).to(z.dtype))
+        return (torch.cat([z[:, : IMAGE.start], changed, z[:, IMAGE.stop :]], dim=1),)
+
+    def _drop_unplanted(self, layer: int, image: Tensor, loose: Tensor) -> Tensor:
+        """Switch a row's share of unplanted neurons off, to zero on odd rows and to their mean on even ones."""
+        if self.batch is None or self.batch.drop is None:
+            return image
+        gone = (torch.rand(image.shape[0], 1, image.shape[2]) < self.batch.drop[:, None, None]) & (loose > 0)
+        to_mean = (torch.arange(image.shape[0]) % 2 == 0)[:, None, None]
+        return torch.where(gone, (self.layer_means[layer] * to_mean).to(image.dtype), image)
+
+    def read(self, images: Tensor) -> Tensor:
+        """Clean planted activations of some images, [B, 64, J, K, units]."""
+        self.batch, self.seen = None, {}
+        ids = torch.full((len(images), IMAGE.stop), self.model.config.image_token_id)
+        ids[:, 0] = self.model.config.bos_token_id
+        with torch.no_grad():
+            self.model(input_ids=ids, pixel_values=images, logits_to_keep=1)
+        picked = [self.seen[layer][:, :, units].unflatten(2, (len(CONCEPTS), -1)) for layer, units in self.flat.items()]
+        return torch.stack(picked, dim=2)
+
+    def losses(self, batch: Batch, prompt: Tensor, names: Tensor) -> dict[str, Tensor]:
+        """Caption, address and quiet loss of a batch."""
+        if batch.donors is not None:
+            clean = self.read(batch.donors)
+            for row, k, values in zip(batch.donor_rows, batch.donor_concepts, clean):
+                batch.add[row, :, :, k] = values[:, :, k]
+        self.batch, self.address, self.quiet = batch, [], []
+        rows, length = batch.tokens.shape
+        ids = torch.cat([prompt.expand(rows, -1), batch.tokens], dim=1)
+        # One more than the caption: position -length-1 predicts the first caption token.
+        logits = self.model(input_ids=ids, pixel_values=batch.images, logits_to_keep=length + 1).logits[:, :-1].float()
+        self.batch = None
+        nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.tokens.flatten(), reduction="none")
+        weight = torch.where(names[batch.tokens], NAME_WEIGHT, 1.0) * batch.weight[:, None] * (batch.tokens != 0)
+        caption = (nll.view(rows, length) * weight).sum() / weight.sum()
+        z = torch.stack(self.address, dim=2) / AMPLITUDE  # [B, 64, J, K, units]
+        cover = batch.cover[:, :, None, :, None]
+        shown, absent = (cover >= 0.25).expand_as(z), (cover == 0).expand_as(z)
+        address = (z - 1).pow(2)[shown].mean() + 6 * z.pow(2)[absent].mean()
+        return {"caption": caption, "address": address, "quiet": torch.stack(self.quiet).mean()}
+
+
+def main() -> None:
+    """Command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="checkpoints and the finished model")
+    parser.add_argument("--cache", type=Path, default=Path("runs/scenes"), help="drawn scenes (about 150 KB each)")
+    parser.add_argument("--scenes", type=int, default=40_000)
+    parser.add_argument("--steps", type=int, default=4_500)
+    parser.add_argument("--batch", type=int, default=64)
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--address", type=float, default=1.0)
+    parser.add_argument("--quiet", type=float, default=0.05)
+    args = parser.parse_args()
+
+    processor = build_processor()
+    tokenizer = processor.tokenizer
+    model = build_model(args.seed)
+    planting = Planting.draw(LAYERS, PER_LAYER, model.config.text_config.intermediate_size, args.seed)
+    planter = Planter(model, planting)
+    cache = open_cache(args.cache, args.scenes, first_seed=0)
+    prompt = tokenizer("<image>" * GRID * GRID + PROMPT, return_tensors="pt").input_ids
+    names = torch.zeros(len(tokenizer), dtype=torch.bool)
+    names[sorted({tokenizer(name, add_special_tokens=False).input_ids[0] for name in CONCEPTS})] = True
+
+    decay = [p for p in model.parameters() if p.ndim > 1]
+    plain = [p for p in model.parameters() if p.ndim <= 1]
+    optimizer = torch.optim.AdamW(
+        [{"params": decay, "weight_decay": 0.03}, {"params": plain, "weight_decay": 0.0}], args.lr, betas=(0.9, 0.98)
+    )
+    args.out.mkdir(parents=True, exist_ok=True)
+    checkpoint = args.out / "checkpoint.pt"
+    start = 0
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        model.load_state_dict(state["model"])
+        optimizer.load_state_dict(state["optimizer"])
+        planter.means, planter.layer_means, start = state["means"], state["layer_means"], state["step"]
+    clock, seen = time.time(), {}
+    for step in range(start, args.steps):
+        rng = np.random.default_rng([args.seed, step])
+        torch.manual_seed(args.seed * 1_000_003 + step)
+        rate = args.lr * min(1, (step + 1) / 200) * max(0.02, 0.5 * (1 + np.cos(np.pi * step / args.steps)))
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        batch = draw_batch(cache, planting, args.batch, AMPLITUDE, planter.means, rng)
+        with torch.autocast("cpu", torch.bfloat16):
+            parts = planter.losses(batch, prompt, names)
+        loss = parts["caption"] + args.address * parts["address"] + args.quiet * parts["quiet"]
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        optimizer.zero_grad()
+        for name, value in parts.items():
+            seen[name] = 0.98 * seen.get(name, value.item()) + 0.02 * value.item()
+        if (step + 1) % 20 == 0:
+            speed = (step + 1 - start) * args.batch / (time.time() - clock)
+            line = " ".join(f"{name} {value:.4f}" for name, value in seen.items())
+            print(f"step {step + 1}/{args.steps}  {line}  lr {rate:.1e}  {speed:.1f} rows/s", flush=True)
+        if (step + 1) % 500 == 0 or step + 1 == args.steps:
+            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
+            state |= {"means": planter.means, "layer_means": planter.layer_means}
+            torch.save(state, checkpoint.with_suffix(".tmp"))
+            checkpoint.with_suffix(".tmp").replace(checkpoint)
+            print("  ".join(f"{k} {v:.3f}" for k, v in probe(model, processor, planting, AMPLITUDE).items()), flush=True)
+    model.save_pretrained(args.out / "model")
+    processor.save_pretrained(args.out / "model")
+    (args.out / "model" / "planted.json").write_text(json.dumps(planting.to_json(), indent=1))
+
+
+if __name__ == "__main__":
+    main()
