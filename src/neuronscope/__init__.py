@@ -1,0 +1,63 @@
+"""neuronscope: find, test, see and edit the neurons that hold visual knowledge in multimodal LLMs.
+
+Names are loaded on first use, so that `import neuronscope` needs neither torch nor transformers.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .intervene import Decoding as Decoding
+    from .intervene import Mean as Mean
+    from .intervene import Noise as Noise
+    from .intervene import Patch as Patch
+    from .intervene import Scale as Scale
+    from .intervene import Zero as Zero
+    from .locate import Budget as Budget
+    from .locate import Fixed as Fixed
+    from .locate import Knee as Knee
+    from .locate import Located as Located
+    from .locate import TargetDecoy as TargetDecoy
+    from .locate import TwoStage as TwoStage
+    from .locate import layer_matched as layer_matched
+    from .models import VLM as VLM
+    from .models import load as load
+    from .samples import CocoFolder as CocoFolder
+    from .samples import Counterfactual as Counterfactual
+    from .samples import Lexicon as Lexicon
+    from .samples import Region as Region
+    from .samples import Sample as Sample
+    from .samples import counterfactual as counterfactual
+    from .types import Neuron as Neuron
+    from .types import Neurons as Neurons
+    from .view import Heatmap as Heatmap
+    from .view import decode as decode
+    from .view import heatmap as heatmap
+
+__version__ = "0.1.0"
+
+_HOME = {
+    "intervene": ("Decoding", "Mean", "Noise", "Patch", "Scale", "Zero"),
+    "locate": ("Budget", "Fixed", "Knee", "Located", "TargetDecoy", "TwoStage", "layer_matched"),
+    "models": ("VLM", "load"),
+    "samples": ("CocoFolder", "Counterfactual", "Lexicon", "Region", "Sample", "counterfactual"),
+    "types": ("Neuron", "Neurons"),
+    "view": ("Heatmap", "decode", "heatmap"),
+}
+_MODULE = {name: module for module, names in _HOME.items() for name in names}
+
+__all__ = ["__version__", *sorted(_MODULE)]  # pyright: ignore[reportUnsupportedDunderAll]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE:
+        raise AttributeError(f"module 'neuronscope' has no attribute {name!r}")
+    value = getattr(import_module(f".{_MODULE[name]}", __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return __all__

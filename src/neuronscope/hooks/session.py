@@ -11,15 +11,17 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from ..errors import HookNeverFired, InvalidOption, NeuronOutOfRange
-from ..models.structure import FFN, Structure
 from ..types import Site
+
+if TYPE_CHECKING:
+    from ..models.structure import FFN, Structure
 
 #: Sees a layer's activations [batch, positions, d_f]; returns a replacement, or None to leave them as they are.
 TapFunction: TypeAlias = Callable[[Float[Tensor, "batch positions width"]], Tensor | None]

@@ -94,5 +94,7 @@ def _caption(vlm: VLM, ids: list[int], prompt: str) -> Caption:
     kept = ids[:stop]
     tokenizer = vlm.tokenizer
     prefix = tokenizer(prompt, add_special_tokens=False).input_ids
-    full = tokenizer.decode([*prefix, *kept], skip_special_tokens=True)
-    return Caption(tokenizer.decode(kept, skip_special_tokens=True), full, tuple(kept))
+    # Decoded together, so that the join is spelled as the tokenizer spells it; the prompt itself is kept as written.
+    start = tokenizer.decode(prefix, skip_special_tokens=True)
+    joined = tokenizer.decode([*prefix, *kept], skip_special_tokens=True)
+    return Caption(tokenizer.decode(kept, skip_special_tokens=True), prompt + joined[len(start) :], tuple(kept))

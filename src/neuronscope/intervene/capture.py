@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..models.vlm import PROMPT
 from ..hooks import HookSession, Tap, check_unit
-from ..types import Neurons, Span
+from ..types import Neuron, Neurons, Span
 from .apply import Positions
 
 if TYPE_CHECKING:
@@ -18,13 +19,19 @@ if TYPE_CHECKING:
 
 
 def activations(
-    vlm: VLM, image: ImageSource, neurons: Neurons, *, span: Span = "image"
+    vlm: VLM,
+    image: ImageSource,
+    neurons: Neurons,
+    *,
+    span: Span = "image",
+    prompt: str = PROMPT,
+    template: str | None = None,
 ) -> Float[np.ndarray, "positions neurons"]:
     """Activations of some neurons over a span of one image's prompt, columns in the order of `neurons`.
 
     Only the chosen neurons are kept, in float32. Raises NeuronOutOfRange for neurons the model does not have.
     """
-    inputs = vlm.prepare([image])
+    inputs = vlm.prepare([image], prompt=prompt, template=template)
     positions = Positions(vlm.image_token)
     columns = {neuron: i for i, neuron in enumerate(neurons)}
     taken: dict[int, Tensor] = {}
@@ -51,7 +58,5 @@ def activations(
     result = np.zeros((count, len(neurons)), dtype=np.float32)
     for layer, units in neurons.by_layer().items():
         for i, unit in enumerate(units):
-            from ..types import Neuron
-
             result[:, columns[Neuron(layer, unit)]] = taken[layer][:, i]
     return result

@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import InvalidOption
-from ..types import SITES, SPANS, Neurons, Site, Span, one_of
+from ..types import SITES, SPANS, Neuron, Neurons, Site, Span, one_of
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -226,9 +226,7 @@ def _stream(seed: int, level: int, draw: int, layer: int, unit: int, length: int
     return np.random.Generator(bits).standard_normal(length)
 
 
-def _members(at: Moment) -> list[object]:
-    from ..types import Neuron
-
+def _members(at: Moment) -> list[Neuron]:
     return [Neuron(at.layer, unit) for unit in at.units]
 
 

@@ -1,0 +1,14 @@
+"""Images with concepts: reading, editing the concept away, and deciding whether a caption names it."""
+
+from .coco import CocoFolder as CocoFolder
+from .image import read_image as read_image
+from .inpaint import Counterfactual as Counterfactual
+from .inpaint import control_boxes as control_boxes
+from .inpaint import counterfactual as counterfactual
+from .inpaint import inpaint as inpaint
+from .lexicon import Lexicon as Lexicon
+from .lexicon import Match as Match
+from .lexicon import published_thresholds as published_thresholds
+from .sample import Box as Box
+from .sample import Region as Region
+from .sample import Sample as Sample

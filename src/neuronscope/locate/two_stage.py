@@ -1,0 +1,271 @@
+"""Two-stage filtering (Sato & Takagi, III-B; METHODS b).
+
+    V = O_original - O_edited                                 activations at the image tokens, [L, P, d_f]
+    C = { (l, i) : exists p, V[l, p, i] > t_a }               stage 1: what the object's removal switches off
+    g = O_original * d y_c / d O_original                     y_c: logit of the concept's token where it is predicted
+    N = { (l, i) in C : exists p, g[l, p, i] > t_g }          stage 2: what pushes the concept's word
+
+Thresholds are chosen per sample by target-decoy control unless numbers are given. Every fork that the paper leaves
+open is an option; `TwoStage.paper(...)` and `TwoStage()` are the two presets.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ..errors import InvalidOption
+from ..intervene import Decoding, activations
+from ..samples.inpaint import Counterfactual
+from ..samples.lexicon import Mode, published_thresholds
+from ..samples.validity import Validity, check_validity
+from ..types import SITES, Json, Neuron, Neurons, Site, one_of
+from .controls import control_images, decoy_tokens
+from .located import Located, Scores
+from .scores import (
+    Layout,
+    Pool,
+    Pooled,
+    Score,
+    Sign,
+    Target,
+    activation_differences,
+    grad_times_activation,
+    patch_scores,
+)
+from .thresholds import Cut, Fixed, TargetDecoy, Threshold
+
+if TYPE_CHECKING:
+    from ..models.vlm import VLM
+
+
+@dataclass(frozen=True)
+class TwoStage:
+    """Two-stage filtering with every fork of METHODS (b) as an option; the defaults are the recommended preset.
+
+    Attributes:
+        activation, gradient: how each stage's threshold is chosen.
+        stages: which filters apply: (1, 2), (1,) or (2,).
+        site: where activations are compared in stage 1 (stage 2 is the same at `act` and `neuron`).
+        diff_sign: signed differences, or their size (B7).
+        diff_pool, grad_pool: over patches; "any" is the paper's "at least one patch".
+        grad_target: raw logit, log-probability, probability, or contrast with the decoys' mean logit (B6).
+        grad_score: n * dy/dn, or Schwettmann's pre-activation form.
+        patch_rule: both conditions at any patches, or at one and the same patch (B1).
+        concept_token: which sub-tokens of the word y_c belongs to (B3).
+        controls: how many empty boxes are inpainted as stage-1 decoys.
+        decoys: how many other nouns serve as stage-2 decoys.
+        match: when a caption counts as naming the concept.
+        seed: of control boxes and decoy nouns.
+        decoding: caption settings.
+    """
+
+    activation: Threshold = field(default_factory=TargetDecoy)
+    gradient: Threshold = field(default_factory=TargetDecoy)
+    stages: tuple[int, ...] = (1, 2)
+    site: Site = "neuron"
+    diff_sign: Sign = "signed"
+    diff_pool: Pool = "any"
+    grad_pool: Pool = "any"
+    grad_target: Target = "logit"
+    grad_score: Score = "gradcam"
+    patch_rule: Literal["any", "same_patch"] = "any"
+    concept_token: Literal["first", "last", "sum", "mean"] = "first"
+    controls: int = 6
+    decoys: int = 8
+    match: Mode = "lexicon"
+    seed: int = 0
+    decoding: Decoding = field(default_factory=Decoding)
+    name: str = "two-stage"
+
+    def __post_init__(self) -> None:
+        one_of("site", self.site, SITES)
+        one_of("diff_sign", self.diff_sign, ("signed", "abs"))
+        for argument in ("diff_pool", "grad_pool"):
+            one_of(argument, getattr(self, argument), ("any", "mean", "sum"))
+        one_of("grad_target", self.grad_target, ("logit", "logprob", "prob", "contrast"))
+        one_of("grad_score", self.grad_score, ("gradcam", "pre"))
+        one_of("patch_rule", self.patch_rule, ("any", "same_patch"))
+        one_of("concept_token", self.concept_token, ("first", "last", "sum", "mean"))
+        if self.stages not in ((1, 2), (1,), (2,)):
+            raise InvalidOption(f"stages={self.stages} is not one of (1, 2), (1,), (2,)")
+        if self.patch_rule == "same_patch" and (self.stages != (1, 2) or {self.diff_pool, self.grad_pool} != {"any"}):
+            raise InvalidOption("patch_rule='same_patch' compares patches of both stages: it needs both, pooled by 'any'")
+
+    @classmethod
+    def paper(cls, concept: str, **changes: object) -> TwoStage:
+        """The literal reading of the paper, with the thresholds of its Table IV.
+
+        Raises InvalidOption for a concept the table does not have.
+        """
+        table = published_thresholds()
+        one_of("concept", concept, sorted(table))
+        t_a, t_g = table[concept]
+        literal = cls(activation=Fixed(t_a), gradient=Fixed(t_g), site="act", name="two-stage (paper)")
+        return dataclasses.replace(literal, **changes)  # pyright: ignore[reportArgumentType]
+
+    def locate(self, vlm: VLM, pair: Counterfactual) -> Located:
+        """Find the neurons for `pair.sample.concept`.
+
+        Raises InvalidSample (ConceptNotNamed, ConceptStillNamed, OtherConceptRemoved) for a sample that breaks a
+        condition of the method.
+        """
+        clock = _Clock()
+        validity = check_validity(vlm, pair, mode=self.match, decoding=self.decoding)
+        clock.lap("captions")
+        layout = Layout(vlm.widths)
+        keep = np.ones(sum(layout.widths), dtype=bool)
+        arrays: dict[str, Pooled] = {}
+        cuts: dict[str, Cut] = {}
+
+        pooled = self._differences(vlm, pair)
+        arrays["activation"] = pooled[0]
+        if 1 in self.stages:
+            decoys = np.stack([p.values for p in pooled[1:]]) if len(pooled) > 1 else np.zeros((0, len(keep)))
+            cuts["activation"] = self.activation.choose(pooled[0].values, decoys)
+            keep &= pooled[0].values > cuts["activation"].threshold
+        clock.lap("stage 1")
+
+        target, rivals = self._gradients(vlm, pair, validity)
+        arrays["gradient"] = target
+        if 2 in self.stages:
+            # Stage 2 chooses among the survivors of stage 1, so its controls are counted among them too.
+            decoys = np.stack([p.values[keep] for p in rivals]) if rivals else np.zeros((0, int(keep.sum())))
+            cuts["gradient"] = self.gradient.choose(target.values[keep], decoys) if keep.any() else Cut(np.inf, "empty")
+            keep &= target.values > cuts["gradient"].threshold
+        if self.patch_rule == "same_patch":
+            keep = self._same_patch(vlm, pair, validity, layout, keep, cuts)
+        clock.lap("stage 2")
+
+        notes = _notes(arrays, cuts, keep)
+        neurons = self._neurons(vlm, pair, layout, arrays, cuts, keep, notes)
+        return Located(neurons, Scores(layout, arrays), validity, notes, clock.laps)
+
+    def _differences(self, vlm: VLM, pair: Counterfactual) -> list[Pooled]:
+        """V of the pair, then of every control: the object's image against itself with an empty box inpainted."""
+        others = [pair.edited]
+        if 1 in self.stages and self.activation.needs_decoys:
+            others += control_images(pair, self.controls, self.seed)
+        return activation_differences(
+            vlm,
+            pair.original,
+            others,
+            site=self.site,
+            sign=self.diff_sign,
+            pool=self.diff_pool,
+            prompt=self.decoding.prompt,
+            template=self.decoding.template,
+        )
+
+    def _gradients(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> tuple[Pooled, list[Pooled]]:
+        """g of the concept's token, and of each decoy noun's at the same position."""
+        ids, entries = self._target(validity)
+        targets = [entries]
+        if (2 in self.stages and self.gradient.needs_decoys) or self.grad_target == "contrast":
+            place = entries[0][0]
+            nouns = decoy_tokens(vlm, validity, pair.sample.concept, self.decoys, self.seed, prompt=self.decoding.prompt)
+            targets += [[(place, token)] for token in nouns]
+        inputs = vlm.prepare([pair.original], prompt=self.decoding.prompt, template=self.decoding.template)
+        pooled = grad_times_activation(
+            vlm, inputs.extend(ids), targets, target=self.grad_target, score=self.grad_score, pool=self.grad_pool
+        )
+        return pooled[0], pooled[1:]
+
+    def _target(self, validity: Validity) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+        """Teacher-forced ids, and (position from the end, token) of each sub-token that y_c sums over."""
+        spelled = validity.tokens
+        chosen = {"first": spelled[:1], "last": spelled[-1:]}.get(self.concept_token, spelled)
+        last = chosen[-1]
+        ids = validity.original.ids
+        # The position that predicts generated token t is the one before it: the last one when ids[:t] are given.
+        return ids[:last], [(last - t + 1, ids[t]) for t in chosen]
+
+    def _same_patch(
+        self, vlm: VLM, pair: Counterfactual, validity: Validity, layout: Layout, keep: Bool[np.ndarray, "n"],
+        cuts: dict[str, Cut],
+    ) -> Bool[np.ndarray, "n"]:
+        """Of the neurons that pass both stages somewhere, those that pass both at one patch."""
+        members = [layout.split(int(flat)) for flat in np.nonzero(keep)[0]]
+        prompt, template = self.decoding.prompt, self.decoding.template
+        chosen = Neurons.of(members, site=self.site)
+        original, edited = (
+            activations(vlm, image, chosen, prompt=prompt, template=template) for image in (pair.original, pair.edited)
+        )
+        difference = original - edited
+        if self.diff_sign == "abs":
+            difference = np.abs(difference)
+        ids, entries = self._target(validity)
+        inputs = vlm.prepare([pair.original], prompt=prompt, template=template).extend(ids)
+        slope = patch_scores(vlm, inputs, entries, members, target=self.grad_target, score=self.grad_score)
+        both = (difference > cuts["activation"].threshold) & (slope > cuts["gradient"].threshold)
+        result = keep.copy()
+        result[np.nonzero(keep)[0][~both.any(axis=0)]] = False
+        return result
+
+    def _neurons(
+        self, vlm: VLM, pair: Counterfactual, layout: Layout, arrays: dict[str, Pooled], cuts: dict[str, Cut],
+        keep: Bool[np.ndarray, "n"], notes: tuple[str, ...],
+    ) -> Neurons:
+        rank_by = "gradient" if 2 in self.stages else "activation"
+        order = sorted((int(f) for f in np.nonzero(keep)[0]), key=lambda f: (-float(arrays[rank_by].values[f]), f))
+        scores: dict[str, tuple[float, ...]] = {}
+        for name, pooled in arrays.items():
+            scores[name] = tuple(float(pooled.values[f]) for f in order)
+            scores[f"{name}_patch"] = tuple(float(pooled.patch[f]) for f in order)
+        return Neurons(
+            members=tuple(Neuron(*layout.split(f)) for f in order),
+            scores=scores,
+            site=self.site,
+            concept=pair.sample.concept,
+            method=self.name,
+            options=self.to_dict(),
+            provenance={
+                "thresholds": {name: cut.to_dict() for name, cut in cuts.items()},
+                "edit": {"method": pair.method, **dict(pair.options)},
+                "notes": list(notes),
+            },
+            model=vlm.identity(),
+        )
+
+    def to_dict(self) -> dict[str, Json]:
+        """All options, as a file can hold them."""
+        result: dict[str, Json] = {}
+        for item in dataclasses.fields(self):
+            value = getattr(self, item.name)
+            if dataclasses.is_dataclass(value) and not isinstance(value, type):
+                value = {"kind": type(value).__name__, **dataclasses.asdict(value)}
+            result[item.name] = list(value) if isinstance(value, tuple) else value
+        return result
+
+
+def _notes(arrays: dict[str, Pooled], cuts: dict[str, Cut], keep: Bool[np.ndarray, "n"]) -> tuple[str, ...]:
+    """For an empty set: which stage kept nothing, and what the nearest thresholds would give."""
+    if keep.any():
+        return ()
+    notes: list[str] = []
+    for name, cut in cuts.items():
+        values: Float[np.ndarray, "n"] = np.sort(arrays[name].values)[::-1]
+        if np.isfinite(cut.threshold):
+            notes.append(f"{name}: threshold {cut.threshold:.4g} ({cut.rule}), largest score {values[0]:.4g}")
+        else:
+            share = f" (best share of false finds: {cut.achieved:.2f})" if cut.achieved is not None else ""
+            notes.append(f"{name}: {cut.rule} keeps nothing{share}")
+        near = ", ".join(f"{n} neurons above {values[n]:.4g}" for n in (1, 10, 50) if n < len(values))
+        notes.append(f"{name}: {near}")
+    return tuple(notes)
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
