@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..models.vlm import PROMPT
+from ..samples.image import ImageSource
 from .operations import Intervention, Noise
 
 if TYPE_CHECKING:
-    from ..models.vlm import VLM, ImageSource
+    from ..models.vlm import VLM
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from ..models.vlm import PROMPT
 from ..hooks import HookSession, Tap, check_unit
+from ..samples.image import ImageSource
 from ..types import Neuron, Neurons, Span
 from .apply import Positions
 
 if TYPE_CHECKING:
-    from ..models.vlm import VLM, ImageSource
+    from ..models.vlm import VLM
 
 
 def activations(

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
@@ -17,7 +16,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..errors import ImageTokenMismatch
-from ..samples.image import read_image
+from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens, measure_frame
 from .families import Family
 from .structure import Structure
@@ -25,8 +24,6 @@ from .structure import Structure
 if TYPE_CHECKING:
     from ..intervene.apply import Intervening
     from ..intervene.operations import Intervention, Noise
-
-ImageSource = Image.Image | str | Path
 
 #: The published prompt (Sato & Takagi III-B).
 PROMPT = "The image shows a"

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from ..errors import InvalidSample
 
-ImageSource: TypeAlias = "str | os.PathLike[str] | Image.Image | np.ndarray[Any, Any]"
+ImageSource: TypeAlias = str | os.PathLike[str] | Image.Image | NDArray[Any]
 
 #: Smaller pictures cannot show anything that a patch of a vision tower could hold.
 MIN_SIDE = 8

@@ -1,0 +1,121 @@
+"""Shared fixtures: tiny random LLaVA models, and shape checks of the whole package while tests run."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from jaxtyping import install_import_hook
+
+install_import_hook("neuronscope", "beartype.beartype")
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+
+import neuronscope as ns
+
+torch.set_num_threads(1)
+
+WORDS = "the image shows a brown bear dog cat bus on grass and red horse of with snow surf ##board".split()
+
+
+def tiny_processor(patch: int = 8, side: int = 32):
+    from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
+
+    vocab = {w: i for i, w in enumerate(["<pad>", "<s>", "</s>", "<unk>", "<image>", *WORDS])}
+    core = Tokenizer(models.WordPiece(vocab, unk_token="<unk>"))
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.decoder = decoders.WordPiece()
+    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        extra_special_tokens={"image_token": "<image>"},
+    )
+    images = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    return LlavaProcessor(
+        image_processor=images,
+        tokenizer=tokenizer,
+        patch_size=patch,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    )
+
+
+def tiny_model(seed: int = 0, *, layers: int = 4, hidden: int = 32, d_ff: int = 48, patch: int = 8, side: int = 32):
+    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
+
+    torch.manual_seed(seed)
+    config = LlavaConfig(
+        vision_config=CLIPVisionConfig(
+            hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=side,
+            patch_size=patch,
+        ),
+        text_config=LlamaConfig(
+            vocab_size=5 + len(WORDS), hidden_size=hidden, intermediate_size=d_ff, num_hidden_layers=layers,
+            num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=256, pad_token_id=0,
+            bos_token_id=1, eos_token_id=2,
+        ),
+        image_token_id=4,
+        vision_feature_layer=-1,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    model = LlavaForConditionalGeneration(config).eval()
+    with torch.no_grad():
+        for parameter in model.parameters():  # at the default scale a change of neurons rarely moves the argmax
+            if parameter.ndim > 1:
+                parameter.mul_(4)
+    return model
+
+
+@pytest.fixture(scope="session")
+def make_vlm() -> Callable[..., ns.VLM]:
+    """Builds a tiny random LLaVA; keyword arguments as in tiny_model."""
+
+    def make(seed: int = 0, **shape: int) -> ns.VLM:
+        sizes = {k: shape[k] for k in ("patch", "side") if k in shape}
+        return ns.load((tiny_model(seed, **shape), tiny_processor(**sizes)))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def vlm(make_vlm: Callable[..., ns.VLM]) -> ns.VLM:
+    """One tiny random LLaVA for tests that do not change it."""
+    return make_vlm()
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model as a checkpoint directory."""
+    folder = tmp_path_factory.mktemp("tiny-llava")
+    tiny_model().save_pretrained(folder)
+    tiny_processor().save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def picture() -> Image.Image:
+    """A noisy 60 x 44 picture."""
+    return Image.fromarray(np.random.default_rng(7).integers(0, 256, (44, 60, 3), dtype=np.uint8))
+
+
+@pytest.fixture
+def pictures() -> list[Image.Image]:
+    """Three noisy pictures of different sizes."""
+    rng = np.random.default_rng(3)
+    return [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in ((40, 40), (32, 64), (50, 33))]
