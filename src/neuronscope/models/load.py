@@ -69,6 +69,12 @@ def load(
     return vlm
 
 
+def checkpoint_directory(source: str) -> Path | None:
+    """The local directory that a model id stands for, or None for a hub id or a model made in memory."""
+    place = BUNDLED if source == "demo" else Path(source)
+    return place if place.is_dir() else None
+
+
 def _from_files(
     source: str | Path, dtype: torch.dtype | str, device_map: Any, revision: str | None
 ) -> tuple[nn.Module, Any]:

@@ -1,0 +1,110 @@
+"""What an intervention on a concept's neurons does to captions: S_se, S_re and J (METHODS d, "Scores").
+
+    S_se = 1 - share of captions of images with the concept that still name it      (1: the concept is gone)
+    S_re = share of captions of the other images that still name their own concept  (1: nothing else is touched)
+    J    = S_se + S_re - 1                       (0 for no effect and for total destruction alike; 1 is perfect)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+from ..errors import InvalidSample
+from ..intervene.captions import Decoding, generate_captions
+from ..intervene.operations import Intervention
+from ..models.vlm import VLM
+from ..samples.lexicon import Lexicon, Mode
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """An image, the concept it stands for, and every concept it shows."""
+
+    image: Image.Image
+    concept: str
+    shown: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Effect:
+    """Hits of one concept's intervention: does caption (image, draw) name the image's own concept?
+
+    Attributes:
+        concept: the concept that was to be removed.
+        own: [images with the concept, draws].
+        others: [images without it, draws].
+    """
+
+    concept: str
+    own: Bool[np.ndarray, "own_images draws"]
+    others: Bool[np.ndarray, "other_images draws"]
+
+    @property
+    def s_se(self) -> float:
+        """Selective erasure, 0 to 1."""
+        return 1.0 - float(self.own.mean())
+
+    @property
+    def s_re(self) -> float:
+        """Retention of the other concepts, 0 to 1."""
+        return float(self.others.mean())
+
+    @property
+    def j(self) -> float:
+        """S_se + S_re - 1."""
+        return self.s_se + self.s_re - 1.0
+
+
+def measure(
+    vlm: VLM,
+    concept: str,
+    images: Sequence[Labelled],
+    change: Intervention,
+    *,
+    mode: Mode = "lexicon",
+    decoding: Decoding | None = None,
+    batch_size: int = 64,
+    done: Callable[[int], None] = lambda _: None,
+) -> Effect:
+    """Caption every image under an intervention and count who still names its own concept.
+
+    Images that show the concept without standing for it belong to neither group and are left out.
+
+    Args:
+        vlm: the model.
+        concept: the concept whose neurons are changed.
+        images: labelled images; at least one of the concept and one without it.
+        change: the intervention, the same for all images.
+        mode: when a caption counts as naming a concept.
+        decoding: caption settings.
+        batch_size: captions generated together.
+        done: called with the number of images finished, for progress bars.
+
+    Raises InvalidSample when either group is empty.
+    """
+    own = [item for item in images if item.concept == concept]
+    others = [item for item in images if concept not in item.shown]
+    if not own or not others:
+        raise InvalidSample(
+            f"scores for {concept!r} need images with and without it; got {len(own)} with and {len(others)} without"
+        )
+    hits: list[Bool[np.ndarray, "images draws"]] = []
+    for group in (own, others):
+        rows = generate_captions(
+            vlm, [item.image for item in group], change, decoding=decoding, batch_size=batch_size
+        )
+        hits.append(
+            np.array([[named(c.text, item.concept, mode) for c in row] for item, row in zip(group, rows, strict=True)])
+        )
+        done(len(group))
+    return Effect(concept, hits[0], hits[1])
+
+
+def named(caption: str, concept: str, mode: Mode = "lexicon") -> bool:
+    """Whether a caption names a concept."""
+    return Lexicon.default().match(caption, concept, mode) is not None

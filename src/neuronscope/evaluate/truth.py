@@ -1,0 +1,44 @@
+"""Ground truth of models whose knowledge has a known address (the bundled model)."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import RunMismatch
+from ..models.load import checkpoint_directory
+from ..models.vlm import VLM
+from ..types import Neuron, Neurons
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How a found set compares with the true one. Precision of an empty set is 0."""
+
+    precision: float
+    recall: float
+
+
+def planted(vlm: VLM) -> dict[str, Neurons]:
+    """concept -> its planted neurons, from `planted.json` in the checkpoint; empty for natural models.
+
+    Raises RunMismatch for a damaged file.
+    """
+    folder = checkpoint_directory(vlm.id)
+    path = None if folder is None else Path(folder) / "planted.json"
+    if path is None or not path.is_file():
+        return {}
+    try:
+        table: dict[str, list[list[int]]] = json.loads(path.read_text(encoding="utf-8"))
+        return {concept: Neurons.of((layer, unit) for layer, unit in pairs) for concept, pairs in table.items()}
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        raise RunMismatch(f"{path} is damaged: {error}") from error
+
+
+def agreement(found: Iterable[Neuron], truth: Iterable[Neuron]) -> Agreement:
+    """Precision and recall of a found set."""
+    found_set, true_set = set(found), set(truth)
+    shared = len(found_set & true_set)
+    return Agreement(shared / len(found_set) if found_set else 0.0, shared / len(true_set) if true_set else 0.0)

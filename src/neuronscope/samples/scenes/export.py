@@ -1,0 +1,95 @@
+"""Scenes as samples, and as a COCO folder that any COCO reader opens."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from ...errors import InvalidOption
+from ...files import output_folder, replacing, write_text
+from ..sample import Region, Sample, mask_box
+from .registry import CONCEPTS
+from .scene import FRAME, Rendered, Scene, render, sample_scene
+
+
+def scene_sample(scene: Scene, concept: str, rendered: Rendered | None = None) -> Sample:
+    """A scene as a sample of one of its concepts, with its exact counterfactual.
+
+    Raises InvalidOption when the scene does not show the concept.
+    """
+    if concept not in scene.concepts:
+        raise InvalidOption(f"scene {scene.seed} shows {', '.join(scene.concepts) or 'nothing'}, not {concept!r}")
+    drawn = rendered or render(scene)
+    return Sample(
+        image=drawn.image,
+        concept=concept,
+        boxes=[mask_box(drawn.masks[concept])],
+        mask=drawn.masks[concept],
+        others=[Region(name, mask_box(mask), mask) for name, mask in drawn.masks.items() if name != concept],
+        captions=[scene.caption()],
+        image_id=str(scene.seed),
+        exact=render(scene.without(concept)).image,
+    )
+
+
+def write_coco(folder: str | Path, count: int, seed: int = 0, done: Callable[[], None] = lambda: None) -> Path:
+    """Write scenes `seed` ... `seed + count - 1` as a COCO folder.
+
+    `images/` holds the pictures, `exact/` each picture without one object, `annotations/` instances and captions in
+    the official format (masks as RLE). The annotations are written last, so a folder with them is complete.
+
+    Returns the folder. Raises InvalidOption for a count below 1 or a folder that cannot be written.
+    """
+    if count < 1 or seed < 0:
+        raise InvalidOption(f"count must be at least 1 and seed at least 0, got count={count}, seed={seed}")
+    root = output_folder(folder)
+    images, exact = output_folder(root / "images"), output_folder(root / "exact")
+    annotations = output_folder(root / "annotations")
+    ids = {name: i + 1 for i, name in enumerate(sorted(CONCEPTS))}
+    listed: list[dict[str, Any]] = []
+    instances: list[dict[str, Any]] = []
+    captions: list[dict[str, Any]] = []
+    for number in range(count):
+        scene = sample_scene(seed + number)
+        drawn = render(scene)
+        name = f"{scene.seed:012d}.png"
+        _save(drawn.image, images / name)
+        listed.append({"id": scene.seed, "file_name": name, "width": FRAME, "height": FRAME, "place": scene.place})
+        captions.append({"id": number + 1, "image_id": scene.seed, "caption": scene.caption()})
+        for concept, mask in drawn.masks.items():
+            _save(render(scene.without(concept)).image, exact / f"{scene.seed:012d}.{concept}.png")
+            instances.append(_instance(len(instances) + 1, scene.seed, ids[concept], mask))
+        done()
+    info = {"description": "procedural scenes", "first_seed": seed, "count": count}
+    categories = [{"id": i, "name": name, "supercategory": "object"} for name, i in ids.items()]
+    body = {"info": info, "images": listed, "annotations": instances, "categories": categories}
+    write_text(annotations / "instances_scenes.json", json.dumps(body))
+    write_text(
+        annotations / "captions_scenes.json", json.dumps({"info": info, "images": listed, "annotations": captions})
+    )
+    return root
+
+
+def _instance(number: int, image: int, category: int, mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:
+    from pycocotools import mask as coco_mask
+
+    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    return {
+        "id": number,
+        "image_id": image,
+        "category_id": category,
+        "bbox": list(mask_box(mask)),
+        "area": int(mask.sum()),
+        "iscrowd": 0,
+        "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
+    }
+
+
+def _save(picture: Any, path: Path) -> None:
+    with replacing(path) as temporary:
+        picture.save(temporary)

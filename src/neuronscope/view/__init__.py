@@ -1,0 +1,9 @@
+"""Looking at neurons: decoded tokens, heat maps, layers, pages."""
+
+from .decode import Decoded as Decoded
+from .decode import decode as decode
+from .heatmap import Heatmap as Heatmap
+from .heatmap import heatmap as heatmap
+from .layers import LayerDistribution as LayerDistribution
+from .layers import layer_distribution as layer_distribution
+from .layers import plot_layers as plot_layers

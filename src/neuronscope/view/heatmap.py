@@ -1,0 +1,154 @@
+"""Where on the image some neurons are active (Sato & Takagi III-D; METHODS e)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import Image, ImageDraw
+
+from ..errors import InvalidOption
+from ..files import replacing
+from ..intervene.capture import activations
+from ..samples.image import ImageSource, read_image
+from ..tokens import ImageTokens
+from ..types import Neurons, one_of
+
+if TYPE_CHECKING:
+    from ..models.vlm import VLM
+
+#: How grid cells become pixels: bilinear between half-pixel centres; bilinear as the code of Pan et al. does it, which
+#: extrapolates past the last cell; or each token's own footprint, flat - the faithful view of merged patches.
+Resize: TypeAlias = Literal["half_pixel", "pan", "footprint"]
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """Mean activation of some neurons over the image.
+
+    Attributes:
+        values: in the pixel frame of the user's image; NaN where the processor cropped the picture away.
+        grid: the same at the model's grid, activation units.
+        image: the picture.
+        neurons: which neurons were averaged.
+    """
+
+    values: Float[np.ndarray, "height width"]
+    grid: Float[np.ndarray, "rows columns"]
+    image: Image.Image
+    neurons: Neurons
+
+    def normalised(self) -> Float[np.ndarray, "height width"]:
+        """Values scaled to 0..1 (smallest to largest); a constant map becomes 0, cropped pixels too."""
+        low, high = np.nanmin(self.values), np.nanmax(self.values)
+        if not high > low:
+            return np.zeros_like(self.values)
+        return np.nan_to_num((self.values - low) / (high - low), nan=0.0)
+
+    def mask(self, quantile: float = 0.95) -> Bool[np.ndarray, "height width"]:
+        """Pixels strictly above a quantile of this map (METHODS e, per-image rule)."""
+        if not 0 <= quantile <= 1:
+            raise InvalidOption(f"quantile={quantile} is not between 0 and 1")
+        return np.nan_to_num(self.values, nan=-np.inf) > np.nanquantile(self.values, quantile)
+
+    def overlay(
+        self, boxes: Sequence[tuple[float, float, float, float]] = (), *, alpha: float = 0.5
+    ) -> Image.Image:
+        """The map in colour over the picture, with boxes (x, y, width, height in pixels) drawn."""
+        import matplotlib
+
+        colours: Any = matplotlib.colormaps["jet"](self.normalised())[..., :3]
+        base = np.asarray(self.image, dtype=np.float64) / 255
+        mixed = Image.fromarray(np.rint(255 * ((1 - alpha) * base + alpha * colours)).astype(np.uint8))
+        draw = ImageDraw.Draw(mixed)
+        line = max(1, round(min(mixed.size) / 100))
+        for x, y, w, h in boxes:
+            draw.rectangle([x, y, x + w - 1, y + h - 1], outline=(255, 255, 255), width=line)
+        return mixed
+
+    def save(self, path: str | Path) -> None:
+        """The map alone as a grey picture (white is the largest value)."""
+        grey = Image.fromarray(np.rint(255 * self.normalised()).astype(np.uint8))
+        with replacing(path) as temporary:
+            grey.save(temporary)
+
+
+def heatmap(
+    vlm: VLM,
+    image: ImageSource,
+    neurons: Neurons,
+    *,
+    top: int = 5,
+    by: str = "activation",
+    resize: Resize = "half_pixel",
+) -> Heatmap:
+    """The mean activation, over image tokens, of the neurons with the largest activation difference.
+
+    Args:
+        vlm: the model.
+        image: the original picture.
+        neurons: a located set; the `top` members with the largest score `by` are averaged (all, when the set has no
+            such score or fewer members).
+        top: 5 in the paper.
+        by: name of the score.
+        resize: see :data:`Resize`.
+    """
+    one_of("resize", resize, ("half_pixel", "pan", "footprint"))
+    if not len(neurons):
+        raise InvalidOption("an empty set of neurons has no heat map")
+    chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
+    picture = read_image(image)
+    tokens = vlm.prepare([picture]).images[0]
+    grid = activations(vlm, picture, chosen).mean(axis=1).reshape(tokens.grid).astype(np.float64)
+    return Heatmap(to_pixels(grid, tokens, resize), grid, picture, chosen)
+
+
+def to_pixels(
+    grid: Float[np.ndarray, "rows columns"], tokens: ImageTokens, resize: Resize = "half_pixel"
+) -> Float[np.ndarray, "height width"]:
+    """Spread a grid over the user's image through the processor's frame; NaN where the picture was cropped away."""
+    frame = tokens.frame
+    width, height = frame.source
+    across = _cells(np.arange(width) + 0.5, frame.offset[0], frame.scale[0], frame.processed[0], tokens.grid[1])
+    down = _cells(np.arange(height) + 0.5, frame.offset[1], frame.scale[1], frame.processed[1], tokens.grid[0])
+    if resize == "footprint":
+        rows = np.clip(np.floor(down), 0, tokens.grid[0] - 1).astype(int)
+        columns = np.clip(np.floor(across), 0, tokens.grid[1] - 1).astype(int)
+        values = grid[np.ix_(rows, columns)]
+    else:
+        values = resample(resample(grid, down, 0, resize), across, 1, resize)
+    outside_rows = (down < 0) | (down > tokens.grid[0])
+    outside_columns = (across < 0) | (across > tokens.grid[1])
+    values[outside_rows] = np.nan
+    values[:, outside_columns] = np.nan
+    return values
+
+
+def resample(
+    values: Float[np.ndarray, "rows columns"], at: Float[np.ndarray, "n"], axis: int, resize: Resize
+) -> Float[np.ndarray, "_ _"]:
+    """Linear interpolation along an axis at cell coordinates `at` (cell k spans k to k + 1).
+
+    half_pixel: source = at - 0.5, clamped to the first and last centre. pan: source = at - 0.5 * step, the lower cell
+    clipped to the last but one, so that the last stretch extrapolates (METHODS e, X10).
+    """
+    cells = values.shape[axis]
+    step = float(at[1] - at[0]) if len(at) > 1 else 1.0
+    source = at - 0.5 if resize == "half_pixel" else at - 0.5 * step
+    if resize == "half_pixel":
+        source = np.clip(source, 0, cells - 1)
+    low = np.clip(np.floor(source).astype(int), 0, max(cells - 2, 0))
+    share = np.expand_dims(source - low, 1 - axis)
+    high = np.minimum(low + 1, cells - 1)
+    return values.take(low, axis) * (1 - share) + values.take(high, axis) * share
+
+
+def _cells(
+    pixels: Float[np.ndarray, "n"], offset: float, scale: float, processed: int, cells: int
+) -> Float[np.ndarray, "n"]:
+    """Source pixel coordinates in units of grid cells."""
+    return (pixels - offset) / scale / processed * cells
