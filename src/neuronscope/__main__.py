@@ -1,0 +1,5 @@
+"""`python -m neuronscope`."""
+
+from .cli import main
+
+main()

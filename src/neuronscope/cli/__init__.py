@@ -1,0 +1,3 @@
+"""The command line: one module per verb, each thin. Heavy imports happen inside the verbs."""
+
+from .main import main as main

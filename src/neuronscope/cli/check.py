@@ -1,0 +1,60 @@
+"""`neuronscope check`: what the library sees in a checkpoint, and the proof that it sees right."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from ..errors import UnsupportedModel
+from .output import DeviceOption, DtypeOption, JsonOption, emit, open_model, table
+
+
+def run(
+    model: Annotated[str, typer.Argument(help='"demo", a checkpoint directory, or a hub id.')],
+    device: DeviceOption = None,
+    dtype: DtypeOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Load a model, run the self-check, and print what to paste into a bug report."""
+    import platform
+
+    import torch
+    import transformers
+
+    from .. import __version__
+    from ..models import self_check
+
+    vlm = open_model(model, device, dtype)
+    report = self_check(vlm)
+    widths = sorted(set(vlm.widths))
+    facts: dict[str, Any] = {
+        "model": vlm.id,
+        "family": vlm.family.title,
+        "fingerprint": vlm.fingerprint,
+        "layers": vlm.layers,
+        "d_f": widths[0] if len(widths) == 1 else list(vlm.widths),
+        "hidden": vlm.structure.hidden,
+        "sites": list(vlm.structure.ffns[0].sites),
+        "neurons at": vlm.structure.ffns[0].name,
+        "image processor": type(vlm.processor.image_processor).__name__,
+        "dtype": str(vlm.dtype).removeprefix("torch."),
+        "device": str(vlm.device),
+        "versions": {
+            "neuronscope": __version__,
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "python": platform.python_version(),
+        },
+    }
+    document = {**facts, "checks": [{"name": r.name, "value": r.value, "ok": r.ok} for r in report.rows]}
+
+    def show() -> None:
+        rows: list[tuple[object, object]] = [(name, value) for name, value in facts.items() if name != "versions"]
+        rows += [(name, version) for name, version in facts["versions"].items()]
+        rows += [(r.name, f"{'ok' if r.ok else 'FAILED'}: {r.value}") for r in report.rows]
+        table(f"neuronscope check {model}", ("", ""), rows)
+
+    emit(document, as_json, show)
+    if not report.ok:
+        raise UnsupportedModel(f"{model} failed the self-check")

@@ -1,0 +1,57 @@
+"""`neuronscope demo`: the main job on the bundled model, as one page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import InvalidOption, suggest
+from ..files import output_folder
+from .output import DeviceOption, JsonOption, emit, lines, open_model, progress
+
+
+def run(
+    concept: Annotated[str, typer.Option("--concept", help="Which of the 30 concepts.")] = "bear",
+    images: Annotated[int, typer.Option("--images", "-n", help="Images of the concept.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", help="Which held-out scenes.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")] = Path("neuronscope-demo"),
+    device: DeviceOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Locate, look at and test the neurons of one concept in the bundled model; write one HTML page."""
+    from ..run.showcase import bystanders, scenes_of
+    from ..run.study import steps_of, study
+    from ..samples.scenes import CONCEPTS
+    from ..view.page import write_page
+
+    if concept not in CONCEPTS:
+        raise InvalidOption(f"--concept {concept!r} is not drawn.{suggest(concept, sorted(CONCEPTS))}")
+    if images < 1 or seed < 0:
+        raise InvalidOption(f"--images must be at least 1 and --seed at least 0, got {images} and {seed}")
+    folder = output_folder(out)
+    with progress(steps_of(images) + 1, "loading the model") as step:
+        vlm = open_model("demo", device, "auto")
+        step("drawing scenes")
+        result = study(vlm, scenes_of(concept, images, seed), bystanders(concept, seed), step=step)
+        page = write_page(result, vlm, folder / "index.html")
+    document = {**result.to_dict(), "page": str(page.resolve())}
+
+    def show() -> None:
+        first = result.findings[0]
+        lines(
+            f"before   {document['caption_before']}",
+            f"after    {document['caption_after']}   ({len(first.located.neurons)} located neurons)",
+            f"control  {document['caption_control']}   (as many random neurons of the same layers)",
+            f"J {_number(document['J'])} under noise, {_number(document['J_zero'])} set to zero, "
+            f"{_number(document['J_random'])} for random neurons; precision {_number(document['precision'])}, "
+            f"recall {_number(document['recall'])} against the planted truth; {result.seconds:.0f} s",
+            f"page     {page}",
+        )
+
+    emit(document, as_json, show)
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.2f}"

@@ -1,0 +1,40 @@
+"""`neuronscope heatmap`: where on an image neurons are active."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..files import output_folder, replacing
+from .decode import parse_neurons
+from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, parse_box
+
+
+def run(
+    image: Annotated[str, typer.Argument(help="Image file.")],
+    neurons: Annotated[list[str], typer.Argument(help="LAYER.UNIT addresses, or one neurons.json.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")] = Path("heatmap.png"),
+    model: ModelOption = "demo",
+    top: Annotated[int, typer.Option("--top", help="Average this many neurons of a located set.")] = 5,
+    resize: Annotated[str, typer.Option("--resize", help="half_pixel, pan, or footprint.")] = "half_pixel",
+    box: Annotated[list[str] | None, typer.Option("--box", help="Draw a box x,y,w,h; may be repeated.")] = None,
+    device: DeviceOption = None,
+    dtype: DtypeOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Write the heat map of some neurons over an image."""
+    from ..samples.image import read_image
+    from ..view import heatmap
+
+    picture = read_image(image)
+    boxes = [parse_box(text) for text in box or []]
+    chosen = parse_neurons(neurons)
+    output_folder(out.parent)
+    vlm = open_model(model, device, dtype)
+    heat = heatmap(vlm, picture, chosen, top=top, resize=resize)  # pyright: ignore[reportArgumentType]
+    with replacing(out) as temporary:
+        heat.overlay(boxes).save(temporary)
+    document = {"file": str(out), "grid": heat.grid.tolist(), "neurons": [str(n) for n in heat.neurons]}
+    emit(document, as_json, lambda: lines(f"{out}: mean activation of {len(heat.neurons)} neurons"))

@@ -1,0 +1,101 @@
+"""What every verb shares: one JSON document on stdout or a table for people, and everything else on stderr."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ..errors import InvalidOption
+
+if TYPE_CHECKING:
+    from ..models.vlm import VLM
+
+ModelOption = Annotated[str, typer.Option("--model", "-m", help='"demo", a checkpoint directory, or a hub id.')]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
+DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")]
+DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16, or auto.")]
+OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to.")]
+
+_DTYPES = ("auto", "float32", "bfloat16", "float16")
+
+
+def open_model(name: str, device: str | None, dtype: str) -> VLM:
+    """Load a model for a verb. Raises InvalidOption for an unknown dtype or device."""
+    if dtype not in _DTYPES:
+        raise InvalidOption(f"--dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
+    import torch
+
+    from ..models import load
+
+    if device is not None:
+        try:
+            chosen = torch.device(device)
+        except RuntimeError as error:
+            raise InvalidOption(f"--device {device!r} is not a device: {error}") from error
+        if chosen.type == "cuda" and not torch.cuda.is_available():
+            raise InvalidOption(f"--device {device!r}: this PyTorch sees no CUDA device")
+    return load(name, device=device, dtype=dtype if dtype == "auto" else getattr(torch, dtype))
+
+
+def emit(document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None:
+    """End a verb: the document on stdout, or the view for people."""
+    if as_json:
+        sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+    else:
+        show()
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
+    """A table on stdout."""
+    from rich.console import Console
+    from rich.table import Table
+
+    grid = Table(title=title, title_justify="left", header_style="bold")
+    for column in columns:
+        grid.add_column(column, overflow="fold")
+    for row in rows:
+        grid.add_row(*(str(cell) for cell in row))
+    Console().print(grid)
+
+
+def lines(*texts: str) -> None:
+    """Plain lines on stdout."""
+    sys.stdout.write("\n".join(texts) + "\n")
+
+
+@contextmanager
+def progress(total: int, first: str) -> Iterator[Callable[[str], None]]:
+    """A progress bar on stderr when that is a terminal, nothing otherwise. Yields step(description)."""
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(first, total=total)
+        begun = False
+
+        def step(description: str) -> None:
+            nonlocal begun
+            bar.update(task, description=description, advance=1 if begun else 0)
+            begun = True
+
+        yield step
+
+
+def parse_box(text: str) -> tuple[float, float, float, float]:
+    """"x,y,w,h" in pixels. Raises InvalidOption for anything else."""
+    parts = text.replace(" ", "").split(",")
+    try:
+        x, y, w, h = (float(part) for part in parts)
+    except ValueError as error:
+        raise InvalidOption(f"--box {text!r} is not four numbers x,y,w,h in pixels") from error
+    return (x, y, w, h)
