@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
+sys.path.insert(0, str(Path(__file__).parent))
 from jaxtyping import install_import_hook
 
-install_import_hook("neuronscope", "beartype.beartype")
+install_import_hook("neuronscope", "shape_checker.shapes")
 
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest

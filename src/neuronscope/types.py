@@ -131,6 +131,7 @@ class Neurons(Sequence[Neuron]):
             "method": self.method,
             "options": dict(self.options),
             "provenance": dict(self.provenance),
+            "scores": list(self.scores),
             "neurons": [
                 {"layer": n.layer, "unit": n.unit, "scores": {name: v[i] for name, v in self.scores.items()}}
                 for i, n in enumerate(self.members)
@@ -144,8 +145,7 @@ class Neurons(Sequence[Neuron]):
             raise RunMismatch(f"schema {data.get('schema')!r} is not {SCHEMA!r}")
         try:
             rows = cast("list[dict[str, Any]]", data["neurons"])
-            names = list(rows[0]["scores"]) if rows else []
-            scores = {name: tuple(float(row["scores"][name]) for row in rows) for name in names}
+            scores = {name: tuple(float(row["scores"][name]) for row in rows) for name in data["scores"]}
             if not all(math.isfinite(v) for values in scores.values() for v in values):
                 raise RunMismatch("a score in the neurons document is not a finite number")
             return cls(

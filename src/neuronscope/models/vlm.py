@@ -15,7 +15,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from ..errors import ImageTokenMismatch
+from ..errors import ImageTokenMismatch, InvalidOption
 from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens, measure_frame
 from .families import Family
@@ -53,7 +53,7 @@ class Inputs:
 
     def extend(self, ids: Sequence[int]) -> Inputs:
         """The same rows with more token ids at the end."""
-        more = torch.tensor([list(ids)], device=self.tensors["input_ids"].device).expand(len(self.images), -1)
+        more = torch.tensor([list(ids)], dtype=torch.long, device=self.tensors["input_ids"].device).expand(len(self.images), -1)
         tensors = dict(self.tensors)
         tensors["input_ids"] = torch.cat([tensors["input_ids"], more], 1)
         tensors["attention_mask"] = torch.cat([tensors["attention_mask"], torch.ones_like(more)], 1)
@@ -127,10 +127,11 @@ class VLM:
     def prepare(self, images: Sequence[ImageSource], *, prompt: str = PROMPT, template: str | None = None) -> Inputs:
         """Process images with the same prompt, padded on the left.
 
-        Raises ImageTokenMismatch when the prompt's image positions and the image's features differ in number.
+        Raises ImageTokenMismatch when the prompt's image positions and the image's features differ in number, and
+        InvalidOption for a template that does not join one image and one prompt.
         """
         pictures = [read_image(image) for image in images]
-        text = (template or self.family.template).format(image=self.processor.image_token, prompt=prompt)
+        text = _join(self.family.template if template is None else template, self.processor.image_token, prompt)
         batch: Any = self.processor(
             text=[text] * len(pictures), images=pictures, return_tensors="pt", padding=True, padding_side="left"
         )
@@ -216,3 +217,16 @@ class VLM:
 
     def __repr__(self) -> str:
         return f"VLM({self.id!r}, {self.family.title}, {self.layers} layers, d_f {max(self.widths)})"
+
+
+def _join(template: str, image: str, prompt: str) -> str:
+    """The text of a prompt with one image. Raises InvalidOption for a template or prompt that gives another number."""
+    try:
+        text = template.format(image=image, prompt=prompt)
+    except (KeyError, IndexError, ValueError) as error:
+        raise InvalidOption(f"template={template!r} cannot be filled in; it may hold {{image}} and {{prompt}}") from error
+    if text.count(image) != 1:
+        raise InvalidOption(
+            f"template={template!r} with prompt={prompt!r} holds the image {text.count(image)} times; once is needed"
+        )
+    return text

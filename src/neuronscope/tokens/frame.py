@@ -1,9 +1,10 @@
 """From pixels of the user's image to pixels the model sees, measured through the processor itself.
 
-Instead of re-deriving each processor's resize, crop and padding arithmetic, we let it process three synthetic images
-of the same size: black, white, and one whose red channel rises with x and green channel with y. Because every step is
-linear in the pixel values, the processed ramp tells for each processed pixel which source pixel it shows, and pixels
-that do not react to black or white are padding.
+Instead of re-deriving each processor's resize, crop and padding arithmetic, we let it process four synthetic images
+of the same size: black, white, one whose red channel rises with x and green channel with y, and its negative. Because
+every step is linear in the pixel values, the processed ramp tells for each processed pixel which source pixel it shows,
+and pixels that do not react to black or white are padding. Processors round resized pixels to 8 bits, halves upwards;
+in the difference of ramp and negative that bias cancels.
 """
 
 from __future__ import annotations
@@ -68,10 +69,10 @@ def measure_frame(image_processor: Any, size: tuple[int, int]) -> Frame:
     down, y_step = _ramp(height)
     ramp = np.zeros((height, width, 3))
     ramp[..., 0], ramp[..., 1] = across, down[:, None]
-    pictures = [np.zeros_like(ramp), np.full_like(ramp, 255), ramp]
-    black, white, seen = (_process(image_processor, picture) for picture in pictures)
+    pictures = [np.zeros_like(ramp), np.full_like(ramp, 255), ramp, 255 - ramp]
+    black, white, seen, negative = (_process(image_processor, picture) for picture in pictures)
     reacts = np.abs(white - black) > 1e-3
-    share = np.where(reacts, (seen - black) / np.where(reacts, white - black, 1), np.nan)
+    share = np.where(reacts, (1 + (seen - negative) / np.where(reacts, white - black, 1)) / 2, np.nan)
     x = _fit(np.nanmean(_defined(share[0]), axis=0), x_step, "x", size)
     y = _fit(np.nanmean(_defined(share[1].T), axis=0), y_step, "y", size)
     return Frame(size, (seen.shape[2], seen.shape[1]), (x[0], y[0]), (x[1], y[1]))
@@ -95,7 +96,7 @@ def _process(image_processor: Any, picture: Float[np.ndarray, "height width 3"])
     return pixels[0]
 
 
-def _defined(share: Float[np.ndarray, "lines n"]) -> Float[np.ndarray, "lines n"]:
+def _defined(share: Float[np.ndarray, "lines n"]) -> Float[np.ndarray, "kept n"]:
     """Only the lines that show the picture somewhere: the mean over all-padding lines is not defined."""
     return share[~np.isnan(share).all(axis=1)]
 

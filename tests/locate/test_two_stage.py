@@ -1,0 +1,303 @@
+"""Two-stage filtering against hand-worked numbers and against a naive recomputation, one neuron at a time."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import neuronscope as ns
+from neuronscope.errors import ConceptNotNamed, ConceptStillNamed, InvalidOption, InvalidSample
+from neuronscope.intervene.captions import Caption
+from neuronscope.locate.scores import (
+    Layout,
+    activation_differences,
+    grad_times_activation,
+    patch_scores,
+    reduce_patches,
+)
+from neuronscope.samples import validity
+
+PROMPT = "The image shows a"
+
+
+def first_stage(original, edited, t):
+    return set(np.nonzero(reduce_patches(torch.tensor(original) - torch.tensor(edited), "any")[0].numpy() > t)[0])
+
+
+def test_hand_oracle():
+    """METHODS (b), hand oracle; (m) oracle 1."""
+    original = np.array([[1.0, 0.2, 3.0], [0.5, 2.0, 0.1]])
+    edited = np.array([[0.1, 0.1, 0.5], [0.4, 0.3, 0.0]])
+    slope = np.array([[0.1, 0.2, 0.0001], [0.1, 0.0005, 0.02]])
+    survivors = first_stage(original, edited, 1.0)
+    assert survivors == {1, 2}
+    cam = original * slope
+    second = set(np.nonzero(reduce_patches(torch.tensor(cam), "any")[0].numpy() > 0.0015)[0])
+    assert survivors & second == {1, 2}
+    assert not (((original - edited) > 1.0) & (cam > 0.0015)).any()  # same_patch keeps none
+    assert not survivors & set(np.nonzero(cam.max(0) > 1.0)[0])  # nor does the typo of the printed definition
+
+
+def naive_activations(vlm, image, extra=()):
+    """Neurons of every layer at the image tokens by plain hooks, [layer][patch, unit]."""
+    inputs = vlm.prepare([image]).extend(extra)
+    taken = {}
+    handles = [
+        layer.mlp.down_proj.register_forward_pre_hook(lambda _, args, i=i: taken.__setitem__(i, args[0][0]))
+        for i, layer in enumerate(vlm.structure.layers)
+    ]
+    with torch.no_grad():
+        vlm.model(**inputs.tensors)
+    for handle in handles:
+        handle.remove()
+    return [taken[i][inputs.images[0].positions] for i in range(vlm.layers)]
+
+
+@pytest.mark.parametrize("sign", ["signed", "abs"])
+@pytest.mark.parametrize("pool", ["any", "mean", "sum"])
+def test_differences_equal_a_naive_recomputation(vlm, pictures, sign, pool):
+    original, *others = (p.resize((40, 40)) for p in pictures)
+    found = activation_differences(vlm, original, others, site="neuron", sign=sign, pool=pool, prompt=PROMPT)
+    for other, pooled in zip(others, found, strict=True):
+        expected = []
+        for a, b in zip(naive_activations(vlm, original), naive_activations(vlm, other), strict=True):
+            difference = (a - b).abs() if sign == "abs" else a - b
+            expected.append({"any": difference.amax(0), "mean": difference.mean(0), "sum": difference.sum(0)}[pool])
+        np.testing.assert_allclose(pooled.values, torch.cat(expected).numpy(), rtol=1e-4, atol=1e-5)
+
+
+def test_gradcam_equals_finite_differences_in_float64(make_vlm, picture, monkeypatch):
+    from transformers.models.llama.modeling_llama import LlamaRMSNorm
+
+    def norm(self, x):  # transformers computes this in float32 whatever the input: too coarse for differences
+        return self.weight * x * (x.square().mean(-1, keepdim=True) + self.variance_epsilon).rsqrt()
+
+    monkeypatch.setattr(LlamaRMSNorm, "forward", norm)
+    vlm = make_vlm(layers=3, hidden=16, d_ff=24)
+    vlm.model.double()
+    inputs = vlm.prepare([picture]).extend([9])
+    members = [(layer, unit) for layer in range(3) for unit in (0, 5, 23)]
+    slope = patch_scores(vlm, inputs, [(1, 10)], members)
+    clean = naive_activations(vlm, picture, [9])
+    positions = inputs.images[0].positions
+    for column, (layer, unit) in enumerate(members):
+        for patch in (0, 7):
+            step = 1e-5
+
+            def bump(_, args, at=positions[patch], unit=unit, step=step, sign=1.0):
+                z = args[0].clone()
+                z[0, at, unit] += step * sign
+                return (z,)
+
+            values = []
+            for sign in (1.0, -1.0):
+                handle = vlm.structure.ffns[layer].output.register_forward_pre_hook(
+                    lambda m, a, sign=sign, bump=bump: bump(m, a, sign=sign)
+                )
+                with torch.no_grad():
+                    values.append(float(vlm.model(**inputs.tensors).logits[0, -1, 10]))
+                handle.remove()
+            numeric = (values[0] - values[1]) / (2 * step) * float(clean[layer][patch, unit])
+            assert slope[patch, column] == pytest.approx(numeric, rel=1e-4, abs=1e-9)
+
+
+def test_last_layer_gradcam_is_exactly_zero(vlm, picture):
+    inputs = vlm.prepare([picture]).extend([9])
+    (pooled,) = grad_times_activation(vlm, inputs, [[(1, 10)]])
+    last = Layout(vlm.widths).starts[-1]
+    assert (pooled.values[last:] == 0).all()
+    assert np.abs(pooled.values[:last]).max() > 0
+
+
+def test_pre_activation_score_is_gradcam_times_rho(vlm, picture):
+    """Identity 2: Z dy/dZ = (n dy/dn) rho(Z), rho = 1 + Z (1 - sigmoid(Z)), for SiLU."""
+    inputs = vlm.prepare([picture])
+    members = [(1, unit) for unit in range(48)]
+    pre = ns.Neurons.of(members, site="pre")
+    from neuronscope.intervene import activations
+
+    z = activations(vlm, picture, pre).astype(np.float64)
+    rho = 1 + z * (1 - 1 / (1 + np.exp(-z)))
+    cam = patch_scores(vlm, inputs, [(1, 7)], members)
+    schwettmann = patch_scores(vlm, inputs, [(1, 7)], members, score="pre")
+    np.testing.assert_allclose(schwettmann, cam * rho, rtol=1e-3, atol=1e-6)
+
+
+def test_one_backward_per_target_leaves_no_trace(vlm, picture):
+    inputs = vlm.prepare([picture])
+    hooks = [(len(m._forward_pre_hooks), len(m._forward_hooks)) for m in vlm.model.modules()]
+    both = grad_times_activation(vlm, inputs, [[(1, 7)], [(1, 9)]])
+    alone = grad_times_activation(vlm, inputs, [[(1, 9)]])
+    np.testing.assert_allclose(both[1].values, alone[0].values, rtol=1e-5, atol=1e-7)
+    assert all(p.grad is None for p in vlm.model.parameters())
+    assert hooks == [(len(m._forward_pre_hooks), len(m._forward_hooks)) for m in vlm.model.modules()]
+
+
+@pytest.fixture
+def speaks(monkeypatch):
+    """Makes the tiny model 'say' given captions about the original and the edited image."""
+
+    def say(vlm, original, edited):
+        def caption(text):
+            ids = vlm.tokenizer(text, add_special_tokens=False).input_ids
+            return Caption(text, f"{PROMPT} {text}", tuple(ids))
+
+        monkeypatch.setattr(validity, "generate_captions", lambda *a, **k: [[caption(original)], [caption(edited)]])
+
+    return say
+
+
+@pytest.fixture
+def pair():
+    rng = np.random.default_rng(11)
+    image = Image.fromarray(rng.integers(0, 256, (48, 48, 3), dtype=np.uint8))
+    return ns.counterfactual(ns.Sample(image=image, concept="bear", boxes=[(4, 4, 16, 16)]))
+
+
+def test_locate_equals_naive_thresholding(vlm, pair, speaks):
+    speaks(vlm, "brown bear on grass", "horse on grass")
+    method = ns.TwoStage(activation=ns.Fixed(0.2), gradient=ns.Fixed(1e-4))
+    found = method.locate(vlm, pair)
+    clean = naive_activations(vlm, pair.original, [vlm.tokenizer("brown", add_special_tokens=False).input_ids[0]])
+    other = naive_activations(vlm, pair.edited)
+    word = vlm.tokenizer("bear", add_special_tokens=False).input_ids[0]
+    inputs = vlm.prepare([pair.original]).extend(found.validity.original.ids[:1])
+    expected = set()
+    for layer in range(vlm.layers):
+        members = [(layer, unit) for unit in range(vlm.widths[layer])]
+        slope = patch_scores(vlm, inputs, [(1, word)], members)
+        passed = ((clean[layer] - other[layer]) > 0.2).any(0).numpy() & (slope > 1e-4).any(0)
+        expected |= {ns.Neuron(layer, int(unit)) for unit in np.nonzero(passed)[0]}
+    assert set(found.neurons) == expected
+    assert len(expected) > 3
+    assert max(n.layer for n in found.neurons) < vlm.layers - 1
+    for i, neuron in enumerate(found.neurons):
+        patch = int(found.neurons.scores["activation_patch"][i])
+        difference = (clean[neuron.layer] - other[neuron.layer])[:, neuron.unit]
+        assert found.neurons.scores["activation"][i] == pytest.approx(float(difference[patch]), rel=1e-4)
+        assert difference.argmax() == patch
+
+
+def test_same_patch_is_a_subset_of_any_and_equals_its_definition(vlm, pair, speaks):
+    speaks(vlm, "bear", "horse")
+    cuts = {"activation": ns.Fixed(0.3), "gradient": ns.Fixed(0.0005)}
+    loose = ns.TwoStage(**cuts).locate(vlm, pair).neurons
+    strict = ns.TwoStage(**cuts, patch_rule="same_patch").locate(vlm, pair).neurons
+    assert set(strict) < set(loose)
+    clean, other = naive_activations(vlm, pair.original), naive_activations(vlm, pair.edited)
+    word = vlm.tokenizer("bear", add_special_tokens=False).input_ids[0]
+    for neuron in loose:
+        slope = patch_scores(vlm, vlm.prepare([pair.original]), [(1, word)], [(neuron.layer, neuron.unit)])[:, 0]
+        difference = (clean[neuron.layer] - other[neuron.layer])[:, neuron.unit].numpy()
+        assert ((difference > 0.3) & (slope > 0.0005)).any() == (neuron in strict)
+
+
+@pytest.mark.parametrize("changes", [
+    {"stages": (1,)}, {"stages": (2,)}, {"site": "act"}, {"site": "pre"}, {"grad_target": "logprob"},
+    {"grad_target": "prob"}, {"grad_target": "contrast"}, {"grad_score": "pre"}, {"diff_sign": "abs"},
+    {"diff_pool": "mean"}, {"grad_pool": "sum"}, {"concept_token": "last"}, {"concept_token": "sum"},
+])
+def test_every_fork_runs_and_is_recorded(vlm, pair, speaks, changes):
+    speaks(vlm, "bear on grass", "grass")
+    method = ns.TwoStage(activation=ns.Budget(60), gradient=ns.Budget(60), decoys=3, **changes)
+    found = method.locate(vlm, pair)
+    name, value = next(iter(changes.items()))
+    assert found.neurons.options[name] == (list(value) if isinstance(value, tuple) else value)
+    assert len(found.neurons) > 0
+
+
+def test_sub_tokens_of_one_word(vlm, speaks):
+    speaks(vlm, "surfboard on grass", "grass")
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 40, 3), dtype=np.uint8))
+    pair = ns.counterfactual(ns.Sample(image=image, concept="surfboard", boxes=[(3, 3, 20, 12)]))
+    results = {
+        rule: ns.TwoStage(gradient=ns.Budget(9), activation=ns.Budget(99), concept_token=rule).locate(vlm, pair)
+        for rule in ("first", "last", "sum")
+    }
+    assert results["first"].validity.tokens == (0, 1)
+    first, last, total = (results[rule].scores.arrays["gradient"].values for rule in ("first", "last", "sum"))
+    assert not np.allclose(first, last)
+    assert not np.allclose(total, first)
+
+
+def test_thresholds_that_keep_nothing_give_an_honest_empty_set(vlm, pair, speaks, tmp_path):
+    speaks(vlm, "bear", "horse")
+    found = ns.TwoStage(activation=ns.Fixed(1e6), gradient=ns.Fixed(0.0)).locate(vlm, pair)
+    assert len(found.neurons) == 0
+    assert any("largest score" in note for note in found.notes)
+    assert any("10 neurons above" in note for note in found.notes)
+    found.neurons.save(tmp_path / "neurons.json")
+    assert ns.Neurons.load(tmp_path / "neurons.json") == found.neurons
+
+
+def test_target_decoy_stores_the_achieved_share(vlm, pair, speaks):
+    speaks(vlm, "bear", "horse")
+    found = ns.TwoStage(activation=ns.TargetDecoy(0.9), gradient=ns.TargetDecoy(0.9)).locate(vlm, pair)
+    cuts = found.neurons.provenance["thresholds"]
+    assert cuts["activation"]["decoys"] == 6
+    assert 0 < cuts["activation"]["achieved"] <= 0.9
+    assert found.neurons.model == vlm.identity()
+
+
+def test_json_round_trip_is_exact(vlm, pair, speaks, tmp_path):
+    speaks(vlm, "bear", "horse")
+    neurons = ns.TwoStage(activation=ns.Budget(50), gradient=ns.Budget(20)).locate(vlm, pair).neurons
+    neurons.save(tmp_path / "neurons.json")
+    assert ns.Neurons.load(tmp_path / "neurons.json") == neurons
+    assert len(neurons) == 20
+
+
+def test_refusals_name_the_condition_and_both_captions(vlm, pair, speaks):
+    speaks(vlm, "dog on grass", "grass")
+    with pytest.raises(ConceptNotNamed, match="dog on grass"):
+        ns.TwoStage().locate(vlm, pair)
+    speaks(vlm, "bear on grass", "bear on snow")
+    with pytest.raises(ConceptStillNamed, match="bear on snow"):
+        ns.TwoStage().locate(vlm, pair)
+
+
+def test_paper_preset():
+    method = ns.TwoStage.paper("bear")
+    assert (method.activation, method.gradient, method.site) == (ns.Fixed(1.0), ns.Fixed(0.0005), "act")
+    with pytest.raises(InvalidOption, match="giraffe"):
+        ns.TwoStage.paper("girafe")
+
+
+@pytest.mark.parametrize("changes", [
+    {"site": "output"}, {"patch_rule": "some"}, {"stages": (3,)}, {"patch_rule": "same_patch", "diff_pool": "mean"},
+])
+def test_options_out_of_range_are_refused(changes):
+    with pytest.raises(InvalidOption):
+        ns.TwoStage(**changes)
+
+
+def test_no_decoy_noun_is_an_error_with_a_way_out(vlm, pair, speaks, monkeypatch):
+    speaks(vlm, "bear", "horse")
+    from neuronscope.locate import controls
+
+    monkeypatch.setattr(controls, "_has_word", lambda *a: False)
+    with pytest.raises(InvalidSample, match="fixed threshold or budget"):
+        ns.TwoStage(activation=ns.Budget(20)).locate(vlm, pair)
+
+
+def test_layer_matched_control_is_disjoint_and_stable(vlm):
+    """METHODS (m) oracle 18."""
+    chosen = ns.Neurons.of([(0, 3), (2, 1), (2, 9), (2, 40)])
+    control = ns.layer_matched(vlm, chosen, seed=4)
+    assert {k: len(v) for k, v in control.by_layer().items()} == {0: 1, 2: 3}
+    assert not set(control) & set(chosen)
+    assert control.members == ns.layer_matched(vlm, chosen, seed=4).members
+    assert control.members != ns.layer_matched(vlm, chosen, seed=5).members
+    everything = ns.Neurons.of((1, unit) for unit in range(40))
+    with pytest.raises(InvalidOption, match="only 8"):
+        ns.layer_matched(vlm, everything)
+
+
+def test_options_survive_as_json(vlm):
+    import json
+
+    options = ns.TwoStage().to_dict()
+    assert json.loads(json.dumps(options)) == options
+    assert set(options) == {f.name for f in dataclasses.fields(ns.TwoStage)}
