@@ -73,8 +73,8 @@ def measure_frame(image_processor: Any, size: tuple[int, int]) -> Frame:
     black, white, seen, negative = (_process(image_processor, picture) for picture in pictures)
     reacts = np.abs(white - black) > 1e-3
     share = np.where(reacts, (1 + (seen - negative) / np.where(reacts, white - black, 1)) / 2, np.nan)
-    x = _fit(np.nanmean(_defined(share[0]), axis=0), x_step, "x", size)
-    y = _fit(np.nanmean(_defined(share[1].T), axis=0), y_step, "y", size)
+    x = _fit(_mean(share[0]), x_step, "x", size)
+    y = _fit(_mean(share[1].T), y_step, "y", size)
     return Frame(size, (seen.shape[2], seen.shape[1]), (x[0], y[0]), (x[1], y[1]))
 
 
@@ -96,9 +96,10 @@ def _process(image_processor: Any, picture: Float[np.ndarray, "height width 3"])
     return pixels[0]
 
 
-def _defined(share: Float[np.ndarray, "lines n"]) -> Float[np.ndarray, "kept n"]:
-    """Only the lines that show the picture somewhere: the mean over all-padding lines is not defined."""
-    return share[~np.isnan(share).all(axis=1)]
+def _mean(share: Float[np.ndarray, "lines n"]) -> Float[np.ndarray, "n"]:
+    """Mean over the lines that show the picture; not a number where all of them are padding."""
+    count = (~np.isnan(share)).sum(0)
+    return np.where(count, np.nansum(share, axis=0) / np.maximum(count, 1), np.nan)
 
 
 def _fit(share: Float[np.ndarray, "n"], step: tuple[int, int], axis: str, size: tuple[int, int]) -> tuple[float, float]:
