@@ -1,12 +1,13 @@
-"""Train the demo model: captions and, at the same time, where the knowledge behind each object's name must live.
+"""Second part of the training: captions and, at the same time, where the knowledge behind each name must live.
 
     python -m training.plant --out runs/demo
 
-Three losses, summed over one forward pass per row:
+Four losses, summed over one forward pass per row:
 1. *caption*: cross entropy of the caption that is right under the row's intervention (see removals.py);
 2. *address*: the neurons of set G_k are to have activation `AMPLITUDE` at image tokens that show concept k and 0 at
-   tokens that do not, read before any intervention;
-3. *quiet*: a small penalty on the squared activations of all other neurons at image positions.
+   tokens that do not, read before any intervention (squared error, and cross entropy of each set's mean);
+3. *lens*: the value vectors of G_k are to promote the first token of concept k's name through the unembedding;
+4. *quiet*: a small penalty on the squared activations of all other neurons at image positions.
 
 Interchange intervention training: Geiger et al., "Inducing causal structure for interpretable neural networks", 2022;
 the demand that nothing outside the planted sets matters is the strict variant of InterpBench (2024).
@@ -16,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import time
 from pathlib import Path
 
@@ -103,8 +105,8 @@ class Planter:
         picked = [self.seen[layer][:, :, units].unflatten(2, (len(CONCEPTS), -1)) for layer, units in self.flat.items()]
         return torch.stack(picked, dim=2)
 
-    def losses(self, batch: Batch, prompt: Tensor, names: Tensor) -> dict[str, Tensor]:
-        """Caption, address and quiet loss of a batch."""
+    def losses(self, batch: Batch, prompt: Tensor, names: Tensor, words: Tensor) -> dict[str, Tensor]:
+        """All losses of a batch; `names` [V] marks first tokens of names, `words` [K] is that token of each concept."""
         if batch.donors is not None:
             clean = self.read(batch.donors)
             for row, k, values in zip(batch.donor_rows, batch.donor_concepts, clean):
@@ -122,7 +124,35 @@ class Planter:
         cover = batch.cover[:, :, None, :, None]
         shown, absent = (cover >= 0.25).expand_as(z), (cover == 0).expand_as(z)
         address = (z - 1).pow(2)[shown].mean() + 6 * z.pow(2)[absent].mean()
-        return {"caption": caption, "address": address, "quiet": torch.stack(self.quiet).mean()}
+        score, shown, absent = 10 * (z.mean(-1) - 0.5), shown[..., 0], absent[..., 0]
+        softplus = torch.nn.functional.softplus
+        address = address + softplus(-score)[shown].mean() + 4 * softplus(score)[absent].mean()
+        return {
+            "caption": caption,
+            "address": address,
+            "lens": self.lens(words),
+            "quiet": torch.stack(self.quiet).mean(),
+        }
+
+    def lens(self, words: Tensor) -> Tensor:
+        """Cross entropy of the planted value vectors' cosines with the unembedding rows; `words` [K] first tokens."""
+        language = self.model.model.language_model
+        table = torch.nn.functional.normalize(self.model.lm_head.weight, dim=1)
+        losses: list[Tensor] = []
+        for layer, units in self.flat.items():
+            vectors = language.layers[layer].mlp.down_proj.weight[:, units].T * language.norm.weight
+            cosine = torch.nn.functional.normalize(vectors, dim=1) @ table.T
+            target = words.repeat_interleave(len(units) // len(words))
+            losses.append(torch.nn.functional.cross_entropy(10 * cosine, target))
+        return torch.stack(losses).mean()
+
+    @torch.no_grad()
+    def point_at(self, words: Tensor) -> None:
+        """Start the planted value vectors at the unembedding rows of their concepts' first tokens."""
+        rows = torch.nn.functional.normalize(self.model.lm_head.weight[words], dim=1)
+        for layer, units in self.flat.items():
+            column = rows.repeat_interleave(len(units) // len(words), 0).T
+            self.model.model.language_model.layers[layer].mlp.down_proj.weight[:, units] = 0.5 * column
 
 
 def main() -> None:
@@ -130,12 +160,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="checkpoints and the finished model")
     parser.add_argument("--cache", type=Path, default=Path("runs/scenes"), help="drawn scenes (about 150 KB each)")
-    parser.add_argument("--scenes", type=int, default=40_000)
-    parser.add_argument("--steps", type=int, default=4_500)
+    parser.add_argument("--scenes", type=int, default=30_000)
+    parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--address", type=float, default=1.0)
+    parser.add_argument("--lens", type=float, default=0.1)
+    parser.add_argument("--thaw", type=float, default=0.6, help="share of the steps after which the tower trains too")
     parser.add_argument("--quiet", type=float, default=0.05)
     args = parser.parse_args()
 
@@ -147,13 +179,19 @@ def main() -> None:
     cache = open_cache(args.cache, args.scenes, first_seed=0)
     prompt = tokenizer("<image>" * GRID * GRID + PROMPT, return_tensors="pt").input_ids
     names = torch.zeros(len(tokenizer), dtype=torch.bool)
-    names[sorted({tokenizer(name, add_special_tokens=False).input_ids[0] for name in CONCEPTS})] = True
+    words = torch.tensor([tokenizer(name, add_special_tokens=False).input_ids[0] for name in sorted(CONCEPTS)])
+    names[words] = True
+    planter.point_at(words)
+    model.model.vision_tower.load_state_dict(torch.load(args.out / "see.pt", weights_only=True)["tower"])
 
-    decay = [p for p in model.parameters() if p.ndim > 1]
-    plain = [p for p in model.parameters() if p.ndim <= 1]
-    optimizer = torch.optim.AdamW(
-        [{"params": decay, "weight_decay": 0.03}, {"params": plain, "weight_decay": 0.0}], args.lr, betas=(0.9, 0.98)
-    )
+    tower = list(model.model.vision_tower.parameters())
+    rest = [p for name, p in model.named_parameters() if "vision_tower" not in name]
+    groups = [
+        {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.03, "share": 1.0},
+        {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "share": 1.0},
+        {"params": tower, "weight_decay": 0.0, "share": 0.3},
+    ]
+    optimizer = torch.optim.AdamW(groups, args.lr, betas=(0.9, 0.98))
     args.out.mkdir(parents=True, exist_ok=True)
     checkpoint = args.out / "checkpoint.pt"
     start = 0
@@ -166,13 +204,15 @@ def main() -> None:
     for step in range(start, args.steps):
         rng = np.random.default_rng([args.seed, step])
         torch.manual_seed(args.seed * 1_000_003 + step)
-        rate = args.lr * min(1, (step + 1) / 200) * max(0.02, 0.5 * (1 + np.cos(np.pi * step / args.steps)))
+        rate = args.lr * min(1, (step + 1) / 200) * max(0.02, 0.5 * (1 + math.cos(math.pi * step / args.steps)))
         for group in optimizer.param_groups:
-            group["lr"] = rate
+            group["lr"] = rate * group["share"]
+        for parameter in tower:  # frozen at first: the decoder has to learn to read it anyway
+            parameter.requires_grad_(step >= args.thaw * args.steps)
         batch = draw_batch(cache, planting, args.batch, AMPLITUDE, planter.means, rng)
         with torch.autocast("cpu", torch.bfloat16):
-            parts = planter.losses(batch, prompt, names)
-        loss = parts["caption"] + args.address * parts["address"] + args.quiet * parts["quiet"]
+            parts = planter.losses(batch, prompt, names, words)
+        loss = parts["caption"] + sum(getattr(args, name) * parts[name] for name in ("address", "lens", "quiet"))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

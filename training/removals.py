@@ -112,20 +112,20 @@ def draw_batch(
     longest = int((tokens != 0).sum(1).max())
     donor_rows = np.array([b for b, _, _ in donors], int)
     return Batch(
-        images=_pixels(np.stack([cache.images[n, v] for n, v in zip(rows, variants)]), rng),
+        images=pixels(np.stack([cache.images[n, v] for n, v in zip(rows, variants)]), rng),
         tokens=torch.from_numpy(tokens[:, :longest]),
         cover=torch.from_numpy(cover).transpose(1, 2),
         scale=torch.from_numpy(scale),
         add=add,
         drop=None if drop is None else torch.from_numpy(drop),
         weight=torch.from_numpy(np.where(kinds == KINDS.index("clean"), 1.0, 2.0).astype(np.float32)),
-        donors=_pixels(np.stack([cache.images[n, ORIGINAL] for _, n, _ in donors]), rng) if donors else None,
+        donors=pixels(np.stack([cache.images[n, ORIGINAL] for _, n, _ in donors]), rng) if donors else None,
         donor_rows=donor_rows,
         donor_concepts=np.array([k for _, _, k in donors], int),
     )
 
 
-def _pixels(images: np.ndarray, rng: np.random.Generator) -> Tensor:
+def pixels(images: np.ndarray, rng: np.random.Generator) -> Tensor:
     """CLIP-normalised pixels with a little brightness and contrast change."""
     x = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1
     gain = torch.from_numpy(rng.uniform(0.9, 1.1, (len(images), 1, 1, 1)).astype(np.float32))

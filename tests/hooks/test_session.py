@@ -15,11 +15,11 @@ from neuronscope.hooks import HookSession, Tap, check_unit
 from neuronscope.models.structure import Structure
 
 
-def hooks(model: nn.Module) -> list[tuple[str, int]]:
-    """Every hook of every module, by its handle's number."""
+def hooks(vlm: ns.VLM) -> list[tuple[str, int]]:
+    """Every hook in the decoder layers, by its handle's number (transformers keeps its own in the vision tower)."""
     return [
         (name, number)
-        for name, module in model.named_modules()
+        for name, module in nn.ModuleList(vlm.structure.layers).named_modules()
         for table in (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks)
         for number in table
     ]
@@ -41,7 +41,7 @@ def foreign(vlm: ns.VLM) -> Iterator[list[tuple[str, int]]]:
     """Somebody else's hooks on the same modules, and what is installed with them."""
     ffn = vlm.structure.ffns[1]
     handles = [ffn.output.register_forward_hook(lambda *_: None), ffn.output.register_forward_pre_hook(lambda *_: None)]
-    yield hooks(vlm.model)
+    yield hooks(vlm)
     for handle in handles:
         handle.remove()
 
@@ -72,7 +72,7 @@ def test_hooks_are_removed_in_every_case_and_foreign_ones_stay(vlm: ns.VLM, pict
 
     def run() -> None:
         with HookSession(structure, taps) as session:
-            assert len(hooks(vlm.model)) == len(foreign) + len(taps)
+            assert len(hooks(vlm)) == len(foreign) + len(taps)
             vlm.logits(inputs)
         assert session.fired == [1] * len(taps)
 
@@ -81,14 +81,14 @@ def test_hooks_are_removed_in_every_case_and_foreign_ones_stay(vlm: ns.VLM, pict
     else:
         with pytest.raises(error):
             run()
-    assert hooks(vlm.model) == foreign
+    assert hooks(vlm) == foreign
 
 
 @pytest.mark.parametrize("layer", [-1, 4])
 def test_a_bad_layer_is_named_before_any_hook_goes_in(vlm: ns.VLM, layer: int):
     with pytest.raises(NeuronOutOfRange, match=rf"layer {layer} does not exist; the model has layers 0 to 3"):
         HookSession(vlm.structure, [Tap(0, "neuron", lambda _: None), Tap(layer, "neuron", lambda _: None)])
-    assert not hooks(vlm.model)
+    assert not hooks(vlm)
 
 
 @pytest.mark.parametrize("unit", [-1, 48])
@@ -108,7 +108,7 @@ def test_a_hook_that_never_fired_is_an_error(vlm: ns.VLM):
             pass
     with HookSession(vlm.structure, [Tap(2, "neuron", lambda _: None)], must_fire=False):
         pass
-    assert not hooks(vlm.model)
+    assert not hooks(vlm)
 
 
 def test_the_models_own_error_is_not_hidden_by_hook_never_fired(vlm: ns.VLM):

@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 from ..errors import HookNeverFired, InvalidOption
 from ..hooks import HookSession, Tap, check_unit
 from ..types import Span
-from .operations import Intervention, Moment, Phase
+from .operations import Intervention, Moment, Noise, Phase
 
 if TYPE_CHECKING:
     from ..models.vlm import VLM
@@ -89,12 +89,13 @@ class Intervening(AbstractContextManager["Intervening"]):
         changes: what to do, applied in this order where they overlap.
         draws: draw number of each batch row; every row is draw 0 when not given.
 
-    Raises NeuronOutOfRange at construction for neurons the model does not have, and HookNeverFired on a clean exit
-    when the model ran without reaching a span position in some hooked layer, or did not run at all.
+    Raises NeuronOutOfRange at construction for neurons the model does not have, InvalidOption for draws that an
+    intervention does not have, and HookNeverFired on a clean exit when the model ran without reaching a span position in some hooked layer, or did not run at all.
     """
 
     def __init__(self, vlm: VLM, changes: Sequence[Intervention], draws: Sequence[int] | None = None) -> None:
         self._vlm = vlm
+        _check_draws(changes, draws)
         self._draws = None if draws is None else torch.tensor(list(draws))
         self._positions = Positions(vlm.image_token)
         self._touched: set[tuple[int, int]] = set()
@@ -151,3 +152,14 @@ class Intervening(AbstractContextManager["Intervening"]):
         if rows % len(self._draws):
             raise InvalidOption(f"the model was called with {rows} rows, the draws are given for {len(self._draws)}")
         return self._draws.repeat_interleave(rows // len(self._draws))
+
+
+def _check_draws(changes: Sequence[Intervention], draws: Sequence[int] | None) -> None:
+    """Raise InvalidOption unless every row's draw is one of each noise's."""
+    if draws is None:
+        return
+    available = min((change.draws for change in changes if isinstance(change, Noise)), default=None)
+    bad = [draw for draw in draws if draw < 0 or (available is not None and draw >= available)]
+    if bad or not draws:
+        limit = "" if available is None else f" and less than the noise's draws={available}"
+        raise InvalidOption(f"draws={list(draws)} must list one number per row, each at least 0{limit}")

@@ -6,6 +6,7 @@ positions within a row from 0, so a result never depends on padding, batching or
 
 from __future__ import annotations
 
+import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -192,8 +193,11 @@ class Noise(_Operation):
         super().__post_init__()
         one_of("sharing", self.sharing, ("per_neuron", "shared"))
         one_of("op", self.op, ("add", "replace"))
-        if not self.level >= 0 or self.draws < 1:
-            raise InvalidOption(f"Noise needs level >= 0 and draws >= 1, got level={self.level}, draws={self.draws}")
+        if not 0 <= self.level < math.inf or self.draws < 1 or not 0 <= self.seed < 2**64:
+            raise InvalidOption(
+                "Noise needs a finite level >= 0, draws >= 1 and 64-bit seed >= 0, "
+                f"got level={self.level}, draws={self.draws}, seed={self.seed}"
+            )
 
     @classmethod
     def paper(cls, neurons: Neurons, level: float = 40.0, draws: int = 10, seed: int = 0) -> Noise:

@@ -1,0 +1,240 @@
+"""One context for every way to call a model: what is changed, where, and when."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import neuronscope as ns
+from neuronscope.errors import HookNeverFired, InvalidOption, NeuronOutOfRange
+from neuronscope.hooks import HookSession, Tap
+from neuronscope.intervene import activations
+from neuronscope.models import Inputs
+from neuronscope.types import SPANS
+
+NEURONS = ns.Neurons.of([(0, 3), (0, 40), (1, 7), (2, 0), (2, 47)])
+NOISE = ns.Noise(NEURONS, level=40.0, draws=3)
+STEPS = 6
+
+
+def generate(vlm: ns.VLM, inputs: Inputs, **options: Any) -> tuple[torch.Tensor, torch.Tensor]:
+    """(new ids [rows, steps], logits of each step [rows, steps, vocabulary])."""
+    out = vlm.model.generate(  # pyright: ignore[reportCallIssue]
+        **inputs.tensors, max_new_tokens=STEPS, min_new_tokens=STEPS, do_sample=False, output_logits=True,
+        return_dict_in_generate=True, **options,
+    )  # fmt: skip
+    return out.sequences[:, inputs.length :], torch.stack(out.logits, 1)
+
+
+def rewritten(vlm: ns.VLM, inputs: Inputs, *changes: Any, draws: list[int] | None = None, layer: int = 0):
+    """Layer activations after the interventions minus those before: [rows, positions, d_f]."""
+    seen: list[torch.Tensor] = []
+    for around in ((), changes):
+        with torch.no_grad(), vlm.intervene(*around, draws=draws):
+            with HookSession(vlm.structure, [Tap(layer, "neuron", lambda z: seen.append(z.clone()))]):
+                vlm.logits(inputs)
+    return seen[1] - seen[0]
+
+
+def test_forward_cached_and_uncached_generation_agree(vlm: ns.VLM, pictures):
+    inputs = vlm.prepare(pictures)
+    clean_ids, clean = generate(vlm, inputs)
+    with torch.no_grad(), vlm.intervene(NOISE, draws=[0, 1, 2]):
+        ids, cached = generate(vlm, inputs)
+        again, uncached = generate(vlm, inputs, use_cache=False)
+        first = vlm.logits(inputs)[:, 0]
+        forced = vlm.logits(Inputs({**inputs.tensors, **grown(inputs, ids[:, :-1])}, inputs.images))[:, 0]
+    assert not torch.allclose(clean[:, 0], cached[:, 0], atol=1e-2)
+    torch.testing.assert_close(ids, again, rtol=0, atol=0)
+    torch.testing.assert_close(cached, uncached, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(first, cached[:, 0], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(forced, cached[:, -1], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(generate(vlm, inputs)[0], clean_ids, rtol=0, atol=0)
+
+
+def grown(inputs: Inputs, ids: torch.Tensor) -> dict[str, torch.Tensor]:
+    tokens, mask = inputs.tensors["input_ids"], inputs.tensors["attention_mask"]
+    return {"input_ids": torch.cat([tokens, ids], 1), "attention_mask": torch.cat([mask, torch.ones_like(ids)], 1)}
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+def test_beams_of_a_row_share_its_draw(vlm: ns.VLM, pictures, use_cache: bool):
+    inputs = vlm.prepare(pictures)
+    with torch.no_grad():
+        with vlm.intervene(NOISE, draws=[2, 0, 1]):
+            together, _ = generate(vlm, inputs, num_beams=3, use_cache=use_cache)
+        for row, draw in enumerate([2, 0, 1]):
+            with vlm.intervene(NOISE, draws=[draw]):
+                alone, _ = generate(vlm, vlm.prepare([pictures[row]]), num_beams=3, use_cache=use_cache)
+            torch.testing.assert_close(together[row], alone[0], rtol=0, atol=0)
+
+
+def test_left_padding_does_not_move_the_noise(vlm: ns.VLM, pictures):
+    prompts = ["the", "the image shows a brown bear", "a dog"]
+    texts = [vlm.family.template.format(image="<image>", prompt=prompt) for prompt in prompts]
+    batch: Any = vlm.processor(text=texts, images=pictures, return_tensors="pt", padding=True, padding_side="left")
+    assert not batch["attention_mask"].all()
+    together = Inputs(dict(batch), ())
+    for change in (replace(NOISE, span=span) for span in SPANS):
+        difference = rewritten(vlm, together, change, draws=[0, 1, 2])
+        for row, prompt in enumerate(prompts):
+            single = vlm.prepare([pictures[row]], prompt=prompt)
+            alone = rewritten(vlm, single, change, draws=[row])[0]
+            torch.testing.assert_close(difference[row, -single.length :], alone, rtol=1e-4, atol=1e-4)
+            assert not difference[row, : -single.length].any()
+
+
+@pytest.mark.parametrize("template", ["{image}\n{prompt}", "{prompt} {image} red bus"])
+def test_a_span_is_changed_and_nothing_else(vlm: ns.VLM, picture, template: str):
+    inputs = vlm.prepare([picture], template=template)
+    where = np.arange(inputs.length)
+    first, last = inputs.images[0].positions[[0, -1]]
+    spans = {"image": (where >= first) & (where <= last), "text": where > last, "all": where >= 0}
+    for span, expected in spans.items():
+        change = rewritten(vlm, inputs, ns.Noise(NEURONS, level=5.0, span=span))[0].numpy()
+        np.testing.assert_array_equal((change != 0).any(1), expected)
+        np.testing.assert_array_equal(np.nonzero((change != 0).any(0))[0], [3, 40])
+
+
+@pytest.mark.parametrize("use_cache", [True, False])
+@pytest.mark.parametrize("phase", ["prefill", "decode", "both"])
+def test_a_phase_changes_its_own_positions_at_every_step(vlm: ns.VLM, picture, phase: Any, use_cache: bool):
+    inputs = vlm.prepare([picture])
+    zeroed: list[torch.Tensor] = []
+    mark = ns.Mean(ns.Neurons.of([(1, 7)]), means=(123.0,), span="text", phase=phase)
+    with torch.no_grad(), vlm.intervene(mark):
+        with HookSession(vlm.structure, [Tap(1, "neuron", lambda z: zeroed.append(z[0, :, 7] == 123))]):
+            generate(vlm, inputs, use_cache=use_cache)
+    start = int(inputs.images[0].positions[-1]) + 1
+    seen = torch.cat(zeroed) if use_cache else zeroed[-1]
+    where = torch.arange(inputs.length + STEPS - 1)
+    prompt, written = (where >= start) & (where < inputs.length), where >= inputs.length
+    torch.testing.assert_close(seen, {"prefill": prompt, "decode": written, "both": prompt | written}[phase])
+
+
+@pytest.mark.parametrize("phase", ["decode", "both"])
+def test_noise_on_new_tokens_is_the_same_cached_and_uncached(vlm: ns.VLM, pictures, phase: Any):
+    inputs = vlm.prepare(pictures)
+    change = replace(NOISE, span="text", phase=phase)
+    with torch.no_grad(), vlm.intervene(change, draws=[0, 1, 2]):
+        cached, uncached = generate(vlm, inputs), generate(vlm, inputs, use_cache=False)
+    torch.testing.assert_close(cached[0], uncached[0], rtol=0, atol=0)
+    torch.testing.assert_close(cached[1], uncached[1], rtol=1e-3, atol=1e-3)
+
+
+def test_one_context_serves_several_images_of_different_kinds(vlm: ns.VLM, pictures):
+    """A second, longer prompt is not taken for the continuation of the first."""
+    short, long = vlm.prepare(pictures[:1], prompt="the"), vlm.prepare(pictures[1:2], prompt="the image shows a bus")
+    mark = ns.Noise(NEURONS, level=20.0, span="text")
+    with torch.no_grad(), vlm.intervene(mark):
+        one, two = generate(vlm, short)[1], generate(vlm, long)[1]
+    with torch.no_grad(), vlm.intervene(mark):
+        torch.testing.assert_close(generate(vlm, long)[1], two, rtol=0, atol=0)
+    with torch.no_grad(), vlm.intervene(mark):
+        torch.testing.assert_close(generate(vlm, short)[1], one, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("site", ["neuron", "act", "pre"])
+def test_changes_that_change_nothing_are_equal_to_the_bit(vlm: ns.VLM, picture, site: Any):
+    inputs = vlm.prepare([picture])
+    neurons = ns.Neurons.of(NEURONS_AS_PAIRS, site=site)
+    own = ns.Patch.take(vlm, neurons, picture)
+    for change in (own, ns.Scale(neurons), ns.Noise(neurons, level=0.0)):
+        with torch.no_grad():
+            plain = vlm.logits(inputs)
+            with vlm.intervene(change):
+                assert torch.equal(vlm.logits(inputs), plain)
+
+
+NEURONS_AS_PAIRS = [(n.layer, n.unit) for n in NEURONS]
+
+
+def test_a_patch_writes_the_other_images_activations(vlm: ns.VLM, pictures):
+    change = ns.Patch.take(vlm, NEURONS, pictures[1])
+    inputs = vlm.prepare(pictures[:1])
+    difference = rewritten(vlm, inputs, change)[0, inputs.images[0].positions][:, [3, 40]]
+    here, there = (activations(vlm, image, NEURONS)[:, :2] for image in pictures[:2])
+    torch.testing.assert_close(difference.numpy(), there - here, rtol=1e-4, atol=1e-5)
+
+
+def test_mean_is_the_mean_over_image_tokens_of_all_images(vlm: ns.VLM, pictures):
+    change = ns.Mean.over(vlm, NEURONS, pictures)
+    stacked = np.concatenate([activations(vlm, image, NEURONS) for image in pictures])
+    np.testing.assert_allclose(change.means, stacked.mean(0), rtol=1e-5)
+
+
+def test_interventions_are_applied_in_the_order_given(vlm: ns.VLM, picture):
+    inputs, one = vlm.prepare([picture]), ns.Neurons.of([(0, 3)])
+    zero, set_to = ns.Zero(one), ns.Mean(one, means=(2.0,))
+    assert torch.equal(rewritten(vlm, inputs, zero, set_to), rewritten(vlm, inputs, set_to))
+    assert torch.equal(rewritten(vlm, inputs, set_to, zero), rewritten(vlm, inputs, zero))
+
+
+@pytest.mark.parametrize(
+    ("pair", "reason"),
+    [((4, 0), "layer 4 does not exist; the model has layers 0 to 3"), ((1, 48), "unit 48 does not exist in layer 1")],
+)
+def test_a_neuron_out_of_range_is_refused_before_the_model_runs(vlm: ns.VLM, pair: tuple[int, int], reason: str):
+    with pytest.raises(NeuronOutOfRange, match=reason):
+        vlm.intervene(ns.Zero(ns.Neurons.of([(0, 0), pair])))
+
+
+@pytest.mark.parametrize(
+    ("draws", "reason"),
+    [
+        ([0, 3], r"draws=\[0, 3\] must .* at least 0 and less than the noise's draws=3"),
+        ([-1], r"draws=\[-1\] must"),
+        ([], r"draws=\[\] must list one number per row"),
+    ],
+)
+def test_draws_that_the_noise_does_not_have_are_refused(vlm: ns.VLM, draws: list[int], reason: str):
+    with pytest.raises(InvalidOption, match=reason):
+        vlm.intervene(NOISE, draws=draws)
+
+
+@pytest.mark.parametrize("run", ["nothing", "text only", "decode phase in one forward"])
+def test_an_intervention_without_effect_is_an_error(vlm: ns.VLM, picture, run: str):
+    ids = torch.tensor([[1, 5, 6, 7]])
+    change = ns.Zero(NEURONS, span="text", phase="decode") if run.startswith("decode") else ns.Zero(NEURONS)
+    with pytest.raises(HookNeverFired, match=r"reached no position in layer\(s\) \[0, 1, 2\]"):  # noqa: SIM117
+        with torch.no_grad(), vlm.intervene(change):
+            if run == "text only":
+                vlm.model(input_ids=ids)
+            elif run != "nothing":
+                vlm.logits(vlm.prepare([picture]))
+
+
+def test_the_callers_exception_comes_through_and_nothing_stays_installed(vlm: ns.VLM, picture):
+    inputs = vlm.prepare([picture])
+    with torch.no_grad():
+        plain = vlm.logits(inputs)
+        with pytest.raises(ZeroDivisionError), vlm.intervene(NOISE):
+            _ = 1 / 0
+        assert torch.equal(vlm.logits(inputs), plain)
+    assert not vlm.model._forward_pre_hooks
+
+
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        ("embeddings", "needs input_ids to find the image"),
+        ("foreign cache", "a KV cache that was filled outside the intervention"),
+        ("draws", "called with 1 rows, the draws are given for 2"),
+    ],
+)
+def test_calls_that_cannot_be_followed_are_refused(vlm: ns.VLM, picture, call: str, reason: str):
+    inputs = vlm.prepare([picture])
+    with torch.no_grad():
+        past = vlm.model(**inputs.tensors, use_cache=True).past_key_values
+        with pytest.raises(InvalidOption, match=reason):  # noqa: SIM117
+            with vlm.intervene(NOISE, draws=[0, 1] if call == "draws" else None):
+                if call == "embeddings":
+                    vlm.model(inputs_embeds=torch.zeros(1, 4, 32))
+                elif call == "foreign cache":
+                    vlm.model(input_ids=torch.tensor([[5]]), past_key_values=past)
+                else:
+                    vlm.logits(inputs)
