@@ -25,7 +25,7 @@ def generate(vlm: ns.VLM, inputs: Inputs, **options: Any) -> tuple[torch.Tensor,
     """(new ids [rows, steps], logits of each step [rows, steps, vocabulary])."""
     out = vlm.model.generate(  # pyright: ignore[reportCallIssue]
         **inputs.tensors, max_new_tokens=STEPS, min_new_tokens=STEPS, do_sample=False, output_logits=True,
-        return_dict_in_generate=True, **options,
+        return_dict_in_generate=True, suppress_tokens=[vlm.image_token], **options,
     )  # fmt: skip
     return out.sequences[:, inputs.length :], torch.stack(out.logits, 1)
 
@@ -116,12 +116,13 @@ def test_a_phase_changes_its_own_positions_at_every_step(vlm: ns.VLM, picture, p
     torch.testing.assert_close(seen, {"prefill": prompt, "decode": written, "both": prompt | written}[phase])
 
 
-@pytest.mark.parametrize("phase", ["decode", "both"])
-def test_noise_on_new_tokens_is_the_same_cached_and_uncached(vlm: ns.VLM, pictures, phase: Any):
+@pytest.mark.parametrize("beams", [1, 4])
+@pytest.mark.parametrize("phase", ["prefill", "decode", "both"])
+def test_noise_on_text_is_the_same_cached_and_uncached(vlm: ns.VLM, pictures, phase: Any, beams: int):
     inputs = vlm.prepare(pictures)
     change = replace(NOISE, span="text", phase=phase)
     with torch.no_grad(), vlm.intervene(change, draws=[0, 1, 2]):
-        cached, uncached = generate(vlm, inputs), generate(vlm, inputs, use_cache=False)
+        cached, uncached = (generate(vlm, inputs, num_beams=beams, use_cache=use) for use in (True, False))
     torch.testing.assert_close(cached[0], uncached[0], rtol=0, atol=0)
     torch.testing.assert_close(cached[1], uncached[1], rtol=1e-3, atol=1e-3)
 
@@ -165,6 +166,11 @@ def test_mean_is_the_mean_over_image_tokens_of_all_images(vlm: ns.VLM, pictures)
     change = ns.Mean.over(vlm, NEURONS, pictures)
     stacked = np.concatenate([activations(vlm, image, NEURONS) for image in pictures])
     np.testing.assert_allclose(change.means, stacked.mean(0), rtol=1e-5)
+
+
+def test_the_mean_of_no_images_is_refused(vlm: ns.VLM):
+    with pytest.raises(InvalidOption, match=r"at least one image, got images=\[\]"):
+        ns.Mean.over(vlm, NEURONS, [])
 
 
 def test_interventions_are_applied_in_the_order_given(vlm: ns.VLM, picture):

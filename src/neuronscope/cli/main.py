@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 
-import click
 import typer
 
 from .. import __version__
@@ -41,18 +40,9 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 refused, 2 bad usage, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
     try:
-        code = app(args=given, standalone_mode=False, prog_name="neuronscope")
+        app(args=given, prog_name="neuronscope")
     except NeuronscopeError as error:
-        code = _fail(error, "--json" in given)
-    except click.exceptions.Exit as stop:
-        code = stop.exit_code
-    except click.ClickException as error:
-        error.show()
-        code = error.exit_code
-    except (KeyboardInterrupt, click.exceptions.Abort):
-        sys.stderr.write("interrupted; nothing half written was kept\n")
-        code = 130
-    sys.exit(code if isinstance(code, int) else 0)
+        sys.exit(_fail(error, "--json" in given))
 
 
 def _fail(error: NeuronscopeError, as_json: bool) -> int:

@@ -74,11 +74,11 @@ class Positions:
         return torch.where(inside & when, rank, -1)
 
     def _continues(self, ids: Tensor) -> bool:
-        """Uncached generation calls the model with the same ids and a few more."""
+        """Uncached generation calls the model with the same prompt and a few more ids; beams may trade theirs."""
         last = self._ids
         if last is None or self._reached or ids.shape[0] != last.shape[0] or ids.shape[1] <= last.shape[1]:
             return False
-        return bool((ids[:, : last.shape[1]] == last).all())
+        return bool((ids[:, : self._prompt] == last[:, : self._prompt]).all())
 
 
 class Intervening(AbstractContextManager["Intervening"]):
@@ -89,8 +89,9 @@ class Intervening(AbstractContextManager["Intervening"]):
         changes: what to do, applied in this order where they overlap.
         draws: draw number of each batch row; every row is draw 0 when not given.
 
-    Raises NeuronOutOfRange at construction for neurons the model does not have, InvalidOption for draws that an
-    intervention does not have, and HookNeverFired on a clean exit when the model ran without reaching a span position in some hooked layer, or did not run at all.
+    Raises NeuronOutOfRange at construction for neurons the model does not have and InvalidOption for draws that the
+    noise does not have, and HookNeverFired on a clean exit when the model ran without reaching a span position in some
+    hooked layer, or did not run at all.
     """
 
     def __init__(self, vlm: VLM, changes: Sequence[Intervention], draws: Sequence[int] | None = None) -> None:

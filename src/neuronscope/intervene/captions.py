@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from ..errors import InvalidOption
 from ..models.vlm import PROMPT
 from ..samples.image import ImageSource
 from .operations import Intervention, Noise
@@ -32,6 +33,10 @@ class Decoding:
     template: str | None = None
     max_new_tokens: int = 32
     use_cache: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise InvalidOption(f"max_new_tokens={self.max_new_tokens} must be at least 1")
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,11 @@ def generate_captions(
 ) -> list[list[Caption]]:
     """Captions of each image, one per draw of the intervention (one where it is deterministic).
 
-    Rows of a batch are images x draws; results do not depend on how they are batched.
+    Rows of a batch are images x draws; results do not depend on how they are batched. Raises InvalidOption for a
+    `batch_size` below 1.
     """
+    if batch_size < 1:
+        raise InvalidOption(f"batch_size={batch_size} must be at least 1")
     decoding = decoding or Decoding()
     draws = change.draws if isinstance(change, Noise) else 1
     rows = [(i, draw) for i in range(len(images)) for draw in range(draws)]
@@ -82,10 +90,17 @@ def generate_captions(
                 do_sample=False,
                 num_beams=1,
                 use_cache=decoding.use_cache,
+                suppress_tokens=_never_written(vlm),
             )
         for (i, _), ids in zip(chunk, output[:, inputs.length :].tolist(), strict=True):
             result[i].append(_caption(vlm, ids, decoding.prompt))
     return result
+
+
+def _never_written(vlm: VLM) -> list[int]:
+    """A strongly disturbed model may prefer the image's placeholder, which is no word and would ask for an image."""
+    config: Any = vlm.model.generation_config
+    return [*(config.suppress_tokens or ()), vlm.image_token]
 
 
 def _caption(vlm: VLM, ids: list[int], prompt: str) -> Caption:

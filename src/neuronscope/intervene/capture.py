@@ -9,8 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..models.vlm import PROMPT
+from ..errors import HookNeverFired
 from ..hooks import HookSession, Tap, check_unit
+from ..models.vlm import PROMPT
 from ..samples.image import ImageSource
 from ..types import Neuron, Neurons, Span
 from .apply import Positions
@@ -30,7 +31,8 @@ def activations(
 ) -> Float[np.ndarray, "positions neurons"]:
     """Activations of some neurons over a span of one image's prompt, columns in the order of `neurons`.
 
-    Only the chosen neurons are kept, in float32. Raises NeuronOutOfRange for neurons the model does not have.
+    Only the chosen neurons are kept, in float32. Raises NeuronOutOfRange for neurons the model does not have and
+    HookNeverFired when no position of the prompt belongs to the span.
     """
     inputs = vlm.prepare([image], prompt=prompt, template=template)
     positions = Positions(vlm.image_token)
@@ -56,6 +58,8 @@ def activations(
     finally:
         watch.remove()
     count = int((positions.ranks(span, "both") >= 0).sum())
+    if not count:
+        raise HookNeverFired(f"span={span!r} has no position in the prompt")
     result = np.zeros((count, len(neurons)), dtype=np.float32)
     for layer, units in neurons.by_layer().items():
         for i, unit in enumerate(units):

@@ -121,9 +121,11 @@ class Mean(_Operation):
 
     @classmethod
     def over(cls, vlm: VLM, neurons: Neurons, images: Sequence[Image.Image | str], *, span: Span = "image") -> Mean:
-        """The mean of each neuron over the span's positions of some images."""
+        """The mean of each neuron over the span's positions of some images. Raises InvalidOption without images."""
         from .capture import activations
 
+        if not images:
+            raise InvalidOption("Mean.over needs at least one image, got images=[]")
         taken = [activations(vlm, image, neurons, span=span) for image in images]
         means = np.concatenate(taken).mean(0)
         return cls(neurons, span=span, means=tuple(float(m) for m in means))

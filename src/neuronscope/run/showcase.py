@@ -23,17 +23,18 @@ def bystanders(concept: str, seed: int = 0) -> list[Labelled]:
     images: list[Labelled] = []
     for other in sorted(CONCEPTS):
         if other != concept:
-            scene = next(s for s in _stream(other, seed + 1) if concept not in s.concepts)
+            scene = next(s for s in scene_stream(other, seed + 1) if concept not in s.concepts)
             images.append(Labelled(render(scene).image, other, scene.concepts))
     return images
 
 
 def _scenes(concept: str, count: int, seed: int) -> list[Scene]:
-    stream = _stream(concept, seed)
+    stream = scene_stream(concept, seed)
     return [next(stream) for _ in range(count)]
 
 
-def _stream(concept: str, seed: int) -> Iterator[Scene]:
+def scene_stream(concept: str, seed: int) -> Iterator[Scene]:
+    """Held-out scenes that show a concept, without end for practical purposes."""
     first = HELD_OUT + (seed * len(CONCEPTS) + sorted(CONCEPTS).index(concept)) * _BLOCK
     for number in range(_BLOCK):
         scene = sample_scene(first + number, concepts=[concept])
