@@ -89,14 +89,17 @@ class CocoFolder:
             for a in annotations
             if a["category_id"] != category
         ]
+        picture = self.images / str(info["file_name"])
+        exact = self.images.parent / "exact" / f"{picture.stem}.{concept}.png"  # folders of rendered scenes have it
         return Sample(
-            image=self.images / info["file_name"],
+            image=picture,
             concept=concept,
             boxes=[_box(a) for a in own],
             mask=np.any(masks, axis=0),
             others=others,
             captions=self._captions.get(image_id, ()),
             image_id=str(image_id),
+            exact=exact if exact.is_file() else None,
         )
 
     @cached_property
