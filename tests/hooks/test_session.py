@@ -25,8 +25,8 @@ def hooks(vlm: ns.VLM) -> list[tuple[str, int]]:
     ]
 
 
-class Stop(Exception):
-    pass
+class StopError(Exception):
+    """Raised inside the model."""
 
 
 def stop(error: type[BaseException]) -> Callable[[torch.Tensor], None]:
@@ -59,7 +59,7 @@ CASES = {
     "layer too high": ([Tap(1, "neuron", lambda z: z), Tap(4, "neuron", lambda z: z)], NeuronOutOfRange),
     "layer negative": ([Tap(-1, "neuron", lambda z: z)], NeuronOutOfRange),
     "bad site": ([Tap(1, "neuron", lambda z: z), Tap(1, "act", lambda z: z)], InvalidOption),
-    "exception inside the model": ([Tap(1, "neuron", lambda z: z), Tap(2, "neuron", stop(Stop))], Stop),
+    "exception inside the model": ([Tap(1, "neuron", lambda z: z), Tap(2, "neuron", stop(StopError))], StopError),
     "interrupt inside the model": ([Tap(1, "act", stop(KeyboardInterrupt))], KeyboardInterrupt),
 }
 
@@ -112,8 +112,8 @@ def test_a_hook_that_never_fired_is_an_error(vlm: ns.VLM):
 
 
 def test_the_models_own_error_is_not_hidden_by_hook_never_fired(vlm: ns.VLM):
-    with pytest.raises(Stop), HookSession(vlm.structure, [Tap(2, "neuron", lambda _: None)]):
-        raise Stop
+    with pytest.raises(StopError), HookSession(vlm.structure, [Tap(2, "neuron", lambda _: None)]):
+        raise StopError
 
 
 @pytest.mark.parametrize("site", ["neuron", "act", "pre"])

@@ -34,9 +34,9 @@ def rewritten(vlm: ns.VLM, inputs: Inputs, *changes: Any, draws: list[int] | Non
     """Layer activations after the interventions minus those before: [rows, positions, d_f]."""
     seen: list[torch.Tensor] = []
     for around in ((), changes):
-        with torch.no_grad(), vlm.intervene(*around, draws=draws):
-            with HookSession(vlm.structure, [Tap(layer, "neuron", lambda z: seen.append(z.clone()))]):
-                vlm.logits(inputs)
+        tap = Tap(layer, "neuron", lambda z: seen.append(z.clone()))  # installed after, so it sees what was written
+        with torch.no_grad(), vlm.intervene(*around, draws=draws), HookSession(vlm.structure, [tap]):
+            vlm.logits(inputs)
     return seen[1] - seen[0]
 
 
@@ -106,9 +106,9 @@ def test_a_phase_changes_its_own_positions_at_every_step(vlm: ns.VLM, picture, p
     inputs = vlm.prepare([picture])
     zeroed: list[torch.Tensor] = []
     mark = ns.Mean(ns.Neurons.of([(1, 7)]), means=(123.0,), span="text", phase=phase)
-    with torch.no_grad(), vlm.intervene(mark):
-        with HookSession(vlm.structure, [Tap(1, "neuron", lambda z: zeroed.append(z[0, :, 7] == 123))]):
-            generate(vlm, inputs, use_cache=use_cache)
+    tap = Tap(1, "neuron", lambda z: zeroed.append(z[0, :, 7] == 123))
+    with torch.no_grad(), vlm.intervene(mark), HookSession(vlm.structure, [tap]):
+        generate(vlm, inputs, use_cache=use_cache)
     start = int(inputs.images[0].positions[-1]) + 1
     seen = torch.cat(zeroed) if use_cache else zeroed[-1]
     where = torch.arange(inputs.length + STEPS - 1)
@@ -202,16 +202,25 @@ def test_draws_that_the_noise_does_not_have_are_refused(vlm: ns.VLM, draws: list
         vlm.intervene(NOISE, draws=draws)
 
 
-@pytest.mark.parametrize("run", ["nothing", "text only", "decode phase in one forward"])
-def test_an_intervention_without_effect_is_an_error(vlm: ns.VLM, picture, run: str):
-    ids = torch.tensor([[1, 5, 6, 7]])
-    change = ns.Zero(NEURONS, span="text", phase="decode") if run.startswith("decode") else ns.Zero(NEURONS)
-    with pytest.raises(HookNeverFired, match=r"reached no position in layer\(s\) \[0, 1, 2\]"):  # noqa: SIM117
-        with torch.no_grad(), vlm.intervene(change):
-            if run == "text only":
-                vlm.model(input_ids=ids)
-            elif run != "nothing":
-                vlm.logits(vlm.prepare([picture]))
+RUNS = {
+    "nothing": lambda vlm, image: None,
+    "text only": lambda vlm, image: vlm.model(input_ids=torch.tensor([[1, 5, 6, 7]])),
+    "one forward": lambda vlm, image: vlm.logits(vlm.prepare([image])),
+}
+
+
+@pytest.mark.parametrize(
+    ("run", "change"),
+    [
+        ("nothing", ns.Zero(NEURONS)),
+        ("text only", ns.Zero(NEURONS)),
+        ("one forward", ns.Zero(NEURONS, span="text", phase="decode")),
+    ],
+)
+def test_an_intervention_that_reaches_nothing_is_an_error(vlm: ns.VLM, picture, run: str, change: Any):
+    reason = r"reached no position in layer\(s\) \[0, 1, 2\]"
+    with torch.no_grad(), pytest.raises(HookNeverFired, match=reason), vlm.intervene(change):
+        RUNS[run](vlm, picture)
 
 
 def test_the_callers_exception_comes_through_and_nothing_stays_installed(vlm: ns.VLM, picture):
@@ -224,23 +233,24 @@ def test_the_callers_exception_comes_through_and_nothing_stays_installed(vlm: ns
     assert not vlm.model._forward_pre_hooks
 
 
+CALLS = {
+    "embeddings": lambda vlm, inputs, past: vlm.model(inputs_embeds=torch.zeros(1, 4, 32)),
+    "foreign cache": lambda vlm, inputs, past: vlm.model(input_ids=torch.tensor([[5]]), past_key_values=past),
+    "rows": lambda vlm, inputs, past: vlm.logits(inputs),
+}
+
+
 @pytest.mark.parametrize(
-    ("call", "reason"),
+    ("call", "draws", "reason"),
     [
-        ("embeddings", "needs input_ids to find the image"),
-        ("foreign cache", "a KV cache that was filled outside the intervention"),
-        ("draws", "called with 1 rows, the draws are given for 2"),
+        ("embeddings", None, "needs input_ids to find the image"),
+        ("foreign cache", None, "a KV cache that was filled outside the intervention"),
+        ("rows", [0, 1], "called with 1 rows, the draws are given for 2"),
     ],
 )
-def test_calls_that_cannot_be_followed_are_refused(vlm: ns.VLM, picture, call: str, reason: str):
+def test_calls_that_cannot_be_followed_are_refused(vlm: ns.VLM, picture, call: str, draws: Any, reason: str):
     inputs = vlm.prepare([picture])
     with torch.no_grad():
         past = vlm.model(**inputs.tensors, use_cache=True).past_key_values
-        with pytest.raises(InvalidOption, match=reason):  # noqa: SIM117
-            with vlm.intervene(NOISE, draws=[0, 1] if call == "draws" else None):
-                if call == "embeddings":
-                    vlm.model(inputs_embeds=torch.zeros(1, 4, 32))
-                elif call == "foreign cache":
-                    vlm.model(input_ids=torch.tensor([[5]]), past_key_values=past)
-                else:
-                    vlm.logits(inputs)
+        with pytest.raises(InvalidOption, match=reason), vlm.intervene(NOISE, draws=draws):
+            CALLS[call](vlm, inputs, past)

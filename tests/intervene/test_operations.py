@@ -64,7 +64,9 @@ def test_noise_is_standard_normal_times_level_and_unlike_between_neurons_draws_s
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.integers(1, 12), st.integers(0, 5), st.integers(0, 3), st.sampled_from(["shared", "per_neuron"]), st.booleans())
+@given(
+    st.integers(1, 12), st.integers(0, 5), st.integers(0, 3), st.sampled_from(["shared", "per_neuron"]), st.booleans()
+)
 def test_noise_does_not_depend_on_batching_order_length_or_padding(
     length: int, padding: int, draw: int, sharing: Any, flipped: bool
 ):

@@ -106,7 +106,7 @@ def test_a_missing_part_is_named(layers: list[nn.Module], head: nn.Module | None
     [
         (SimpleNamespace(model_type="llama"), "model type 'llama' has no vision tower"),
         (SimpleNamespace(model_type="new_vl", vision_config=1), r"'new_vl' is not in the family table. Known: llava, "),
-        (SimpleNamespace(), "model type None has no vision tower"),
+        (SimpleNamespace(), "model type '?None'? has no vision tower"),
     ],
 )
 def test_an_unknown_family_is_refused_with_the_known_ones(config: Any, reason: str):

@@ -111,7 +111,7 @@ def test_the_model_input_holds_the_image_where_the_library_says(vlm: ns.VLM, pic
         ("{prompt}", "the", "holds the image 0 times; once is needed"),
         ("", "the", "holds the image 0 times; once is needed"),
         ("{image}{prompt}", "the <image>", "holds the image 2 times; once is needed"),
-        ("{image} {words}", "the", r"'{image} {words}' cannot be filled in; it may hold {image} and {prompt}"),
+        ("{image} {words}", "the", r"'{image} {words}' cannot be filled in; it holds {image} and {prompt}"),
         ("{image} {prompt", "the", "cannot be filled in"),
     ],
 )

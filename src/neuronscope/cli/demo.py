@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -36,7 +36,7 @@ def run(
         step("drawing scenes")
         result = study(vlm, scenes_of(concept, images, seed), bystanders(concept, seed), step=step)
         page = write_page(result, vlm, folder / "index.html")
-    document = {**result.to_dict(), "page": str(page.resolve())}
+    document: dict[str, Any] = {**result.to_dict(), "page": str(page.resolve())}
 
     def show() -> None:
         first = result.findings[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,7 +70,7 @@ def lines(*texts: str) -> None:
 
 
 @contextmanager
-def progress(total: int, first: str) -> Iterator[Callable[[str], None]]:
+def progress(total: int, first: str) -> Generator[Callable[[str], None]]:
     """A progress bar on stderr when that is a terminal, nothing otherwise. Yields step(description)."""
     if not sys.stderr.isatty():
         yield lambda _: None

@@ -53,9 +53,20 @@ class Moment:
 class Intervention(Protocol):
     """What the engine needs to know of an operation."""
 
-    neurons: Neurons
-    span: Span
-    phase: Phase
+    @property
+    def neurons(self) -> Neurons:
+        """Which neurons are changed."""
+        ...
+
+    @property
+    def span(self) -> Span:
+        """At which positions."""
+        ...
+
+    @property
+    def phase(self) -> Phase:
+        """While the prompt is read, while tokens are written, or both."""
+        ...
 
     @property
     def site(self) -> Site:
@@ -150,7 +161,9 @@ class Patch(_Operation):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.source.ndim != 2 or self.source.shape[1] != len(self.neurons):
-            raise InvalidOption(f"Patch source has shape {self.source.shape}; expected [positions, {len(self.neurons)}]")
+            raise InvalidOption(
+                f"Patch source has shape {self.source.shape}; expected [positions, {len(self.neurons)}]"
+            )
 
     @classmethod
     def take(cls, vlm: VLM, neurons: Neurons, image: Image.Image | str) -> Patch:

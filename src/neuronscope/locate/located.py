@@ -63,7 +63,10 @@ class Located:
 class Method(Protocol):
     """How neurons are located. One file per method; add it to METHODS in registry.py."""
 
-    name: str
+    @property
+    def name(self) -> str:
+        """What results call the method."""
+        ...
 
     def locate(self, vlm: VLM, pair: Counterfactual) -> Located:
         """Find the neurons for `pair.sample.concept`. Raises InvalidSample for samples the method cannot use."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -167,7 +167,9 @@ def _products(
         order = [leaves[layer] for layer in range(vlm.layers)]
         for number, y in enumerate(values):
             # The last layer's neurons at image positions reach no logit (identity 4): their gradient is a true zero.
-            grads = torch.autograd.grad(y * scale, order, retain_graph=number + 1 < len(values), allow_unused=True)
+            last = number + 1 == len(values)
+            found = torch.autograd.grad(y * scale, order, retain_graph=not last, allow_unused=True)
+            grads = cast("tuple[Tensor | None, ...]", found)
             products: list[Tensor] = []
             for z, grad in zip(order, grads, strict=True):
                 here = z.detach()[0, at.to(z.device)].float()

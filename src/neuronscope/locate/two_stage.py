@@ -14,7 +14,7 @@ from __future__ import annotations
 import dataclasses
 import time
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -236,10 +236,13 @@ class TwoStage:
         """All options, as a file can hold them."""
         result: dict[str, Json] = {}
         for item in dataclasses.fields(self):
-            value = getattr(self, item.name)
-            if dataclasses.is_dataclass(value) and not isinstance(value, type):
-                value = {"kind": type(value).__name__, **dataclasses.asdict(value)}
-            result[item.name] = list(value) if isinstance(value, tuple) else value
+            value: Any = getattr(self, item.name)
+            if item.name == "stages":
+                result[item.name] = list(self.stages)
+            elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+                result[item.name] = {"kind": type(value).__name__, **dataclasses.asdict(value)}
+            else:
+                result[item.name] = cast("Json", value)
         return result
 
 

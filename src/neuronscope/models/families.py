@@ -51,7 +51,7 @@ FAMILIES: Mapping[str, Family] = {
 
 def family_of(config: Any) -> Family:
     """The row of a model's config. Raises UnsupportedModel with the known types."""
-    kind = getattr(config, "model_type", None)
+    kind = str(getattr(config, "model_type", None))
     if kind not in FAMILIES:
         if getattr(config, "vision_config", None) is None:
             raise UnsupportedModel(f"model type {kind!r} has no vision tower: neuronscope studies vision-language models")

@@ -87,7 +87,7 @@ def _from_files(
         where = str(place)
     else:
         where = str(source)
-    verbosity = logging.get_verbosity()
+    verbosity, progress_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
@@ -107,7 +107,8 @@ def _from_files(
         raise UnsupportedModel(f"{where} cannot be loaded as a vision-language model: {reason}") from error
     finally:
         logging.set_verbosity(verbosity)
-        logging.enable_progress_bar()
+        if progress_bar:
+            logging.enable_progress_bar()
     # transformers fills what a checkpoint lacks with random numbers and only warns: for us that is a wrong answer.
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
     for kind in ("missing_keys", "mismatched_keys"):
@@ -138,7 +139,10 @@ def _check_directory(place: Path) -> None:
         raise UnsupportedModel(f"{place} is a {kind!r} model without a vision tower: a vision-language model is needed")
     index = place / "model.safetensors.index.json"
     if index.is_file():
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnsupportedModel(f"{index} cannot be read as an index with a weight_map: {error}") from error
         missing = sorted(shard for shard in shards if not (place / shard).is_file())
         if missing:
             raise UnsupportedModel(f"{place} lacks {len(missing)} of {len(shards)} weight files: {', '.join(missing)}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -160,9 +160,9 @@ class VLM:
         return output.logits
 
     @contextmanager
-    def frozen(self) -> Iterator[None]:
+    def frozen(self) -> Generator[None]:
         """Evaluation mode and no parameter gradients for the time of the block, then as before."""
-        training = self.model.training
+        training = [m for m in self.model.modules() if m.training]
         wanted = [p for p in self.model.parameters() if p.requires_grad]
         for parameter in wanted:
             parameter.requires_grad_(False)
@@ -170,7 +170,8 @@ class VLM:
         try:
             yield
         finally:
-            self.model.train(training)
+            for module in training:  # one by one: a part may have been in evaluation mode by itself
+                module.training = True
             for parameter in wanted:
                 parameter.requires_grad_(True)
 
@@ -181,7 +182,7 @@ class VLM:
     @overload
     def captions(self, images: Sequence[ImageSource], change: None = None, *, batch_size: int = ...) -> list[str]: ...
     @overload
-    def captions(
+    def captions(  # pyright: ignore[reportOverlappingOverload]  (Noise is the special case that has draws)
         self, images: Sequence[ImageSource], change: Noise, *, batch_size: int = ...
     ) -> list[list[str]]: ...
     @overload
@@ -224,7 +225,7 @@ def _join(template: str, image: str, prompt: str) -> str:
     try:
         text = template.format(image=image, prompt=prompt)
     except (KeyError, IndexError, ValueError) as error:
-        raise InvalidOption(f"template={template!r} cannot be filled in; it may hold {{image}} and {{prompt}}") from error
+        raise InvalidOption(f"template={template!r} cannot be filled in; it holds {{image}} and {{prompt}}") from error
     if text.count(image) != 1:
         raise InvalidOption(
             f"template={template!r} with prompt={prompt!r} holds the image {text.count(image)} times; once is needed"

@@ -142,7 +142,7 @@ def study(
     Raises InvalidSample when every sample is refused, with the reasons.
     """
     start = time.perf_counter()
-    method = method or TwoStage()
+    locator: Method = method or TwoStage()
     concept = samples[0].concept
     found: list[tuple[Counterfactual, Located]] = []
     refused: list[tuple[str, str]] = []
@@ -150,7 +150,7 @@ def study(
         step(f"locating {concept!r} in image {sample.image_id}")
         try:
             pair = counterfactual(sample, edit)
-            found.append((pair, method.locate(vlm, pair)))
+            found.append((pair, locator.locate(vlm, pair)))
         except InvalidSample as error:
             refused.append((sample.image_id, f"{type(error).__name__}: {error}"))
     if not found:

@@ -65,8 +65,7 @@ def _to_rgb(picture: Image.Image) -> Image.Image:
     """First frame, upright, RGB."""
     if getattr(picture, "n_frames", 1) > 1:
         picture.seek(0)
-    turned = ImageOps.exif_transpose(picture)
-    picture = turned if turned is not None else picture
+    picture = ImageOps.exif_transpose(picture)
     if picture.mode == "RGB":
         return picture.copy()
     if picture.mode in ("I;16", "I;16L", "I;16B", "I;16N", "I", "F"):

@@ -132,7 +132,7 @@ def _found(caption: str, origin: Sequence[int], start: int, end: int, form: str)
 
 
 def _data(name: str) -> Any:
-    return json.loads(files(__package__).joinpath("data", name).read_text(encoding="utf-8"))
+    return json.loads((files("neuronscope.samples") / "data" / name).read_text(encoding="utf-8"))
 
 
 @lru_cache(maxsize=1)

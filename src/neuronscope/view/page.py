@@ -31,7 +31,7 @@ def write_page(study: Study, vlm: VLM, path: Path) -> Path:
     """Write a study as one self-contained HTML page and return its path."""
     from jinja2 import Environment, StrictUndefined
 
-    source = files("neuronscope.view").joinpath("templates", "study.html").read_text(encoding="utf-8")
+    source = (files("neuronscope.view") / "templates" / "study.html").read_text(encoding="utf-8")
     template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(source)
     html = template.render(
         study=study,

@@ -78,7 +78,7 @@ def write_coco(folder: str | Path, count: int, seed: int = 0, done: Callable[[],
 def _instance(number: int, image: int, category: int, mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:
     from pycocotools import mask as coco_mask
 
-    rle = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
+    rle: Any = coco_mask.encode(np.asfortranarray(mask.astype(np.uint8)))
     return {
         "id": number,
         "image_id": image,

@@ -14,8 +14,6 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
 
-from . import concepts as _concepts  # noqa: F401  (fills CONCEPTS)
-from . import places as _places  # noqa: F401  (fills PLACES)
 from .pen import PALETTE, Pen, jitter
 from .registry import CONCEPTS, PLACES
 
