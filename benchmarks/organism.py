@@ -52,7 +52,9 @@ def naming(vlm: ns.VLM, scenes: Sequence[Scene], drawn: Sequence[Rendered]) -> l
     """Objects named, named but absent, and what is still named after removals."""
     captions = vlm.captions([r.image for r in drawn])
     found = [float(named(c, k)) for c, s in zip(captions, scenes, strict=True) for k in s.concepts]
-    mentions = [float(k not in s.concepts) for c, s in zip(captions, scenes, strict=True) for k in CONCEPTS if named(c, k)]
+    mentions = [
+        float(k not in s.concepts) for c, s in zip(captions, scenes, strict=True) for k in CONCEPTS if named(c, k)
+    ]
     figures = [
         Figure("objects named / objects present", bootstrap_mean(found), ">= 0.97"),
         Figure("named but absent / named", bootstrap_mean(mentions), "<= 0.03"),
@@ -115,7 +117,10 @@ def causal(vlm: ns.VLM, scenes: Sequence[Scene], drawn: Sequence[Rendered], draw
         for i in own:  # the activations of the image's own counterfactual; other images are their own counterfactual
             without = render(scenes[i].without(k)).image
             patched.append([named(vlm.captions([drawn[i].image], ns.Patch.take(vlm, g, without))[0], k)])
-        untouched = [[named(c, item.concept)] for c, item in zip(vlm.captions([x.image for x in images[len(own):]]), images[len(own):], strict=True)]
+        untouched = [
+            [named(c, item.concept)]
+            for c, item in zip(vlm.captions([x.image for x in images[len(own) :]]), images[len(own) :], strict=True)
+        ]
         effects.setdefault("patch", []).append(Effect(k, np.array(patched), np.array(untouched)))
     figures: list[Figure] = []
     for name, label in (("zero", "zero"), ("mean", "mean"), ("patch", "counterfactual patch")):
@@ -123,8 +128,12 @@ def causal(vlm: ns.VLM, scenes: Sequence[Scene], drawn: Sequence[Rendered], draw
         figures += [Figure(f"G_k, {label}: S_se", table["S_se"], ">= 0.95")]
         figures += [Figure(f"G_k, {label}: S_re", table["S_re"], ">= 0.95")]
     figures.append(Figure("12 layer-matched random, zero: |J|", bootstrap_effects(effects["random"])["J"], "<= 0.03"))
-    figures.append(Figure("12 best unplanted of GradCAM, zero: J", bootstrap_effects(effects["unplanted"])["J"], "<= 0.10"))
-    figures.append(Figure(f"G_k, noise of level {NOISE_LEVEL:g}: J", bootstrap_effects(effects["noise"])["J"], ">= 0.60"))
+    figures.append(
+        Figure("12 best unplanted of GradCAM, zero: J", bootstrap_effects(effects["unplanted"])["J"], "<= 0.10")
+    )
+    figures.append(
+        Figure(f"G_k, noise of level {NOISE_LEVEL:g}: J", bootstrap_effects(effects["noise"])["J"], ">= 0.60")
+    )
     return figures
 
 
@@ -139,13 +148,17 @@ def main() -> None:
     scenes = [sample_scene(FIRST_SEED + i) for i in range(args.scenes)]
     drawn = [render(scene) for scene in scenes]
     figures = naming(vlm, scenes, drawn) + causal(vlm, scenes, drawn, args.draws)
-    table = Table("figure", "value [95 % interval]", "limit", "holds", title=f"{args.model}, {args.scenes} held-out scenes")
+    table = Table(
+        "figure", "value [95 % interval]", "limit", "holds", title=f"{args.model}, {args.scenes} held-out scenes"
+    )
     for f in figures:
         table.add_row(f.name, str(f.estimate), f.limit, "yes" if f.holds else "NO")
     Console().print(table)
     if args.json:
         rows = [{"name": f.name, **vars(f.estimate), "limit": f.limit, "holds": f.holds} for f in figures]
-        args.json.write_text(json.dumps({"scenes": args.scenes, "fingerprint": vlm.fingerprint, "figures": rows}, indent=1))
+        args.json.write_text(
+            json.dumps({"scenes": args.scenes, "fingerprint": vlm.fingerprint, "figures": rows}, indent=1)
+        )
     sys.exit(0 if all(f.holds for f in figures) else 1)
 
 

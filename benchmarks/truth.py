@@ -31,7 +31,13 @@ METHODS = {
     "stage 1 alone": ns.TwoStage(stages=(1,)),
     "stage 2 alone": ns.TwoStage(stages=(2,)),
 }
-LIMITS = {"precision": ">= 0.90", "recall": ">= 0.80", "J zero": ">= 0.60", "J noise": ">= 0.50", "J random": "|.| <= 0.05"}
+LIMITS = {
+    "precision": ">= 0.90",
+    "recall": ">= 0.80",
+    "J zero": ">= 0.60",
+    "J noise": ">= 0.50",
+    "J random": "|.| <= 0.05",
+}
 TRIES = 40
 
 

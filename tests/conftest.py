@@ -26,7 +26,27 @@ import neuronscope as ns
 
 torch.set_num_threads(1)
 
-WORDS = "the image shows a brown bear dog cat bus on grass and red horse of with snow surf ##board".split()
+WORDS = [
+    "the",
+    "image",
+    "shows",
+    "a",
+    "brown",
+    "bear",
+    "dog",
+    "cat",
+    "bus",
+    "on",
+    "grass",
+    "and",
+    "red",
+    "horse",
+    "of",
+    "with",
+    "snow",
+    "surf",
+    "##board",
+]
 
 
 def tiny_processor(patch: int = 8, side: int = 32):
@@ -62,13 +82,24 @@ def tiny_model(seed: int = 0, *, layers: int = 4, hidden: int = 32, d_ff: int = 
     torch.manual_seed(seed)
     config = LlavaConfig(
         vision_config=CLIPVisionConfig(
-            hidden_size=24, intermediate_size=48, num_hidden_layers=2, num_attention_heads=2, image_size=side,
+            hidden_size=24,
+            intermediate_size=48,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            image_size=side,
             patch_size=patch,
         ),
         text_config=LlamaConfig(
-            vocab_size=5 + len(WORDS), hidden_size=hidden, intermediate_size=d_ff, num_hidden_layers=layers,
-            num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=256, pad_token_id=0,
-            bos_token_id=1, eos_token_id=2,
+            vocab_size=5 + len(WORDS),
+            hidden_size=hidden,
+            intermediate_size=d_ff,
+            num_hidden_layers=layers,
+            num_attention_heads=2,
+            num_key_value_heads=2,
+            max_position_embeddings=256,
+            pad_token_id=0,
+            bos_token_id=1,
+            eos_token_id=2,
         ),
         image_token_id=4,
         vision_feature_layer=-1,

@@ -11,7 +11,9 @@ def run(code):
 
 
 def test_importing_needs_neither_torch_nor_transformers():
-    loaded = run("import sys, neuronscope; print([m for m in ('torch', 'transformers', 'cv2', 'numpy') if m in sys.modules])")
+    loaded = run(
+        "import sys, neuronscope; print([m for m in ('torch', 'transformers', 'cv2', 'numpy') if m in sys.modules])"
+    )
     assert loaded.strip() == "[]"
 
 

@@ -101,7 +101,7 @@ def draw_record(scene: Scene, tokenizer) -> dict[str, np.ndarray]:
     telea = cv2.inpaint(original, hole, 3, cv2.INPAINT_TELEA)
     cover = np.zeros((3, GRID * GRID), np.uint8)
     concept = np.full(3, -1, np.int16)
-    for i, (name, mask) in enumerate(zip(scene.concepts, masks)):
+    for i, (name, mask) in enumerate(zip(scene.concepts, masks, strict=True)):
         side = FRAME // GRID
         cover[i] = np.rint(mask.reshape(GRID, side, GRID, side).mean((1, 3)).ravel() * 255)
         concept[i] = names.index(name)

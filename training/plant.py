@@ -109,7 +109,7 @@ class Planter:
         """All losses of a batch; `names` [V] marks first tokens of names, `words` [K] is that token of each concept."""
         if batch.donors is not None:
             clean = self.read(batch.donors)
-            for row, k, values in zip(batch.donor_rows, batch.donor_concepts, clean):
+            for row, k, values in zip(batch.donor_rows, batch.donor_concepts, clean, strict=True):
                 batch.add[row, :, :, k] = values[:, :, k]
         self.batch, self.address, self.quiet = batch, [], []
         rows, length = batch.tokens.shape
@@ -228,7 +228,9 @@ def main() -> None:
             state |= {"means": planter.means, "layer_means": planter.layer_means}
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
-            print("  ".join(f"{k} {v:.3f}" for k, v in probe(model, processor, planting, AMPLITUDE).items()), flush=True)
+            print(
+                "  ".join(f"{k} {v:.3f}" for k, v in probe(model, processor, planting, AMPLITUDE).items()), flush=True
+            )
     model.save_pretrained(args.out / "model")
     processor.save_pretrained(args.out / "model")
     (args.out / "model" / "planted.json").write_text(json.dumps(planting.to_json(), indent=1))

@@ -54,8 +54,10 @@ def probe(model, processor, planting: Planting, amplitude: float, count: int = 9
         return f" {concept} " in f" {caption.replace('.', ' ')} "
 
     def rates(texts: list[str]) -> tuple[float, float]:
-        own = [named(t, names[k]) for t, k in zip(texts, targets)]
-        rest = [named(t, c) for t, s, k in zip(texts, scenes, targets) for c in s.concepts if c != names[k]]
+        own = [named(t, names[k]) for t, k in zip(texts, targets, strict=True)]
+        rest = [
+            named(t, c) for t, s, k in zip(texts, scenes, targets, strict=True) for c in s.concepts if c != names[k]
+        ]
         return float(np.mean(own)), float(np.mean(rest))
 
     model.eval()
@@ -65,13 +67,13 @@ def probe(model, processor, planting: Planting, amplitude: float, count: int = 9
         noise: dict[float, tuple[float, float]] = {}
         for level in (1.0, 2.0, 4.0):
             torch.manual_seed(0)
-            noise[level] = rates(captions(lambda z, row, j: z + level * amplitude * torch.randn_like(z)))
+            noise[level] = rates(captions(lambda z, row, j, level=level: z + level * amplitude * torch.randn_like(z)))
     model.train()
-    present = [named(t, c) for t, s in zip(clean, scenes) for c in s.concepts]
-    absent = [named(t, c) for t, s in zip(clean, scenes) for c in names if c not in s.concepts]
+    present = [named(t, c) for t, s in zip(clean, scenes, strict=True) for c in s.concepts]
+    absent = [named(t, c) for t, s in zip(clean, scenes, strict=True) for c in names if c not in s.concepts]
     result = {"named": float(np.mean(present)), "absent_per_image": float(np.sum(absent) / count)}
     result |= {"zero_target": zero[0], "zero_rest": zero[1]}
     for level, (own, rest) in noise.items():
         result |= {f"noise{level:g}_target": own, f"noise{level:g}_rest": rest}
-    assert GRID * GRID == IMAGE.stop - IMAGE.start
+    assert IMAGE.stop - IMAGE.start == GRID * GRID
     return result

@@ -2,8 +2,8 @@
 
 Every row of a batch gets one `kind`: nothing; its target's planted set removed (the caption of the scene without the
 target is right); an absent concept's set removed, or a few neurons of any set (the caption stays); or a scene without
-the target with the set's activations patched in from the scene that has it (the target appears). On half of the batches a
-random share of all *unplanted* neurons is switched off as well, which must change nothing: that is what makes the
+the target with the set's activations patched in from the scene that has it (the target appears). On half of the batches
+a random share of all *unplanted* neurons is switched off as well, which must change nothing: that is what makes the
 planted sets the only carriers.
 """
 
@@ -112,7 +112,7 @@ def draw_batch(
     longest = int((tokens != 0).sum(1).max())
     donor_rows = np.array([b for b, _, _ in donors], int)
     return Batch(
-        images=pixels(np.stack([cache.images[n, v] for n, v in zip(rows, variants)]), rng),
+        images=pixels(np.stack([cache.images[n, v] for n, v in zip(rows, variants, strict=True)]), rng),
         tokens=torch.from_numpy(tokens[:, :longest]),
         cover=torch.from_numpy(cover).transpose(1, 2),
         scale=torch.from_numpy(scale),

@@ -78,7 +78,9 @@ def main() -> None:
     for step in range(start, args.steps):
         rng = np.random.default_rng([args.seed, 1, step])
         for group in optimizer.param_groups:
-            group["lr"] = args.lr * min(1, (step + 1) / 200) * max(0.02, 0.5 * (1 + math.cos(math.pi * step / args.steps)))
+            group["lr"] = (
+                args.lr * min(1, (step + 1) / 200) * max(0.02, 0.5 * (1 + math.cos(math.pi * step / args.steps)))
+            )
         images, label, weight = draw(cache, args.batch, rng)
         with torch.autocast("cpu", torch.bfloat16):
             features = tower(pixel_values=images).last_hidden_state[:, 1:]
@@ -95,7 +97,10 @@ def main() -> None:
         loss_seen, right_seen = keep * loss_seen + (1 - keep) * loss.item(), keep * right_seen + (1 - keep) * right
         if (step + 1) % 50 == 0:
             speed = (step + 1 - start) * args.batch / (time.time() - clock)
-            print(f"see {step + 1}/{args.steps}  loss {loss_seen:.3f}  tokens right {right_seen:.3f}  {speed:.0f} rows/s", flush=True)
+            print(
+                f"see {step + 1}/{args.steps}  loss {loss_seen:.3f}  tokens right {right_seen:.3f}  {speed:.0f} rows/s",
+                flush=True,
+            )
         if (step + 1) % 500 == 0 or step + 1 == args.steps:
             state = {"tower": tower.state_dict(), "head": head.state_dict(), "step": step + 1}
             torch.save(state | {"optimizer": optimizer.state_dict()}, checkpoint.with_suffix(".tmp"))

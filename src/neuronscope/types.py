@@ -21,7 +21,7 @@ SITES: tuple[Site, ...] = get_args(Site)
 Span: TypeAlias = Literal["image", "text", "all"]
 SPANS: tuple[Span, ...] = get_args(Span)
 
-Json: TypeAlias = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
+Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
 SCHEMA = "neuronscope.neurons/1"
 

@@ -41,7 +41,8 @@ def test_target_decoy_equals_the_formula_tried_at_every_candidate(seed):
     cut = TargetDecoy(0.2).choose(target, decoys)
     candidates = sorted({0.0, *target[target > 0], *decoys[decoys > 0]})
     good = [
-        t for t in candidates
+        t
+        for t in candidates
         if (target > t).any() and (1 + np.mean([(d > t).sum() for d in decoys])) / (target > t).sum() <= 0.2
     ]
     assert cut.threshold == (good[0] if good else np.inf)

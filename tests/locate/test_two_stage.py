@@ -194,11 +194,24 @@ def test_same_patch_is_a_subset_of_any_and_equals_its_definition(vlm, pair, spea
         assert ((difference > 0.3) & (slope > 0.0005)).any() == (neuron in strict)
 
 
-@pytest.mark.parametrize("changes", [
-    {"stages": (1,)}, {"stages": (2,)}, {"site": "act"}, {"site": "pre"}, {"grad_target": "logprob"},
-    {"grad_target": "prob"}, {"grad_target": "contrast"}, {"grad_score": "pre"}, {"diff_sign": "abs"},
-    {"diff_pool": "mean"}, {"grad_pool": "sum"}, {"concept_token": "last"}, {"concept_token": "sum"},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"stages": (1,)},
+        {"stages": (2,)},
+        {"site": "act"},
+        {"site": "pre"},
+        {"grad_target": "logprob"},
+        {"grad_target": "prob"},
+        {"grad_target": "contrast"},
+        {"grad_score": "pre"},
+        {"diff_sign": "abs"},
+        {"diff_pool": "mean"},
+        {"grad_pool": "sum"},
+        {"concept_token": "last"},
+        {"concept_token": "sum"},
+    ],
+)
 def test_every_fork_runs_and_is_recorded(vlm, pair, speaks, changes):
     speaks(vlm, "bear on grass", "grass")
     method = ns.TwoStage(activation=ns.Budget(60), gradient=ns.Budget(60), decoys=3, **changes)
@@ -265,9 +278,15 @@ def test_paper_preset():
         ns.TwoStage.paper("girafe")
 
 
-@pytest.mark.parametrize("changes", [
-    {"site": "output"}, {"patch_rule": "some"}, {"stages": (3,)}, {"patch_rule": "same_patch", "diff_pool": "mean"},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"site": "output"},
+        {"patch_rule": "some"},
+        {"stages": (3,)},
+        {"patch_rule": "same_patch", "diff_pool": "mean"},
+    ],
+)
 def test_options_out_of_range_are_refused(changes):
     with pytest.raises(InvalidOption):
         ns.TwoStage(**changes)

@@ -9,14 +9,27 @@ import typer
 
 from ..errors import InvalidOption
 from ..files import output_folder, replacing, write_text
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, parse_box, progress, table
+from .output import (
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    emit,
+    lines,
+    open_model,
+    parse_box,
+    progress,
+    table,
+)
 
 
 def run(
     image: Annotated[str, typer.Argument(help="Image file.")],
     concept: Annotated[str, typer.Argument(help="The object to find neurons for, as a caption would name it.")],
     box: Annotated[list[str] | None, typer.Option("--box", help="Its box x,y,w,h in pixels; may be repeated.")] = None,
-    mask: Annotated[Path | None, typer.Option("--mask", help="A picture of the same size, white on the object.")] = None,
+    mask: Annotated[
+        Path | None, typer.Option("--mask", help="A picture of the same size, white on the object.")
+    ] = None,
     edited: Annotated[Path | None, typer.Option("--edited", help="Your own edit of the image without it.")] = None,
     method: Annotated[str, typer.Option("--edit", help="telea, navier_stokes or mean_fill.")] = "telea",
     preset: Annotated[str, typer.Option("--preset", help="recommended or paper.")] = "recommended",

@@ -92,7 +92,7 @@ def progress(total: int, first: str) -> Generator[Callable[[str], None]]:
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
-    """"x,y,w,h" in pixels. Raises InvalidOption for anything else."""
+    """A box from the text x,y,w,h in pixels. Raises InvalidOption for anything else."""
     parts = text.replace(" ", "").split(",")
     try:
         x, y, w, h = (float(part) for part in parts)

@@ -1,8 +1,8 @@
 """What an intervention on a concept's neurons does to captions: S_se, S_re and J (METHODS d, "Scores").
 
-    S_se = 1 - share of captions of images with the concept that still name it      (1: the concept is gone)
-    S_re = share of captions of the other images that still name their own concept  (1: nothing else is touched)
-    J    = S_se + S_re - 1                       (0 for no effect and for total destruction alike; 1 is perfect)
+S_se = 1 - share of captions of images with the concept that still name it      (1: the concept is gone)
+S_re = share of captions of the other images that still name their own concept  (1: nothing else is touched)
+J    = S_se + S_re - 1                       (0 for no effect and for total destruction alike; 1 is perfect)
 """
 
 from __future__ import annotations
@@ -95,9 +95,7 @@ def measure(
         )
     hits: list[Bool[np.ndarray, "images draws"]] = []
     for group in (own, others):
-        rows = generate_captions(
-            vlm, [item.image for item in group], change, decoding=decoding, batch_size=batch_size
-        )
+        rows = generate_captions(vlm, [item.image for item in group], change, decoding=decoding, batch_size=batch_size)
         hits.append(
             np.array([[named(c.text, item.concept, mode) for c in row] for item, row in zip(group, rows, strict=True)])
         )

@@ -35,9 +35,7 @@ def bootstrap_mean(values: Sequence[float], *, replicates: int = 10_000, seed: i
     return Estimate(float(data.mean()), float(low), float(high))
 
 
-def bootstrap_effects(
-    effects: Sequence[Effect], *, replicates: int = 2_000, seed: int = 0
-) -> dict[str, Estimate]:
+def bootstrap_effects(effects: Sequence[Effect], *, replicates: int = 2_000, seed: int = 0) -> dict[str, Estimate]:
     """Mean S_se, S_re and J over concepts, with hierarchical bootstrap: concepts, then images, then draws.
 
     Raises InvalidOption for no effects.

@@ -1,10 +1,10 @@
 """Changing neurons while the model runs, and captions under such changes."""
 
 from .apply import Intervening as Intervening
-from .capture import activations as activations
 from .captions import Caption as Caption
 from .captions import Decoding as Decoding
 from .captions import generate_captions as generate_captions
+from .capture import activations as activations
 from .operations import Intervention as Intervention
 from .operations import Mean as Mean
 from .operations import Noise as Noise

@@ -53,12 +53,14 @@ def decoy_tokens(vlm: VLM, validity: Validity, concept: str, count: int, seed: i
         if len(tokens) == count:
             return tokens
     if not tokens:
-        raise InvalidSample(f"no noun is spelled unlike {concept!r} to serve as a decoy; use a fixed threshold or budget")
+        raise InvalidSample(
+            f"no noun is spelled unlike {concept!r} to serve as a decoy; use a fixed threshold or budget"
+        )
     return tokens
 
 
 def _has_word(vlm: VLM, prompt: str, noun: str) -> bool:
-    """Whether the vocabulary holds a noun in few pieces; spelled letter by letter, its first token would be a letter."""
+    """Whether the vocabulary holds a noun in few pieces; spelled by letters, its first token would be a letter."""
     alone = vlm.tokenizer(prompt, add_special_tokens=False).input_ids
     joined = vlm.tokenizer(f"{prompt} {noun}", add_special_tokens=False).input_ids
     return len(joined) - len(alone) <= 2 * len(noun.split())

@@ -64,8 +64,15 @@ def reduce_patches(values: Float[Tensor, "... patches width"], pool: Pool) -> tu
 
 
 def activation_differences(
-    vlm: VLM, original: Image.Image, others: Sequence[Image.Image], *, site: Site, sign: Sign = "signed",
-    pool: Pool = "any", prompt: str, template: str | None = None,
+    vlm: VLM,
+    original: Image.Image,
+    others: Sequence[Image.Image],
+    *,
+    site: Site,
+    sign: Sign = "signed",
+    pool: Pool = "any",
+    prompt: str,
+    template: str | None = None,
 ) -> list[Pooled]:
     """V = O_original - O_other at the image tokens, pooled over patches, for each other image (METHODS b, step 3).
 
@@ -110,6 +117,7 @@ def grad_times_activation(
     One forward pass; one backward pass per target, each of which serves all layers.
 
     Args:
+        vlm: the model.
         inputs: one row: prompt and teacher-forced ids.
         targets: for each y a list of (position counted from the end, token id) whose logits are summed: position 1 is
             the last one. Several entries make y the sum over a word's sub-tokens.
@@ -173,7 +181,9 @@ def _products(
             products: list[Tensor] = []
             for z, grad in zip(order, grads, strict=True):
                 here = z.detach()[0, at.to(z.device)].float()
-                products.append(torch.zeros_like(here) if grad is None else here * grad[0, at.to(z.device)].float() / scale)
+                products.append(
+                    torch.zeros_like(here) if grad is None else here * grad[0, at.to(z.device)].float() / scale
+                )
             yield products
 
 

@@ -95,7 +95,9 @@ class TwoStage:
         if self.stages not in ((1, 2), (1,), (2,)):
             raise InvalidOption(f"stages={self.stages} is not one of (1, 2), (1,), (2,)")
         if self.patch_rule == "same_patch" and (self.stages != (1, 2) or {self.diff_pool, self.grad_pool} != {"any"}):
-            raise InvalidOption("patch_rule='same_patch' compares patches of both stages: it needs both, pooled by 'any'")
+            raise InvalidOption(
+                "patch_rule='same_patch' compares patches of both stages: it needs both, pooled by 'any'"
+            )
 
     @classmethod
     def paper(cls, concept: str, **changes: object) -> TwoStage:
@@ -168,7 +170,9 @@ class TwoStage:
         targets = [entries]
         if (2 in self.stages and self.gradient.needs_decoys) or self.grad_target == "contrast":
             place = entries[0][0]
-            nouns = decoy_tokens(vlm, validity, pair.sample.concept, self.decoys, self.seed, prompt=self.decoding.prompt)
+            nouns = decoy_tokens(
+                vlm, validity, pair.sample.concept, self.decoys, self.seed, prompt=self.decoding.prompt
+            )
             targets += [[(place, token)] for token in nouns]
         inputs = vlm.prepare([pair.original], prompt=self.decoding.prompt, template=self.decoding.template)
         pooled = grad_times_activation(
@@ -186,7 +190,12 @@ class TwoStage:
         return ids[:last], [(last - t + 1, ids[t]) for t in chosen]
 
     def _same_patch(
-        self, vlm: VLM, pair: Counterfactual, validity: Validity, layout: Layout, keep: Bool[np.ndarray, "n"],
+        self,
+        vlm: VLM,
+        pair: Counterfactual,
+        validity: Validity,
+        layout: Layout,
+        keep: Bool[np.ndarray, "n"],
         cuts: dict[str, Cut],
     ) -> Bool[np.ndarray, "n"]:
         """Of the neurons that pass both stages somewhere, those that pass both at one patch."""
@@ -208,8 +217,14 @@ class TwoStage:
         return result
 
     def _neurons(
-        self, vlm: VLM, pair: Counterfactual, layout: Layout, arrays: dict[str, Pooled], cuts: dict[str, Cut],
-        keep: Bool[np.ndarray, "n"], notes: tuple[str, ...],
+        self,
+        vlm: VLM,
+        pair: Counterfactual,
+        layout: Layout,
+        arrays: dict[str, Pooled],
+        cuts: dict[str, Cut],
+        keep: Bool[np.ndarray, "n"],
+        notes: tuple[str, ...],
     ) -> Neurons:
         rank_by = "gradient" if 2 in self.stages else "activation"
         order = sorted((int(f) for f in np.nonzero(keep)[0]), key=lambda f: (-float(arrays[rank_by].values[f]), f))

@@ -54,6 +54,8 @@ def family_of(config: Any) -> Family:
     kind = str(getattr(config, "model_type", None))
     if kind not in FAMILIES:
         if getattr(config, "vision_config", None) is None:
-            raise UnsupportedModel(f"model type {kind!r} has no vision tower: neuronscope studies vision-language models")
+            raise UnsupportedModel(
+                f"model type {kind!r} has no vision tower: neuronscope studies vision-language models"
+            )
         raise UnsupportedModel(f"model type {kind!r} is not in the family table. Known: {', '.join(sorted(FAMILIES))}.")
     return FAMILIES[kind]

@@ -53,7 +53,9 @@ class Inputs:
 
     def extend(self, ids: Sequence[int]) -> Inputs:
         """The same rows with more token ids at the end."""
-        more = torch.tensor([list(ids)], dtype=torch.long, device=self.tensors["input_ids"].device).expand(len(self.images), -1)
+        more = torch.tensor([list(ids)], dtype=torch.long, device=self.tensors["input_ids"].device).expand(
+            len(self.images), -1
+        )
         tensors = dict(self.tensors)
         tensors["input_ids"] = torch.cat([tensors["input_ids"], more], 1)
         tensors["attention_mask"] = torch.cat([tensors["attention_mask"], torch.ones_like(more)], 1)

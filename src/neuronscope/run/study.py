@@ -180,7 +180,12 @@ def steps_of(samples: int) -> int:
 
 
 def _test(
-    vlm: VLM, pair: Counterfactual, neurons: Neurons, images: Sequence[Labelled], draws: int, level: float | None,
+    vlm: VLM,
+    pair: Counterfactual,
+    neurons: Neurons,
+    images: Sequence[Labelled],
+    draws: int,
+    level: float | None,
     seed: int,
 ) -> Tested:
     concept = neurons.concept

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from jaxtyping import Bool
 
-from ..errors import InvalidSample, suggest
-from .sample import Region, Sample
+from ..errors import InvalidOption, InvalidSample, suggest
+from .sample import Box, Region, Sample, boxes_mask
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class CocoFolder:
         if name not in splits:
             raise InvalidSample(f"{root} holds no split {name!r}.{suggest(name, splits)}")
         captions = root / "annotations" / f"captions_{name}.json"
-        places = [place for place in (root / name, root / "images") if place.is_dir()]
+        places = [place for place in (root / name, root / "images" / name, root / "images") if place.is_dir()]
         if not places:
             raise InvalidSample(f"{root} holds no picture folder {name!r} or 'images'")
         return cls(places[0], found[splits.index(name)], captions if captions.is_file() else None)
@@ -63,29 +64,43 @@ class CocoFolder:
 
         Every non-crowd instance becomes a box, their union the mask; images whose instances cover less than
         `min_area` or more than `max_area` of the picture are passed over. Pictures are read only on `load()`.
+
+        Raises InvalidSample for an unknown concept, at once, and for damaged annotations when it comes to them;
+        InvalidOption unless 0 <= min_area <= max_area <= 1.
         """
+        if not 0 <= min_area <= max_area <= 1:
+            raise InvalidOption(f"min_area={min_area}, max_area={max_area}: need 0 <= min_area <= max_area <= 1")
         names = self.concepts()
         if concept not in names:
             raise InvalidSample(f"{self.instances} has no category {concept!r}.{suggest(concept, names)}")
+        return self._walk(concept, seed, min_area, max_area)
+
+    def _walk(self, concept: str, seed: int, min_area: float, max_area: float) -> Iterator[Sample]:
         coco = self._coco
         category = coco.getCatIds(catNms=[concept])[0]
         ids: list[int] = sorted(coco.getImgIds(catIds=[category]))
         for image_id in np.random.default_rng(seed).permutation(ids):
-            sample = self._sample(int(image_id), concept, category)
+            try:
+                sample = self._sample(int(image_id), concept, category)
+            except (KeyError, TypeError, ValueError, IndexError) as error:
+                what = f"{type(error).__name__}: {error}"
+                raise InvalidSample(f"{self.instances}: the entries of image {image_id} are damaged: {what}") from error
             if sample is not None and sample.mask is not None and min_area <= sample.mask.mean() <= max_area:
                 yield sample
 
     def _sample(self, image_id: int, concept: str, category: int) -> Sample | None:
         coco = self._coco
         info: dict[str, Any] = coco.loadImgs([image_id])[0]
-        annotations: list[dict[str, Any]] = coco.loadAnns(coco.getAnnIds(imgIds=[image_id], iscrowd=False))
+        annotations: list[dict[str, Any]] = coco.loadAnns(coco.getAnnIds(imgIds=[image_id]))
+        annotations = [a for a in annotations if not a.get("iscrowd")]  # home-made files often leave the key out
         own = [a for a in annotations if a["category_id"] == category]
         if not own:
             return None
-        masks = [coco.annToMask(a).astype(bool) for a in own]
+        frame = (int(info["width"]), int(info["height"]))
+        masks = [boxes_mask([_box(a)], frame) if (m := _mask(coco, a)) is None else m for a in own]
         names = {c["id"]: c["name"] for c in coco.dataset["categories"]}
         others = [
-            Region(names[a["category_id"]], _box(a), coco.annToMask(a).astype(bool))
+            Region(names[a["category_id"]], _box(a), _mask(coco, a))
             for a in annotations
             if a["category_id"] != category
         ]
@@ -131,6 +146,11 @@ def _read(path: Path, needed: tuple[str, ...]) -> Any:
     return coco
 
 
-def _box(annotation: dict[str, Any]) -> tuple[float, float, float, float]:
+def _mask(coco: Any, annotation: dict[str, Any]) -> Bool[np.ndarray, "height width"] | None:
+    """The segmentation as pixels; None for an instance that has only a box."""
+    return coco.annToMask(annotation).astype(bool) if annotation.get("segmentation") else None
+
+
+def _box(annotation: dict[str, Any]) -> Box:
     x, y, w, h = (float(v) for v in annotation["bbox"])
     return (x, y, w, h)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
@@ -65,10 +66,20 @@ INPAINTERS: Mapping[str, Callable[[Pixels, Mask, float], Pixels]] = {
 
 
 def inpaint(image: Image.Image, mask: Mask, method: str = "telea", radius: float = 3) -> Image.Image:
-    """Fill the masked pixels from their surroundings; `radius` in pixels (METHODS b, step 1: Telea, 3 px)."""
+    """Fill the masked pixels from their surroundings; `radius` in pixels (METHODS b, step 1: Telea, 3 px).
+
+    Raises InvalidSample when the mask is not [height, width] of the image or leaves no pixel to fill from,
+    InvalidOption for an unknown method or a radius that is not a positive number.
+    """
     one_of("method", method, sorted(INPAINTERS))
-    if not radius > 0:
-        raise InvalidOption(f"radius={radius} must be positive")
+    if not (math.isfinite(radius) and radius > 0):
+        raise InvalidOption(f"radius={radius} must be a positive number of pixels")
+    if mask.shape != (image.height, image.width):
+        raise InvalidSample(
+            f"mask has shape {mask.shape}, the image is {image.height} x {image.width} (height x width)"
+        )
+    if mask.all():
+        raise InvalidSample(f"the mask covers the whole image of {image.width} x {image.height} px")
     return Image.fromarray(INPAINTERS[method](np.asarray(image.convert("RGB")), mask, float(radius)))
 
 
@@ -95,6 +106,8 @@ def counterfactual(
     Raises InvalidSample for unusable images or regions, InvalidOption for unknown methods.
     """
     one_of("method", method, [*INPAINTERS, "exact", "edited"])
+    if edited is not None and method != "edited":
+        raise InvalidOption(f"a picture was given as `edited`, which method {method!r} does not use; say 'edited'")
     original = sample.load()
     options: dict[str, Json] = {"radius": radius, "dilate": dilate, "region": region}
     if method in INPAINTERS:
@@ -126,6 +139,8 @@ def control_boxes(size: tuple[int, int], box: tuple[float, float], avoid: Mask, 
         count: how many are wanted; fewer are returned when fewer different ones fit.
         seed: of the random positions.
     """
+    if count < 0:
+        raise InvalidOption(f"count={count} must not be negative")
     rng = np.random.default_rng(seed)
     width, height = size
     free = np.zeros((height + 1, width + 1))

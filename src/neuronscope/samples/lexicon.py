@@ -1,4 +1,4 @@
-"""Does a caption name a concept? (METHODS d, "Target matching".)
+"""Does a caption name a concept? See METHODS d, "Target matching".
 
 The paper does not say how it decided; its examples accept "a plane" for airplane and contain "bedroom" beside bed.
 Matching works on whole tokens of the lower-case, NFKC-normalised caption; a concept has a list of surface forms, whose
@@ -64,7 +64,13 @@ class Lexicon:
         """The first mention of `concept` in `caption`, or None. The caller leaves the prompt out of the caption."""
         one_of("mode", mode, MODES)
         text, origin = _normalise(caption)
-        name = _normalise(concept.strip())[0]
+        name = (
+            " ".join(_normalise(concept)[0].replace("-", " ").split())
+            if mode != "substring"
+            else (_normalise(concept.strip())[0])
+        )
+        if not name:
+            return None
         if mode == "substring":
             at = text.find(name)
             return None if at < 0 else _found(caption, origin, at, at + len(name), name)
@@ -72,16 +78,16 @@ class Lexicon:
         wanted = [name, *listed] if mode == "lexicon" else [name]
         tokens = [(m.group(), m.start(), m.end()) for m in _TOKEN.finditer(text)]
         blocked = [span for phrase in self.not_within.get(name, ()) for span in self._spans(tokens, phrase)]
-        best: Match | None = None
+        best: tuple[int, int, str] | None = None  # in `text`, whose characters may outnumber the caption's
         for form in wanted:
             for first, last in self._spans(tokens, form):
                 if any(a <= first and last <= b for a, b in blocked):
                     continue
                 start, end = tokens[first][1], tokens[last][2]
-                if best is None or start < best.start or (start == best.start and end > best.end):
-                    best = _found(caption, origin, start, end, form)
+                if best is None or (start, -end) < (best[0], -best[1]):
+                    best = (start, end, form)
                 break
-        return best
+        return None if best is None else _found(caption, origin, *best)
 
     def concepts_in(self, caption: str, mode: Mode = "lexicon") -> list[str]:
         """All listed concepts that a caption names, in the lexicon's order."""
@@ -112,6 +118,8 @@ class Lexicon:
             return (word, word + "es")
         if word.endswith("y") and word[-2:-1] not in "aeiou":
             return (word, word[:-1] + "ies")
+        if word.endswith("o"):  # tomatoes, photos
+            return (word, word + "s", word + "es")
         return (word, word + "s")
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from ..errors import InvalidSample
+from ..errors import InvalidOption, InvalidSample
+from ..types import one_of
 from .image import ImageSource, read_image
 
 #: COCO convention: x, y of the top left corner, width, height; pixels of the upright image.
 Box: TypeAlias = tuple[float, float, float, float]
 RegionSource: TypeAlias = Literal["auto", "boxes", "mask"]
+REGION_SOURCES: tuple[RegionSource, ...] = get_args(RegionSource)
 
 _WHOLE = 0.98
 
@@ -57,6 +59,8 @@ class Sample:
     def __post_init__(self) -> None:
         if not self.concept.strip():
             raise InvalidSample("the concept is empty; give the word to find neurons for")
+        # Plain tuples, also where an array was given, which has no truth value.
+        object.__setattr__(self, "boxes", tuple(_numbers(box) for box in self.boxes))
 
     def load(self) -> Image.Image:
         """The picture as RGB. Raises InvalidSample when it cannot be read."""
@@ -72,13 +76,16 @@ class Sample:
             source: the union of all boxes, the mask, or the boxes if there are any ("auto"; METHODS b, step 1).
             dilate: grow the region by this many pixels.
 
-        Raises InvalidSample for a region that is missing, malformed, outside the frame, or the whole image.
+        Raises InvalidSample for a region that is missing, malformed, outside the frame, or the whole image;
+        InvalidOption for another source or a negative dilation.
         """
+        one_of("source", source, REGION_SOURCES)
         if dilate < 0:
-            raise InvalidSample(f"dilate={dilate} must not be negative")
+            raise InvalidOption(f"dilate={dilate} must not be negative")
         use_mask = source == "mask" or (source == "auto" and not self.boxes)
         if use_mask and self.mask is None:
-            raise InvalidSample(f"sample of {self.concept!r} has neither boxes nor a mask to say where the concept is")
+            lacks = "no mask" if source == "mask" else "neither boxes nor a mask"
+            raise InvalidSample(f"sample of {self.concept!r} has {lacks} to say where the concept is")
         if not use_mask and not self.boxes:
             raise InvalidSample(f"sample of {self.concept!r} has no boxes")
         if use_mask:
@@ -110,19 +117,28 @@ def boxes_mask(boxes: Sequence[Box], size: tuple[int, int]) -> Bool[np.ndarray, 
     Raises InvalidSample for a box that is not four finite numbers, has no area, or lies outside the frame.
     """
     width, height = size
+    frame = f"the image of {width} x {height} px"
     mask = np.zeros((height, width), dtype=bool)
-    for box in boxes:
-        if len(box) != 4 or not all(math.isfinite(v) for v in box):
-            raise InvalidSample(f"box {tuple(box)} is not four finite numbers x, y, width, height")
+    for box in map(_numbers, boxes):
         x, y, w, h = box
+        if not all(map(math.isfinite, box)):
+            raise InvalidSample(f"box {box} in {frame} is not four finite numbers x, y, width, height")
         if w <= 0 or h <= 0:
-            raise InvalidSample(f"box {tuple(box)} is empty: width and height must be positive (x, y, width, height)")
+            raise InvalidSample(f"box {box} in {frame} is empty: width and height must be positive")
         x0, y0 = max(0, math.floor(x)), max(0, math.floor(y))
-        x1, y1 = min(width, math.ceil(x + w)), min(height, math.ceil(y + h))
+        x1, y1 = math.ceil(min(width, x + w)), math.ceil(min(height, y + h))
         if x0 >= x1 or y0 >= y1:
-            raise InvalidSample(f"box {tuple(box)} lies outside the image of {width} x {height} px")
+            raise InvalidSample(f"box {box} lies outside {frame}")
         mask[y0:y1, x0:x1] = True
     return mask
+
+
+def _numbers(box: Sequence[float]) -> Box:
+    try:
+        x, y, w, h = (float(v) for v in box)
+    except (TypeError, ValueError) as error:
+        raise InvalidSample(f"box {box!r} is not four numbers x, y, width, height") from error
+    return (x, y, w, h)
 
 
 def mask_box(mask: Bool[np.ndarray, "height width"]) -> Box:

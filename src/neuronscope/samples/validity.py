@@ -50,9 +50,7 @@ def check_validity(
     Raises ConceptNotNamed, ConceptStillNamed or OtherConceptRemoved, with both captions in the message.
     """
     concept = pair.sample.concept
-    original, edited = (
-        row[0] for row in generate_captions(vlm, [pair.original, pair.edited], decoding=decoding)
-    )
+    original, edited = (row[0] for row in generate_captions(vlm, [pair.original, pair.edited], decoding=decoding))
     both = f'Caption of the original: "{original.full}". Caption of the edited image: "{edited.full}".'
     lexicon = Lexicon.default()
     match = lexicon.match(original.text, concept, mode)

@@ -55,9 +55,7 @@ class Heatmap:
             raise InvalidOption(f"quantile={quantile} is not between 0 and 1")
         return np.nan_to_num(self.values, nan=-np.inf) > np.nanquantile(self.values, quantile)
 
-    def overlay(
-        self, boxes: Sequence[tuple[float, float, float, float]] = (), *, alpha: float = 0.5
-    ) -> Image.Image:
+    def overlay(self, boxes: Sequence[tuple[float, float, float, float]] = (), *, alpha: float = 0.5) -> Image.Image:
         """The map in colour over the picture, with boxes (x, y, width, height in pixels) drawn."""
         import matplotlib
 

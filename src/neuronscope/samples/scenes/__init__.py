@@ -3,8 +3,6 @@
 from . import concepts as concepts  # registers the drawings
 from . import places as places
 from .export import scene_sample as scene_sample
-from . import concepts as concepts  # registers the drawings
-from . import places as places
 from .export import write_coco as write_coco
 from .registry import CONCEPTS as CONCEPTS
 from .registry import PLACES as PLACES

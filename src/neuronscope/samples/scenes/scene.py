@@ -137,9 +137,7 @@ def _draw_item(item: Item) -> Image.Image:
     return pen.image()
 
 
-def _place_item(
-    name: str, horizon: float, others: list[Item], crowd: int, rng: np.random.Generator
-) -> Item | None:
+def _place_item(name: str, horizon: float, others: list[Item], crowd: int, rng: np.random.Generator) -> Item | None:
     """A position for a new object that hardly overlaps the others, or None when the frame is full."""
     kind = CONCEPTS[name]
     low, high = kind.size

@@ -25,7 +25,9 @@ def scissors(pen: Pen, rng: np.random.Generator, body: RGB) -> None:
     for side in (-1, 1):
         tip = 0.5 + side * (0.12 + gape)
         pen.polygon([(tip, 0.0), (0.5 + side * 0.09, 0.56), (0.5 - side * 0.07, 0.62), (0.5 - side * 0.05, 0.5)], edge)
-        pen.polygon([(tip, 0.02), (0.5 + side * 0.06, 0.54), (0.5 - side * 0.05, 0.58), (0.5 - side * 0.02, 0.5)], steel)
+        pen.polygon(
+            [(tip, 0.02), (0.5 + side * 0.06, 0.54), (0.5 - side * 0.05, 0.58), (0.5 - side * 0.02, 0.5)], steel
+        )
         pen.line([(0.5 + side * 0.04, 0.54), (0.5 - side * 0.18, 0.72)], 0.1, shade(body, 0.8))
         pen.ring(0.5 - side * 0.27, 0.83, 0.17, 0.13, 0.11, body)
     pen.ellipse(0.5, 0.55, 0.05, 0.036, (70, 74, 80))
@@ -66,7 +68,9 @@ def clock(pen: Pen, rng: np.random.Generator, body: RGB) -> None:
         x, y = math.sin(t), -math.cos(t)
         inner = 0.76 if hour % 3 == 0 else 0.86
         width = 0.04 if hour % 3 == 0 else 0.02
-        pen.line([(0.5 + 0.33 * inner * x, 0.56 + 0.3 * inner * y), (0.5 + 0.32 * x, 0.56 + 0.29 * y)], width, (30, 30, 34))
+        pen.line(
+            [(0.5 + 0.33 * inner * x, 0.56 + 0.3 * inner * y), (0.5 + 0.32 * x, 0.56 + 0.29 * y)], width, (30, 30, 34)
+        )
     for length, width in ((0.17, 0.055), (0.26, 0.035)):
         t = float(rng.uniform(0, 2 * math.pi))
         pen.line([(0.5, 0.56), (0.5 + length * math.sin(t), 0.56 - length * 0.9 * math.cos(t))], width, (24, 24, 28))
@@ -144,7 +148,9 @@ def umbrella(pen: Pen, rng: np.random.Generator, body: RGB) -> None:
     pen.line([(0.5, 0.0), (0.5, 0.1)], 0.04, (70, 70, 76))
     pen.line([(0.5, 0.3), (0.5, 0.88)], 0.045, (84, 60, 44))
     hook = -1 if rng.random() < 0.5 else 1
-    pen.line(arc(0.5 + hook * 0.08, 0.88, 0.08, 0.1, 180 if hook > 0 else 0, 0 if hook > 0 else 180), 0.05, (84, 60, 44))
+    pen.line(
+        arc(0.5 + hook * 0.08, 0.88, 0.08, 0.1, 180 if hook > 0 else 0, 0 if hook > 0 else 180), 0.05, (84, 60, 44)
+    )
     second = shade(body, 0.7) if rng.random() < 0.5 else jitter((244, 240, 230), rng)
     top = (0.5, 0.05)
     ribs = [0.0, 0.2, 0.4, 0.6, 0.8, 1.0]

@@ -64,6 +64,8 @@ def laptop(pen: Pen, rng: np.random.Generator, body: RGB) -> None:
     pen.polygon([(0.12, 0.66), (0.88, 0.66), (1.0, 0.93), (0.0, 0.93)], body)
     for row in range(3):
         y, inset = 0.69 + row * 0.055, 0.16 - row * 0.025
-        pen.polygon([(inset, y), (1 - inset, y), (1 - inset + 0.015, y + 0.04), (inset - 0.015, y + 0.04)], (48, 50, 56))
+        pen.polygon(
+            [(inset, y), (1 - inset, y), (1 - inset + 0.015, y + 0.04), (inset - 0.015, y + 0.04)], (48, 50, 56)
+        )
     pen.polygon([(0.4, 0.86), (0.6, 0.86), (0.61, 0.92), (0.39, 0.92)], shade(body, 0.75))
     pen.rect(0.0, 0.93, 1.0, 1.0, shade(body, 0.5), radius=0.03)
