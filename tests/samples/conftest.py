@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import neuronscope as ns
+
+
+@pytest.fixture
+def scene() -> Image.Image:
+    """48 x 32 px, blue, with a red block at x 10..20, y 8..16."""
+    pixels = np.full((32, 48, 3), (20, 40, 200), dtype=np.uint8)
+    pixels[8:16, 10:20] = (220, 10, 10)
+    return Image.fromarray(pixels)
+
+
+@pytest.fixture
+def sample(scene: Image.Image) -> ns.Sample:
+    return ns.Sample(image=scene, concept="bear", boxes=[(10, 8, 10, 8)])
+
+
+@pytest.fixture(scope="session")
+def real_coco() -> Path:
+    """The real photographs, where this machine has them."""
+    default = Path(__file__).parents[3] / "shared" / "data" / "coco-mini"
+    folder = Path(os.environ.get("NEURONSCOPE_COCO", default))
+    if not folder.is_dir():
+        pytest.skip(f"no COCO images: NEURONSCOPE_COCO is not set to a folder and {default} is not there")
+    return folder
