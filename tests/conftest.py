@@ -152,3 +152,9 @@ def pictures() -> list[Image.Image]:
     """Three noisy pictures of different sizes."""
     rng = np.random.default_rng(3)
     return [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in ((40, 40), (32, 64), (50, 33))]
+
+
+@pytest.fixture(scope="session")
+def demo() -> ns.VLM:
+    """The bundled model."""
+    return ns.load("demo")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import InvalidOption
@@ -30,9 +30,11 @@ def output_folder(path: str | Path) -> Path:
 def replacing(path: str | Path) -> Generator[Path]:
     """A temporary path beside `path`, renamed onto it when the block ends well and removed when it does not.
 
-    Raises InvalidOption when the disk is full or the folder is read-only.
+    Raises InvalidOption when the path names no file, the disk is full, or the folder is missing or read-only.
     """
     target = Path(path)
+    if not target.name:
+        raise InvalidOption(f"output path {str(path)!r} names no file")
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part{target.suffix}")
     try:
         yield temporary
@@ -40,7 +42,8 @@ def replacing(path: str | Path) -> Generator[Path]:
     except OSError as error:
         raise InvalidOption(f"{target} cannot be written: {error.strerror or error}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # gone by the rename, or never made
+            temporary.unlink()
 
 
 def write_text(path: str | Path, text: str) -> None:

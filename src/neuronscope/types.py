@@ -71,6 +71,9 @@ class Neurons(Sequence[Neuron]):
         for name, values in self.scores.items():
             if len(values) != len(self.members):
                 raise InvalidOption(f"score {name!r} has {len(values)} values for {len(self.members)} neurons")
+            for neuron, value in zip(self.members, values, strict=True):
+                if not math.isfinite(value):
+                    raise InvalidOption(f"score {name!r} of {neuron} is {value}, not a finite number")
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[int, int]], site: Site = "neuron") -> Neurons:
@@ -144,21 +147,18 @@ class Neurons(Sequence[Neuron]):
         if data.get("schema") != SCHEMA:
             raise RunMismatch(f"schema {data.get('schema')!r} is not {SCHEMA!r}")
         try:
-            rows = cast("list[dict[str, Any]]", data["neurons"])
-            scores = {name: tuple(float(row["scores"][name]) for row in rows) for name in data["scores"]}
-            if not all(math.isfinite(v) for values in scores.values() for v in values):
-                raise RunMismatch("a score in the neurons document is not a finite number")
+            rows = _typed(data, "neurons", list)
             return cls(
-                tuple(Neuron(int(row["layer"]), int(row["unit"])) for row in rows),
-                scores,
-                data["site"],
-                data["concept"],
-                data["method"],
-                data["options"],
-                data["provenance"],
-                data["model"],
+                tuple(Neuron(_index(row, "layer"), _index(row, "unit")) for row in rows),
+                {name: tuple(float(row["scores"][name]) for row in rows) for name in data["scores"]},
+                _typed(data, "site", str),
+                _typed(data, "concept", str),
+                _typed(data, "method", str),
+                _typed(data, "options", dict),
+                _typed(data, "provenance", dict),
+                _typed(data, "model", dict),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, InvalidOption) as error:
             raise RunMismatch(f"damaged neurons document: {type(error).__name__}: {error}") from error
 
     def save(self, path: str | Path) -> None:
@@ -175,3 +175,16 @@ class Neurons(Sequence[Neuron]):
         if not isinstance(data, dict):
             raise RunMismatch(f"{path} holds no JSON object")
         return cls.from_dict(cast("dict[str, Any]", data))
+
+
+def _typed(data: Mapping[str, Any], key: str, kind: type) -> Any:
+    if not isinstance(data[key], kind):
+        raise TypeError(f"{key} is {data[key]!r}, not of type {kind.__name__}")
+    return data[key]
+
+
+def _index(row: Mapping[str, Any], key: str) -> int:
+    value = _typed(row, key, int)
+    if value < 0:
+        raise ValueError(f"{key} is {value}, which is negative")
+    return value

@@ -320,3 +320,23 @@ def test_options_survive_as_json(vlm):
     options = ns.TwoStage().to_dict()
     assert json.loads(json.dumps(options)) == options
     assert set(options) == {f.name for f in dataclasses.fields(ns.TwoStage)}
+
+
+def test_activations_of_a_layer_are_let_go_before_the_next(vlm, pictures, monkeypatch):
+    """What is kept is O(L d_f): no [patches, d_f] tensor of an earlier layer is alive when a later one is reduced."""
+    import gc
+
+    from neuronscope.locate import scores
+
+    alive = []
+
+    def counting(values, pool):
+        shape = values.shape[-2:]
+        alive.append(sum(torch.is_tensor(o) and o.ndim > 1 and o.shape[-2:] == shape for o in gc.get_objects()))
+        return reduce_patches(values, pool)
+
+    monkeypatch.setattr(scores, "reduce_patches", counting)
+    images = [p.resize((40, 40)) for p in pictures]
+    activation_differences(vlm, images[0], images[1:], site="neuron", prompt=PROMPT)
+    assert len(alive) == vlm.layers
+    assert max(alive) <= alive[0]

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import jaxtyping
 import numpy as np
 import pytest
 from PIL import Image
@@ -31,3 +33,11 @@ def real_coco() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no COCO images: NEURONSCOPE_COCO is not set to a folder and {default} is not there")
     return folder
+
+
+@pytest.fixture
+def unchecked() -> Iterator[None]:
+    """As users run it: what the type checker of these tests would stop gets through to the package's own errors."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -63,6 +63,8 @@ def test_unusual_modes_survive_the_way_through_a_file(saved, mode, name):
 @pytest.mark.parametrize("mode", ["RGB", "P", "L"])
 def test_a_transparent_colour_shows_as_white(saved, mode):
     image = Image.new(mode, (9, 9), (1, 2, 3) if mode == "RGB" else 3)
+    if mode == "P":
+        image.putpalette(bytes(range(12)))
     path = saved(image, "t.png", transparency=(1, 2, 3) if mode == "RGB" else 3)
     assert read_image(path).getpixel((0, 0)) == (255, 255, 255)
 
@@ -84,7 +86,9 @@ def test_exif_orientation_is_applied(saved, orientation):
     exif[0x0112] = orientation
     upright = read_image(saved(stored, "o.png", exif=exif))
     assert upright.size == ((20, 10) if orientation < 5 else (10, 20))
-    right, bottom = {1: (0, 0), 2: (1, 0), 3: (1, 1), 4: (0, 1), 5: (0, 0), 6: (1, 0), 7: (1, 1), 8: (0, 1)}[orientation]
+    right, bottom = {1: (0, 0), 2: (1, 0), 3: (1, 1), 4: (0, 1), 5: (0, 0), 6: (1, 0), 7: (1, 1), 8: (0, 1)}[
+        orientation
+    ]
     corner = (right * (upright.width - 1), bottom * (upright.height - 1))
     assert upright.getpixel(corner) == (255, 0, 0)
 

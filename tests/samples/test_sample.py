@@ -33,6 +33,7 @@ def test_boxes_partly_outside_are_clipped(scene):
     assert mask_box(region) == (0, 0, 5, 5)
 
 
+@pytest.mark.usefixtures("unchecked")
 def test_boxes_may_be_an_array_and_others_keep_theirs(scene):
     sample = ns.Sample(scene, "bear", boxes=np.array([[1.0, 2, 3, 4]]), others=[ns.Region("dog", (0, 0, 2, 2))])
     assert sample.boxes == ((1.0, 2.0, 3.0, 4.0),)
@@ -61,6 +62,7 @@ def test_bad_boxes_are_refused_with_the_box_and_the_frame(scene, box, reason):
 
 
 @pytest.mark.parametrize("boxes", [(1, 2, 3, 4), [(1, 2, 3)], [(1, 2, 3, 4, 5)], [("a", 1, 2, 3)], [None]])
+@pytest.mark.usefixtures("unchecked")
 def test_what_is_not_a_list_of_boxes_is_refused_at_once(boxes):
     with pytest.raises(InvalidSample, match="not four numbers x, y, width, height"):
         ns.Sample(image="a.png", concept="bear", boxes=boxes)

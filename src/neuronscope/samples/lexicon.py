@@ -64,16 +64,13 @@ class Lexicon:
         """The first mention of `concept` in `caption`, or None. The caller leaves the prompt out of the caption."""
         one_of("mode", mode, MODES)
         text, origin = _normalise(caption)
-        name = (
-            " ".join(_normalise(concept)[0].replace("-", " ").split())
-            if mode != "substring"
-            else (_normalise(concept.strip())[0])
-        )
+        name = _normalise(concept.strip())[0]
         if not name:
             return None
         if mode == "substring":
             at = text.find(name)
             return None if at < 0 else _found(caption, origin, at, at + len(name), name)
+        name = " ".join(name.replace("-", " ").split())  # the lexicon's own spelling
         listed = self.forms.get(name, ())
         wanted = [name, *listed] if mode == "lexicon" else [name]
         tokens = [(m.group(), m.start(), m.end()) for m in _TOKEN.finditer(text)]

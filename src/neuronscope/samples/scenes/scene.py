@@ -14,6 +14,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from PIL import Image
 
+from ...errors import InvalidOption
+from ...types import one_of
 from .pen import PALETTE, Pen, jitter
 from .registry import CONCEPTS, PLACES
 
@@ -94,8 +96,17 @@ def sample_scene(seed: int, *, concepts: Collection[str] = (), count: int | None
     Args:
         seed: any non-negative integer; the same seed gives the same scene everywhere.
         concepts: concepts that must be present (they come first when the frame gets crowded).
-        count: number of objects; drawn from 1 to 3 when not given.
+        count: number of objects, fewer when the frame is full; drawn from 1 to 3 when not given.
+
+    Raises InvalidOption for a negative seed, a count below 1, a concept that is unknown or given twice, and concepts
+    that do not fit into the frame together.
     """
+    if seed < 0 or (count is not None and count < 1):
+        raise InvalidOption(f"seed must be at least 0 and count at least 1, got seed={seed}, count={count}")
+    for name in concepts:
+        one_of("concepts", name, sorted(CONCEPTS))
+    if len(set(concepts)) < len(concepts):
+        raise InvalidOption(f"concepts lists one twice: {', '.join(concepts)}")
     rng = np.random.default_rng([seed, 0x5CE4E])
     names = sorted(CONCEPTS)
     place = sorted(PLACES)[int(rng.integers(len(PLACES)))]
@@ -107,6 +118,8 @@ def sample_scene(seed: int, *, concepts: Collection[str] = (), count: int | None
         item = _place_item(name, PLACES[place].horizon, items, len(chosen), rng)
         if item is not None:
             items.append(item)
+        elif name in concepts:
+            raise InvalidOption(f"scene {seed} has no room for {name!r} beside {', '.join(i.concept for i in items)}")
     # A fixed order of naming: which object comes first must not depend on what the model finds salient.
     return Scene(seed, place, tuple(sorted(items, key=lambda item: item.concept)))
 

@@ -1,0 +1,192 @@
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as rle
+
+import neuronscope as ns
+from neuronscope.errors import InvalidOption, InvalidSample
+
+W, H = 40, 30
+CATEGORIES = [{"id": 3, "name": "dog"}, {"id": 7, "name": "bear"}]
+
+
+def block(x, y, w, h):
+    mask = np.zeros((H, W), np.uint8, order="F")
+    mask[y : y + h, x : x + w] = 1
+    return mask
+
+
+def compressed(mask):
+    code = rle.encode(mask)
+    return {"size": code["size"], "counts": code["counts"].decode()}
+
+
+def polygon(x, y, w, h):
+    return [[x, y, x + w, y, x + w, y + h, x, y + h]]
+
+
+def entry(number, image, category, box, segmentation, **more):
+    return {
+        "id": number, "image_id": image, "category_id": category, "bbox": list(box), "segmentation": segmentation,
+        "area": box[2] * box[3], "iscrowd": 0, **more,
+    }  # fmt: skip
+
+
+def annotations():
+    return [
+        entry(1, 11, 7, (2, 2, 10, 8), polygon(2, 2, 10, 8)),
+        entry(2, 11, 7, (20, 10, 6, 6), compressed(block(20, 10, 6, 6))),
+        entry(3, 11, 7, (0, 0, 40, 30), {"size": [H, W], "counts": [0, W * H]}, iscrowd=1),
+        entry(4, 11, 3, (30, 20, 5, 5), polygon(30, 20, 5, 5)),
+        entry(5, 12, 7, (0, 0, 2, 2), polygon(0, 0, 2, 2)),  # 4 px: too small
+        entry(6, 13, 7, (0, 0, 40, 24), polygon(0, 0, 40, 24)),  # 80 %: too large
+        entry(7, 14, 7, (5, 5, 10, 10), polygon(5, 5, 10, 10)),  # its picture file is missing
+        entry(8, 15, 7, (0, 0, 40, 30), {"size": [H, W], "counts": [0, W * H]}, iscrowd=1),  # nothing but a crowd
+    ]
+
+
+@pytest.fixture
+def write(tmp_path):
+    def make(split="val2017", changes=lambda entries: entries):
+        (tmp_path / split).mkdir()
+        (tmp_path / "annotations").mkdir(exist_ok=True)
+        for number in (11, 12, 13, 15):
+            Image.new("RGB", (W, H), "green").save(tmp_path / split / f"{number}.png")
+        images = [{"id": n, "file_name": f"{n}.png", "width": W, "height": H} for n in (11, 12, 13, 14, 15)]
+        instances = {"images": images, "annotations": changes(annotations()), "categories": CATEGORIES}
+        captions = {
+            "images": images,
+            "annotations": [{"id": i, "image_id": 11, "caption": c} for i, c in enumerate("ab")],
+        }
+        (tmp_path / "annotations" / f"instances_{split}.json").write_text(json.dumps(instances))
+        (tmp_path / "annotations" / f"captions_{split}.json").write_text(json.dumps(captions))
+        return tmp_path
+
+    return make
+
+
+def by_id(samples):
+    return {sample.image_id: sample for sample in samples}
+
+
+def test_a_sample_holds_all_instances_and_the_others(write, capsys):
+    folder = ns.CocoFolder.open(write())
+    assert folder.concepts() == ["dog", "bear"]
+    sample = by_id(folder.samples("bear"))["11"]
+    assert sample.boxes == ((2, 2, 10, 8), (20, 10, 6, 6))
+    assert (sample.mask == (block(2, 2, 10, 8) | block(20, 10, 6, 6)).astype(bool)).all()
+    assert [(r.concept, r.box) for r in sample.others] == [("dog", (30, 20, 5, 5))]
+    assert sample.others[0].mask.sum() == 25
+    assert tuple(sample.captions) == ("a", "b")
+    assert sample.load().size == (W, H)
+    assert capsys.readouterr().out == ""
+
+
+def test_area_limits_and_crowds_decide_which_pictures_are_listed(write):
+    folder = ns.CocoFolder.open(write())
+    assert set(by_id(folder.samples("bear"))) == {"11", "14"}
+    assert set(by_id(folder.samples("bear", min_area=0, max_area=1))) == {"11", "12", "13", "14"}
+    assert by_id(folder.samples("dog", min_area=0))["11"].concept == "dog"
+
+
+def test_the_order_is_a_shuffle_fixed_by_the_seed(write):
+    folder = ns.CocoFolder.open(write())
+    orders = [[s.image_id for s in folder.samples("bear", seed=k, min_area=0, max_area=1)] for k in (0, 0, 1, 2, 3)]
+    assert orders[0] == orders[1]
+    assert len(set(map(tuple, orders))) > 1
+
+
+def test_a_missing_picture_is_found_out_on_load(write):
+    sample = by_id(ns.CocoFolder.open(write()).samples("bear"))["14"]
+    with pytest.raises(InvalidSample, match=r"14\.png does not exist"):
+        sample.load()
+
+
+def test_box_only_annotations_without_iscrowd_are_read(write):
+    def strip(entries):
+        return [
+            {k: v for k, v in e.items() if k not in ("segmentation", "iscrowd")} for e in entries if not e["iscrowd"]
+        ]
+
+    sample = by_id(ns.CocoFolder.open(write(changes=strip)).samples("bear"))["11"]
+    assert (sample.mask == (block(2, 2, 10, 8) | block(20, 10, 6, 6)).astype(bool)).all()
+    assert sample.others[0].mask is None
+
+
+@pytest.mark.parametrize("damage", [{"bbox": [1, 2]}, {"bbox": None}, {"category_id": 99}])
+def test_damaged_entries_are_refused_by_file_and_image(write, damage):
+    folder = ns.CocoFolder.open(write(changes=lambda entries: [*entries[:3], {**entries[3], **damage}]))
+    with pytest.raises(InvalidSample, match=r"instances_val2017\.json: the entries of image 11 are damaged"):
+        list(folder.samples("bear"))
+
+
+def test_an_unknown_concept_is_refused_before_the_first_sample(write):
+    with pytest.raises(InvalidSample, match=r"no category 'bera'\. Did you mean 'bear'"):
+        ns.CocoFolder.open(write()).samples("bera")
+
+
+@pytest.mark.parametrize("areas", [(-0.1, 0.5), (0.5, 0.2), (0, 1.5), (float("nan"), 1)])
+def test_impossible_area_limits_are_refused(write, areas):
+    with pytest.raises(InvalidOption, match="need 0 <= min_area <= max_area <= 1"):
+        ns.CocoFolder.open(write()).samples("bear", min_area=areas[0], max_area=areas[1])
+
+
+def test_several_splits_need_a_choice(write):
+    write("train2017")
+    root = write("val2017")
+    with pytest.raises(InvalidSample, match="train2017, val2017"):
+        ns.CocoFolder.open(root)
+    assert ns.CocoFolder.open(root, split="val2017").images == root / "val2017"
+    with pytest.raises(InvalidSample, match=r"no split 'val2071'\. Did you mean 'val2017'"):
+        ns.CocoFolder.open(root, split="val2071")
+
+
+@pytest.mark.parametrize("place", ["images", "images/val2017"])
+def test_pictures_may_lie_in_a_folder_images(write, place):
+    root = write()
+    (root / "images").mkdir()
+    (root / "val2017").rename(root / place)
+    assert ns.CocoFolder.open(root).images == root / place
+
+
+def test_folders_without_annotations_or_pictures_are_refused(tmp_path, write):
+    with pytest.raises(InvalidSample, match="not a COCO folder"):
+        ns.CocoFolder.open(tmp_path)
+    root = write()
+    (root / "val2017").rename(root / "elsewhere")
+    with pytest.raises(InvalidSample, match="no picture folder 'val2017'"):
+        ns.CocoFolder.open(root)
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "cannot be read"),
+        ("[]", "cannot be read"),
+        ("{}", "lacks images, annotations, categories"),
+        ('{"images": [], "annotations": []}', "lacks categories"),
+        ('{"annotations": [{"id": 1}]}', "cannot be read"),
+    ],
+)
+def test_json_that_is_not_coco_is_refused_by_name(tmp_path, text, reason):
+    path = tmp_path / "instances_x.json"
+    path.write_text(text)
+    with pytest.raises(InvalidSample, match=reason) as caught:
+        ns.CocoFolder(tmp_path, path).concepts()
+    assert str(path) in str(caught.value)
+
+
+def test_real_photographs_go_all_the_way_to_a_counterfactual(real_coco):
+    folder = ns.CocoFolder.open(real_coco)
+    found = [next(folder.samples(concept), None) for concept in ("person", "bear", "bus", "cat", "train", "pizza")]
+    samples = [sample for sample in found if sample is not None]
+    assert samples
+    for sample in samples:
+        pair = ns.counterfactual(sample)
+        assert sample.mask.shape == pair.mask.shape == (pair.original.height, pair.original.width)
+        assert (sample.mask & pair.mask).sum() > 0.95 * sample.mask.sum()  # the boxes hold the segmentation
+        same = (np.asarray(pair.original) == np.asarray(pair.edited)).all(-1)
+        assert same[~pair.mask].all()
+        assert sample.captions
