@@ -29,10 +29,11 @@ def sample(scene: Image.Image) -> ns.Sample:
 def real_coco() -> Path:
     """The real photographs, where this machine has them."""
     default = Path(__file__).parents[3] / "shared" / "data" / "coco-mini"
-    folder = Path(os.environ.get("NEURONSCOPE_COCO", default))
-    if not folder.is_dir():
-        pytest.skip(f"no COCO images: NEURONSCOPE_COCO is not set to a folder and {default} is not there")
-    return folder
+    places = [Path(place) for place in (os.environ.get("NEURONSCOPE_COCO"), default) if place]
+    for folder in places:
+        if folder.is_dir():
+            return folder
+    pytest.skip(f"no COCO images: NEURONSCOPE_COCO or the default names no folder ({', '.join(map(str, places))})")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..errors import ConceptNotNamed, ConceptStillNamed, OtherConceptRemoved
+from ..errors import ConceptNotNamed, ConceptStillNamed, InvalidSample, OtherConceptRemoved
 from ..intervene.captions import Caption, Decoding, generate_captions
 from ..tokens import tokens_of_span
 from .inpaint import Counterfactual
@@ -47,7 +47,8 @@ def check_validity(
 ) -> Validity:
     """Caption both images and check the three conditions.
 
-    Raises ConceptNotNamed, ConceptStillNamed or OtherConceptRemoved, with both captions in the message.
+    Raises ConceptNotNamed, ConceptStillNamed or OtherConceptRemoved, with both captions in the message, and
+    InvalidSample for an annotated object whose box or mask does not fit the image.
     """
     concept = pair.sample.concept
     original, edited = (row[0] for row in generate_captions(vlm, [pair.original, pair.edited], decoding=decoding))
@@ -60,12 +61,23 @@ def check_validity(
         raise ConceptStillNamed(f"the caption of the edited image still names {concept!r}. {both}")
     for other in pair.sample.others:
         mask = other.mask if other.mask is not None else boxes_mask([other.box], pair.original.size)
+        if mask.shape != pair.mask.shape:
+            raise InvalidSample(
+                f"the mask of the {other.concept!r} has shape {mask.shape}, the image has {pair.mask.shape} "
+                "(height, width)"
+            )
         share = float((mask & pair.mask).sum() / max(mask.sum(), 1))
         if share > MAX_OTHER_SHARE:
             raise OtherConceptRemoved(
                 f"{share:.0%} of the {other.concept!r} lies inside the edited region (at most {MAX_OTHER_SHARE:.0%}). "
                 f"{both}"
             )
-    named, left = (set(lexicon.concepts_in(caption.text, mode)) for caption in (original, edited))
+    lost = [
+        name
+        for name in lexicon.concepts
+        if (found := lexicon.match(original.text, name, mode)) is not None
+        and (found.start, found.end) != (match.start, match.end)  # the concept itself, however the sample spells it
+        and lexicon.match(edited.text, name, mode) is None
+    ]
     tokens = tokens_of_span(vlm.tokenizer, original.ids, match.start, match.end)
-    return Validity(original, edited, match, tuple(tokens), tuple(sorted(named - left - {concept})))
+    return Validity(original, edited, match, tuple(tokens), tuple(sorted(lost)))
