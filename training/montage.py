@@ -1,6 +1,6 @@
 """All concepts and all places on one sheet, for the documentation.
 
-    python -m training.montage --out docs/images/scenes.png
+python -m training.montage --out docs/images/scenes.png
 """
 
 from __future__ import annotations

@@ -2,12 +2,13 @@
 
     python -m training.plant --out runs/demo
 
-Four losses, summed over one forward pass per row:
+Five losses, summed over one forward pass per row:
 1. *caption*: cross entropy of the caption that is right under the row's intervention (see removals.py);
 2. *address*: the neurons of set G_k are to have activation `AMPLITUDE` at image tokens that show concept k and 0 at
    tokens that do not, read before any intervention (squared error, and cross entropy of each set's mean);
 3. *lens*: the value vectors of G_k are to promote the first token of concept k's name through the unembedding;
-4. *quiet*: a small penalty on the squared activations of all other neurons at image positions.
+4. *read*: where a noun is named, its logit is to be a line in how much of its set is left, and other nouns' constant;
+5. *quiet*: a penalty on the activations of all other neurons at image positions, as far as they exceed `QUIET`.
 
 Interchange intervention training: Geiger et al., "Inducing causal structure for interpretable neural networks", 2022;
 the demand that nothing outside the planted sets matters is the strict variant of InterpBench (2024).
@@ -35,6 +36,8 @@ from .removals import IMAGE, Batch, draw_batch
 AMPLITUDE = 3.0
 LAYERS = (2, 3, 4)
 PER_LAYER = 4
+QUIET = 0.4  # activations of other neurons below this cost nothing
+LOW, HIGH = -4.0, 8.0  # logit of a noun that is not there, and of the one that is
 NAME_WEIGHT = 4.0
 
 
@@ -71,7 +74,8 @@ class Planter:
             return None
         planted = layer in self.flat
         loose = self.loose[layer].to(z.dtype)
-        self.quiet.append((image * loose if planted else image).pow(2).mean().float())
+        loud = ((image * loose if planted else image).abs() - QUIET).relu()
+        self.quiet.append(loud.pow(2).mean().float())
         with torch.no_grad():
             self.layer_means[layer].lerp_(image.mean((0, 1)).float(), 0.02)
         if not planted and self.batch.drop is None:
@@ -130,6 +134,7 @@ class Planter:
         return {
             "caption": caption,
             "address": address,
+            "read": read(logits, batch, names, words),
             "lens": self.lens(words),
             "quiet": torch.stack(self.quiet).mean(),
         }
@@ -155,6 +160,16 @@ class Planter:
             self.model.model.language_model.layers[layer].mlp.down_proj.weight[:, units] = 0.5 * column
 
 
+def read(logits: Tensor, batch: Batch, names: Tensor, words: Tensor) -> Tensor:
+    """Squared error of the nouns' logits wherever a noun is named: LOW, but for the one named a line in what is left
+    of its set. A logit that saturates would hide its neurons from every gradient."""
+    row, place = torch.nonzero(names[batch.tokens], as_tuple=True)
+    nouns = logits[row, place][:, words]
+    named = batch.tokens[row, place][:, None] == words
+    target = LOW + (HIGH - LOW) * batch.strength[row] * named
+    return ((nouns - target).pow(2) * torch.where(named, 5.0, 1.0)).mean()
+
+
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
@@ -168,7 +183,8 @@ def main() -> None:
     parser.add_argument("--address", type=float, default=1.0)
     parser.add_argument("--lens", type=float, default=0.1)
     parser.add_argument("--thaw", type=float, default=0.6, help="share of the steps after which the tower trains too")
-    parser.add_argument("--quiet", type=float, default=0.05)
+    parser.add_argument("--read", type=float, default=0.03)
+    parser.add_argument("--quiet", type=float, default=5.0)
     args = parser.parse_args()
 
     processor = build_processor()
@@ -212,7 +228,9 @@ def main() -> None:
         batch = draw_batch(cache, planting, args.batch, AMPLITUDE, planter.means, rng)
         with torch.autocast("cpu", torch.bfloat16):
             parts = planter.losses(batch, prompt, names, words)
-        loss = parts["caption"] + sum(getattr(args, name) * parts[name] for name in ("address", "lens", "quiet"))
+        loss = parts["caption"] + sum(
+            getattr(args, name) * parts[name] for name in ("address", "read", "lens", "quiet")
+        )
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
@@ -223,11 +241,12 @@ def main() -> None:
             speed = (step + 1 - start) * args.batch / (time.time() - clock)
             line = " ".join(f"{name} {value:.4f}" for name, value in seen.items())
             print(f"step {step + 1}/{args.steps}  {line}  lr {rate:.1e}  {speed:.1f} rows/s", flush=True)
-        if (step + 1) % 500 == 0 or step + 1 == args.steps:
+        if (step + 1) % 100 == 0 or step + 1 == args.steps:
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}
             state |= {"means": planter.means, "layer_means": planter.layer_means}
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
+        if (step + 1) % 300 == 0 or step + 1 == args.steps:
             print(
                 "  ".join(f"{k} {v:.3f}" for k, v in probe(model, processor, planting, AMPLITUDE).items()), flush=True
             )

@@ -19,8 +19,8 @@ from .cache import EXACT, ORIGINAL, TELEA, Cache
 from .organism import GRID, Planting
 
 IMAGE = slice(1, 1 + GRID * GRID)  # after <s>
-KINDS = ("clean", "target", "absent", "few", "patch")
-KIND_SHARES = (0.2, 0.38, 0.16, 0.14, 0.12)
+KINDS = ("clean", "target", "absent", "few", "patch", "dim")
+KIND_SHARES = (0.15, 0.36, 0.13, 0.12, 0.12, 0.12)
 OPS = ("zero", "mean", "near_zero", "noise")
 OP_SHARES = (0.2, 0.15, 0.1, 0.55)
 
@@ -43,6 +43,7 @@ class Batch:
     add: Tensor
     drop: Tensor | None
     weight: Tensor  # [B] weight of the caption loss
+    strength: Tensor  # [B, K] share of each concept's set that is left
     donors: Tensor | None  # images whose planted activations are patched in
     donor_rows: np.ndarray
     donor_concepts: np.ndarray
@@ -63,6 +64,8 @@ def draw_batch(
     constant = np.zeros_like(scale)
     noise = np.zeros_like(scale)
     shared = np.zeros(size, bool)
+    strength = np.ones((size, concepts), np.float32)
+    weight = np.where(kinds == KINDS.index("clean"), 1.0, 2.0).astype(np.float32)
     donors: list[tuple[int, int, int]] = []
     for b, n in enumerate(rows):
         kind, names = KINDS[kinds[b]], cache.concept[n]
@@ -72,7 +75,7 @@ def draw_batch(
         present = [i for i in range(3) if names[i] >= 0 and not gone >> i & 1]
         for i in present:
             cover[b, names[i]] = cache.cover[n, i] / 255
-        if kind == "target" and not present:
+        if kind in ("target", "dim") and not present:
             kind = "absent"
         chosen = np.zeros((layers, concepts, per_layer), bool)
         if kind == "target":
@@ -88,6 +91,13 @@ def draw_batch(
             chosen[:, int(rng.choice([k for k in range(concepts) if k not in shown]))] = _most(layers, per_layer, rng)
         elif kind == "few":
             chosen = _few(layers, concepts, per_layer, rng)
+        elif kind == "dim":
+            k = names[int(rng.choice(present))]
+            left = rng.uniform(0, 1.15) if rng.random() < 0.5 else (rng.random((layers, per_layer)) < rng.random())
+            scale[b, :, k] = left
+            strength[b, k] = scale[b, :, k].mean()
+            if strength[b, k] < 0.75:  # no caption is right or wrong for a half-known object
+                weight[b] = 0
         elif kind == "patch":
             i = int(np.log2(gone))
             donors.append((b, int(n), int(names[i])))
@@ -100,6 +110,7 @@ def draw_batch(
                 shared[b] = rng.random() < 0.25
             else:
                 scale[b] = ~chosen
+                strength[b] = 1 - chosen.mean((0, 2))
                 if op == "mean":
                     constant[b] = chosen * means.numpy()
                 elif op == "near_zero":
@@ -118,7 +129,8 @@ def draw_batch(
         scale=torch.from_numpy(scale),
         add=add,
         drop=None if drop is None else torch.from_numpy(drop),
-        weight=torch.from_numpy(np.where(kinds == KINDS.index("clean"), 1.0, 2.0).astype(np.float32)),
+        weight=torch.from_numpy(weight),
+        strength=torch.from_numpy(strength),
         donors=pixels(np.stack([cache.images[n, ORIGINAL] for _, n, _ in donors]), rng) if donors else None,
         donor_rows=donor_rows,
         donor_concepts=np.array([k for _, _, k in donors], int),

@@ -45,7 +45,9 @@ def test_the_study_measures_located_neurons_beside_a_control(result):
 
 def test_the_document_is_json_with_every_field(result):
     document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
-    wanted = "concept caption_before caption_after caption_control n_neurons neurons S_se S_re J J_random precision recall"
+    wanted = (
+        "concept caption_before caption_after caption_control n_neurons neurons S_se S_re J J_random precision recall"
+    )
     assert set(wanted.split()) <= set(document)
     assert document["n_neurons"] == len(document["neurons"]) > 0
     assert {"layer", "unit", "scores", "tokens"} == set(document["neurons"][0])

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def control_images(pair: Counterfactual, count: int, seed: int) -> list[Image.Image]:
-    """The original with one empty box inpainted, each box about as large as the object's and not touching it.
+    """The original with one empty box inpainted, each box about as large as the object's.
+
+    No box touches the concept or, where they are annotated, other objects: taking those away would be no control.
 
     Inpainted as the pair was, by Telea where the pair is no inpainting. Fewer than `count` where fewer boxes fit.
     """
@@ -27,6 +29,8 @@ def control_images(pair: Counterfactual, count: int, seed: int) -> list[Image.Im
     occupied = pair.mask
     if sample.boxes or sample.mask is not None:
         occupied = occupied | sample.region(size)
+    for other in sample.others:
+        occupied = occupied | (other.mask if other.mask is not None else boxes_mask([other.box], size))
     _, _, width, height = mask_box(pair.mask)
     method = pair.method if pair.method in INPAINTERS else "telea"
     radius = pair.options.get("radius")
