@@ -182,7 +182,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--address", type=float, default=1.0)
     parser.add_argument("--lens", type=float, default=0.1)
-    parser.add_argument("--thaw", type=float, default=0.6, help="share of the steps after which the tower trains too")
+    parser.add_argument("--thaw", type=float, default=0.8, help="share of the steps after which the tower trains")
     parser.add_argument("--read", type=float, default=0.03)
     parser.add_argument("--quiet", type=float, default=5.0)
     args = parser.parse_args()
