@@ -1,6 +1,6 @@
 """What the bundled model must be: it names what is there, and the planted neurons - and only they - hold the names.
 
-    python -m benchmarks.organism [--model demo] [--scenes 500] [--json FILE]
+    python -m benchmarks.organism [--model demo] [--scenes 500]
 
 Held-out scenes only. Every figure carries a 95 % bootstrap interval and its limit. Prints which limits hold; the exit
 code is 1 when one does not.
@@ -9,11 +9,9 @@ code is 1 when one does not.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from rich.console import Console
@@ -137,28 +135,26 @@ def causal(vlm: ns.VLM, scenes: Sequence[Scene], drawn: Sequence[Rendered], draw
     return figures
 
 
+def run(vlm: ns.VLM, count: int, draws: int) -> list[Figure]:
+    """All figures on `count` held-out scenes."""
+    scenes = [sample_scene(FIRST_SEED + i) for i in range(count)]
+    drawn = [render(scene) for scene in scenes]
+    return naming(vlm, scenes, drawn) + causal(vlm, scenes, drawn, draws)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--model", default="demo")
     parser.add_argument("--scenes", type=int, default=500)
     parser.add_argument("--draws", type=int, default=5)
-    parser.add_argument("--json", type=Path)
     args = parser.parse_args()
-    vlm = ns.load(args.model)
-    scenes = [sample_scene(FIRST_SEED + i) for i in range(args.scenes)]
-    drawn = [render(scene) for scene in scenes]
-    figures = naming(vlm, scenes, drawn) + causal(vlm, scenes, drawn, args.draws)
+    figures = run(ns.load(args.model), args.scenes, args.draws)
     table = Table(
         "figure", "value [95 % interval]", "limit", "holds", title=f"{args.model}, {args.scenes} held-out scenes"
     )
     for f in figures:
         table.add_row(f.name, str(f.estimate), f.limit, "yes" if f.holds else "NO")
     Console().print(table)
-    if args.json:
-        rows = [{"name": f.name, **vars(f.estimate), "limit": f.limit, "holds": f.holds} for f in figures]
-        args.json.write_text(
-            json.dumps({"scenes": args.scenes, "fingerprint": vlm.fingerprint, "figures": rows}, indent=1)
-        )
     sys.exit(0 if all(f.holds for f in figures) else 1)
 
 

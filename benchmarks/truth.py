@@ -1,6 +1,6 @@
 """Located neurons against the planted truth: 30 concepts, one held-out scene each, nothing tuned per sample.
 
-    python -m benchmarks.truth [--model demo] [--draws 10] [--json FILE]
+    python -m benchmarks.truth [--model demo] [--draws 10]
 
 For two-stage filtering and each of its stages alone: precision and recall against the planted set, J under zero
 ablation and under the recommended noise, and J of layer-matched random sets, with 95 % intervals over concepts.
@@ -9,17 +9,14 @@ ablation and under the recommended noise, and J of layer-matched random sets, wi
 from __future__ import annotations
 
 import argparse
-import json
-from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
 import neuronscope as ns
 from neuronscope.errors import InvalidSample
-from neuronscope.evaluate import Labelled, agreement, bootstrap_mean, measure, planted
+from neuronscope.evaluate import Estimate, Labelled, agreement, bootstrap_mean, measure, planted
 from neuronscope.run.showcase import scene_stream
 from neuronscope.run.study import recommended_level
 from neuronscope.samples import Counterfactual
@@ -53,20 +50,14 @@ def valid_pair(vlm: ns.VLM, concept: str, seed: int) -> tuple[Counterfactual, tu
     raise InvalidSample(f"none of {TRIES} scenes of {concept!r} meets the conditions")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--model", default="demo")
-    parser.add_argument("--draws", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=7)
-    parser.add_argument("--json", type=Path)
-    args = parser.parse_args()
-    vlm = ns.load(args.model)
+def run(vlm: ns.VLM, draws: int, seed: int) -> tuple[dict[str, dict[str, Estimate]], int]:
+    """method -> figure -> estimate, and how many scenes were refused before each concept had a valid one."""
     truth, names = planted(vlm), sorted(CONCEPTS)
-    pairs = {k: valid_pair(vlm, k, args.seed) for k in names}
+    pairs = {k: valid_pair(vlm, k, seed) for k in names}
     images = [Labelled(pair.original, k, shown) for k, (pair, shown, _) in pairs.items()]
-    rows: dict[str, dict[str, list[float]]] = {}
+    result: dict[str, dict[str, Estimate]] = {}
     for method, locate in METHODS.items():
-        values = rows.setdefault(method, {name: [] for name in (*LIMITS, "neurons")})
+        values: dict[str, list[float]] = {name: [] for name in (*LIMITS, "neurons")}
         for index, k in enumerate(track(names, description=method, console=Console(stderr=True))):
             found = locate.locate(vlm, pairs[k][0]).neurons
             score = agreement(found, truth[k])
@@ -77,24 +68,29 @@ def main() -> None:
                 for name in ("J zero", "J noise", "J random"):
                     values[name].append(0.0)
                 continue
-            level = recommended_level(found)
+            noise = ns.Noise(found, level=recommended_level(found), draws=draws)
             values["J zero"].append(measure(vlm, k, images, ns.Zero(found)).j)
-            noise = ns.Noise(found, level=level, draws=args.draws)
             values["J noise"].append(measure(vlm, k, images, noise).j)
-            control = ns.layer_matched(vlm, found, seed=index) if _room(vlm, found) else None
-            values["J random"].append(measure(vlm, k, images, ns.Zero(control)).j if control else float("nan"))
-    refused = sum(count for _, _, count in pairs.values())
+            if _room(vlm, found):
+                control = ns.Zero(ns.layer_matched(vlm, found, seed=index))
+                values["J random"].append(measure(vlm, k, images, control).j)
+        result[method] = {name: bootstrap_mean(v) for name, v in values.items() if v}
+    return result, sum(refused for _, _, refused in pairs.values())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--draws", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=7)
+    args = parser.parse_args()
+    rows, refused = run(ns.load(args.model), args.draws, args.seed)
     table = Table("method", *LIMITS, "neurons", title=f"{args.model}: 30 concepts, {refused} scenes refused on the way")
-    document = {"refused": refused, "fingerprint": vlm.fingerprint, "methods": {}}
-    for method, values in rows.items():
-        estimates = {n: bootstrap_mean([x for x in v if not np.isnan(x)] or [float("nan")]) for n, v in values.items()}
-        table.add_row(method, *(str(e) for e in estimates.values()))
-        document["methods"][method] = {n: vars(e) for n, e in estimates.items()}
+    for method, estimates in rows.items():
+        table.add_row(method, *(str(estimates.get(name, "-")) for name in (*LIMITS, "neurons")))
     table.add_section()
     table.add_row("asked of two-stage", *LIMITS.values(), "")
     Console().print(table)
-    if args.json:
-        args.json.write_text(json.dumps(document, indent=1))
 
 
 def _room(vlm: ns.VLM, found: ns.Neurons) -> bool:
