@@ -25,26 +25,21 @@ def main() -> None:
     vlm = ns.load("demo")
     figures = organism.run(vlm, SCENES, DRAWS)
     methods, refused = truth.run(vlm, 10, SEED)
+    names = (*truth.LIMITS, "neurons")
     lines = [
         f"`python -m benchmarks.organism`: {SCENES} held-out scenes, mean [95 % bootstrap interval].",
         "",
         "| figure | value | asked | holds |",
         "|---|---|---|---|",
-        *(
-            f"| {f.name.replace('|', chr(92) + '|')} | {f.estimate} | {f.limit} | {'yes' if f.holds else '**no**'} |"
-            for f in figures
-        ),
+        *(_row(f.name, f.estimate, f.limit, "yes" if f.holds else "**no**") for f in figures),
         "",
         "`python -m benchmarks.truth`: located neurons against the planted truth, 30 concepts, one held-out scene each,",
-        f"default settings; {refused} scenes were refused before each concept had one that meets the method's conditions.",
+        f"default settings; {refused} scenes were refused on the way to one per concept that meets the conditions.",
         "",
-        f"| method | {' | '.join((*truth.LIMITS, 'neurons'))} |",
-        "|---" * (len(truth.LIMITS) + 2) + "|",
-        *(
-            f"| {name} | {' | '.join(str(row.get(k, '-')) for k in (*truth.LIMITS, 'neurons'))} |"
-            for name, row in methods.items()
-        ),
-        f"| asked of two-stage | {' | '.join(v.replace('|', chr(92) + '|') for v in truth.LIMITS.values())} | |",
+        _row("method", *names),
+        "|---" * (len(names) + 1) + "|",
+        *(_row(method, *(row.get(name, "-") for name in names)) for method, row in methods.items()),
+        _row("asked of two-stage", *truth.LIMITS.values(), ""),
     ]
     text = CARD.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
@@ -55,6 +50,10 @@ def main() -> None:
         "truth": {method: {name: vars(e) for name, e in row.items()} for method, row in methods.items()},
     }
     (BUNDLED / "figures.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+
+
+def _row(*cells: object) -> str:
+    return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
 
 
 if __name__ == "__main__":
