@@ -33,7 +33,7 @@ def main() -> None:
         "|---|---|---|---|",
         *(_row(f.name, f.estimate, f.limit, "yes" if f.holds else "**no**") for f in figures),
         "",
-        "`python -m benchmarks.truth`: located neurons against the planted truth, 30 concepts, one held-out scene each,",
+        "`python -m benchmarks.truth`: located neurons against the planted truth: 30 concepts, a held-out scene each,",
         f"default settings; {refused} scenes were refused on the way to one per concept that meets the conditions.",
         "",
         _row("method", *names),
