@@ -24,6 +24,7 @@ from .organism import GRID, PROMPT, build_processor
 MAX_TOKENS = 30
 ORIGINAL, EXACT, TELEA = 0, 1, 2
 _CHUNK = 200
+_SHARES = (0.2, 0.5, 0.3)  # of training rows with one, two and three objects
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Cache:
         concept: [N, 3] int16, index of each object in sorted(CONCEPTS), -1 for none.
         gone: [N, 3] uint8, bit set of the objects missing from each variant.
         tokens: [N, 8, 30] int16, caption after the prompt for each bit set of *missing* objects; 0 pads.
+        share: [N] how often training is to draw each scene: those of several objects, which are harder, more often.
     """
 
     images: np.ndarray
@@ -43,6 +45,7 @@ class Cache:
     concept: np.ndarray
     gone: np.ndarray
     tokens: np.ndarray
+    share: np.ndarray
 
     def __len__(self) -> int:
         return len(self.images)
@@ -72,7 +75,10 @@ def open_cache(folder: Path, count: int, first_seed: int, workers: int = 2) -> C
             for job in track(jobs, description="drawing scenes"):
                 job.result()
         stamp.write_text(json.dumps(wanted))
-    return Cache(**{name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _FIELDS})
+    arrays = {name: np.load(folder / f"{name}.npy", mmap_mode="r") for name in _FIELDS}
+    objects = (arrays["concept"] >= 0).sum(1)
+    share = np.array([0.0, *_SHARES])[objects] / np.bincount(objects, minlength=4)[objects]
+    return Cache(**arrays, share=share / share.sum())
 
 
 def _draw_chunk(folder: Path, start: int, stop: int, first_seed: int) -> None:

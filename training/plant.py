@@ -87,7 +87,8 @@ class Planter:
             self.address.append(own)
             with torch.no_grad():
                 self.means[j].lerp_(own.mean((0, 1)), 0.02)
-            new = own * self.batch.scale[:, None, j] + self.batch.add[:, :, j]
+            left = self.batch.scale[:, None, j] * self.batch.patches[..., None]
+            new = own * left + self.batch.add[:, :, j]
             changed = changed.index_copy(2, units, new.flatten(2).to(z.dtype))
         return (torch.cat([z[:, : IMAGE.start], changed, z[:, IMAGE.stop :]], dim=1),)
 
@@ -178,12 +179,12 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=30_000)
     parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--lr", type=float, default=1.9e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--address", type=float, default=1.0)
     parser.add_argument("--lens", type=float, default=0.1)
-    parser.add_argument("--thaw", type=float, default=0.8, help="share of the steps after which the tower trains")
-    parser.add_argument("--read", type=float, default=0.03)
+    parser.add_argument("--thaw", type=float, default=1.0, help="share of the steps after which the tower trains too")
+    parser.add_argument("--read", type=float, default=0.05)
     parser.add_argument("--quiet", type=float, default=5.0)
     args = parser.parse_args()
 

@@ -20,7 +20,7 @@ from .organism import GRID, Planting
 
 IMAGE = slice(1, 1 + GRID * GRID)  # after <s>
 KINDS = ("clean", "target", "absent", "few", "patch", "dim")
-KIND_SHARES = (0.15, 0.36, 0.13, 0.12, 0.12, 0.12)
+KIND_SHARES = (0.14, 0.35, 0.12, 0.11, 0.12, 0.16)
 OPS = ("zero", "mean", "near_zero", "noise")
 OP_SHARES = (0.2, 0.15, 0.1, 0.55)
 
@@ -44,6 +44,7 @@ class Batch:
     drop: Tensor | None
     weight: Tensor  # [B] weight of the caption loss
     strength: Tensor  # [B, K] share of each concept's set that is left
+    patches: Tensor  # [B, 64, K] 1 where a concept's set is left alone, 0 on patches where it is switched off
     donors: Tensor | None  # images whose planted activations are patched in
     donor_rows: np.ndarray
     donor_concepts: np.ndarray
@@ -55,7 +56,7 @@ def draw_batch(
     """A random batch. `means` [J, K, units] are running means of the planted activations over image positions."""
     layers, per_layer = len(planting.layers), planting.units.shape[2]
     concepts = len(planting.units)
-    rows = np.sort(rng.integers(0, len(cache), size))
+    rows = np.sort(rng.choice(len(cache), size, p=cache.share))
     kinds = rng.choice(len(KINDS), size=size, p=KIND_SHARES)
     variants = rng.choice([ORIGINAL, EXACT, TELEA], size=size, p=[0.6, 0.18, 0.22])
     tokens = np.zeros((size, cache.tokens.shape[2]), np.int64)
@@ -65,6 +66,7 @@ def draw_batch(
     noise = np.zeros_like(scale)
     shared = np.zeros(size, bool)
     strength = np.ones((size, concepts), np.float32)
+    patches = np.ones((size, GRID * GRID, concepts), np.float32)
     weight = np.where(kinds == KINDS.index("clean"), 1.0, 2.0).astype(np.float32)
     donors: list[tuple[int, int, int]] = []
     for b, n in enumerate(rows):
@@ -93,9 +95,15 @@ def draw_batch(
             chosen = _few(layers, concepts, per_layer, rng)
         elif kind == "dim":
             k = names[int(rng.choice(present))]
-            left = rng.uniform(0, 1.15) if rng.random() < 0.5 else (rng.random((layers, per_layer)) < rng.random())
-            scale[b, :, k] = left
-            strength[b, k] = scale[b, :, k].mean()
+            way = rng.integers(3)
+            if way == 0:  # the whole set, everywhere
+                scale[b, :, k] = strength[b, k] = rng.uniform(0, 1.15)
+            elif way == 1:  # some of its neurons, everywhere
+                scale[b, :, k] = rng.random((layers, per_layer)) < rng.random()
+                strength[b, k] = scale[b, :, k].mean()
+            else:  # the whole set, on some patches
+                patches[b, :, k] = rng.random(GRID * GRID) < rng.random()
+                strength[b, k] = np.average(patches[b, :, k], weights=cover[b, k])
             if strength[b, k] < 0.75:  # no caption is right or wrong for a half-known object
                 weight[b] = 0
         elif kind == "patch":
@@ -119,7 +127,7 @@ def draw_batch(
     draws = torch.from_numpy(rng.standard_normal((size, GRID * GRID, layers, concepts, per_layer), dtype=np.float32))
     draws[shared] = draws[shared][:, :, :1, :1, :1]
     add = draws * torch.from_numpy(noise)[:, None] + torch.from_numpy(constant)[:, None]
-    drop = rng.uniform(0, 0.7, size).astype(np.float32) if rng.random() < 0.5 else None
+    drop = rng.uniform(0, 0.5, size).astype(np.float32) if rng.random() < 0.5 else None
     longest = int((tokens != 0).sum(1).max())
     donor_rows = np.array([b for b, _, _ in donors], int)
     return Batch(
@@ -131,6 +139,7 @@ def draw_batch(
         drop=None if drop is None else torch.from_numpy(drop),
         weight=torch.from_numpy(weight),
         strength=torch.from_numpy(strength),
+        patches=torch.from_numpy(patches),
         donors=pixels(np.stack([cache.images[n, ORIGINAL] for _, n, _ in donors]), rng) if donors else None,
         donor_rows=donor_rows,
         donor_concepts=np.array([k for _, _, k in donors], int),

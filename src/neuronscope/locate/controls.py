@@ -67,4 +67,5 @@ def _has_word(vlm: VLM, prompt: str, noun: str) -> bool:
     """Whether the vocabulary holds a noun in few pieces; spelled by letters, its first token would be a letter."""
     alone = vlm.tokenizer(prompt, add_special_tokens=False).input_ids
     joined = vlm.tokenizer(f"{prompt} {noun}", add_special_tokens=False).input_ids
-    return len(joined) - len(alone) <= 2 * len(noun.split())
+    first = vlm.tokenizer.decode([first_token(vlm.tokenizer, prompt, noun)]).strip()
+    return len(joined) - len(alone) <= 2 * len(noun.split()) and len(first) > 1
