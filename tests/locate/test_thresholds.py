@@ -27,7 +27,7 @@ def test_without_any_decoy_exceedance_the_estimate_is_one_over_accepted():
 
 
 def test_target_decoy_keeps_nothing_when_q_is_out_of_reach():
-    cut = TargetDecoy(0.1).choose(TARGET, DECOY)
+    cut = TargetDecoy(0.1, fallback="none").choose(TARGET, DECOY)
     assert cut.threshold == np.inf
     assert kept(cut) == []
     assert cut.achieved == pytest.approx(1 / 3)
@@ -38,7 +38,7 @@ def test_target_decoy_keeps_nothing_when_q_is_out_of_reach():
 def test_target_decoy_equals_the_formula_tried_at_every_candidate(seed):
     rng = np.random.default_rng(seed)
     target, decoys = rng.normal(size=40) + rng.random(40) * 3, rng.normal(size=(4, 40))
-    cut = TargetDecoy(0.2).choose(target, decoys)
+    cut = TargetDecoy(0.2, fallback="none").choose(target, decoys)
     candidates = sorted({0.0, *target[target > 0], *decoys[decoys > 0]})
     good = [
         t
@@ -46,6 +46,17 @@ def test_target_decoy_equals_the_formula_tried_at_every_candidate(seed):
         if (target > t).any() and (1 + np.mean([(d > t).sum() for d in decoys])) / (target > t).sum() <= 0.2
     ]
     assert cut.threshold == (good[0] if good else np.inf)
+
+
+def test_the_fallback_takes_the_lowest_estimate_and_says_so():
+    cut = TargetDecoy(0.1).choose(TARGET, DECOY)
+    assert kept(cut) == [5.0, 4.0, 3.0]
+    assert cut.achieved == pytest.approx(1 / 3)
+    assert "not reached" in cut.rule
+
+
+def test_the_fallback_refuses_to_guess():
+    assert TargetDecoy(0.1).choose(TARGET, np.stack([TARGET, TARGET])).threshold == np.inf
 
 
 def test_target_decoy_needs_a_control():

@@ -8,13 +8,16 @@ about. All comparisons are strict (METHODS b: at least one patch, strictly great
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from ..errors import InvalidOption
-from ..types import Json
+from ..types import Json, one_of
+
+#: A threshold whose finds are as likely false as true is no threshold.
+_WORST = 0.5
 
 
 @dataclass(frozen=True)
@@ -105,16 +108,22 @@ class TargetDecoy:
 
         t = min { t >= 0 : [1 + mean_m #{D_m > t}] / max(1, #{S > t}) <= q }
 
-    The 1 keeps the estimate honest when no decoy exceeds t: it is then 1 / #accepted, never 0. When no threshold
-    reaches q the rule keeps nothing and reports the best it could have done.
+    The 1 keeps the estimate honest when no decoy exceeds t: it is then 1 / #accepted, never 0.
+
+    Attributes:
+        q: accepted share of false finds.
+        fallback: what to do when no threshold reaches q: keep nothing ("none"), or take the threshold with the lowest
+            estimate, as long as that is at most a half ("best"). The achieved estimate is stored either way.
     """
 
     q: float = 0.1
+    fallback: Literal["best", "none"] = "best"
     needs_decoys: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.q < 1:
             raise InvalidOption(f"TargetDecoy needs 0 < q < 1, got {self.q}")
+        one_of("fallback", self.fallback, ("best", "none"))
 
     def choose(self, target: Float[np.ndarray, "n"], decoys: Float[np.ndarray, "sets n"]) -> Cut:
         """See the formula above; the estimate only changes at observed scores, so those are the candidates."""
@@ -128,6 +137,9 @@ class TargetDecoy:
         exceed = (len(pool) - np.searchsorted(pool, candidates, side="right")) / len(decoys)
         estimate = (1 + exceed) / np.maximum(1, accepted)
         good = np.nonzero((estimate <= self.q) & (accepted > 0))[0]
-        if not len(good):
-            return Cut(float("inf"), rule, float(estimate.min()), len(decoys))
-        return Cut(float(candidates[good[0]]), rule, float(estimate[good[0]]), len(decoys))
+        if len(good):
+            return Cut(float(candidates[good[0]]), rule, float(estimate[good[0]]), len(decoys))
+        best = int(estimate.argmin())
+        if self.fallback == "none" or estimate[best] > _WORST or not accepted[best]:
+            return Cut(float("inf"), rule, float(estimate[best]), len(decoys))
+        return Cut(float(candidates[best]), f"{rule}, not reached: best", float(estimate[best]), len(decoys))
