@@ -18,13 +18,13 @@ from . import organism, truth
 
 CARD = Path(__file__).parent.parent / "docs" / "model-card.md"
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
-SCENES, DRAWS, SEED = 500, 5, 7
+SCENES, DRAWS, SEED = 500, 3, 7
 
 
 def main() -> None:
     vlm = ns.load("demo")
     figures = organism.run(vlm, SCENES, DRAWS)
-    methods, refused = truth.run(vlm, 10, SEED)
+    methods, refused = truth.run(vlm, 5, SEED)
     names = (*truth.LIMITS, "neurons")
     lines = [
         f"`python -m benchmarks.organism`: {SCENES} held-out scenes, mean [95 % bootstrap interval].",

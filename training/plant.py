@@ -24,6 +24,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from neuronscope.samples.scenes.registry import CONCEPTS
@@ -176,6 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="checkpoints and the finished model")
     parser.add_argument("--cache", type=Path, default=Path("runs/scenes"), help="drawn scenes (about 150 KB each)")
+    parser.add_argument("--init", type=Path, help="go on from the weights of this checkpoint directory")
     parser.add_argument("--scenes", type=int, default=30_000)
     parser.add_argument("--steps", type=int, default=3_000)
     parser.add_argument("--batch", type=int, default=64)
@@ -199,7 +201,10 @@ def main() -> None:
     words = torch.tensor([tokenizer(name, add_special_tokens=False).input_ids[0] for name in sorted(CONCEPTS)])
     names[words] = True
     planter.point_at(words)
-    model.model.vision_tower.load_state_dict(torch.load(args.out / "see.pt", weights_only=True)["tower"])
+    if args.init is None:
+        model.model.vision_tower.load_state_dict(torch.load(args.out / "see.pt", weights_only=True)["tower"])
+    else:
+        model.load_state_dict(load_file(args.init / "model.safetensors"), strict=False)
 
     tower = list(model.model.vision_tower.parameters())
     rest = [p for name, p in model.named_parameters() if "vision_tower" not in name]
