@@ -24,7 +24,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from neuronscope.samples.scenes.registry import CONCEPTS
@@ -204,7 +203,7 @@ def main() -> None:
     if args.init is None:
         model.model.vision_tower.load_state_dict(torch.load(args.out / "see.pt", weights_only=True)["tower"])
     else:
-        model.load_state_dict(load_file(args.init / "model.safetensors"), strict=False)
+        model.load_state_dict(type(model).from_pretrained(args.init).state_dict())
 
     tower = list(model.model.vision_tower.parameters())
     rest = [p for name, p in model.named_parameters() if "vision_tower" not in name]
