@@ -158,3 +158,14 @@ def pictures() -> list[Image.Image]:
 def demo() -> ns.VLM:
     """The bundled model."""
     return ns.load("demo")
+
+
+@pytest.fixture(scope="session")
+def real_coco() -> Path:
+    """The real photographs, where this machine has them."""
+    default = Path(__file__).parents[2] / "shared" / "data" / "coco-mini"
+    places = [Path(place) for place in (os.environ.get("NEURONSCOPE_COCO"), default) if place]
+    for folder in places:
+        if folder.is_dir():
+            return folder
+    pytest.skip(f"no COCO images: NEURONSCOPE_COCO or the default names no folder ({', '.join(map(str, places))})")

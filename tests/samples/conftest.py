@@ -1,8 +1,6 @@
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import jaxtyping
 import numpy as np
@@ -23,17 +21,6 @@ def scene() -> Image.Image:
 @pytest.fixture
 def sample(scene: Image.Image) -> ns.Sample:
     return ns.Sample(image=scene, concept="bear", boxes=[(10, 8, 10, 8)])
-
-
-@pytest.fixture(scope="session")
-def real_coco() -> Path:
-    """The real photographs, where this machine has them."""
-    default = Path(__file__).parents[3] / "shared" / "data" / "coco-mini"
-    places = [Path(place) for place in (os.environ.get("NEURONSCOPE_COCO"), default) if place]
-    for folder in places:
-        if folder.is_dir():
-            return folder
-    pytest.skip(f"no COCO images: NEURONSCOPE_COCO or the default names no folder ({', '.join(map(str, places))})")
 
 
 @pytest.fixture

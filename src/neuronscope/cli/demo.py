@@ -34,7 +34,7 @@ def run(
     with progress(steps_of(images) + 1, "loading the model") as step:
         vlm = open_model("demo", device, "auto")
         step("drawing scenes")
-        result = study(vlm, scenes_of(concept, images, seed), bystanders(concept, seed), step=step)
+        result = study(vlm, scenes_of(concept, images, seed), bystanders(concept, seed), draws=3, step=step)
         page = write_page(result, vlm, folder / "index.html")
     document: dict[str, Any] = {**result.to_dict(), "page": str(page.resolve())}
 
