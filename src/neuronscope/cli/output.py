@@ -6,7 +6,6 @@ import json
 import sys
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -20,7 +19,6 @@ ModelOption = Annotated[str, typer.Option("--model", "-m", help='"demo", a check
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")]
 DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16, or auto.")]
-OutOption = Annotated[Path | None, typer.Option("--out", "-o", help="Folder to write to.")]
 
 _DTYPES = ("auto", "float32", "bfloat16", "float16")
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from ..samples.inpaint import Counterfactual
 from ..samples.validity import Validity
-from ..types import Json, Neurons
+from ..types import Neurons
 from .scores import Layout, Pooled
 
 if TYPE_CHECKING:
@@ -53,10 +53,6 @@ class Located:
     validity: Validity
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
-
-    def to_dict(self) -> dict[str, Json]:
-        """The saved document: neurons.json with captions, notes and timings in its provenance."""
-        return self.neurons.to_dict()
 
 
 @runtime_checkable

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -107,5 +108,6 @@ def _reconstruction_error(vlm: VLM, run: Callable[[], object]) -> float:
         if isinstance(bias, Tensor):
             rebuilt = rebuilt + bias.to(wide)
         seen = outputs[layer].to(wide)
-        worst = max(worst, float((rebuilt - seen).abs().max() / seen.abs().max().clamp_min(1e-12)))
+        error = float((rebuilt - seen).abs().max() / seen.abs().max().clamp_min(1e-12))
+        worst = error if math.isnan(error) else max(worst, error)  # max() would pass a NaN over
     return worst
