@@ -8,13 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuronscope.run.showcase import HELD_OUT
 from neuronscope.samples.scenes.registry import CONCEPTS
 from neuronscope.samples.scenes.scene import render, sample_scene
 
 from .organism import GRID, PROMPT, Planting
 from .removals import IMAGE
-
-HELD_OUT = 10_000_000
 
 
 def probe(model, processor, planting: Planting, amplitude: float, count: int = 96) -> dict[str, float]:

@@ -2,8 +2,9 @@
 
 Every row of a batch gets one `kind`: nothing; its target's planted set removed (the caption of the scene without the
 target is right); an absent concept's set removed, or a few neurons of any set (the caption stays); or a scene without
-the target with the set's activations patched in from the scene that has it (the target appears). On half of the batches
-a random share of all *unplanted* neurons is switched off as well, which must change nothing: that is what makes the
+the target with the set's activations patched in from the scene that has it (the target appears);
+or a present concept's set dimmed, as a whole, by neurons or by patches (its noun's logit follows). On half of the
+batches a random share of all *unplanted* neurons is switched off as well, which must change nothing: that makes the
 planted sets the only carriers.
 """
 
