@@ -15,6 +15,14 @@ class ImageTokenMismatch(NeuronscopeError):
     """The image positions in the prompt and the image features of the model do not agree in number."""
 
 
+class NoGrid(NeuronscopeError):
+    """What was asked for needs image tokens with a place on the image, and this model's have none."""
+
+
+class NoImagePositions(NeuronscopeError):
+    """What was asked for needs image tokens in the decoder's sequence, and this model keeps the image elsewhere."""
+
+
 class InvalidSample(NeuronscopeError):
     """The image, the boxes or the mask cannot be used, or the sample breaks a condition of the method."""
 

@@ -69,7 +69,7 @@ def test_heatmap_writes_one_picture(cli, checkpoint, image, tmp_path):
     target = tmp_path / "deep" / "map.png"
     code, out, _ = cli("heatmap", image, "1.3", "--model", checkpoint, "--out", target, "--box", "1,2,10,12", "--json")
     assert code == 0
-    assert np.array(json.loads(out)["grid"]).shape == (4, 4)
+    assert np.array(json.loads(out)["grids"]).shape == (1, 4, 4)
     assert Image.open(target).size == (64, 48)
 
 

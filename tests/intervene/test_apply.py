@@ -47,18 +47,14 @@ def test_forward_cached_and_uncached_generation_agree(vlm: ns.VLM, pictures):
         ids, cached = generate(vlm, inputs)
         again, uncached = generate(vlm, inputs, use_cache=False)
         first = vlm.logits(inputs)[:, 0]
-        forced = vlm.logits(Inputs({**inputs.tensors, **grown(inputs, ids[:, :-1])}, inputs.images))[:, 0]
+        written = zip(inputs.rows, ids[:, :-1].tolist(), strict=True)
+        forced = vlm.logits(Inputs(tuple(row.extended(more) for row, more in written)))[:, 0]
     assert not torch.allclose(clean[:, 0], cached[:, 0], atol=1e-2)
     torch.testing.assert_close(ids, again, rtol=0, atol=0)
     torch.testing.assert_close(cached, uncached, rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(first, cached[:, 0], rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(forced, cached[:, -1], rtol=1e-3, atol=1e-3)
     torch.testing.assert_close(generate(vlm, inputs)[0], clean_ids, rtol=0, atol=0)
-
-
-def grown(inputs: Inputs, ids: torch.Tensor) -> dict[str, torch.Tensor]:
-    tokens, mask = inputs.tensors["input_ids"], inputs.tensors["attention_mask"]
-    return {"input_ids": torch.cat([tokens, ids], 1), "attention_mask": torch.cat([mask, torch.ones_like(ids)], 1)}
 
 
 @pytest.mark.parametrize("use_cache", [True, False])
@@ -75,10 +71,8 @@ def test_beams_of_a_row_share_its_draw(vlm: ns.VLM, pictures, use_cache: bool):
 
 def test_left_padding_does_not_move_the_noise(vlm: ns.VLM, pictures):
     prompts = ["the", "the image shows a brown bear", "a dog"]
-    texts = [vlm.family.template.format(image="<image>", prompt=prompt) for prompt in prompts]
-    batch: Any = vlm.processor(text=texts, images=pictures, return_tensors="pt", padding=True, padding_side="left")
-    assert not batch["attention_mask"].all()
-    together = Inputs(dict(batch), ())
+    together = Inputs(tuple(vlm.prepare([p], prompt=text).rows[0] for p, text in zip(pictures, prompts, strict=True)))
+    assert not together.tensors["attention_mask"].all()
     for change in (replace(NOISE, span=span) for span in SPANS):
         difference = rewritten(vlm, together, change, draws=[0, 1, 2])
         for row, prompt in enumerate(prompts):

@@ -31,7 +31,7 @@ def test_transformers_loads_it_without_us():
 
 def test_the_grid_is_eight_by_eight(demo):
     tokens = demo.prepare([Image.new("RGB", (128, 128))]).images[0]
-    assert tokens.grid == (8, 8)
+    assert tokens.layout == "64 = 8 x 8"
     x, y, w, h = tokens.footprint(9)
     assert (x, y, w, h) == (pytest.approx(16, abs=0.1), pytest.approx(16, abs=0.1), *([pytest.approx(16, abs=0.1)] * 2))
 

@@ -12,8 +12,8 @@ from torch import nn
 
 import neuronscope as ns
 from neuronscope.errors import NeuronOutOfRange, UnsupportedModel
-from neuronscope.models.families import FAMILIES, family_of, patch_grid
-from neuronscope.models.structure import find_structure
+from neuronscope.models.families import FAMILIES, family_of
+from neuronscope.models.structure import find_structure, gain
 
 
 class Decoder(nn.Module):
@@ -85,16 +85,15 @@ OUT, HEAD = nn.Linear(20, 8), nn.Linear(8, 5)
     [
         ([], HEAD, "no list of decoder layers found in Decoder"),
         ([block(down_proj=OUT)], None, "Decoder has no output embeddings"),
-        ([block(down_proj=OUT), block(other=OUT)], HEAD, r"layers\.1 has 0 dense FFN outputs \(none\); one is needed"),
-        ([block(down_proj=nn.Linear(8, 20))], HEAD, r"layers\.0 has 0 dense FFN outputs \(none\)"),
+        ([block(down_proj=nn.Linear(8, 20))], HEAD, r"none of the 1 decoder layers \(layers\) has a dense FFN output"),
         (
             [block(a=nn.ModuleDict({"w2": OUT}), b=nn.ModuleDict({"w2": nn.Linear(20, 8)}))],
             HEAD,
             r"layers\.0 has 2 dense FFN outputs",
         ),
-        ([nn.ModuleDict({"attn": nn.ModuleDict({"c_proj": OUT})})], HEAD, r"has 0 dense FFN outputs"),
+        ([nn.ModuleDict({"attn": nn.ModuleDict({"c_proj": OUT})})], HEAD, r"none of the 1 decoder layers"),
     ],
-    ids=["no layers", "no head", "one layer without FFN", "another width", "experts", "attention only"],
+    ids=["no layers", "no head", "another width", "two FFNs", "attention only"],
 )
 def test_a_missing_part_is_named(layers: list[nn.Module], head: nn.Module | None, reason: str):
     with pytest.raises(UnsupportedModel, match=reason):
@@ -105,11 +104,10 @@ def test_a_missing_part_is_named(layers: list[nn.Module], head: nn.Module | None
     ("config", "reason"),
     [
         (SimpleNamespace(model_type="llama"), "model type 'llama' has no vision tower"),
-        (SimpleNamespace(model_type="new_vl", vision_config=1), r"'new_vl' is not in the family table. Known: llava, "),
         (SimpleNamespace(), "model type '?None'? has no vision tower"),
     ],
 )
-def test_an_unknown_family_is_refused_with_the_known_ones(config: Any, reason: str):
+def test_a_model_without_vision_is_refused(config: Any, reason: str):
     with pytest.raises(UnsupportedModel, match=reason):
         family_of(config)
 
@@ -120,6 +118,42 @@ def test_every_row_of_the_family_table_can_be_looked_up_and_filled_in():
         assert row.template.format(image="<i>", prompt="p").count("<i>") == 1
 
 
-def test_the_patch_grid_is_rows_then_columns():
-    config = SimpleNamespace(vision_config=SimpleNamespace(patch_size=14))
-    assert patch_grid(config, (1, 3, 224, 336)) == (16, 24)
+def test_a_layer_without_ffn_has_no_neurons():
+    structure = find_structure(Decoder([block(down_proj=OUT), block(other=OUT)], HEAD))
+    assert [ffn.width for ffn in structure.ffns] == [20, 0]
+    assert structure.studied == (0,)
+    assert structure.ffns[1].sites == ()
+
+
+def test_of_experts_the_shared_one_is_studied():
+    experts = nn.ModuleList([nn.ModuleDict({"down_proj": nn.Linear(6, 8)}) for _ in range(3)])
+    layer = block(experts=experts, shared_expert=nn.ModuleDict({"down_proj": OUT}))
+    (ffn,) = find_structure(Decoder([layer], HEAD)).ffns
+    assert (ffn.output, ffn.width, ffn.note) == (OUT, 20, "shared experts")
+
+
+def test_a_head_that_the_class_does_not_name_is_the_map_onto_the_vocabulary():
+    decoder = Decoder([block(down_proj=OUT)], None)
+    decoder.predictions = nn.Linear(8, 5)
+    decoder.config.get_text_config(True).vocab_size = 5
+    assert find_structure(decoder).unembedding is decoder.predictions
+
+
+class OnePlus(nn.Module):
+    """An RMS norm whose gain is 1 + weight."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.arange(8.0))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-9) * (1 + self.weight)
+
+
+def test_the_gain_of_a_norm_is_measured_not_read():
+    torch.testing.assert_close(gain(OnePlus(), 8), 1 + torch.arange(8.0))
+    norm = nn.LayerNorm(8)
+    with torch.no_grad():
+        norm.weight.copy_(torch.arange(8.0))
+        norm.bias.fill_(3.0)
+    torch.testing.assert_close(gain(norm, 8), torch.arange(8.0), rtol=1e-4, atol=1e-4)

@@ -8,16 +8,23 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from neuronscope.errors import ImageTokenMismatch
-from neuronscope.tokens import Frame, measure_frame
+from neuronscope.tokens import Frame, measure_frames
 
 
 def clip(**options: Any):
     from transformers import CLIPImageProcessorPil
 
     side = options.pop("side", 224)
-    return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}, **options)
+    made = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}, **options)
+    return lambda image: made(images=image, return_tensors="np")
+
+
+def measure_frame(process: Any, size: tuple[int, int]) -> Frame:
+    (frame,) = measure_frames(process, size)
+    return frame
 
 
 def resize_and_crop(size: tuple[int, int], side: int) -> Frame:
@@ -58,15 +65,54 @@ def test_a_crop_larger_than_the_picture_pads_and_the_offset_is_negative():
     assert farthest_corner(measured, Frame((40, 50), (64, 64), (1, 1), (-12, -7))) < 1e-6
 
 
-@pytest.mark.parametrize("pixels", [np.zeros((2, 3, 8, 8)), np.zeros((1, 5, 3, 8, 8))], ids=["two tiles", "five axes"])
-def test_a_processor_that_cuts_tiles_is_refused(pixels: np.ndarray):
+def tiles(image: Image.Image) -> dict[str, np.ndarray]:
+    """Left half, right half, and the whole at half size."""
+    width, height = image.size
+    parts = [image.crop((0, 0, width // 2, height)), image.crop((width // 2, 0, width, height)), image]
+    return {"pixel_values": np.stack([np.asarray(p.resize((20, 20))).transpose(2, 0, 1) for p in parts])}
+
+
+def test_each_tile_has_its_own_frame():
+    left, right, whole = measure_frames(tiles, (160, 80))
+    assert farthest_corner(left, Frame((160, 80), (20, 20), (4, 4), (0, 0))) < 0.3
+    assert farthest_corner(right, Frame((160, 80), (20, 20), (4, 4), (80, 0))) < 0.3
+    assert farthest_corner(whole, Frame((160, 80), (20, 20), (8, 4), (0, 0))) < 0.5
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("padding", [0, 5])
+def test_flattened_patches_are_read_in_any_order(channels_last: bool, padding: int):
+    """A 60 x 40 picture as 6 x 4 patches of 10 px, shuffled, some of them padding."""
+    order = np.random.default_rng(0).permutation(24)
+
+    def process(image: Image.Image) -> dict[str, np.ndarray]:
+        pixels = np.asarray(image, dtype=float).reshape(4, 10, 6, 10, 3).transpose(0, 2, 1, 3, 4).reshape(24, 100, 3)
+        flat = (pixels if channels_last else pixels.transpose(0, 2, 1)).reshape(24, 300)[order] - 127
+        return {"pixel_values": np.concatenate([flat, np.zeros((padding, 300))])}
+
+    (frame,) = measure_frames(process, (60, 40))
+    assert farthest_corner(frame, Frame((60, 40), (6, 4), (10, 10), (0, 0))) < 1e-6
+
+
+@pytest.mark.parametrize("pixels", [np.zeros(3), np.zeros((1, 2, 4, 8, 8))], ids=["one axis", "no channels"])
+def test_what_is_no_picture_is_refused(pixels: np.ndarray):
     with pytest.raises(ImageTokenMismatch, match=str(pixels.shape).replace("(", r"\(").replace(")", r"\)")):
-        measure_frame(lambda **_: {"pixel_values": pixels}, (40, 40))
+        measure_frame(lambda _: {"pixel_values": pixels}, (40, 40))
+
+
+def test_a_processor_that_looks_at_the_content_is_refused():
+    with pytest.raises(ImageTokenMismatch, match="depending on their content"):
+        measure_frames(lambda im: {"pixel_values": np.zeros((1 + (np.asarray(im).max() > 0), 3, 8, 8))}, (40, 40))
+
+
+def test_the_output_that_holds_the_pixels_is_named():
+    with pytest.raises(ImageTokenMismatch, match="returns no 'pixel_values', only patches"):
+        measure_frames(lambda _: {"patches": np.zeros((4, 8))}, (40, 40))
 
 
 def test_a_processor_that_shows_nothing_is_refused():
     with pytest.raises(ImageTokenMismatch, match=r"x axis cannot be measured for images of size \(40, 30\)"):
-        measure_frame(lambda **_: {"pixel_values": np.zeros((1, 3, 8, 8))}, (40, 30))
+        measure_frame(lambda _: {"pixel_values": np.zeros((1, 3, 8, 8))}, (40, 30))
 
 
 @settings(max_examples=40, deadline=None)

@@ -15,7 +15,7 @@ IDENTITY = Frame((224, 224), (224, 224), (1.0, 1.0), (0.0, 0.0))
 
 
 def tokens(rows: int, columns: int, frame: Frame = IDENTITY) -> ImageTokens:
-    return ImageTokens(np.arange(rows * columns), (rows, columns), frame)
+    return ImageTokens.single(np.arange(rows * columns), (rows, columns), frame)
 
 
 @st.composite
@@ -42,7 +42,7 @@ def test_the_frame_moves_the_footprint_into_the_users_picture():
 
 def test_a_grid_that_does_not_hold_the_positions_is_refused_with_both_numbers():
     with pytest.raises(ImageTokenMismatch, match=r"holds 64 image tokens.*grid of 8 x 4 = 32 features"):
-        ImageTokens(np.arange(64), (8, 4), IDENTITY)
+        ImageTokens.single(np.arange(64), (8, 4), IDENTITY)
 
 
 @pytest.mark.parametrize("token", [-1, 64])
@@ -63,7 +63,7 @@ def test_at_undoes_footprint(where: ImageTokens, data: st.DataObject):
 @settings(max_examples=50, deadline=None)
 @given(layouts(), st.floats(-300, 1200), st.floats(-300, 1200))
 def test_footprint_contains_what_at_was_asked_for(where: ImageTokens, x: float, y: float):
-    left, top, width, height = where.frame.to_source((0, 0, *map(float, where.frame.processed)))
+    left, top, width, height = where.tiles[0].frame.to_source((0, 0, *map(float, where.tiles[0].frame.processed)))
     token = where.at(x, y)
     if token is None:
         assert not (left < x < left + width and top < y < top + height)
@@ -100,9 +100,9 @@ def test_the_model_input_holds_the_image_where_the_library_says(vlm: ns.VLM, pic
     inputs = vlm.prepare(pictures, prompt="the image shows a")
     for row, where in enumerate(inputs.images):
         ids = inputs.tensors["input_ids"][row].numpy()
-        assert where.grid == (4, 4)
+        assert [tile.tokens.shape for tile in where.tiles] == [(4, 4)]
         np.testing.assert_array_equal(where.positions, np.nonzero(ids == vlm.image_token)[0])
-        assert where.frame.source == pictures[row].size
+        assert where.tiles[0].frame.source == pictures[row].size
 
 
 @pytest.mark.parametrize(

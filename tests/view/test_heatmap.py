@@ -13,14 +13,16 @@ from neuronscope.view.heatmap import Heatmap, heatmap, resample, to_pixels
 
 def tokens_of(rows, columns, size, scale=1.0, offset=(0.0, 0.0)):
     processed = (round(size[0] / scale), round(size[1] / scale))
-    return ImageTokens(np.arange(rows * columns), (rows, columns), Frame(size, processed, (scale, scale), offset))
+    return ImageTokens.single(
+        np.arange(rows * columns), (rows, columns), Frame(size, processed, (scale, scale), offset)
+    )
 
 
 def test_half_pixel_oracle():
     """METHODS (m) oracle 11: 16 x 4 to 224 x 224."""
     grid = np.zeros((16, 4))
     grid[0, 0] = 1
-    up = to_pixels(grid, tokens_of(16, 4, (224, 224)))
+    up = to_pixels(grid, tokens_of(16, 4, (224, 224)).tiles[0].frame)
     found = [up[0, 0], up[7, 28], up[13, 55], up[14, 56]]
     assert found == pytest.approx([1, 0.955676, 0.272640, 0.227997], abs=1e-6)
 
@@ -36,15 +38,15 @@ def test_one_dimensional_oracle(rule, expected):
 def test_footprint_equals_the_token_under_each_pixel(rows, columns, width, height):
     tokens = tokens_of(rows, columns, (width, height))
     grid = np.arange(rows * columns, dtype=float).reshape(rows, columns)
-    up = to_pixels(grid, tokens, "footprint")
+    up = to_pixels(grid, tokens.tiles[0].frame, "footprint")
     for y, x in ((0, 0), (height - 1, width - 1), (height // 2, width // 3)):
         assert up[y, x] == tokens.at(x + 0.5, y + 0.5)
 
 
 def test_a_constant_grid_stays_constant_and_normalises_to_zero():
-    up = to_pixels(np.full((3, 5), 2.5), tokens_of(3, 5, (50, 30)))
+    up = to_pixels(np.full((3, 5), 2.5), tokens_of(3, 5, (50, 30)).tiles[0].frame)
     assert np.allclose(up, 2.5)
-    heat = Heatmap(up, np.full((3, 5), 2.5), Image.new("RGB", (50, 30)), ns.Neurons.of([(0, 0)]))
+    heat = Heatmap(up, (np.full((3, 5), 2.5),), Image.new("RGB", (50, 30)), ns.Neurons.of([(0, 0)]))
     assert not heat.normalised().any()
 
 
@@ -60,7 +62,7 @@ def test_cropped_pixels_have_no_value(vlm):
 def test_percentile_mask_oracle():
     """METHODS (m) oracle 12: values 1..20, q = 0.95 keeps one pixel."""
     values = np.arange(1, 21, dtype=float).reshape(4, 5)
-    heat = Heatmap(values, values, Image.new("RGB", (5, 4)), ns.Neurons.of([(0, 0)]))
+    heat = Heatmap(values, (values,), Image.new("RGB", (5, 4)), ns.Neurons.of([(0, 0)]))
     assert np.argwhere(heat.mask(0.95)).tolist() == [[3, 4]]
     with pytest.raises(InvalidOption):
         heat.mask(1.5)
@@ -72,7 +74,7 @@ def test_the_five_largest_differences_are_averaged(vlm, picture):
     heat = heatmap(vlm, picture, scored)
     assert [n.unit for n in heat.neurons] == [7, 6, 5, 4, 3]
     expected = activations(vlm, picture, ns.Neurons.of(members[3:])).mean(1)
-    np.testing.assert_allclose(heat.grid.ravel(), expected, rtol=1e-5)
+    np.testing.assert_allclose(heat.grids[0].ravel(), expected, rtol=1e-5)
 
 
 def test_overlay_draws_the_box_and_save_writes_a_picture(vlm, picture, tmp_path):

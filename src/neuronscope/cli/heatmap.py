@@ -36,5 +36,9 @@ def run(
     heat = heatmap(vlm, picture, chosen, top=top, resize=resize)  # pyright: ignore[reportArgumentType]
     with replacing(out) as temporary:
         heat.overlay(boxes).save(temporary)
-    document = {"file": str(out), "grid": heat.grid.tolist(), "neurons": [str(n) for n in heat.neurons]}
+    document = {
+        "file": str(out),
+        "grids": [grid.tolist() for grid in heat.grids],
+        "neurons": [str(n) for n in heat.neurons],
+    }
     emit(document, as_json, lambda: lines(f"{out}: mean activation of {len(heat.neurons)} neurons"))

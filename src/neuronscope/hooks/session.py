@@ -50,6 +50,8 @@ class HookSession(AbstractContextManager["HookSession"]):
         for tap in taps:
             check_layer(structure, tap.layer)
             sites = structure.ffns[tap.layer].sites
+            if not sites:
+                raise NeuronOutOfRange(f"layer {tap.layer} has no neurons: {structure.ffns[tap.layer].note}")
             if tap.site not in sites:
                 raise InvalidOption(
                     f"site {tap.site!r} cannot be hooked in layer {tap.layer}: its activation is a function, "
@@ -59,10 +61,13 @@ class HookSession(AbstractContextManager["HookSession"]):
         self._taps = tuple(taps)
         self._must_fire = must_fire
         self._handles: list[RemovableHandle] = []
+        self._rows: dict[int, int] = {}
         self.fired = [0] * len(self._taps)
 
     def __enter__(self) -> HookSession:
         try:
+            for layer in {tap.layer for tap in self._taps}:
+                self._handles.append(self._count_rows(layer))
             for index, tap in enumerate(self._taps):
                 self._handles.append(self._install(index, tap, self._structure.ffns[tap.layer]))
         except BaseException:
@@ -83,10 +88,22 @@ class HookSession(AbstractContextManager["HookSession"]):
         while self._handles:
             self._handles.pop().remove()
 
+    def _count_rows(self, layer: int) -> RemovableHandle:
+        """Remember the batch size that a layer is called with: some FFNs see rows and positions in one axis."""
+
+        def before(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            hidden = args[0] if args else kwargs["hidden_states"]
+            self._rows[layer] = hidden.shape[0]
+
+        return self._structure.layers[layer].register_forward_pre_hook(before, with_kwargs=True)
+
     def _install(self, index: int, tap: Tap, ffn: FFN) -> RemovableHandle:
         def call(activations: Tensor) -> Tensor | None:
             self.fired[index] += 1
-            return tap.function(activations)
+            if activations.ndim == 3:
+                return tap.function(activations)
+            changed = tap.function(activations.unflatten(0, (self._rows[tap.layer], -1)))
+            return None if changed is None else changed.flatten(0, 1)
 
         if tap.site == "act":
             assert ffn.activation is not None

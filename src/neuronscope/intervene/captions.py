@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
+from itertools import groupby
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -75,32 +76,39 @@ def generate_captions(
     result: list[list[Caption]] = [[] for _ in images]
     if change is not None and not len(change.neurons):
         change = None  # nothing to change: every draw is the clean caption
-    for start in range(0, len(rows), batch_size):
-        chunk = rows[start : start + batch_size]
+    for chunk in _chunks(rows, batch_size, one_image=bool(vlm.family.single)):
         distinct = list(dict.fromkeys(i for i, _ in chunk))
-        inputs = vlm.prepare([images[i] for i in distinct], prompt=decoding.prompt, template=decoding.template)
-        index = torch.tensor([distinct.index(i) for i, _ in chunk], device=vlm.device)
-        tensors = {name: value[index] for name, value in inputs.tensors.items()}
+        prepared = vlm.prepare([images[i] for i in distinct], prompt=decoding.prompt, template=decoding.template)
+        inputs = prepared.select(distinct.index(i) for i, _ in chunk)
         around = nullcontext() if change is None else vlm.intervene(change, draws=[draw for _, draw in chunk])
-        generate: Any = vlm.model.generate
         with torch.no_grad(), vlm.frozen(), around:
+            generate: Any = vlm.model.generate
             output = generate(
-                **tensors,
+                **inputs.tensors,
                 max_new_tokens=decoding.max_new_tokens,
                 do_sample=False,
                 num_beams=1,
                 use_cache=decoding.use_cache,
                 suppress_tokens=_never_written(vlm),
             )
-        for (i, _), ids in zip(chunk, output[:, inputs.length :].tolist(), strict=True):
+        for (i, _), ids in zip(chunk, inputs.written(output).tolist(), strict=True):
             result[i].append(_caption(vlm, ids, decoding.prompt))
     return result
 
 
-def _never_written(vlm: VLM) -> list[int]:
+def _chunks(rows: list[tuple[int, int]], size: int, *, one_image: bool) -> Iterator[list[tuple[int, int]]]:
+    """Rows (image, draw) in batches; each of one image only where a model cannot be given padded prompts."""
+    groups = [list(group) for _, group in groupby(rows, key=lambda row: row[0])] if one_image else [rows]
+    for group in groups:
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+def _never_written(vlm: VLM) -> list[int] | None:
     """A strongly disturbed model may prefer the image's placeholder, which is no word and would ask for an image."""
     config: Any = vlm.model.generation_config
-    return [*(config.suppress_tokens or ()), vlm.image_token]
+    placeholder = [] if vlm.image_token is None else [vlm.image_token]
+    return [*(config.suppress_tokens or ()), *placeholder] or None
 
 
 def _caption(vlm: VLM, ids: list[int], prompt: str) -> Caption:

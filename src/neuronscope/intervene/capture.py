@@ -14,7 +14,7 @@ from ..hooks import HookSession, Tap, check_unit
 from ..models.vlm import PROMPT
 from ..samples.image import ImageSource
 from ..types import Neuron, Neurons, Span
-from .apply import Positions
+from .positions import Positions
 
 if TYPE_CHECKING:
     from ..models.vlm import VLM
@@ -32,16 +32,19 @@ def activations(
     """Activations of some neurons over a span of one image's prompt, columns in the order of `neurons`.
 
     Only the chosen neurons are kept, in float32. Raises NeuronOutOfRange for neurons the model does not have and
-    HookNeverFired when no position of the prompt belongs to the span.
+    HookNeverFired when no position of the prompt belongs to the span, and NoImagePositions where the decoder has no
+    image tokens.
     """
+    if span == "image":
+        vlm.require_image_positions()
     inputs = vlm.prepare([image], prompt=prompt, template=template)
-    positions = Positions(vlm.image_token)
+    positions = Positions(vlm)
     columns = {neuron: i for i, neuron in enumerate(neurons)}
     taken: dict[int, Tensor] = {}
 
     def keep(layer: int, units: list[int]) -> Tap:
         def read(z: Tensor) -> None:
-            inside = positions.ranks(span, "both")[0].to(z.device) >= 0
+            inside = positions.ranks(span, "both", z.shape[1])[0].to(z.device) >= 0
             taken[layer] = z[0, inside][:, units].float().cpu()
 
         return Tap(layer, neurons.site, read)
@@ -51,12 +54,8 @@ def activations(
         for unit in units:
             check_unit(vlm.structure, layer, unit)
         taps.append(keep(layer, units))
-    watch = vlm.model.register_forward_pre_hook(positions.before_forward, with_kwargs=True)
-    try:
-        with torch.no_grad(), HookSession(vlm.structure, taps):
-            vlm.logits(inputs)
-    finally:
-        watch.remove()
+    with torch.no_grad(), positions.watching(), HookSession(vlm.structure, taps):
+        vlm.logits(inputs)
     count = int((positions.ranks(span, "both") >= 0).sum())
     if not count:
         raise HookNeverFired(f"span={span!r} has no position in the prompt")

@@ -81,7 +81,8 @@ def activation_differences(
     """
     inputs = vlm.prepare([original, *others], prompt=prompt, template=template)
     at = [torch.as_tensor(tokens.positions, device=vlm.device) for tokens in inputs.images]
-    found: list[tuple[Tensor, Tensor]] = [(torch.empty(0), torch.empty(0))] * vlm.layers
+    nothing = torch.zeros(len(others), 0)
+    found: list[tuple[Tensor, Tensor]] = [(nothing, nothing.long())] * vlm.layers
 
     def reduce(layer: int) -> Callable[[Tensor], None]:
         def run(z: Tensor) -> None:
@@ -92,7 +93,7 @@ def activation_differences(
 
         return run
 
-    with torch.no_grad(), HookSession(vlm.structure, [Tap(i, site, reduce(i)) for i in range(vlm.layers)]):
+    with torch.no_grad(), HookSession(vlm.structure, [Tap(i, site, reduce(i)) for i in vlm.structure.studied]):
         vlm.logits(inputs)
     return [
         Pooled(
@@ -156,6 +157,7 @@ def _products(
 ) -> Iterator[list[Float[Tensor, "patches width"]]]:
     """For each target the product of activation and gradient at the image tokens, one tensor per layer."""
     site: Site = "neuron" if score == "gradcam" else "pre"
+    studied = vlm.structure.studied
     leaves: dict[int, Tensor] = {}
 
     def leaf(layer: int) -> Callable[[Tensor], Tensor]:
@@ -169,10 +171,10 @@ def _products(
     farthest = max(position for entries in targets for position, _ in entries)
     scale = 1024.0 if vlm.dtype == torch.float16 else 1.0
     with torch.enable_grad():
-        with HookSession(vlm.structure, [Tap(i, site, leaf(i)) for i in range(vlm.layers)]):
+        with HookSession(vlm.structure, [Tap(i, site, leaf(i)) for i in studied]):
             logits = vlm.logits(inputs, last=farthest)[0].float()
         values = [_target_value(logits, entries, targets, target) for entries in targets]
-        order = [leaves[layer] for layer in range(vlm.layers)]
+        order = [leaves[layer] for layer in studied]
         for number, y in enumerate(values):
             # The last layer's neurons at image positions reach no logit (identity 4): their gradient is a true zero.
             last = number + 1 == len(values)
@@ -184,7 +186,9 @@ def _products(
                 products.append(
                     torch.zeros_like(here) if grad is None else here * grad[0, at.to(z.device)].float() / scale
                 )
-            yield products
+            nothing = torch.zeros(len(at), 0)
+            by_layer = dict(zip(studied, products, strict=True))
+            yield [by_layer.get(layer, nothing) for layer in range(vlm.layers)]
 
 
 def _target_value(

@@ -1,24 +1,21 @@
-"""What differs between model families, as data. Everything else is found by the rules of structure.py.
+"""What differs between model families, as data. Everything else is found by rules that hold for all of them.
 
-A row is looked up by `config.model_type`. A new family is a new row, never a branch in code.
+A row is looked up by `config.model_type`. A new family is a new row, never a branch in code; a model type without a row
+gets the plain one, and has to prove itself by the same checks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
 
-from ..errors import UnsupportedModel
+from ..errors import InvalidOption, UnsupportedModel
+from ..tokens import Separators
 
-#: (config, pixel_values shape [.., height, width]) -> (rows, columns) of the image tokens of one image.
-GridRule: TypeAlias = Callable[[Any, tuple[int, ...]], tuple[int, int]]
-
-
-def patch_grid(config: Any, shape: tuple[int, ...]) -> tuple[int, int]:
-    """One token per vision patch."""
-    patch = int(config.vision_config.patch_size)
-    return (shape[-2] // patch, shape[-1] // patch)
+_QUERIES = "a fixed number of learned queries looks at the whole image"
+_CROSS = "the decoder reads the image through cross-attention"
 
 
 @dataclass(frozen=True)
@@ -28,34 +25,130 @@ class Family:
     Attributes:
         model_type: as in config.json.
         title: for people.
-        grid: how many rows and columns the image tokens of one image form.
         template: how image and prompt are joined when the caller gives no template of their own.
-        notes: what a user should know.
+        placeholder: what stands for {image}; the processor's image token when None, nothing where it adds the image.
+        cell: height and width of an image token's cell relative to each other.
+        pixels: which output of the image processor holds the pixels.
+        strip: the pixels are patches side by side.
+        separators: image tokens that show nothing.
+        no_grid: why image tokens have no place on the image; empty where they have.
+        no_image: why there are no image tokens in the decoder's sequence; empty where there are.
+        cached: why text can be written with a KV cache only; empty where it also can without.
+        single: why prompts cannot be batched with padding; empty where they can.
+        refused: why models of this family cannot be studied at all; empty where they can.
+        notes: what else a user should know.
     """
 
     model_type: str
     title: str
-    grid: GridRule
     template: str = "{image}\n{prompt}"
+    placeholder: str | None = None
+    cell: tuple[int, int] = (1, 1)
+    pixels: str = "pixel_values"
+    strip: bool = False
+    separators: Separators = field(default_factory=Separators)
+    no_grid: str = ""
+    no_image: str = ""
+    cached: str = ""
+    single: str = ""
+    refused: str = ""
     notes: str = ""
 
 
-FAMILIES: Mapping[str, Family] = {
-    row.model_type: row
-    for row in (
-        Family("llava", "LLaVA 1.5", patch_grid, notes="one grid; CLS dropped by the projector"),
-        Family("vipllava", "VipLLaVA", patch_grid, notes="one grid; features of five tower layers"),
-    )
-}
+_QWEN = "<|vision_start|><|image_pad|><|vision_end|>"
+_GLM = "<|begin_of_image|><|image|><|end_of_image|>"
+
+_ROWS = (
+    Family("llava", "LLaVA 1.5, Pixtral", notes="one grid; CLS dropped by the projector; Pixtral: row breaks"),
+    Family("vipllava", "VipLLaVA", notes="one grid; features of five tower layers"),
+    Family("llava_onevision", "LLaVA-OneVision", notes="thumbnail, then the stitched tiles with a separator per row"),
+    Family("qwen2_vl", "Qwen2-VL", placeholder=_QWEN, notes="2 x 2 patches merged"),
+    Family("qwen2_5_vl", "Qwen2.5-VL", placeholder=_QWEN, notes="2 x 2 patches merged"),
+    Family("qwen3_vl", "Qwen3-VL", placeholder=_QWEN, notes="2 x 2 patches merged; features enter early layers again"),
+    Family("qwen3_vl_moe", "Qwen3-VL MoE", placeholder=_QWEN, notes="dense layers only; routed experts"),
+    Family("qwen3_5", "Qwen3.5", placeholder=_QWEN, notes="3 of 4 layers with linear attention"),
+    Family("qwen3_5_moe", "Qwen3.5 MoE", placeholder=_QWEN, notes="shared experts; routed experts"),
+    Family("qwen2_5_omni_thinker", "Qwen2.5-Omni (thinker)", placeholder="<|vision_bos|><|IMAGE|><|vision_eos|>"),
+    Family("internvl", "InternVL 2, 3", placeholder="<IMG_CONTEXT>", notes="tiles row by row, thumbnail last"),
+    Family("smolvlm", "SmolVLM", placeholder="<image>", notes="tiles, whole picture last; needs num2words"),
+    Family("glm4v", "GLM-4V", placeholder=_GLM, notes="2 x 2 patches merged; norm after the FFN"),
+    Family("glm46v", "GLM-4.6V", placeholder=_GLM, notes="2 x 2 patches merged; norm after the FFN"),
+    Family("glm_ocr", "GLM-OCR", placeholder=_GLM, notes="2 x 2 patches merged; norm after the FFN"),
+    Family("glm4v_moe", "GLM-4V MoE", placeholder=_GLM, notes="dense layers and shared experts"),
+    Family("gemma4", "Gemma 4", placeholder="<|image|>", notes="3 x 3 patches pooled; norm after the FFN"),
+    Family("mistral3", "Mistral Small 3", placeholder="[IMG]", notes="2 x 2 patches merged; row breaks are other ids"),
+    Family("minicpmv4_6", "MiniCPM-V 4.6", placeholder="<|image_pad|>", strip=True, notes="overview, then slices"),
+    Family("video_llama_3", "VideoLLaMA 3", placeholder="<|image_pad|>", notes="2 x 2 patches merged"),
+    Family("paddleocr_vl", "PaddleOCR-VL", placeholder="<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>"),
+    Family(
+        "ernie4_5_vl_moe",
+        "ERNIE 4.5 VL",
+        placeholder="<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>",
+        cached="transformers does not lengthen its modality mask when it writes without a cache",
+        notes="dense layers and shared experts",
+    ),
+    Family(
+        "hunyuan_vl",
+        "HunYuan-VL",
+        placeholder="<img><image></img>",
+        separators=Separators(row=1, before=1, after=1),
+        notes="row ends and both edges are image tokens too",
+    ),
+    Family("exaone4_5", "EXAONE 4.5", placeholder="<|image_pad|>", notes="norm after the FFN"),
+    Family("qianfan_ocr", "Qianfan-OCR", placeholder="<image>", notes="tiles, whole picture last"),
+    Family(
+        "llama4", "Llama 4", placeholder="<|image|>", notes="tiles, whole picture last; shared experts; torchvision"
+    ),
+    Family("cohere2_vision", "Command A Vision", placeholder="<|IMG_PATCH|>", notes="tiles; torchvision"),
+    Family("lfm2_vl", "LFM2-VL", notes="tiles, thumbnail of another size last; torchvision"),
+    Family("molmo2", "Molmo 2", placeholder="<|image|>", notes="overview, then the stitched crops; torchvision"),
+    Family(
+        "kimi_k25",
+        "Kimi K2.5",
+        placeholder="<|media_begin|>image<|media_content|><|media_pad|><|media_end|>",
+        notes="dense layers and shared experts; torchvision",
+    ),
+)
+
+_TABLE = {row.model_type: row for row in _ROWS}
+
+#: The family table, read-only; :func:`register_family` adds rows.
+FAMILIES: Mapping[str, Family] = MappingProxyType(_TABLE)
+
+
+def register_family(row: Family) -> None:
+    """Add a row, or replace one of the same model type. Raises InvalidOption for a template without its two fields."""
+    for part in ("{image}", "{prompt}"):
+        if row.template.count(part) != 1:
+            raise InvalidOption(f"template={row.template!r} of {row.model_type!r} must hold {part} once")
+    _TABLE[row.model_type] = row
 
 
 def family_of(config: Any) -> Family:
-    """The row of a model's config. Raises UnsupportedModel with the known types."""
+    """The row of a model's config; a plain one for a model type that is not in the table.
+
+    Raises UnsupportedModel for a family that cannot be studied, and for a model without vision.
+    """
     kind = str(getattr(config, "model_type", None))
-    if kind not in FAMILIES:
-        if getattr(config, "vision_config", None) is None:
+    row = _TABLE.get(kind)
+    if row is None:
+        if not has_vision(config):
             raise UnsupportedModel(
                 f"model type {kind!r} has no vision tower: neuronscope studies vision-language models"
             )
-        raise UnsupportedModel(f"model type {kind!r} is not in the family table. Known: {', '.join(sorted(FAMILIES))}.")
-    return FAMILIES[kind]
+        return Family(kind, kind, notes="not in the family table: general rules only")
+    if row.refused:
+        raise UnsupportedModel(f"{row.title} ({kind}) cannot be studied: {row.refused}")
+    return row
+
+
+def has_vision(config: Any) -> bool:
+    """Whether a config describes a model that takes images.
+
+    It does when it is in the table, in transformers' mapping of image-text-to-text models, or has a vision part.
+    """
+    from transformers.models.auto.modeling_auto import MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+
+    kind = str(getattr(config, "model_type", None))
+    known: Mapping[str, Any] = MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES
+    return kind in _TABLE or kind in known or getattr(config, "vision_config", None) is not None

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeAlias, cast
+from types import SimpleNamespace
+from typing import Any, Literal, TypeAlias, cast
 
 import torch
 from safetensors import SafetensorError
 from torch import nn
 
 from ..errors import InvalidOption, UnsupportedModel
-from .families import family_of
+from .families import family_of, has_vision
+from .processor import load_processor
 from .selfcheck import self_check
 from .structure import find_structure
 from .vlm import VLM
@@ -23,6 +25,10 @@ BUNDLED = Path(__file__).parent / "demo"
 ModelSource: TypeAlias = str | Path | tuple[nn.Module, Any]
 
 
+#: Of image processors: on torchvision if that is installed, or always on PIL.
+Backend: TypeAlias = Literal["auto", "pil"]
+
+
 def load(
     source: ModelSource = "demo",
     *,
@@ -30,6 +36,7 @@ def load(
     device: str | torch.device | None = None,
     device_map: str | Mapping[str, Any] | None = None,
     revision: str | None = None,
+    backend: Backend = "auto",
     check: bool = True,
 ) -> VLM:
     """Load a vision-language model and prove that its neurons are where we think they are.
@@ -40,6 +47,7 @@ def load(
         device: where to put the model; a GPU if there is one. Not together with `device_map`.
         device_map: handed to accelerate, for models larger than one device.
         revision: hub revision.
+        backend: of the image processor; "pil" gives the same pixels with and without torchvision installed.
         check: run the self-check of selfcheck.py; a model that fails is refused.
 
     Raises:
@@ -53,7 +61,7 @@ def load(
         name = str(getattr(model, "name_or_path", "") or type(model).__name__)
     else:
         name = str(source)
-        model, processor = _from_files(source, dtype, device_map, revision)
+        model, processor = _from_files(source, dtype, device_map, revision, backend)
         model.requires_grad_(False).eval()
         if device_map is None:
             model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
@@ -76,10 +84,12 @@ def checkpoint_directory(source: str) -> Path | None:
 
 
 def _from_files(
-    source: str | Path, dtype: torch.dtype | str, device_map: Any, revision: str | None
+    source: str | Path, dtype: torch.dtype | str, device_map: Any, revision: str | None, backend: Backend
 ) -> tuple[nn.Module, Any]:
-    from transformers import AutoModelForImageTextToText, AutoProcessor
+    from transformers import AutoModelForImageTextToText
     from transformers.utils import logging
+
+    from . import minigpt4
 
     place = BUNDLED if source == "demo" else Path(source)
     if place.exists() or isinstance(source, Path):
@@ -87,6 +97,7 @@ def _from_files(
         where = str(place)
     else:
         where = str(source)
+    minigpt4.register()
     verbosity, progress_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -101,7 +112,7 @@ def _from_files(
             output_loading_info=True,
         )
         model, info = loaded
-        processor: Any = AutoProcessor.from_pretrained(where, revision=revision or "main", trust_remote_code=False)
+        processor: Any = load_processor(where, revision=revision or "main", backend=backend)
     except (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UnsupportedModel(f"{where} cannot be loaded as a vision-language model: {reason}") from error
@@ -134,8 +145,8 @@ def _check_directory(place: Path) -> None:
     if not isinstance(config, dict):
         raise UnsupportedModel(f"{config_file} holds no JSON object")
     settings = cast("dict[str, Any]", config)
-    if "vision_config" not in settings:
-        kind = settings.get("model_type")
+    kind = settings.get("model_type")
+    if not has_vision(SimpleNamespace(model_type=kind, vision_config=settings.get("vision_config"))):
         raise UnsupportedModel(f"{place} is a {kind!r} model without a vision tower: a vision-language model is needed")
     index = place / "model.safetensors.index.json"
     if index.is_file():

@@ -29,6 +29,7 @@ class Check:
     name: str
     value: str
     ok: bool
+    applies: bool = True
 
 
 @dataclass(frozen=True)
@@ -59,8 +60,7 @@ def self_check(vlm: VLM) -> SelfCheck:
         return SelfCheck(tuple(rows))
     picture = Image.fromarray(np.random.default_rng(0).integers(0, 256, (96, 128, 3), dtype=np.uint8))
     inputs = vlm.prepare([picture])
-    tokens = inputs.images[0]
-    rows.append(Check("image tokens", f"{tokens.count} = {tokens.grid[0]} x {tokens.grid[1]}", True))
+    rows.append(Check("image tokens", inputs.images[0].layout, True))
     with torch.no_grad():
         plain = vlm.logits(inputs)
         rows.append(Check("finite logits", str(tuple(plain.shape)), bool(torch.isfinite(plain).all())))
@@ -79,20 +79,22 @@ def self_check(vlm: VLM) -> SelfCheck:
 
 def _reconstruction_error(vlm: VLM, run: Callable[[], object]) -> float:
     """Largest |neuron @ W_out + b - FFN output| over the largest |FFN output|, over all layers."""
+    studied = vlm.structure.studied
     neurons: dict[int, Tensor] = {}
     outputs: dict[int, Any] = {}
 
     def keep(layer: int) -> Callable[[Any, Any, Tensor], None]:
         def run_after(_module: Any, _inputs: Any, output: Tensor) -> None:
-            outputs[layer] = output
+            outputs[layer] = output.clone()  # some layers add to it in place
 
         return run_after
 
-    taps = [Tap(layer, "neuron", lambda z, i=layer: neurons.__setitem__(i, z)) for layer in range(vlm.layers)]
+    taps = [Tap(layer, "neuron", lambda z, i=layer: neurons.__setitem__(i, z)) for layer in studied]
     handles = [
         # Where the FFN is not a module of its own, its last linear map stands for it.
         (ffn.output if ffn.block is vlm.structure.layers[layer] else ffn.block).register_forward_hook(keep(layer))
-        for layer, ffn in enumerate(vlm.structure.ffns)
+        for layer in studied
+        for ffn in (vlm.structure.ffns[layer],)
     ]
     try:
         with HookSession(vlm.structure, taps):
@@ -102,12 +104,13 @@ def _reconstruction_error(vlm: VLM, run: Callable[[], object]) -> float:
             handle.remove()
     worst = 0.0
     wide = torch.promote_types(vlm.dtype, torch.float32)
-    for layer, ffn in enumerate(vlm.structure.ffns):
+    for layer in studied:
+        ffn = vlm.structure.ffns[layer]
         rebuilt = neurons[layer].to(wide) @ ffn.value_vectors().to(wide).T
         bias = getattr(ffn.output, "bias", None)
         if isinstance(bias, Tensor):
             rebuilt = rebuilt + bias.to(wide)
-        seen = outputs[layer].to(wide)
+        seen = outputs[layer].to(wide).view_as(rebuilt)
         error = float((rebuilt - seen).abs().max() / seen.abs().max().clamp_min(1e-12))
         worst = error if math.isnan(error) else max(worst, error)  # max() would pass a NaN over
     return worst

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Sequence
+import inspect
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from ..errors import ImageTokenMismatch, InvalidOption
+from ..errors import ImageTokenMismatch, InvalidOption, NoImagePositions
 from ..samples.image import ImageSource, read_image
-from ..tokens import Frame, ImageTokens, measure_frame
+from ..tokens import (
+    ImageTokens,
+    Tile,
+    equal_cells,
+    measure_frames,
+    packed_cells,
+    packing_module,
+    pictures,
+    two_grids,
+)
 from .families import Family
+from .inputs import Inputs, Row
 from .structure import Structure
 
 if TYPE_CHECKING:
@@ -27,39 +37,6 @@ if TYPE_CHECKING:
 
 #: The published prompt (Sato & Takagi III-B).
 PROMPT = "The image shows a"
-
-
-@dataclass(frozen=True)
-class Inputs:
-    """One batch, ready for the model.
-
-    Attributes:
-        tensors: everything that the processor returned, on the model's device.
-        images: one entry per row.
-    """
-
-    tensors: dict[str, Tensor]
-    images: tuple[ImageTokens, ...]
-
-    @property
-    def length(self) -> int:
-        """Number of prompt positions, padding included."""
-        return self.tensors["input_ids"].shape[1]
-
-    def repeat(self, times: int) -> Inputs:
-        """Every row `times` times in a row."""
-        tensors = {name: value.repeat_interleave(times, 0) for name, value in self.tensors.items()}
-        return Inputs(tensors, tuple(image for image in self.images for _ in range(times)))
-
-    def extend(self, ids: Sequence[int]) -> Inputs:
-        """The same rows with more token ids at the end."""
-        more = torch.tensor([list(ids)], dtype=torch.long, device=self.tensors["input_ids"].device).expand(
-            len(self.images), -1
-        )
-        tensors = dict(self.tensors)
-        tensors["input_ids"] = torch.cat([tensors["input_ids"], more], 1)
-        tensors["attention_mask"] = torch.cat([tensors["attention_mask"], torch.ones_like(more)], 1)
-        return replace(self, tensors=tensors)
 
 
 class VLM:
@@ -78,7 +55,7 @@ class VLM:
         self.id = id
         self.family = family
         self.structure = structure
-        self._frames: dict[tuple[int, int], Frame] = {}
+        self._tiles: dict[tuple[tuple[int, int], int], tuple[Tile, ...]] = {}
 
     @property
     def layers(self) -> int:
@@ -95,11 +72,27 @@ class VLM:
         """The processor's tokenizer."""
         return self.processor.tokenizer
 
-    @property
-    def image_token(self) -> int:
-        """Id of the placeholder at image positions."""
+    @cached_property
+    def image_token(self) -> int | None:
+        """Id of the placeholder at image positions; None where the model has none."""
         config: Any = self.model.config
-        return int(config.image_token_id)
+        for holder in (config, getattr(config, "vision_config", None), self.processor):
+            for name in ("image_token_id", "image_token_index", "image_patch_id"):
+                value = getattr(holder, name, None)
+                if isinstance(value, int):
+                    return value
+        return None
+
+    def image_mask(self, ids: Int[Tensor, "batch positions"], tensors: Mapping[str, Any]) -> Bool[Tensor, "batch _"]:
+        """Which positions of a call's ids are image tokens. `tensors` are the call's other inputs."""
+        mask = tensors.get("image_embeds_position_mask")  # models that mark image positions instead of giving an id
+        if self.family.no_image:
+            return torch.zeros_like(ids, dtype=torch.bool)
+        if isinstance(mask, Tensor) and mask.shape == ids.shape:
+            return mask.bool()
+        if self.image_token is None:
+            return torch.zeros_like(ids, dtype=torch.bool)
+        return ids == self.image_token
 
     @property
     def device(self) -> torch.device:
@@ -122,44 +115,98 @@ class VLM:
             digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode() + picked.tobytes())
         return digest.hexdigest()[:16]
 
+    def require_image_positions(self) -> None:
+        """Raise NoImagePositions where the decoder's sequence holds no image tokens."""
+        if self.family.no_image:
+            raise NoImagePositions(f"{self.family.title} has no neurons at image positions: {self.family.no_image}")
+
     def identity(self) -> dict[str, str]:
         """What saved results say about the model."""
         return {"id": self.id, "fingerprint": self.fingerprint}
 
     def prepare(self, images: Sequence[ImageSource], *, prompt: str = PROMPT, template: str | None = None) -> Inputs:
-        """Process images with the same prompt, padded on the left.
+        """Process images with the same prompt. Every row is processed by itself, so batching cannot change it.
 
         Raises ImageTokenMismatch when the prompt's image positions and the image's features differ in number, and
         InvalidOption for a template that does not join one image and one prompt.
         """
-        pictures = [read_image(image) for image in images]
-        text = _join(self.family.template if template is None else template, self.processor.image_token, prompt)
-        batch: Any = self.processor(
-            text=[text] * len(pictures), images=pictures, return_tensors="pt", padding=True, padding_side="left"
-        )
-        tensors: dict[str, Tensor] = {}
-        for name, value in batch.items():
-            tensors[name] = value.to(self.device, self.dtype if value.is_floating_point() else None)
-        maps = tuple(self._image_tokens(row, picture, tensors) for row, picture in enumerate(pictures))
-        return Inputs(tensors, maps)
+        text = _join(self.family.template if template is None else template, self.placeholder, prompt)
+        return Inputs(tuple(self._row(read_image(image), text) for image in images))
 
-    def _image_tokens(self, row: int, picture: Image.Image, tensors: dict[str, Tensor]) -> ImageTokens:
-        positions = torch.nonzero(tensors["input_ids"][row] == self.image_token)[:, 0].cpu().numpy()
-        if not len(positions):
+    @property
+    def placeholder(self) -> str:
+        """What stands for the image in a prompt; empty where the processor adds it by itself."""
+        if self.family.placeholder is not None:
+            return self.family.placeholder
+        return str(getattr(self.processor, "image_token", None) or "")
+
+    def _row(self, picture: Image.Image, text: str) -> Row:
+        tensors: dict[str, Tensor] = {}
+        for name, value in self._process(picture, text).items():
+            if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Tensor):
+                value = value[0][None]
+            if isinstance(value, Tensor) and name in self._accepted:
+                tensors[name] = value.to(self.device, self.dtype if value.is_floating_point() else None)
+        config: Any = self.model.config
+        if getattr(config, "is_encoder_decoder", False):
+            start = getattr(self.model.generation_config, "decoder_start_token_id", None)
+            tensors["decoder_input_ids"] = torch.tensor([[start or 0]], device=self.device)
+        mask = self.image_mask(tensors["input_ids"], tensors)[0]
+        positions = torch.nonzero(mask)[:, 0].cpu().numpy()
+        if self.family.no_image:
+            tokens = ImageTokens(positions, no_grid=self.family.no_image)
+        elif not len(positions):
             raise ImageTokenMismatch(f"an image was given, but the prompt holds no image token (id {self.image_token})")
-        frame = self._frames.get(picture.size)
-        if frame is None:
-            frame = self._frames[picture.size] = measure_frame(self.processor.image_processor, picture.size)
-        shape = tuple(tensors["pixel_values"].shape)
-        if (shape[-1], shape[-2]) != frame.processed:
-            raise ImageTokenMismatch(f"the processed image is {shape[-1]} x {shape[-2]} px, its map {frame.processed}")
-        return ImageTokens(positions, self.family.grid(self.model.config, shape), frame)
+        else:
+            tokens = self._image_tokens(picture, text, tensors, positions)
+        pad = int(getattr(self.tokenizer, "pad_token_id", None) or 0)
+        return Row(tensors, tokens, pad, self.family.strip)
+
+    def _process(self, picture: Image.Image, text: str) -> Mapping[str, Any]:
+        return self.processor(text=[text], images=[picture], return_tensors="pt")
+
+    @cached_property
+    def _accepted(self) -> frozenset[str]:
+        """Inputs that the model names; processors may return more."""
+        inner: Any = getattr(self.model, "model", self.model)
+        calls = (self.model.forward, inner.forward, getattr(self.model, "prepare_inputs_for_generation", None))
+        return frozenset(name for call in calls if call is not None for name in inspect.signature(call).parameters)
+
+    def _image_tokens(
+        self, picture: Image.Image, text: str, tensors: dict[str, Tensor], positions: Int[np.ndarray, "tokens"]
+    ) -> ImageTokens:
+        if self.family.no_grid:
+            return ImageTokens(positions, no_grid=self.family.no_grid)
+        key = (picture.size, len(positions))
+        if key not in self._tiles:
+            self._tiles[key] = self._map(picture, text, tensors, len(positions))
+        return ImageTokens(positions, self._tiles[key])
+
+    def _map(self, picture: Image.Image, text: str, tensors: dict[str, Tensor], count: int) -> tuple[Tile, ...]:
+        row = self.family
+        frames = measure_frames(
+            lambda image: self._process(image, text), picture.size, pixels=row.pixels, strip=row.strip
+        )
+        packer = packing_module(self.model)
+        if packer is not None:
+            return packed_cells(packer, tensors, frames, count)
+        if "image_grids" in tensors:
+            return two_grids(frames, tensors["image_grids"].flatten().tolist())
+        return equal_cells(pictures(frames, count, tensors), count, row.cell, row.separators)
 
     def logits(self, inputs: Inputs, *, last: int = 1) -> Float[Tensor, "batch last vocabulary"]:
         """Logits of the last positions, one forward pass."""
-        with self.frozen():
-            output: Any = self.model(**inputs.tensors, logits_to_keep=last, use_cache=False)
-        return output.logits
+        fewer = {"logits_to_keep": last} if "logits_to_keep" in inspect.signature(self.model.forward).parameters else {}
+        try:
+            with self.frozen():
+                output: Any = self.model(**inputs.tensors, **fewer, use_cache=False)
+        except ValueError as error:  # transformers' own comparison of image tokens and features
+            if "features" in str(error) and "tokens" in str(error):
+                counts = sorted({tokens.count for tokens in inputs.images})
+                held = ", ".join(map(str, counts))
+                raise ImageTokenMismatch(f"the prompt holds {held} image tokens; {self.id} says: {error}") from error
+            raise
+        return output.logits[:, -last:]
 
     @contextmanager
     def frozen(self) -> Generator[None]:
@@ -224,6 +271,8 @@ class VLM:
 
 def _join(template: str, image: str, prompt: str) -> str:
     """The text of a prompt with one image. Raises InvalidOption for a template or prompt that gives another number."""
+    if not image:  # the processor puts the image in by itself
+        return prompt
     try:
         text = template.format(image=image, prompt=prompt)
     except (KeyError, IndexError, ValueError) as error:

@@ -1,16 +1,19 @@
 """From pixels of the user's image to pixels the model sees, measured through the processor itself.
 
-Instead of re-deriving each processor's resize, crop and padding arithmetic, we let it process four synthetic images
-of the same size: black, white, one whose red channel rises with x and green channel with y, and its negative. Because
-every step is linear in the pixel values, the processed ramp tells for each processed pixel which source pixel it shows,
-and pixels that do not react to black or white are padding. Processors round resized pixels to 8 bits, halves upwards;
-in the difference of ramp and negative that bias cancels.
+Instead of re-deriving each processor's resize, crop, tiling and padding arithmetic, we let it process five synthetic
+images of the same size: black, red, green, one whose red channel rises with x and green channel with y, and its
+negative. Because every step is linear in the pixel values, the processed ramp tells for each processed value which
+source pixel it shows, and values that react to neither red nor green are padding or blue. It does not matter whether
+the processor returns one picture, several tiles or a list of flattened patches. Processors round resized pixels to 8
+bits, halves upwards; in the difference of ramp and negative that bias cancels.
 """
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +23,9 @@ from ..errors import ImageTokenMismatch
 
 Box = tuple[float, float, float, float]
 
+#: A picture's processed tensors, by name.
+Process: TypeAlias = Callable[[Image.Image], Mapping[str, Any]]
+
 
 @dataclass(frozen=True)
 class Frame:
@@ -27,7 +33,8 @@ class Frame:
 
     Attributes:
         source: (width, height) of the user's image.
-        processed: (width, height) of what the model sees.
+        processed: (width, height) of one picture that the model sees: the whole image, a tile or a thumbnail. In
+            pixels, or in patches where the processor returns flattened patches.
         scale: source pixels per processed pixel, (x, y).
         offset: source coordinates of the processed image's top left corner, (x, y); positive after a crop,
             negative after padding.
@@ -59,23 +66,66 @@ class Frame:
         )
 
 
-def measure_frame(image_processor: Any, size: tuple[int, int]) -> Frame:
-    """The frame of images of a (width, height), by processing a ramp.
+def measure_frames(
+    process: Process, size: tuple[int, int], *, pixels: str = "pixel_values", strip: bool = False
+) -> tuple[Frame, ...]:
+    """One frame for each picture or tile that a processor makes of an image of a (width, height), in its order.
 
-    Raises ImageTokenMismatch when the processor does more than resize, crop and pad one picture.
+    Args:
+        process: what a processor makes of a picture.
+        size: of the user's image.
+        pixels: which of the processor's outputs holds the pixels: [..., 3, height, width] or [..., patches, values].
+        strip: the pixels are square patches side by side, [..., 3, side, patches * side]: a frame for each of them.
+
+    Raises ImageTokenMismatch when what comes out is not a resized, cropped, tiled or padded picture.
     """
     width, height = size
     across, x_step = _ramp(width)
     down, y_step = _ramp(height)
     ramp = np.zeros((height, width, 3))
     ramp[..., 0], ramp[..., 1] = across, down[:, None]
-    pictures = [np.zeros_like(ramp), np.full_like(ramp, 255), ramp, 255 - ramp]
-    black, white, seen, negative = (_process(image_processor, picture) for picture in pictures)
-    reacts = np.abs(white - black) > 1e-3
-    share = np.where(reacts, (1 + (seen - negative) / np.where(reacts, white - black, 1)) / 2, np.nan)
-    x = _fit(_mean(share[0]), x_step, "x", size)
-    y = _fit(_mean(share[1].T), y_step, "y", size)
-    return Frame(size, (seen.shape[2], seen.shape[1]), (x[0], y[0]), (x[1], y[1]))
+    flat = np.zeros((3, height, width, 3))
+    flat[1, ..., 0] = flat[2, ..., 1] = 255
+    processed = [_pixels(process, p, pixels) for p in (*flat, ramp, [255, 255, 0] - ramp)]
+    if strip:
+        processed = [_cut(values) for values in processed]
+    if any(values.shape != processed[0].shape for values in processed):
+        raise ImageTokenMismatch(f"the processor cuts images of size {size} differently, depending on their content")
+    black, red, green, seen, negative = processed
+    x, y = _share(red - black, seen - negative), _share(green - black, seen - negative)
+    if black.ndim >= 4 and black.shape[-3] == 3:  # whole pictures
+        columns = _mean(x.reshape(-1, *x.shape[-3:]), keep=3)
+        rows = _mean(y.reshape(-1, *y.shape[-3:]), keep=2)
+        shape = black.shape[-1], black.shape[-2]
+        return tuple(
+            _frame(size, shape, _fit(c, x_step, "x", size), _fit(r, y_step, "y", size))
+            for c, r in zip(columns, rows, strict=True)
+            if not (np.isnan(c).all() and np.isnan(r).all() and len(columns) > 1)  # a tile of padding shows nothing
+        )
+    if black.ndim not in (2, 3):
+        raise ImageTokenMismatch(f"expected pictures [.., 3, h, w] or patches [.., n, d], got {black.shape}")
+    across_all, down_all = (_mean(v.reshape(-1, *v.shape[-2:]), keep=1) for v in (x, y))
+    pairs = zip(across_all, down_all, strict=True)
+    return tuple(cells_frame(_source(c, x_step), _source(r, y_step), size) for c, r in pairs if not np.isnan(c).all())
+
+
+def cells_frame(x: Float[np.ndarray, "cells"], y: Float[np.ndarray, "cells"], size: tuple[int, int]) -> Frame:
+    """The frame of a full grid of cells from the source coordinates of their centres, in any order; NaN is padding.
+
+    One cell is one processed pixel. Raises ImageTokenMismatch when the centres do not form a grid.
+    """
+    known = ~(np.isnan(x) | np.isnan(y))
+    columns, scale_x, offset_x = _axis(x[known], size[0])
+    rows, scale_y, offset_y = _axis(y[known], size[1])
+    if columns * rows != known.sum():
+        raise ImageTokenMismatch(f"{known.sum()} patches in {rows} rows and {columns} columns are not a full grid")
+    return _frame(size, (columns, rows), (scale_x, offset_x), (scale_y, offset_y))
+
+
+def _frame(
+    source: tuple[int, int], processed: tuple[int, int], x: tuple[float, float], y: tuple[float, float]
+) -> Frame:
+    return Frame(source, processed, (x[0], y[0]), (x[1], y[1]))
 
 
 def _ramp(length: int) -> tuple[Float[np.ndarray, "length"], tuple[int, int]]:
@@ -88,24 +138,42 @@ def _ramp(length: int) -> tuple[Float[np.ndarray, "length"], tuple[int, int]]:
     return (np.arange(length) // pixels * float(levels)), (pixels, levels)
 
 
-def _process(image_processor: Any, picture: Float[np.ndarray, "height width 3"]) -> Float[np.ndarray, "3 h w"]:
-    image = Image.fromarray(picture.astype(np.uint8))
-    pixels = np.asarray(image_processor(images=image, return_tensors="np")["pixel_values"], dtype=np.float64)
-    if pixels.ndim != 4 or len(pixels) != 1:
-        raise ImageTokenMismatch(f"expected one processed picture [1, 3, h, w], the processor gave {pixels.shape}")
-    return pixels[0]
+def _pixels(process: Process, picture: Float[np.ndarray, "height width 3"], pixels: str) -> np.ndarray:
+    output = process(Image.fromarray(picture.astype(np.uint8)))
+    if pixels not in output:
+        raise ImageTokenMismatch(f"the image processor returns no {pixels!r}, only {', '.join(output)}")
+    return np.asarray(output[pixels], dtype=np.float64)
 
 
-def _mean(share: Float[np.ndarray, "lines n"]) -> Float[np.ndarray, "n"]:
-    """Mean over the lines that show the picture; not a number where all of them are padding."""
-    count = (~np.isnan(share)).sum(0)
-    return np.where(count, np.nansum(share, axis=0) / np.maximum(count, 1), np.nan)
+def _cut(strip: np.ndarray) -> np.ndarray:
+    """[..., 3, side, n * side] to [n, 3, side, side]."""
+    side = strip.shape[-2]
+    return strip.reshape(3, side, -1, side).transpose(2, 0, 1, 3)
+
+
+def _share(reaction: np.ndarray, difference: np.ndarray) -> np.ndarray:
+    """Where on the ramp, 0 to 1, each processed value is; NaN where the colour does not reach."""
+    reacts = np.abs(reaction) > 1e-3
+    return np.where(reacts, (1 + difference / np.where(reacts, reaction, 1)) / 2, np.nan)
+
+
+def _mean(share: np.ndarray, *, keep: int) -> np.ndarray:
+    """Mean over all axes but the first and `keep`, of the values that show the picture; NaN where all are padding."""
+    axes = tuple(i for i in range(1, share.ndim) if i != keep)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # "mean of empty slice" is what padding is
+        return np.nanmean(share, axis=axes)
+
+
+def _source(share: np.ndarray, step: tuple[int, int]) -> np.ndarray:
+    """Source coordinates of points on the ramp."""
+    pixels, levels = step
+    return share * 255 / levels * pixels + pixels / 2
 
 
 def _fit(share: Float[np.ndarray, "n"], step: tuple[int, int], axis: str, size: tuple[int, int]) -> tuple[float, float]:
     """Least-squares line through (processed coordinate, source coordinate) of the pixel centres: (scale, offset)."""
-    pixels, levels = step
-    source = share * 255 / levels * pixels + pixels / 2
+    source = _source(share, step)
     centres = np.arange(len(source)) + 0.5
     known = np.nonzero(~np.isnan(source))[0]
     # Resampling bends the ramp within two pixels of the picture's own border; those would bias the line.
@@ -114,3 +182,21 @@ def _fit(share: Float[np.ndarray, "n"], step: tuple[int, int], axis: str, size: 
         raise ImageTokenMismatch(f"the processor's {axis} axis cannot be measured for images of size {size}")
     slope, offset = np.polyfit(centres[inner], source[inner], 1)
     return float(slope), float(offset)
+
+
+def _axis(centres: Float[np.ndarray, "n"], length: int) -> tuple[int, float, float]:
+    """Number of different centres along an axis, and the line (scale, offset) from cell edges to source pixels.
+
+    Cells of one column measure alike but for rounding, so a gap of more than half the widest one starts the next.
+    """
+    ordered = np.sort(centres)
+    gaps = np.diff(ordered)
+    widest = gaps.max(initial=0.0)
+    if widest < 0.5 or 2 * widest < gaps.sum() / max(len(gaps), 1):
+        return 1, float(length), 0.0
+    starts = np.concatenate([[0], np.nonzero(gaps > widest / 2)[0] + 1])
+    means = np.add.reduceat(ordered, starts) / np.diff([*starts, len(ordered)])
+    index = np.arange(len(means))
+    inner = slice(1, -1) if len(means) > 4 else slice(None)  # resampling bends the ramp at the picture's border
+    slope, first = np.polyfit(index[inner], means[inner], 1)
+    return len(means), float(slope), float(first - slope / 2)

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InvalidOption, UnsupportedModel
+from ..models.structure import gain
 from ..types import Neuron, Neurons, one_of
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def decode(vlm: VLM, neurons: Neurons, *, top: int = 5, norm: Norm = "gain", sig
     found: dict[Neuron, Decoded] = {}
     for layer, units in neurons.by_layer().items():
         vectors = torch.from_numpy(vlm.value_vectors(layer, units)).to(table.device)
-        logits = sign * (_normed(vlm, vectors, norm) @ table.detach().float().T)
+        logits = sign * (_normed(vlm, layer, vectors, norm) @ table.detach().float().T)
         best = logits.topk(min(top, logits.shape[1]), dim=1)
         for unit, ids, values in zip(units, best.indices.tolist(), best.values.tolist(), strict=True):
             words = tuple(vlm.tokenizer.decode([token]) for token in ids)
@@ -63,13 +64,15 @@ def decode(vlm: VLM, neurons: Neurons, *, top: int = 5, norm: Norm = "gain", sig
 
 
 @torch.no_grad()
-def _normed(vlm: VLM, vectors: Float[Tensor, "units hidden"], norm: Norm) -> Float[Tensor, "units hidden"]:
+def _normed(vlm: VLM, layer: int, vectors: Float[Tensor, "units hidden"], norm: Norm) -> Float[Tensor, "units hidden"]:
     if norm == "none":
         return vectors
-    final = vlm.structure.norm
-    gain = getattr(final, "weight", None)
-    if final is None or not isinstance(gain, Tensor):
-        raise UnsupportedModel(f"norm={norm!r} needs a final norm with a gain, and {vlm.id} has none; use norm='none'")
+    final, after = vlm.structure.norm, vlm.structure.ffns[layer].after
+    if final is None:
+        raise UnsupportedModel(f"norm={norm!r} needs a final norm, and {vlm.id} has none; use norm='none'")
+    if after is not None:  # families that normalise the FFN's output before adding it
+        vectors = vectors * gain(after, vlm.structure.hidden)
     if norm == "full":
-        return final(vectors.to(gain.dtype)).float()
-    return vectors * gain.float()
+        weight = next(final.parameters(), vectors)
+        return final(vectors.to(weight.dtype)).float()
+    return vectors * gain(final, vlm.structure.hidden)

@@ -15,7 +15,7 @@ from ..errors import InvalidOption
 from ..files import replacing
 from ..intervene.capture import activations
 from ..samples.image import ImageSource, read_image
-from ..tokens import ImageTokens
+from ..tokens import Frame, ImageTokens
 from ..types import Neurons, one_of
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ class Heatmap:
 
     Attributes:
         values: in the pixel frame of the user's image; NaN where the processor cropped the picture away.
-        grid: the same at the model's grid, activation units.
+        grids: the same at the model's grids, activation units: one for the image, or one per tile.
         image: the picture.
         neurons: which neurons were averaged.
     """
 
     values: Float[np.ndarray, "height width"]
-    grid: Float[np.ndarray, "rows columns"]
+    grids: tuple[Float[np.ndarray, "rows columns"], ...]
     image: Image.Image
     neurons: Neurons
 
@@ -101,26 +101,45 @@ def heatmap(
     chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
     picture = read_image(image)
     tokens = vlm.prepare([picture]).images[0]
-    grid = activations(vlm, picture, chosen).mean(axis=1).reshape(tokens.grid).astype(np.float64)
-    return Heatmap(to_pixels(grid, tokens, resize), grid, picture, chosen)
+    mean = activations(vlm, picture, chosen).mean(axis=1).astype(np.float64)
+    return paint(mean, tokens, picture, chosen, resize)
+
+
+def paint(
+    values: Float[np.ndarray, "tokens"],
+    tokens: ImageTokens,
+    picture: Image.Image,
+    neurons: Neurons,
+    resize: Resize = "half_pixel",
+) -> Heatmap:
+    """One number per image token as a map over the picture; where tiles overlap (a thumbnail), their mean.
+
+    Raises NoGrid where image tokens have no place on the image.
+    """
+    tiles = tokens.mapped()
+    grids = tuple(values[tile.tokens] for tile in tiles)
+    maps = [to_pixels(grid, tile.frame, resize) for grid, tile in zip(grids, tiles, strict=True)]
+    shown = np.sum([~np.isnan(m) for m in maps], axis=0)
+    total = np.sum([np.nan_to_num(m, nan=0.0) for m in maps], axis=0)
+    return Heatmap(np.where(shown, total / np.maximum(shown, 1), np.nan), grids, picture, neurons)
 
 
 def to_pixels(
-    grid: Float[np.ndarray, "rows columns"], tokens: ImageTokens, resize: Resize = "half_pixel"
+    grid: Float[np.ndarray, "rows columns"], frame: Frame, resize: Resize = "half_pixel"
 ) -> Float[np.ndarray, "height width"]:
     """Spread a grid over the user's image through the processor's frame; NaN where the picture was cropped away."""
-    frame = tokens.frame
     width, height = frame.source
-    across = _cells(np.arange(width) + 0.5, frame.offset[0], frame.scale[0], frame.processed[0], tokens.grid[1])
-    down = _cells(np.arange(height) + 0.5, frame.offset[1], frame.scale[1], frame.processed[1], tokens.grid[0])
+    cells_down, cells_across = grid.shape
+    across = _cells(np.arange(width) + 0.5, frame.offset[0], frame.scale[0], frame.processed[0], cells_across)
+    down = _cells(np.arange(height) + 0.5, frame.offset[1], frame.scale[1], frame.processed[1], cells_down)
     if resize == "footprint":
-        rows = np.clip(np.floor(down), 0, tokens.grid[0] - 1).astype(int)
-        columns = np.clip(np.floor(across), 0, tokens.grid[1] - 1).astype(int)
+        rows = np.clip(np.floor(down), 0, cells_down - 1).astype(int)
+        columns = np.clip(np.floor(across), 0, cells_across - 1).astype(int)
         values = grid[np.ix_(rows, columns)]
     else:
         values = resample(resample(grid, down, 0, resize), across, 1, resize)
-    outside_rows = (down < 0) | (down > tokens.grid[0])
-    outside_columns = (across < 0) | (across > tokens.grid[1])
+    outside_rows = (down < 0) | (down > cells_down)
+    outside_columns = (across < 0) | (across > cells_across)
     values[outside_rows] = np.nan
     values[:, outside_columns] = np.nan
     return values

@@ -1,0 +1,150 @@
+"""Processed prompts: one row per image, put together into batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import accumulate
+
+import torch
+from jaxtyping import Int
+from torch import Tensor
+
+from ..tokens import ImageTokens
+
+#: Value of padded positions, by tensor; 0 elsewhere.
+_PADDING = {"image_patches_indices": -1}
+#: Indices into the flattened first two axes of another tensor, which move when rows are put together.
+_INDICES = {"image_token_pooling": "pixel_values"}
+#: Value of positions that are added after the prompt, by tensor; 0 elsewhere. None repeats the last position.
+_ADDED: dict[str, int | None] = {"attention_mask": 1, "image_patches_indices": -1, "cross_attention_mask": None}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One prompt with its image.
+
+    Attributes:
+        tensors: everything that the processor returned, batch size 1.
+        image: where the image is in it, in unpadded positions.
+        pad: id for padding.
+        strip: the pixels are patches side by side, so rows are joined along the last axis.
+    """
+
+    tensors: dict[str, Tensor]
+    image: ImageTokens
+    pad: int
+    strip: bool = False
+
+    @property
+    def length(self) -> int:
+        """Number of positions."""
+        return self.tensors["input_ids"].shape[1]
+
+    def along_sequence(self, name: str) -> bool:
+        """Whether a tensor has one entry per position. Pixels and image sizes have not."""
+        value = self.tensors[name]
+        fits = value.ndim >= 2 and value.shape[:2] == (1, self.length) and not value.is_floating_point()
+        return fits and (value.ndim == 2 or name in _ADDED)
+
+    def padded(self, length: int) -> dict[str, Tensor]:
+        """The tensors with the sequence padded on the left."""
+        missing = length - self.length
+        result: dict[str, Tensor] = {}
+        for name, value in self.tensors.items():
+            if missing and self.along_sequence(name):
+                fill = self.pad if name == "input_ids" else _PADDING.get(name, 0)
+                front = value.new_full((1, missing, *value.shape[2:]), fill)
+                value = torch.cat([front, value], 1)
+            result[name] = value
+        return result
+
+    def extended(self, ids: Sequence[int]) -> Row:
+        """The row with more token ids at the end."""
+        tensors = dict(self.tensors)
+        more_ids = torch.tensor([list(ids)], dtype=torch.long, device=self.tensors["input_ids"].device)
+        if "decoder_input_ids" in tensors:  # an encoder-decoder writes into a sequence of its own
+            tensors["decoder_input_ids"] = torch.cat([tensors["decoder_input_ids"], more_ids], 1)
+            return replace(self, tensors=tensors)
+        for name, value in self.tensors.items():
+            if self.along_sequence(name):
+                fill = _ADDED.get(name, 0)
+                last = value[:, -1:].expand(-1, len(ids), *value.shape[2:])
+                more = last if fill is None else torch.full_like(last, fill)
+                tensors[name] = torch.cat([value, more], 1)
+        tensors["input_ids"] = torch.cat([self.tensors["input_ids"], more_ids], 1)
+        return replace(self, tensors=tensors)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """One batch, ready for the model.
+
+    Attributes:
+        rows: one per prompt.
+    """
+
+    rows: tuple[Row, ...]
+
+    @property
+    def length(self) -> int:
+        """Number of prompt positions, padding included."""
+        return max(row.length for row in self.rows)
+
+    @cached_property
+    def tensors(self) -> dict[str, Tensor]:
+        """What the model is called with: sequences padded on the left, pixels one after another."""
+        padded = [row.padded(self.length) for row in self.rows]
+        if len(padded) == 1:
+            return padded[0]
+        for name, target in _INDICES.items():
+            if name in padded[0]:
+                sizes = [row[target].shape[0] * row[target].shape[1] for row in padded]
+                for row, moved in zip(padded, accumulate([0, *sizes[:-1]]), strict=True):
+                    row[name] = torch.where(row[name] >= 0, row[name] + moved, row[name])
+        if self.rows[0].strip:
+            pixels = torch.cat([row.pop("pixel_values") for row in padded], -1)
+            return {"pixel_values": pixels} | {name: _stack([row[name] for row in padded]) for name in padded[0]}
+        return {name: _stack([row[name] for row in padded]) for name in padded[0]}
+
+    @cached_property
+    def images(self) -> tuple[ImageTokens, ...]:
+        """Where each row's image is, in positions of the padded row."""
+        return tuple(
+            replace(row.image, positions=row.image.positions + (self.length - row.length)) for row in self.rows
+        )
+
+    def written(self, output: Int[Tensor, "batch positions"]) -> Int[Tensor, "batch new"]:
+        """The new tokens of what `generate` returned, which repeats the prompt in most models."""
+        name = "decoder_input_ids" if "decoder_input_ids" in self.tensors else "input_ids"
+        prompt = self.tensors[name]
+        start = output[:, : prompt.shape[1]]
+        repeats = start.shape == prompt.shape and bool((start == prompt).all())
+        return output[:, prompt.shape[1] :] if repeats else output
+
+    def select(self, rows: Iterable[int]) -> Inputs:
+        """Some rows, in any order and any number of times."""
+        return Inputs(tuple(self.rows[i] for i in rows))
+
+    def repeat(self, times: int) -> Inputs:
+        """Every row `times` times in a row."""
+        return self.select(i for i in range(len(self.rows)) for _ in range(times))
+
+    def extend(self, ids: Sequence[int]) -> Inputs:
+        """The same rows with more token ids at the end."""
+        return Inputs(tuple(row.extended(ids) for row in self.rows))
+
+
+def _stack(values: Sequence[Tensor]) -> Tensor:
+    """Along the first axis; where the others differ (tiles, padded pictures), zeros fill up at the end."""
+    shape = [max(sizes) for sizes in zip(*(value.shape[1:] for value in values), strict=True)]
+    return torch.cat([_fill(value, shape) for value in values])
+
+
+def _fill(value: Tensor, shape: list[int]) -> Tensor:
+    if list(value.shape[1:]) == shape:
+        return value
+    full = value.new_zeros((value.shape[0], *shape))
+    full[tuple(slice(0, size) for size in value.shape)] = value
+    return full

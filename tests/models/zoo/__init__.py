@@ -1,0 +1,12 @@
+"""Tiny random models of real families, each from its real config class and with its real processor."""
+
+from __future__ import annotations
+
+from .animal import Animal as Animal
+from .video import ANIMALS as _VIDEO
+
+#: Name -> animal; several of one family are numbered.
+ZOO: dict[str, Animal] = {}
+for _animal in _VIDEO:
+    _name = _animal.model_type
+    ZOO[_name if _name not in ZOO else f"{_name}-2"] = _animal

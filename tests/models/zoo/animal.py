@@ -1,0 +1,87 @@
+"""What a tiny model of a family is, and the tokenizer they share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
+from torch import nn
+from transformers import PreTrainedTokenizerFast
+
+WORDS = [
+    *("the", "image", "shows", "a", "an", "on", "in", "of", "and", "with", "to", "left", "right", "black", "white"),
+    *("brown", "red", "green", "blue", "bear", "dog", "cat", "bus", "horse", "clock", "pizza", "grass", "snow"),
+    *("street", "field", "kitchen", "surf", "##board", ".", ",", ":", "!", "?", "user", "assistant"),
+]
+
+
+@dataclass(frozen=True)
+class Animal:
+    """A tiny random model of one family.
+
+    Attributes:
+        model_type: as in config.json.
+        build: makes (model, processor), seeded, float32, in evaluation mode.
+        template: how image and prompt are joined, as in the family table.
+        placeholder: what "{image}" stands for in the template.
+        notes: what does not work and why.
+        handmade: the processor is a stand-in, because transformers has none that works on PIL.
+    """
+
+    model_type: str
+    build: Callable[[], tuple[nn.Module, Any]]
+    template: str = "{image}\n{prompt}"
+    placeholder: str = "<image>"
+    notes: str = ""
+    handmade: bool = False
+
+    @property
+    def text(self) -> str:
+        """The text of one prompt with one image."""
+        return self.template.format(image=self.placeholder, prompt="The image shows a")
+
+
+def words_tokenizer(
+    special: Mapping[str, str] | None = None, more: Sequence[str] = (), *, bos: bool = True, **options: Any
+) -> PreTrainedTokenizerFast:
+    """A word tokenizer with ids <pad> 0, <s> 1, </s> 2, <unk> 3, then `special` tokens, `more` special ones, and words.
+
+    Args:
+        special: attribute name -> token, e.g. {"image_token": "<image>"}; each becomes `tokenizer.image_token`.
+        more: further special tokens, each one id.
+        bos: put <s> before every text.
+        options: handed to PreTrainedTokenizerFast.
+    """
+    named = dict(special or {})
+    extra = list(dict.fromkeys([*named.values(), *more]))
+    vocab = {word: i for i, word in enumerate(dict.fromkeys(["<pad>", "<s>", "</s>", "<unk>", *extra, *WORDS]))}
+    core = Tokenizer(models.WordPiece(vocab, unk_token="<unk>"))
+    core.normalizer = normalizers.Lowercase()
+    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    core.decoder = decoders.WordPiece()
+    if bos:
+        core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        pad_token="<pad>",
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        padding_side="left",
+        extra_special_tokens=named,
+        **options,
+    )
+    tokenizer.add_tokens(extra, special_tokens=True)
+    return tokenizer
+
+
+def louder(model: nn.Module, factor: float = 3.0) -> nn.Module:
+    """Scale all matrices up: at the default initialisation no output depends on anything. Evaluation mode."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            if parameter.ndim > 1:
+                parameter.mul_(factor)
+    return model.eval()
