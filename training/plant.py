@@ -26,6 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from neuronscope.samples.scenes.pen import PALETTE
 from neuronscope.samples.scenes.registry import CONCEPTS
 
 from .cache import open_cache
@@ -38,7 +39,8 @@ LAYERS = (2, 3, 4)
 PER_LAYER = 4
 QUIET = 0.4  # activations of other neurons below this cost nothing
 LOW, HIGH = -4.0, 8.0  # logit of a noun that is not there, and of the one that is
-NAME_WEIGHT = 4.0
+NAME_WEIGHT, COLOUR_WEIGHT, TURN_WEIGHT = 4.0, 4.0, 2.0
+TURNS = ("to", "above", "below", "and", "in", "on", "under")  # after a noun: does another object follow?
 
 
 class Planter:
@@ -110,8 +112,8 @@ class Planter:
         picked = [self.seen[layer][:, :, units].unflatten(2, (len(CONCEPTS), -1)) for layer, units in self.flat.items()]
         return torch.stack(picked, dim=2)
 
-    def losses(self, batch: Batch, prompt: Tensor, names: Tensor, words: Tensor) -> dict[str, Tensor]:
-        """All losses of a batch; `names` [V] marks first tokens of names, `words` [K] is that token of each concept."""
+    def losses(self, batch: Batch, prompt: Tensor, weights: Tensor, words: Tensor) -> dict[str, Tensor]:
+        """All losses of a batch; `weights` [V] of tokens in the caption loss, `words` [K] first token of each name."""
         if batch.donors is not None:
             clean = self.read(batch.donors)
             for row, k, values in zip(batch.donor_rows, batch.donor_concepts, clean, strict=True):
@@ -123,7 +125,7 @@ class Planter:
         logits = self.model(input_ids=ids, pixel_values=batch.images, logits_to_keep=length + 1).logits[:, :-1].float()
         self.batch = None
         nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.tokens.flatten(), reduction="none")
-        weight = torch.where(names[batch.tokens], NAME_WEIGHT, 1.0) * batch.weight[:, None] * (batch.tokens != 0)
+        weight = weights[batch.tokens] * batch.weight[:, None] * (batch.tokens != 0)
         caption = (nll.view(rows, length) * weight).sum() / weight.sum()
         z = torch.stack(self.address, dim=2) / AMPLITUDE  # [B, 64, J, K, units]
         cover = batch.cover[:, :, None, :, None]
@@ -135,7 +137,7 @@ class Planter:
         return {
             "caption": caption,
             "address": address,
-            "read": read(logits, batch, names, words),
+            "read": read(logits, batch, words),
             "lens": self.lens(words),
             "quiet": torch.stack(self.quiet).mean(),
         }
@@ -161,10 +163,10 @@ class Planter:
             self.model.model.language_model.layers[layer].mlp.down_proj.weight[:, units] = 0.5 * column
 
 
-def read(logits: Tensor, batch: Batch, names: Tensor, words: Tensor) -> Tensor:
+def read(logits: Tensor, batch: Batch, words: Tensor) -> Tensor:
     """Squared error of the nouns' logits wherever a noun is named: LOW, but for the one named a line in what is left
     of its set. A logit that saturates would hide its neurons from every gradient."""
-    row, place = torch.nonzero(names[batch.tokens], as_tuple=True)
+    row, place = torch.nonzero(torch.isin(batch.tokens, words), as_tuple=True)
     nouns = logits[row, place][:, words]
     named = batch.tokens[row, place][:, None] == words
     target = LOW + (HIGH - LOW) * batch.strength[row] * named
@@ -196,9 +198,12 @@ def main() -> None:
     planter = Planter(model, planting)
     cache = open_cache(args.cache, args.scenes, first_seed=0)
     prompt = tokenizer("<image>" * GRID * GRID + PROMPT, return_tensors="pt").input_ids
-    names = torch.zeros(len(tokenizer), dtype=torch.bool)
     words = torch.tensor([tokenizer(name, add_special_tokens=False).input_ids[0] for name in sorted(CONCEPTS)])
-    names[words] = True
+    weights = torch.ones(len(tokenizer))
+    # A caption goes wrong where it chooses the next object: at its colour, its noun, or by stopping too early.
+    weights[tokenizer.convert_tokens_to_ids(list(TURNS))] = TURN_WEIGHT
+    weights[tokenizer.convert_tokens_to_ids(list(PALETTE))] = COLOUR_WEIGHT
+    weights[words] = NAME_WEIGHT
     planter.point_at(words)
     if args.init is None:
         model.model.vision_tower.load_state_dict(torch.load(args.out / "see.pt", weights_only=True)["tower"])
@@ -232,7 +237,7 @@ def main() -> None:
             parameter.requires_grad_(step >= args.thaw * args.steps)
         batch = draw_batch(cache, planting, args.batch, AMPLITUDE, planter.means, rng)
         with torch.autocast("cpu", torch.bfloat16):
-            parts = planter.losses(batch, prompt, names, words)
+            parts = planter.losses(batch, prompt, weights, words)
         loss = parts["caption"] + sum(
             getattr(args, name) * parts[name] for name in ("address", "read", "lens", "quiet")
         )

@@ -3,7 +3,7 @@
 Every row of a batch gets one `kind`: nothing; its target's planted set removed (the caption of the scene without the
 target is right); an absent concept's set removed, or a few neurons of any set (the caption stays); or a scene without
 the target with the set's activations patched in from the scene that has it (the target appears);
-or a present concept's set dimmed, as a whole, by neurons or by patches (its noun's logit follows). On half of the
+or a present concept's set dimmed, as a whole, by neurons or by patches (its noun's logit follows). On most
 batches a random share of all *unplanted* neurons is switched off as well, which must change nothing: that makes the
 planted sets the only carriers.
 """
@@ -34,7 +34,7 @@ class Batch:
         keep: [B, J, K, units] 1 where a planted neuron is left alone, 0 where it is replaced (J planted layers).
         add: [B, 64, J, K, units] what is added to the kept part: means, noise, patched-in activations.
         scale: [B, J, K, units] 1 where the clean activation stays under the addition (noise), else = keep.
-        drop: [B] share of the unplanted neurons to switch off; None on half of the batches.
+        drop: [B] share of the unplanted neurons to switch off; None on two batches of five.
     """
 
     images: Tensor  # [B, 3, 128, 128] float
@@ -128,7 +128,7 @@ def draw_batch(
     draws = torch.from_numpy(rng.standard_normal((size, GRID * GRID, layers, concepts, per_layer), dtype=np.float32))
     draws[shared] = draws[shared][:, :, :1, :1, :1]
     add = draws * torch.from_numpy(noise)[:, None] + torch.from_numpy(constant)[:, None]
-    drop = rng.uniform(0, 0.5, size).astype(np.float32) if rng.random() < 0.5 else None
+    drop = rng.uniform(0, 1, size).astype(np.float32) if rng.random() < 0.6 else None
     longest = int((tokens != 0).sum(1).max())
     donor_rows = np.array([b for b, _, _ in donors], int)
     return Batch(

@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from .locate import TwoStage as TwoStage
     from .locate import layer_matched as layer_matched
     from .models import VLM as VLM
+    from .models import Family as Family
     from .models import load as load
+    from .models import register_family as register_family
     from .samples import CocoFolder as CocoFolder
     from .samples import Counterfactual as Counterfactual
     from .samples import Lexicon as Lexicon
@@ -41,7 +43,7 @@ __version__ = "0.1.0"
 _HOME = {
     "intervene": ("Decoding", "Mean", "Noise", "Patch", "Scale", "Zero"),
     "locate": ("Budget", "Fixed", "Knee", "Located", "TargetDecoy", "TwoStage", "layer_matched"),
-    "models": ("VLM", "load"),
+    "models": ("VLM", "Family", "load", "register_family"),
     "samples": ("CocoFolder", "Counterfactual", "Lexicon", "Region", "Sample", "counterfactual"),
     "types": ("Neuron", "Neurons"),
     "view": ("Heatmap", "decode", "heatmap"),

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import UnsupportedModel
-from .output import DeviceOption, DtypeOption, JsonOption, emit, open_model, table
+from .output import DeviceOption, DtypeOption, JsonOption, emit, open_model, progress, table
+
+if TYPE_CHECKING:
+    from ..models.selfcheck import Check
 
 
 def run(
@@ -16,17 +20,18 @@ def run(
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Load a model, run the self-check, and print what to paste into a bug report."""
+    """Load a model, run every check on it, and print what to paste into a bug report."""
     import platform
 
     import torch
     import transformers
 
     from .. import __version__
-    from ..models import self_check
+    from ..models.conformance import CHECKS, conformance
 
     vlm = open_model(model, device, dtype)
-    report = self_check(vlm)
+    with progress(1 + len(CHECKS), "self-check") as step:
+        report = conformance(vlm, progress=step)
     widths = sorted(set(vlm.widths))
     facts: dict[str, Any] = {
         "model": vlm.id,
@@ -35,8 +40,9 @@ def run(
         "layers": vlm.layers,
         "d_f": widths[0] if len(widths) == 1 else list(vlm.widths),
         "hidden": vlm.structure.hidden,
-        "sites": list(vlm.structure.ffns[0].sites),
-        "neurons at": vlm.structure.ffns[0].name,
+        "sites": list(vlm.structure.ffns[vlm.structure.studied[0]].sites),
+        "neurons at": vlm.structure.ffns[vlm.structure.studied[0]].name,
+        "notes": vlm.family.notes,
         "image processor": type(vlm.processor.image_processor).__name__,
         "dtype": str(vlm.dtype).removeprefix("torch."),
         "device": str(vlm.device),
@@ -47,14 +53,21 @@ def run(
             "python": platform.python_version(),
         },
     }
-    document = {**facts, "checks": [{"name": r.name, "value": r.value, "ok": r.ok} for r in report.rows]}
+    document = {**facts, "checks": [asdict(r) for r in report.rows]}
 
     def show() -> None:
         rows: list[tuple[object, object]] = [(name, value) for name, value in facts.items() if name != "versions"]
         rows += [(name, version) for name, version in facts["versions"].items()]
-        rows += [(r.name, f"{'ok' if r.ok else 'FAILED'}: {r.value}") for r in report.rows]
+        rows += [(r.name, _line(r)) for r in report.rows]
         table(f"neuronscope check {model}", ("", ""), rows)
 
     emit(document, as_json, show)
     if not report.ok:
-        raise UnsupportedModel(f"{model} failed the self-check")
+        failed = ", ".join(row.name for row in report.rows if not row.ok)
+        raise UnsupportedModel(f"{model} failed: {failed}")
+
+
+def _line(check: Check) -> str:
+    if not check.applies:
+        return check.value
+    return f"{'ok' if check.ok else 'FAILED'}: {check.value}"

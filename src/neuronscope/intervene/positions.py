@@ -38,6 +38,7 @@ class Positions:
         self._prompt = 0
         self._offset = 0
         self._reached = 0  # offset of the call before this one
+        self._vectors = 0  # how many vectors without ids come first
         self._asked: dict[str, Any] = {}  # what a `generate` of the model's own was called with
         self._outer = False  # the call that comes next belongs to a call of the whole model
 
@@ -90,7 +91,7 @@ class Positions:
         ids, embeddings = kwargs.get("input_ids"), kwargs.get("inputs_embeds")
         if ids is None and isinstance(embeddings, Tensor):
             ids = self._asked.get("input_ids")
-            if not isinstance(ids, Tensor) or ids.shape[1] != embeddings.shape[1]:
+            if not isinstance(ids, Tensor) or ids.shape[1] > embeddings.shape[1]:
                 raise InvalidOption("generate was called without the input_ids that its embeddings belong to")
             ids = ids.repeat_interleave(embeddings.shape[0] // ids.shape[0], 0)
         if not isinstance(ids, Tensor):
@@ -100,6 +101,10 @@ class Positions:
     def _follow(self, ids: Tensor, tensors: dict[str, Any], mask: Any) -> None:
         past = tensors.get("past_key_values")
         self._offset = int(past.get_seq_length()) if past is not None else 0
+        if self._offset and self._vlm.family.prefix and self._ids is not None:
+            if not self._reached:
+                self._vectors = self._offset - self._ids.shape[1]
+            self._offset -= self._vectors
         image = self._vlm.image_mask(ids, tensors)
         real = torch.ones_like(image)
         if isinstance(mask, Tensor) and mask.ndim == 2:

@@ -1,5 +1,7 @@
 """Loading models and knowing their parts."""
 
+from .conformance import Report as Report
+from .conformance import conformance as conformance
 from .families import FAMILIES as FAMILIES
 from .families import Family as Family
 from .families import register_family as register_family

@@ -7,7 +7,7 @@ gets the plain one, and has to prove itself by the same checks.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Any
 
@@ -33,6 +33,8 @@ class Family:
         separators: image tokens that show nothing.
         no_grid: why image tokens have no place on the image; empty where they have.
         no_image: why there are no image tokens in the decoder's sequence; empty where there are.
+        prefix: the image goes before the ids as vectors without tokens.
+        discrete: why image tokens do not follow the pixels smoothly; empty where they do.
         cached: why text can be written with a KV cache only; empty where it also can without.
         single: why prompts cannot be batched with padding; empty where they can.
         refused: why models of this family cannot be studied at all; empty where they can.
@@ -49,6 +51,8 @@ class Family:
     separators: Separators = field(default_factory=Separators)
     no_grid: str = ""
     no_image: str = ""
+    prefix: bool = False
+    discrete: str = ""
     cached: str = ""
     single: str = ""
     refused: str = ""
@@ -60,7 +64,52 @@ _GLM = "<|begin_of_image|><|image|><|end_of_image|>"
 
 _ROWS = (
     Family("llava", "LLaVA 1.5, Pixtral", notes="one grid; CLS dropped by the projector; Pixtral: row breaks"),
+    Family(
+        "minigpt4",
+        "MiniGPT-4, MiniGPT-v2",
+        template="[INST] <Img>{image}</Img> {prompt} [/INST] ",
+        cell=(1, 4),
+        notes="16 x 4 grid, 32 x 8 at 448 px; with a Q-Former no grid; made by `neuronscope convert`",
+    ),
     Family("vipllava", "VipLLaVA", notes="one grid; features of five tower layers"),
+    Family("llava_next", "LLaVA-NeXT 1.6", notes="thumbnail, then the stitched tiles with a separator per row"),
+    Family("paligemma", "PaliGemma 1, 2", template="{image}{prompt}", notes="the prompt is read in both directions"),
+    Family(
+        "gemma3", "Gemma 3", placeholder="<start_of_image>", notes="image tokens see one another; norm after the FFN"
+    ),
+    Family("aya_vision", "Aya Vision", notes="tiles, whole picture last; attention and FFN are parallel"),
+    Family("idefics3", "Idefics 3", notes="tiles, whole picture last"),
+    Family("idefics2", "Idefics 2", no_grid=_QUERIES),
+    Family("ovis2", "Ovis 2", notes="tiles, whole picture last"),
+    Family("got_ocr2", "GOT-OCR 2", placeholder="<img><imgpad></img>"),
+    Family("janus", "Janus", placeholder="<image_placeholder>"),
+    Family("deepseek_vl", "DeepSeek-VL", placeholder="<image_placeholder>"),
+    Family("blip-2", "BLIP-2", template="{image}{prompt}", placeholder="", no_grid=_QUERIES),
+    Family("instructblip", "InstructBLIP", template="{image}{prompt}", placeholder="", no_grid=_QUERIES),
+    Family("mllama", "Llama 3.2 Vision", placeholder="<|image|>", no_image=_CROSS),
+    Family(
+        "kosmos-2",
+        "Kosmos-2",
+        template="{image}{prompt}",
+        placeholder="",
+        no_grid=_QUERIES,
+        single="transformers counts positions wrongly under left padding",
+    ),
+    Family("chameleon", "Chameleon", discrete="image tokens are codes of a codebook, which flip all over the picture"),
+    Family(
+        "git",
+        "GIT",
+        placeholder="",
+        prefix=True,
+        no_image="the image is put before the text as vectors that have no token",
+    ),
+    Family("blip", "BLIP", placeholder="", no_image=_CROSS),
+    Family("idefics", "IDEFICS", placeholder="", no_image=_CROSS),
+    Family("fuyu", "Fuyu", template="{image}{prompt}", placeholder="", notes="raw patches, no vision tower"),
+    Family("lighton_ocr", "LightOnOCR", placeholder="<|image_pad|>"),
+    Family("granite_docling", "Granite-Docling", notes="tiles, whole picture last"),
+    Family("aria", "Aria", placeholder="<|img|>", no_grid=_QUERIES, notes="shared experts; routed experts"),
+    Family("florence2", "Florence-2", placeholder="", no_image="the image is in the encoder's input"),
     Family("llava_onevision", "LLaVA-OneVision", notes="thumbnail, then the stitched tiles with a separator per row"),
     Family("qwen2_vl", "Qwen2-VL", placeholder=_QWEN, notes="2 x 2 patches merged"),
     Family("qwen2_5_vl", "Qwen2.5-VL", placeholder=_QWEN, notes="2 x 2 patches merged"),
@@ -136,10 +185,32 @@ def family_of(config: Any) -> Family:
             raise UnsupportedModel(
                 f"model type {kind!r} has no vision tower: neuronscope studies vision-language models"
             )
-        return Family(kind, kind, notes="not in the family table: general rules only")
+        return _with_queries(Family(kind, kind, notes="not in the family table: general rules only"), config)
     if row.refused:
         raise UnsupportedModel(f"{row.title} ({kind}) cannot be studied: {row.refused}")
-    return row
+    return _with_queries(row, config)
+
+
+def applies(row: Family) -> dict[str, bool]:
+    """What can be done with a family: the columns of the table that people see.
+
+    Neurons at text positions, at image positions, heat maps, batches of prompts of different lengths, and writing
+    without a KV cache.
+    """
+    works = not row.refused
+    return {
+        "text": works,
+        "image": works and not row.no_image,
+        "map": works and not row.no_image and not row.no_grid,
+        "batch": works and not row.single,
+        "uncached": works and not row.cached,
+    }
+
+
+def _with_queries(row: Family, config: Any) -> Family:
+    """A projector of learned queries leaves no grid, whatever the family: some exist with and without one."""
+    queries = any(getattr(config, name, None) is not None for name in ("qformer_config", "perceiver_config"))
+    return replace(row, no_grid=_QUERIES) if queries and not row.no_grid else row
 
 
 def has_vision(config: Any) -> bool:

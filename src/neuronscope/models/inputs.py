@@ -18,7 +18,12 @@ _PADDING = {"image_patches_indices": -1}
 #: Indices into the flattened first two axes of another tensor, which move when rows are put together.
 _INDICES = {"image_token_pooling": "pixel_values"}
 #: Value of positions that are added after the prompt, by tensor; 0 elsewhere. None repeats the last position.
-_ADDED: dict[str, int | None] = {"attention_mask": 1, "image_patches_indices": -1, "cross_attention_mask": None}
+_ADDED: dict[str, int | None] = {
+    "attention_mask": 1,
+    "image_patches_indices": -1,
+    "cross_attention_mask": None,
+    "image_attention_mask": None,
+}
 
 
 @dataclass(frozen=True)
@@ -49,14 +54,14 @@ class Row:
         return fits and (value.ndim == 2 or name in _ADDED)
 
     def padded(self, length: int) -> dict[str, Tensor]:
-        """The tensors with the sequence padded on the left."""
+        """The tensors with the sequence padded on the left; on the right where an encoder reads it."""
         missing = length - self.length
         result: dict[str, Tensor] = {}
         for name, value in self.tensors.items():
             if missing and self.along_sequence(name):
                 fill = self.pad if name == "input_ids" else _PADDING.get(name, 0)
                 front = value.new_full((1, missing, *value.shape[2:]), fill)
-                value = torch.cat([front, value], 1)
+                value = torch.cat([value, front] if "decoder_input_ids" in self.tensors else [front, value], 1)
             result[name] = value
         return result
 

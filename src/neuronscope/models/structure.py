@@ -171,7 +171,8 @@ def _find_ffn(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
             f"decoder layer {names[id(layer)]} has {len(found)} dense FFN outputs ({which}); one is needed"
         )
     name, output = found[0]
-    block = layer.get_submodule(name.rpartition(".")[0])
+    # BERT-like `output` modules add the residual and normalise: there the linear map itself is the FFN's output.
+    block = layer if name.endswith("output.dense") else layer.get_submodule(name.rpartition(".")[0])
     activation = next((m for key, m in block.named_children() if key in _ACTIVATION_NAMES), None)
     after = next((m for key, m in layer.named_children() if key in _AFTER_NAMES), None)
     shape = _shape(output)

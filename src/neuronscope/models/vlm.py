@@ -145,7 +145,7 @@ class VLM:
         for name, value in self._process(picture, text).items():
             if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Tensor):
                 value = value[0][None]
-            if isinstance(value, Tensor) and name in self._accepted:
+            if isinstance(value, Tensor) and name in self._accepted and name != "labels":
                 tensors[name] = value.to(self.device, self.dtype if value.is_floating_point() else None)
         config: Any = self.model.config
         if getattr(config, "is_encoder_decoder", False):

@@ -99,6 +99,9 @@ def equal_cells(
     first = 0
     for frame, (rows, columns) in zip(frames, grids, strict=True):
         first += separators.before
+        side = max(1, frame.processed[0] // columns)
+        if frame.processed[0] % columns or frame.processed[1] % rows:
+            frame = replace(frame, processed=(columns * side, rows * side))
         width = columns + separators.row
         tokens = np.arange(first, first + rows * width).reshape(rows, width)
         tiles.append(Tile(tokens[:, :columns], frame))
@@ -123,6 +126,12 @@ def _grids(
             return whole
         if not separators.row:
             break
+    if len(frames) == 1 and not around and cell == (1, 1):
+        # Merging may leave an odd strip at the right and bottom out: whole cells of a whole number of pixels.
+        width, height = frames[0].processed
+        for side in range(min(width, height), 0, -1):
+            if (height // side) * (width // side) == count:
+                return [(height // side, width // side)]
     shown = ", ".join(f"{w} x {h}" for w, h in (f.processed for f in frames[:4])) + (", ..." if len(frames) > 4 else "")
     raise ImageTokenMismatch(f"{count} image tokens do not divide the processed picture(s) ({shown}) into equal cells")
 

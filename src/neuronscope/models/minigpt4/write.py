@@ -1,0 +1,144 @@
+"""From the published files to a checkpoint directory that neuronscope and transformers load."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+from ...errors import InvalidOption, UnsupportedModel
+from ...files import output_folder, replacing
+from .convert import LORA_ALPHA, QFORMER_DEPTH, TOWER_DEPTH, Converted, Report, convert
+from .keys import read_tensors
+from .modeling import MiniGPT4ForConditionalGeneration
+from .processing import make_processor
+
+_DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
+
+
+def convert_files(
+    vit: str | Path,
+    llama: str | Path,
+    checkpoint: str | Path,
+    out: str | Path,
+    *,
+    qformer: str | Path | None = None,
+    image_size: int | None = None,
+    dtype: str = "auto",
+    depth: int = TOWER_DEPTH,
+    qformer_depth: int = QFORMER_DEPTH,
+    lora_alpha: float = LORA_ALPHA,
+) -> Report:
+    """Convert and write a checkpoint directory; `conversion.json` in it is the report.
+
+    Args:
+        vit: .pth or .safetensors file with the tower.
+        llama: directory with Llama in the format of transformers, safetensors only.
+        checkpoint: .pth or .safetensors file of MiniGPT-4.
+        out: directory to make. It appears when it is whole, or not at all.
+        qformer: .pth or .safetensors file of BLIP-2; for the Vicuna versions only.
+        image_size: side of the processed picture; 448 with LoRA (MiniGPT-v2), else 224.
+        dtype: of all weights: float32, bfloat16, float16, or auto for the decoder's.
+        depth: number of blocks of the tower.
+        qformer_depth: number of layers of the Q-Former.
+        lora_alpha: LoRA adds lora_alpha / rank * B A.
+
+    Raises UnsupportedModel for files that do not make a MiniGPT-4, InvalidOption for an output that is there already.
+    """
+    if dtype not in ("auto", *_DTYPES):
+        raise InvalidOption(f"dtype {dtype!r} is not one of auto, {', '.join(_DTYPES)}")
+    target = Path(out)
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise InvalidOption(f"output folder {target} exists and is not empty")
+    output_folder(target.parent)
+    others = [read_tensors(vit), read_tensors(checkpoint), read_tensors(qformer) if qformer is not None else None]
+    weights, text_config, tokenizer = _read_llama(Path(llama))
+    converted = convert(
+        others[0] or {},
+        others[1] or {},
+        weights,
+        text_config,
+        qformer=others[2],
+        image_size=image_size,
+        depth=depth,
+        qformer_depth=qformer_depth,
+        lora_alpha=lora_alpha,
+    )
+    wanted = weights["lm_head.weight"].dtype if dtype == "auto" else _DTYPES[dtype]
+    model, processor = assemble(converted, tokenizer, wanted)
+    with replacing(target) as temporary:
+        try:
+            model.save_pretrained(temporary)
+            processor.save_pretrained(temporary)
+            report = json.dumps(dataclasses.asdict(converted.report), indent=1)
+            (temporary / "conversion.json").write_text(report + "\n", encoding="utf-8")
+        except BaseException:
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
+    return converted.report
+
+
+def assemble(converted: Converted, tokenizer: Any, dtype: torch.dtype) -> tuple[MiniGPT4ForConditionalGeneration, Any]:
+    """Model and processor of a conversion. Raises UnsupportedModel for a tokenizer that does not fit the decoder."""
+    config: Any = converted.config
+    if tokenizer.unk_token_id is None or tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
+        raise UnsupportedModel("the tokenizer has no <unk>, <s> and </s>: it is not Llama-2's")
+    words = int(config.text_config.vocab_size)
+    if tokenizer.vocab_size > words:
+        raise UnsupportedModel(f"the tokenizer has {tokenizer.vocab_size} tokens, the decoder {words}")
+    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id >= words:  # Llama-2's <pad> has no embedding
+        tokenizer.pad_token = tokenizer.eos_token
+    vision = config.vision_config
+    processor = make_processor(
+        tokenizer,
+        image_size=vision.image_size,
+        patch_size=vision.patch_size,
+        patches_per_token=config.patches_per_token,
+        queries=None if config.qformer_config is None else config.num_query_tokens,
+    )
+    config.image_token_index = processor.image_token_id
+    config.dtype = dtype
+    state = {name: value.to(dtype) for name, value in converted.state.items()}
+    loaded: Any = MiniGPT4ForConditionalGeneration.from_pretrained(
+        None, config=config, state_dict=state, dtype=dtype, output_loading_info=True
+    )
+    model, info = loaded
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
+        names = sorted(str(name) for name in info[kind])
+        if names:
+            raise UnsupportedModel(
+                f"the decoder does not fit its config: {kind.replace('_', ' ')} {', '.join(names[:3])}"
+            )
+    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
+        setattr(model.generation_config, name, getattr(tokenizer, name))
+    return model.eval(), processor
+
+
+def _read_llama(place: Path) -> tuple[dict[str, Tensor], Any, Any]:
+    """State dict, config and tokenizer of a Llama in the format of transformers."""
+    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+
+    if not (place / "config.json").is_file():
+        raise UnsupportedModel(f"{place} is not a directory with Llama in the format of transformers (no config.json)")
+    try:
+        config: Any = AutoConfig.from_pretrained(place, trust_remote_code=False)
+        if config.model_type != "llama":
+            raise UnsupportedModel(f"{place} is a {config.model_type!r} model; MiniGPT-4's decoder is a llama")
+        loaded: Any = LlamaForCausalLM.from_pretrained(
+            place, dtype="auto", use_safetensors=True, output_loading_info=True, trust_remote_code=False
+        )
+        tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UnsupportedModel(f"{place} cannot be loaded as a Llama: {reason}") from error
+    model, info = loaded
+    missing = sorted(set(map(str, info["missing_keys"])) - set(model.all_tied_weights_keys or ()))
+    if missing:
+        raise UnsupportedModel(f"{place}: {len(missing)} missing keys in the weights, first {missing[0]}")
+    return {name: value.detach() for name, value in model.state_dict().items()}, config, tokenizer
