@@ -15,6 +15,8 @@ from ..errors import InvalidOption, UnsupportedModel
 from ..tokens import Separators
 
 _QUERIES = "a fixed number of learned queries looks at the whole image"
+#: The remark of the plain row.
+UNLISTED = "not in the family table: general rules only"
 _CROSS = "the decoder reads the image through cross-attention"
 
 
@@ -31,13 +33,16 @@ class Family:
         pixels: which output of the image processor holds the pixels.
         strip: the pixels are patches side by side.
         separators: image tokens that show nothing.
-        no_grid: why image tokens have no place on the image; empty where they have.
+        no_grid: why image tokens have no place on the image; empty where they have; None to tell from the config
+            whether a projector of learned queries is there, which some families have and have not.
         no_image: why there are no image tokens in the decoder's sequence; empty where there are.
         prefix: the image goes before the ids as vectors without tokens.
         discrete: why image tokens do not follow the pixels smoothly; empty where they do.
         cached: why text can be written with a KV cache only; empty where it also can without.
         single: why prompts cannot be batched with padding; empty where they can.
         refused: why models of this family cannot be studied at all; empty where they can.
+        untested: why no test runs a model of this family; empty where one does.
+        listed: False in the plain row of a model type that is not in the table.
         notes: what else a user should know.
     """
 
@@ -49,16 +54,21 @@ class Family:
     pixels: str = "pixel_values"
     strip: bool = False
     separators: Separators = field(default_factory=Separators)
-    no_grid: str = ""
+    no_grid: str | None = None
     no_image: str = ""
     prefix: bool = False
     discrete: str = ""
     cached: str = ""
     single: str = ""
     refused: str = ""
+    untested: str = ""
+    listed: bool = True
     notes: str = ""
 
 
+_CODES = "image tokens are codes of a codebook, which flip all over the picture"
+_ENCODER = "the image is in the encoder's input"
+_PADDING = "transformers counts positions wrongly under left padding"
 _QWEN = "<|vision_start|><|image_pad|><|vision_end|>"
 _GLM = "<|begin_of_image|><|image|><|end_of_image|>"
 
@@ -93,23 +103,55 @@ _ROWS = (
         template="{image}{prompt}",
         placeholder="",
         no_grid=_QUERIES,
-        single="transformers counts positions wrongly under left padding",
+        single=_PADDING,
     ),
-    Family("chameleon", "Chameleon", discrete="image tokens are codes of a codebook, which flip all over the picture"),
+    Family("chameleon", "Chameleon", discrete=_CODES),
     Family(
         "git",
         "GIT",
         placeholder="",
         prefix=True,
-        no_image="the image is put before the text as vectors that have no token",
+        no_image="the image comes before the text as vectors without tokens",
     ),
     Family("blip", "BLIP", placeholder="", no_image=_CROSS),
     Family("idefics", "IDEFICS", placeholder="", no_image=_CROSS),
-    Family("fuyu", "Fuyu", template="{image}{prompt}", placeholder="", notes="raw patches, no vision tower"),
+    Family(
+        "fuyu",
+        "Fuyu",
+        template="{image}{prompt}",
+        placeholder="",
+        pixels="image_patches",
+        notes="raw patches, no vision tower",
+    ),
     Family("lighton_ocr", "LightOnOCR", placeholder="<|image_pad|>"),
     Family("granite_docling", "Granite-Docling", notes="tiles, whole picture last"),
     Family("aria", "Aria", placeholder="<|img|>", no_grid=_QUERIES, notes="shared experts; routed experts"),
-    Family("florence2", "Florence-2", placeholder="", no_image="the image is in the encoder's input"),
+    Family("florence2", "Florence-2", placeholder="", no_image=_ENCODER),
+    Family("emu3", "Emu3", separators=Separators(row=1), discrete=_CODES, notes="row ends are image tokens too"),
+    Family(
+        "granite4_vision", "Granite 4 Vision", no_grid="", notes="windowed Q-Former: thumbnail, then stitched tiles"
+    ),
+    Family("deepseek_vl_hybrid", "DeepSeek-VL hybrid", placeholder="<image_placeholder>"),
+    Family("shieldgemma2", "ShieldGemma 2", placeholder="<start_of_image>", notes="its processor writes the prompt"),
+    Family("llava_next_video", "LLaVA-NeXT-Video", notes="images only; layout as LLaVA-NeXT"),
+    Family("video_llava", "Video-LLaVA", pixels="pixel_values_images", notes="images only"),
+    Family("kosmos-2.5", "Kosmos-2.5", template="{image}{prompt}", placeholder="", no_grid=_QUERIES, single=_PADDING),
+    Family("pp_chart2table", "PP-Chart2Table", placeholder="<img><imgpad></img>"),
+    Family("t5gemma2", "T5Gemma 2", placeholder="<start_of_image>", no_image=_ENCODER),
+    Family("pix2struct", "Pix2Struct", refused="the prompt is drawn into the picture and has no tokens"),
+    Family("vision-encoder-decoder", "VisionEncoderDecoder", refused="it takes no prompt"),
+    Family("udop", "UDOP", refused="a prompt needs a page's words and their boxes"),
+    Family("evolla", "Evolla", refused="it reads proteins, not images"),
+    Family("diffusion_gemma", "DiffusionGemma", refused="it writes by diffusion: there are no next-token logits"),
+    Family("pi0", "pi0", refused="it writes a robot's actions, not text"),
+    Family(
+        "phi4_multimodal",
+        "Phi-4 multimodal",
+        refused="transformers fails to write more than one token with an image (5.23)",
+    ),
+    Family("fast_vlm", "FastVLM", untested="its tower needs timm, which needs torchvision"),
+    Family("perception_lm", "PerceptionLM", untested="its tower needs timm, which needs torchvision"),
+    Family("gemma3n", "Gemma 3n", untested="its tower needs timm, which needs torchvision"),
     Family("llava_onevision", "LLaVA-OneVision", notes="thumbnail, then the stitched tiles with a separator per row"),
     Family("qwen2_vl", "Qwen2-VL", placeholder=_QWEN, notes="2 x 2 patches merged"),
     Family("qwen2_5_vl", "Qwen2.5-VL", placeholder=_QWEN, notes="2 x 2 patches merged"),
@@ -185,7 +227,7 @@ def family_of(config: Any) -> Family:
             raise UnsupportedModel(
                 f"model type {kind!r} has no vision tower: neuronscope studies vision-language models"
             )
-        return _with_queries(Family(kind, kind, notes="not in the family table: general rules only"), config)
+        return _with_queries(Family(kind, kind, listed=False, notes=UNLISTED), config)
     if row.refused:
         raise UnsupportedModel(f"{row.title} ({kind}) cannot be studied: {row.refused}")
     return _with_queries(row, config)
@@ -209,8 +251,10 @@ def applies(row: Family) -> dict[str, bool]:
 
 def _with_queries(row: Family, config: Any) -> Family:
     """A projector of learned queries leaves no grid, whatever the family: some exist with and without one."""
+    if row.no_grid is not None:
+        return row
     queries = any(getattr(config, name, None) is not None for name in ("qformer_config", "perceiver_config"))
-    return replace(row, no_grid=_QUERIES) if queries and not row.no_grid else row
+    return replace(row, no_grid=_QUERIES if queries else "")
 
 
 def has_vision(config: Any) -> bool:

@@ -47,9 +47,16 @@ class Row:
         """Number of positions."""
         return self.tensors["input_ids"].shape[1]
 
+    @property
+    def encoded(self) -> bool:
+        """Whether an encoder reads the prompt, and a decoder writes into a sequence of its own."""
+        return "decoder_input_ids" in self.tensors
+
     def along_sequence(self, name: str) -> bool:
         """Whether a tensor has one entry per position. Pixels and image sizes have not."""
         value = self.tensors[name]
+        if name.startswith("decoder_"):
+            return False
         fits = value.ndim >= 2 and value.shape[:2] == (1, self.length) and not value.is_floating_point()
         return fits and (value.ndim == 2 or name in _ADDED)
 
@@ -61,7 +68,7 @@ class Row:
             if missing and self.along_sequence(name):
                 fill = self.pad if name == "input_ids" else _PADDING.get(name, 0)
                 front = value.new_full((1, missing, *value.shape[2:]), fill)
-                value = torch.cat([value, front] if "decoder_input_ids" in self.tensors else [front, value], 1)
+                value = torch.cat([value, front] if self.encoded else [front, value], 1)
             result[name] = value
         return result
 
@@ -69,7 +76,7 @@ class Row:
         """The row with more token ids at the end."""
         tensors = dict(self.tensors)
         more_ids = torch.tensor([list(ids)], dtype=torch.long, device=self.tensors["input_ids"].device)
-        if "decoder_input_ids" in tensors:  # an encoder-decoder writes into a sequence of its own
+        if self.encoded:
             tensors["decoder_input_ids"] = torch.cat([tensors["decoder_input_ids"], more_ids], 1)
             return replace(self, tensors=tensors)
         for name, value in self.tensors.items():
@@ -116,14 +123,15 @@ class Inputs:
     @cached_property
     def images(self) -> tuple[ImageTokens, ...]:
         """Where each row's image is, in positions of the padded row."""
+        shifts = [0 if row.encoded else self.length - row.length for row in self.rows]
         return tuple(
-            replace(row.image, positions=row.image.positions + (self.length - row.length)) for row in self.rows
+            replace(row.image, positions=row.image.positions + shift)
+            for row, shift in zip(self.rows, shifts, strict=True)
         )
 
     def written(self, output: Int[Tensor, "batch positions"]) -> Int[Tensor, "batch new"]:
         """The new tokens of what `generate` returned, which repeats the prompt in most models."""
-        name = "decoder_input_ids" if "decoder_input_ids" in self.tensors else "input_ids"
-        prompt = self.tensors[name]
+        prompt = self.tensors["decoder_input_ids" if self.rows[0].encoded else "input_ids"]
         start = output[:, : prompt.shape[1]]
         repeats = start.shape == prompt.shape and bool((start == prompt).all())
         return output[:, prompt.shape[1] :] if repeats else output

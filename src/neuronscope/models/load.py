@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, TypeAlias, cast
@@ -15,7 +16,8 @@ from torch import nn
 from ..errors import InvalidOption, UnsupportedModel
 from .families import family_of, has_vision
 from .processor import load_processor
-from .selfcheck import self_check
+from .conformance import check_coloured_patch
+from .selfcheck import SelfCheck, self_check
 from .structure import find_structure
 from .vlm import VLM
 
@@ -68,13 +70,29 @@ def load(
     config: Any = model.config
     vlm = VLM(model, processor, id=name, family=family_of(config), structure=find_structure(model))
     if check:
-        report = self_check(vlm)
+        report = _proof(vlm)
         failed = [row for row in report.rows if not row.ok]
         if failed:
             raise UnsupportedModel(
                 f"{name} failed the self-check: " + "; ".join(f"{row.name}: {row.value}" for row in failed)
             )
     return vlm
+
+
+def _proof(vlm: VLM) -> SelfCheck:
+    """The self-check; for a model type that is not in the table also whether the map of its image tokens is right."""
+    try:
+        report = self_check(vlm)
+        mapped = not vlm.family.listed and not vlm.family.no_grid and not vlm.family.no_image
+        if mapped and not cast("tuple[str, bool]", check_coloured_patch(vlm))[1]:
+            vlm.family = replace(vlm.family, no_grid="general rules give a map that a coloured square contradicts")
+    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # Whatever transformers raises when a processor's output does not suit a model.
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UnsupportedModel(
+            f"{vlm.id} ({vlm.family.title}) cannot be run on one image and a prompt: {type(error).__name__}: {reason}"
+        ) from error
+    return report
 
 
 def checkpoint_directory(source: str) -> Path | None:

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
@@ -179,7 +180,14 @@ class VLM:
             return ImageTokens(positions, no_grid=self.family.no_grid)
         key = (picture.size, len(positions))
         if key not in self._tiles:
-            self._tiles[key] = self._map(picture, text, tensors, len(positions))
+            try:
+                self._tiles[key] = self._map(picture, text, tensors, len(positions))
+            except ImageTokenMismatch as error:
+                if self.family.listed:
+                    raise
+                # General rules need not fit a model type that nobody has described: then no map rather than a wrong one.
+                self.family = replace(self.family, no_grid=f"general rules do not fit: {error}")
+                return self._image_tokens(picture, text, tensors, positions)
         return ImageTokens(positions, self._tiles[key])
 
     def _map(self, picture: Image.Image, text: str, tensors: dict[str, Tensor], count: int) -> tuple[Tile, ...]:

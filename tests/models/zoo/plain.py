@@ -9,10 +9,39 @@ import transformers as hf
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import nn
 
-from .animal import WORDS, Animal, words_tokenizer
+from neuronscope.models.processor import without_video
+
+from .animal import WORDS, Animal, louder, words_tokenizer
 from .video import IDS, finish, ids_of, text
 
-RESISTED: dict[str, str] = {}
+RESISTED: dict[str, str] = {
+    "udop": (
+        "no prompt without a page's words and boxes: its image processor raises ImportError: "
+        "LayoutLMv3ImageProcessorPil requires the PyTesseract library; with apply_ocr=False its tokenizer raises "
+        "ValueError: You must provide corresponding bounding boxes"
+    ),
+    "evolla": "it reads proteins, no images: ValueError: You need to specify `messages_list` and `proteins`.",
+}
+
+LOST = "the processor's number of {} is an attribute that save_pretrained drops: save and load the model only"
+FORGETS = (
+    "AutoModelForImageTextToText loads the files that save_pretrained of its own class wrote with a text model drawn "
+    "anew (keys model.model.language_model.model.* are not used; a warning only); its Processor ignores the text and "
+    "writes one prompt per policy: the one here is the usual prompt"
+)
+CANVAS = (
+    "no next-token model: forward fills a random canvas of 8 tokens, so that logits differ from call to call and have "
+    "no prompt positions; generate() returns an output object with `sequences`, not a tensor, and always whole canvases"
+)
+FUYU = (
+    "with the real image processor on PIL the Processor fails (TypeError: transpose() takes 2 positional arguments but "
+    "5 were given): a subclass here takes its tensors; from files the real one comes back"
+)
+TWO_SIDES = "encoder-decoder: the prompt and the image tokens are in the encoder's input"
+LABELS = (
+    "encoder-decoder; TrOCRProcessor hands the prompt over as `labels`: forward reads it, shifted by one, generate() "
+    "does not; config.json names no Processor class, AutoProcessor takes it from the processor's own file"
+)
 
 
 def tower(**more: Any) -> dict[str, Any]:
@@ -32,6 +61,11 @@ def clip(**more: Any) -> dict[str, Any]:
     return {"model_type": "clip_vision_model", **tower(projection_dim=24, **more)}
 
 
+def blip_tower() -> dict[str, Any]:
+    """The class draws its weights with a deviation of 1e-10, which no factor makes loud."""
+    return tower(initializer_range=0.02)
+
+
 def siglip(**more: Any) -> dict[str, Any]:
     return {"model_type": "siglip_vision_model", **tower(vision_use_head=False, **more)}
 
@@ -44,6 +78,12 @@ def made(model_class: Any, config: Any) -> nn.Module:
             if parameter.ndim > 1 and bool((parameter == parameter.flatten()[0]).all()):
                 parameter.normal_(std=0.06)
     return model
+
+
+def softer(queries: nn.Parameter) -> None:
+    """Queries drawn with a deviation of 1 and made louder would look at themselves, not at the image."""
+    with torch.no_grad():
+        queries.mul_(0.05)
 
 
 def open_gates(model: nn.Module, *names: str) -> nn.Module:
@@ -227,27 +267,38 @@ def ovis2() -> tuple[nn.Module, Any]:
     return made(hf.Ovis2ForConditionalGeneration, config), processor
 
 
-def got_ocr2() -> tuple[nn.Module, Any]:
-    tokenizer = words_tokenizer({"image_token": "<imgpad>"}, ["<img>", "</img>", "<|im_start|>", "<|im_end|>"])
-    config = hf.GotOcr2Config(
-        text_config={"model_type": "qwen2", **text(tokenizer)},
-        vision_config={
-            "hidden_size": 24,
-            "output_channels": 20,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": 64,
-            "patch_size": 4,
-            "window_size": 4,
-            "global_attn_indexes": [1],
-            "mlp_dim": 40,
-        },
-        image_seq_length=16,
+GOT_TOWER = {
+    "hidden_size": 24,
+    "output_channels": 20,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "image_size": 64,
+    "patch_size": 4,
+    "window_size": 4,
+    "global_attn_indexes": [1],
+    "mlp_dim": 40,
+    "initializer_range": 0.02,
+}
+
+
+def got_words() -> Any:
+    return words_tokenizer({"image_token": "<imgpad>"}, ["<img>", "</img>", "<|im_start|>", "<|im_end|>"])
+
+
+def got_settings(tokenizer: Any) -> dict[str, Any]:
+    return {
+        "text_config": {"model_type": "qwen2", **text(tokenizer)},
+        "vision_config": GOT_TOWER,
+        "image_seq_length": 16,
         **ids_of(tokenizer, image_token_index="<imgpad>"),
-    )
-    pixels = hf.GotOcr2ImageProcessorPil(size=square(64))
-    processor = hf.GotOcr2Processor(pixels, tokenizer)
+    }
+
+
+def got_ocr2() -> tuple[nn.Module, Any]:
+    tokenizer = got_words()
+    processor = hf.GotOcr2Processor(hf.GotOcr2ImageProcessorPil(size=square(64)), tokenizer)
     processor.num_image_tokens = 16
+    config = hf.GotOcr2Config(**got_settings(tokenizer))
     return made(hf.GotOcr2ForConditionalGeneration, config), processor
 
 
@@ -307,6 +358,11 @@ QFORMER = {
 }
 
 
+def look(qformer: Any) -> None:
+    """The queries are normalised to deviation 1: what they take from the image has to be as large."""
+    louder(qformer.encoder.layer[0].crossattention)
+
+
 def blip_2() -> tuple[nn.Module, Any]:
     # The processor reads a token object where the tokenizer has no image_token: it adds its own <image>.
     tokenizer = words_tokenizer()
@@ -325,12 +381,14 @@ def blip_2() -> tuple[nn.Module, Any]:
             "max_position_embeddings": 512,
             **IDS,
         },
-        vision_config=tower(),
+        vision_config=blip_tower(),
         qformer_config=QFORMER,
         num_query_tokens=6,
         **ids_of(tokenizer, image_token_index="<image>"),
     )
-    return made(hf.Blip2ForConditionalGeneration, config), processor
+    model = made(hf.Blip2ForConditionalGeneration, config)
+    look(model.qformer)
+    return model, processor
 
 
 def instructblip() -> tuple[nn.Module, Any]:
@@ -339,12 +397,14 @@ def instructblip() -> tuple[nn.Module, Any]:
     processor = hf.InstructBlipProcessor(pixels, tokenizer, words_tokenizer(), num_query_tokens=6)
     config = hf.InstructBlipConfig(
         text_config={"model_type": "llama", **text(tokenizer)},
-        vision_config=tower(),
+        vision_config=blip_tower(),
         qformer_config=QFORMER,
         num_query_tokens=6,
         **ids_of(tokenizer, image_token_index="<image>"),
     )
-    return made(hf.InstructBlipForConditionalGeneration, config), processor
+    model = made(hf.InstructBlipForConditionalGeneration, config)
+    look(model.qformer)
+    return model, processor
 
 
 def mllama() -> tuple[nn.Module, Any]:
@@ -393,6 +453,13 @@ def fuyu_tokenizer() -> Any:
     )
 
 
+class FuyuImageProcessorPil(hf.FuyuImageProcessorPil):
+    """The real one, which takes the tensors that its own Processor hands it."""
+
+    def patchify_image(self, image: Any, patch_size: Any = None) -> Any:
+        return torch.from_numpy(super().patchify_image(image.numpy(), patch_size))
+
+
 def fuyu() -> tuple[nn.Module, Any]:
     tokenizer = fuyu_tokenizer()
     settings = text(tokenizer, hidden_act="relu2", qk_layernorm=True)
@@ -404,8 +471,15 @@ def fuyu() -> tuple[nn.Module, Any]:
         **IDS,
         **ids_of(tokenizer, image_token_id="|SPEAKER|"),
     )
-    pixels = hf.FuyuImageProcessorPil(size={"height": 40, "width": 48}, patch_size=square(8))
+    pixels = FuyuImageProcessorPil(size={"height": 40, "width": 48}, patch_size=square(8))
     return made(hf.FuyuForCausalLM, config), hf.FuyuProcessor(pixels, tokenizer)
+
+
+def heard(projection: Any) -> None:
+    """What comes in has length 1, and its queries are among their own keys."""
+    softer(projection.latent_query)
+    louder(projection.dense, 12.0)
+    louder(projection.x_attn, 4.0)
 
 
 def kosmos_2() -> tuple[nn.Module, Any]:
@@ -426,7 +500,9 @@ def kosmos_2() -> tuple[nn.Module, Any]:
         latent_query_num=6,
         **IDS,
     )
-    return made(hf.Kosmos2ForConditionalGeneration, config), processor
+    model = made(hf.Kosmos2ForConditionalGeneration, config)
+    heard(model.image_to_text_projection)
+    return model, processor
 
 
 def chameleon() -> tuple[nn.Module, Any]:
@@ -471,7 +547,7 @@ def blip() -> tuple[nn.Module, Any]:
     tokenizer = ends_too(words_tokenizer())
     settings = text(tokenizer, encoder_hidden_size=24, sep_token_id=2)
     del settings["num_key_value_heads"]
-    config = hf.BlipConfig(text_config=settings, vision_config=tower(), **IDS)
+    config = hf.BlipConfig(text_config=settings, vision_config=blip_tower(), **IDS)
     pixels = hf.BlipImageProcessorPil(size=square(32))
     return made(hf.BlipForConditionalGeneration, config), hf.BlipProcessor(pixels, tokenizer)
 
@@ -490,7 +566,8 @@ def florence2() -> tuple[nn.Module, Any]:
             "encoder_ffn_dim": 48,
             "decoder_ffn_dim": 48,
             "max_position_embeddings": 512,
-            "decoder_start_token_id": 2,
+            # A checkpoint starts with </s>. Random tied weights repeat what they read, and would stop at once.
+            "decoder_start_token_id": 1,
             "forced_eos_token_id": None,
             **IDS,
         },
@@ -530,10 +607,19 @@ def lighton_ocr() -> tuple[nn.Module, Any]:
     return made(hf.LightOnOcrForConditionalGeneration, config), processor
 
 
+#: Milder than a checkpoint's, at which so narrow a model hears the last word only. None is 1.
+GRANITE = {
+    "embedding_multiplier": 2.0,
+    "logits_scaling": 1.5,
+    "residual_multiplier": 0.75,
+    "attention_multiplier": 0.2,
+}
+
+
 def granite_docling() -> tuple[nn.Module, Any]:
     tokenizer = words_tokenizer({"image_token": "<image>"}, IDEFICS)
     config = hf.GraniteDoclingConfig(
-        text_config=text(tokenizer),
+        text_config=text(tokenizer, **GRANITE),
         vision_config=tower(
             image_size=16, patch_size=4, out_hidden_size=32, scale_factor=2, deepstack_visual_indexes=[0, 1]
         ),
@@ -552,13 +638,12 @@ def aria() -> tuple[nn.Module, Any]:
             "model_type": "aria_text",
             **text(tokenizer, intermediate_size=20, moe_num_experts=4, moe_topk=2, moe_num_shared_experts=2),
         },
-        vision_config={"model_type": "idefics3_vision", **tower(image_size=490, patch_size=70)},
+        vision_config={"model_type": "idefics3_vision", **tower(image_size=980, patch_size=140)},
         projector_patch_to_query_dict={49: 6},
         **ids_of(tokenizer, image_token_index="<|img|>"),
     )
-    # No other sizes than 490 and 980 are permitted, so the patches are large.
-    pixels = hf.AriaImageProcessorPil(max_image_size=490)
-    processor = hf.AriaProcessor(pixels, tokenizer, size_conversion={490: 6})
+    # The Processor asks for 980 pixels whatever its image processor says, so the patches are large.
+    processor = hf.AriaProcessor(hf.AriaImageProcessorPil(), tokenizer, size_conversion={980: 6})
     return made(hf.AriaForConditionalGeneration, config), processor
 
 
@@ -587,7 +672,269 @@ def idefics() -> tuple[nn.Module, Any]:
         },
     )
     pixels = hf.IdeficsImageProcessorPil(size=square(32), image_size=32)
-    return made(hf.IdeficsForVisionText2Text, config), hf.IdeficsProcessor(pixels, tokenizer)
+    model = made(hf.IdeficsForVisionText2Text, config)
+    softer(model.model.perceiver_resampler.latents)
+    return model, hf.IdeficsProcessor(pixels, tokenizer)
+
+
+def emu3() -> tuple[nn.Module, Any]:
+    special = {
+        "image_token": "<image>",
+        "boi_token": "<|image start|>",
+        "eoi_token": "<|image end|>",
+        "image_wrapper_token": "<|image token|>",
+        "eof_token": "<|extra_201|>",
+    }
+    codes = [f"<|visual token {number:06d}|>" for number in range(16)]
+    tokenizer = words_tokenizer(special, ["<|extra_200|>", *codes])
+    config = hf.Emu3Config(
+        text_config=text(tokenizer),
+        vq_config={
+            "codebook_size": 16,
+            "embed_dim": 4,
+            "latent_channels": 4,
+            "base_channels": 32,
+            "channel_multiplier": [1, 1, 1, 1],
+            "num_res_blocks": 1,
+            "hidden_size": 32,
+        },
+        vocabulary_map=tokenizer.get_vocab(),
+    )
+    pixels = hf.Emu3ImageProcessor(min_pixels=32 * 32, max_pixels=64 * 64)
+    return made(hf.Emu3ForConditionalGeneration, config), hf.Emu3Processor(pixels, tokenizer)
+
+
+def granite4_vision() -> tuple[nn.Module, Any]:
+    tokenizer = words_tokenizer({"image_token": "<image>"})
+    grids = [[16, 32], [32, 16], [32, 32]]
+    config = hf.Granite4VisionConfig(
+        text_config=text(tokenizer, **GRANITE),
+        # The class gives its queries one head per 64 channels, so there must be 64.
+        vision_config=siglip(hidden_size=64, image_size=16, patch_size=2),
+        qformer_config={
+            "model_type": "blip_2_qformer",
+            "num_hidden_layers": 1,
+            "intermediate_size": 36,
+            "cross_attention_frequency": 1,
+            "max_position_embeddings": 64,
+            "vocab_size": 8,
+            "use_qformer_text_input": False,
+        },
+        vision_feature_select_strategy="full",
+        vision_feature_layer=-1,
+        image_grid_pinpoints=grids,
+        image_seq_length=16,
+        downsample_rate="2/4",
+        deepstack_layer_map=[[-2, 0], [-1, 2]],
+        spatial_target_layers=[0, 1, 2, 3],
+        **ids_of(tokenizer, image_token_index="<image>"),
+    )
+    pixels = hf.LlavaNextImageProcessorPil(size={"shortest_edge": 16}, crop_size=square(16), image_grid_pinpoints=grids)
+    processor = hf.Granite4VisionProcessor(
+        pixels, tokenizer, patch_size=2, vision_feature_select_strategy="full", downsample_rate="2/4"
+    )
+    return made(hf.Granite4VisionForConditionalGeneration, config), processor
+
+
+def deepseek_vl_hybrid() -> tuple[nn.Module, Any]:
+    tokenizer = words_tokenizer({"image_token": "<image_placeholder>"})
+    config = hf.DeepseekVLHybridConfig(
+        text_config={"model_type": "llama", **text(tokenizer)},
+        vision_config=siglip(),
+        high_res_vision_config={"model_type": "sam_vision_model", **GOT_TOWER, "num_pos_feats": 12},
+        **ids_of(tokenizer, image_token_id="<image_placeholder>"),
+    )
+    pixels = hf.DeepseekVLHybridImageProcessorPil(size=square(32), min_size=8, high_res_size=square(64))
+    processor = hf.DeepseekVLHybridProcessor(pixels, tokenizer, num_image_tokens=16)
+    return made(hf.DeepseekVLHybridForConditionalGeneration, config), processor
+
+
+def shieldgemma2() -> tuple[nn.Module, Any]:
+    settings, plain = gemma_parts()
+    processor = hf.ShieldGemma2Processor(
+        plain.image_processor,
+        plain.tokenizer,
+        chat_template="<start_of_image>{{ messages[0]['content'][1]['text'] }}",
+        image_seq_length=16,
+        policy_definitions={"bear": "The image shows a"},
+    )
+    return made(hf.Gemma3ForConditionalGeneration, hf.ShieldGemma2Config(**settings)), processor
+
+
+def pix2struct() -> tuple[nn.Module, Any]:
+    tokenizer = words_tokenizer()
+    config = hf.Pix2StructConfig(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "hidden_size": 32,
+            "d_kv": 16,
+            "d_ff": 48,
+            "num_layers": 4,
+            "num_heads": 2,
+            "decoder_start_token_id": 0,
+            **IDS,
+        },
+        vision_config={
+            # Cross-attention takes the tower's width for the decoder's own.
+            "hidden_size": 32,
+            "patch_embed_hidden_size": 192,
+            "d_ff": 40,
+            "d_kv": 16,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "seq_len": 64,
+            "initializer_range": 0.02,
+        },
+        **IDS,
+    )
+    pixels = hf.Pix2StructImageProcessorPil(max_patches=30, patch_size=square(8))
+    processor = hf.Pix2StructProcessor(pixels, tokenizer)
+    processor.images_kwargs = {"max_patches": 30}
+    return made(hf.Pix2StructForConditionalGeneration, config), processor
+
+
+def llava_next_video() -> tuple[nn.Module, Any]:
+    tokenizer = words_tokenizer({"image_token": "<image>", "video_token": "<video>"})
+    grids = [[16, 32], [32, 16], [32, 32]]
+    config = hf.LlavaNextVideoConfig(
+        text_config={"model_type": "llama", **text(tokenizer)},
+        vision_config=clip(image_size=16, patch_size=4),
+        image_grid_pinpoints=grids,
+        **ids_of(tokenizer, image_token_index="<image>", video_token_index="<video>"),
+    )
+    pixels = hf.LlavaNextImageProcessorPil(size={"shortest_edge": 16}, crop_size=square(16), image_grid_pinpoints=grids)
+    processor = without_video(
+        hf.LlavaNextVideoProcessor,
+        pixels,
+        tokenizer,
+        patch_size=4,
+        vision_feature_select_strategy="default",
+        num_additional_image_tokens=1,
+    )
+    return made(hf.LlavaNextVideoForConditionalGeneration, config), processor
+
+
+def video_llava() -> tuple[nn.Module, Any]:
+    tokenizer = words_tokenizer({"image_token": "<image>", "video_token": "<video>"})
+    config = hf.VideoLlavaConfig(
+        text_config={"model_type": "llama", **text(tokenizer)},
+        vision_config=clip(),
+        **ids_of(tokenizer, image_token_index="<image>", video_token_index="<video>"),
+    )
+    pixels = hf.VideoLlavaImageProcessor(size={"shortest_edge": 32}, crop_size=square(32))
+    processor = without_video(hf.VideoLlavaProcessor, pixels, tokenizer, patch_size=8)
+    return made(hf.VideoLlavaForConditionalGeneration, config), processor
+
+
+def kosmos_2_5() -> tuple[nn.Module, Any]:
+    tokenizer = words_tokenizer({"image_token": "<s>", "boi_token": "<image>", "eoi_token": "</image>"}, bos=False)
+    config = hf.Kosmos2_5Config(
+        text_config={
+            "vocab_size": len(tokenizer),
+            "embed_dim": 32,
+            "ffn_dim": 48,
+            "layers": 4,
+            "attention_heads": 2,
+            "max_position_embeddings": 512,
+            **IDS,
+        },
+        vision_config={
+            "hidden_size": 24,
+            "patch_embed_hidden_size": 192,
+            "intermediate_size": 40,
+            "head_dim": 12,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "max_num_patches": 64,
+        },
+        latent_query_num=6,
+        **IDS,
+    )
+    pixels = hf.Kosmos2_5ImageProcessorPil(max_patches=30, patch_size=square(8))
+    processor = hf.Kosmos2_5Processor(pixels, tokenizer, num_image_tokens=6)
+    processor.images_kwargs = {"max_patches": 30, "return_tensors": "pt"}
+    model = made(hf.Kosmos2_5ForConditionalGeneration, config)
+    heard(model.image_to_text_projection)
+    return model, processor
+
+
+def pp_chart2table() -> tuple[nn.Module, Any]:
+    tokenizer = got_words()
+    processor = hf.PPChart2TableProcessor(hf.PPChart2TableImageProcessorPil(size=square(64)), tokenizer)
+    config = hf.PPChart2TableConfig(**got_settings(tokenizer))
+    return made(hf.GotOcr2ForConditionalGeneration, config), processor
+
+
+def t5gemma2() -> tuple[nn.Module, Any]:
+    settings, processor = gemma_parts()
+    words = settings["text_config"]
+    config = hf.T5Gemma2Config(encoder=settings, decoder=words, image_token_index=settings["image_token_index"], **IDS)
+    return made(hf.T5Gemma2ForConditionalGeneration, config), processor
+
+
+def vision_encoder_decoder() -> tuple[nn.Module, Any]:
+    tokenizer = words_tokenizer()
+    encoder = hf.ViTConfig(**tower())
+    decoder = hf.TrOCRConfig(
+        vocab_size=len(tokenizer),
+        d_model=32,
+        decoder_layers=4,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=48,
+        max_position_embeddings=512,
+        cross_attention_hidden_size=24,
+        **IDS,
+    )
+    config = hf.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
+        encoder, decoder, decoder_start_token_id=1, pad_token_id=0
+    )
+    pixels = hf.ViTImageProcessorPil(size=square(32))
+    return made(hf.VisionEncoderDecoderModel, config), hf.TrOCRProcessor(pixels, tokenizer)
+
+
+def diffusion_gemma() -> tuple[nn.Module, Any]:
+    special = {
+        "image_token": "<|image|>",
+        "boi_token": "<|image>",
+        "eoi_token": "<image|>",
+        "audio_token": "<|audio|>",
+        "boa_token": "<|audio>",
+        "eoa_token": "<audio|>",
+    }
+    tokenizer = words_tokenizer(special, ["<|video|>"])
+    config = hf.DiffusionGemmaConfig(
+        text_config=text(
+            tokenizer,
+            head_dim=16,
+            global_head_dim=16,
+            num_global_key_value_heads=1,
+            num_experts=4,
+            top_k_experts=2,
+            moe_intermediate_size=20,
+            **SLIDING,
+        ),
+        vision_config={
+            "model_type": "gemma4_vision",
+            "hidden_size": 24,
+            "intermediate_size": 40,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+            "head_dim": 12,
+            "patch_size": 4,
+            "position_embedding_size": 256,
+        },
+        canvas_length=8,
+        **ids_of(tokenizer, image_token_id="<|image|>", boi_token_id="<|image>", eoi_token_id="<image|>"),
+    )
+    processor = without_video(
+        hf.Gemma4Processor,
+        hf.Gemma4ImageProcessorPil(patch_size=4, max_soft_tokens=70),
+        tokenizer,
+        feature_extractor=hf.Gemma4AudioFeatureExtractor(),
+        image_seq_length=70,
+    )
+    return made(hf.DiffusionGemmaForBlockDiffusion, config), processor
 
 
 ANIMALS: tuple[Animal, ...] = (
@@ -600,20 +947,37 @@ ANIMALS: tuple[Animal, ...] = (
     Animal("idefics3", idefics3),
     Animal("idefics2", idefics2),
     Animal("ovis2", ovis2),
-    Animal("got_ocr2", got_ocr2, placeholder="<img><imgpad></img>"),
+    Animal("got_ocr2", got_ocr2, placeholder="<img><imgpad></img>", notes=LOST.format("image tokens")),
     Animal("janus", janus, placeholder="<image_placeholder>"),
     Animal("deepseek_vl", deepseek_vl, placeholder="<image_placeholder>"),
     Animal("blip-2", blip_2, template="{image}{prompt}", placeholder=""),
     Animal("instructblip", instructblip, template="{image}{prompt}", placeholder=""),
     Animal("mllama", mllama, placeholder="<|image|>"),
-    Animal("fuyu", fuyu, template="{image}{prompt}", placeholder=""),
-    Animal("kosmos-2", kosmos_2, template="{image}{prompt}", placeholder=""),
+    Animal("fuyu", fuyu, template="{image}{prompt}", placeholder="", notes=FUYU, handmade=True),
+    Animal("kosmos-2", kosmos_2, template="{image}{prompt}", placeholder="", notes=LOST.format("image tokens")),
     Animal("chameleon", chameleon),
     Animal("git", git, template="{image}{prompt}", placeholder=""),
     Animal("blip", blip, template="{image}{prompt}", placeholder=""),
-    Animal("florence2", florence2),
+    Animal("florence2", florence2, template="{image}{prompt}", placeholder="", notes=TWO_SIDES),
     Animal("lighton_ocr", lighton_ocr, placeholder="<|image_pad|>"),
     Animal("granite_docling", granite_docling),
     Animal("aria", aria, placeholder="<|img|>"),
     Animal("idefics", idefics, template="{image}{prompt}", placeholder=""),
+    Animal("emu3", emu3),
+    Animal("granite4_vision", granite4_vision),
+    Animal("deepseek_vl_hybrid", deepseek_vl_hybrid, placeholder="<image_placeholder>"),
+    Animal("shieldgemma2", shieldgemma2, placeholder="<start_of_image>", notes=FORGETS),
+    Animal("pix2struct", pix2struct, template="{image}{prompt}", placeholder="", notes=LOST.format("patches")),
+    Animal("llava_next_video", llava_next_video),
+    Animal("video_llava", video_llava),
+    Animal("kosmos-2.5", kosmos_2_5, template="{image}{prompt}", placeholder="", notes=LOST.format("patches")),
+    Animal("pp_chart2table", pp_chart2table, placeholder=f"<img>{'<imgpad>' * 16}</img>"),
+    Animal(
+        "t5gemma2",
+        t5gemma2,
+        placeholder="<start_of_image>",
+        notes=f"{TWO_SIDES}; forward wants decoder_input_ids, which the processor does not make",
+    ),
+    Animal("vision-encoder-decoder", vision_encoder_decoder, template="{image}{prompt}", placeholder="", notes=LABELS),
+    Animal("diffusion_gemma", diffusion_gemma, placeholder="<|image|>", notes=CANVAS),
 )
