@@ -38,7 +38,8 @@ def test_target_decoy_keeps_nothing_when_q_is_out_of_reach():
 def test_target_decoy_equals_the_formula_tried_at_every_candidate(seed):
     rng = np.random.default_rng(seed)
     target, decoys = rng.normal(size=40) + rng.random(40) * 3, rng.normal(size=(4, 40))
-    cut = TargetDecoy(0.2, fallback="none").choose(target, decoys)
+    cut = TargetDecoy(0.2, scan="lowest", fallback="none").choose(target, decoys)
+    down = TargetDecoy(0.2, fallback="none").choose(target, decoys)
     candidates = sorted({0.0, *target[target > 0], *decoys[decoys > 0]})
     good = [
         t
@@ -46,6 +47,24 @@ def test_target_decoy_equals_the_formula_tried_at_every_candidate(seed):
         if (target > t).any() and (1 + np.mean([(d > t).sum() for d in decoys])) / (target > t).sum() <= 0.2
     ]
     assert cut.threshold == (good[0] if good else np.inf)
+    first = len(candidates)  # walk down from the top, through the first stretch that is good
+    while first and candidates[first - 1] not in good:
+        first -= 1
+    while first and candidates[first - 1] in good:
+        first -= 1
+    assert down.threshold == (candidates[first] if good else np.inf)
+
+
+def test_going_down_stops_where_false_finds_begin():
+    """Ten true finds; then decoys as strong as what is left; then a crowd of tiny effects on the target's word only."""
+    target = np.concatenate([np.full(10, 5.0), np.full(5, 1.0), np.full(200, 0.01)])
+    decoys = np.concatenate([np.zeros(10), np.full(8, 1.5), np.zeros(197)])[None]
+    down, lowest = (TargetDecoy(0.1, scan=scan).choose(target, decoys) for scan in ("down", "lowest"))
+    assert (target > down.threshold).sum() == 10
+    assert (target > lowest.threshold).sum() == 215
+    assert down.rule == "target_decoy(0.1, down)"
+    with pytest.raises(InvalidOption, match="scan='up'"):
+        TargetDecoy(scan="up")  # type: ignore[arg-type]
 
 
 def test_the_fallback_takes_the_lowest_estimate_and_says_so():

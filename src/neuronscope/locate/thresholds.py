@@ -110,24 +110,31 @@ class TargetDecoy:
 
     The 1 keeps the estimate honest when no decoy exceeds t: it is then 1 / #accepted, never 0.
 
+    Going down from the top, the estimate first falls below q, rises above it where true finds end, and can fall again
+    near 0, where hundreds of neurons have some tiny effect on the concept's word and fewer on any one other word.
+
     Attributes:
         q: accepted share of false finds.
+        scan: "down" stops at that rise: the lowest threshold down to which the estimate stays at most q. "lowest" is
+            the formula to the letter, which jumps over it.
         fallback: what to do when no threshold reaches q: keep nothing ("none"), or take the threshold with the lowest
             estimate, as long as that is at most a half ("best"). The achieved estimate is stored either way.
     """
 
     q: float = 0.1
+    scan: Literal["down", "lowest"] = "down"
     fallback: Literal["best", "none"] = "best"
     needs_decoys: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.q < 1:
             raise InvalidOption(f"TargetDecoy needs 0 < q < 1, got {self.q}")
+        one_of("scan", self.scan, ("down", "lowest"))
         one_of("fallback", self.fallback, ("best", "none"))
 
     def choose(self, target: Float[np.ndarray, "n"], decoys: Float[np.ndarray, "sets n"]) -> Cut:
         """See the formula above; the estimate only changes at observed scores, so those are the candidates."""
-        rule = f"target_decoy({self.q:g})"
+        rule = f"target_decoy({self.q:g}, {self.scan})"
         if not len(decoys):
             raise InvalidOption("target-decoy thresholds need at least one control; none could be made for this sample")
         pool = np.sort(decoys.ravel())
@@ -138,7 +145,9 @@ class TargetDecoy:
         estimate = (1 + exceed) / np.maximum(1, accepted)
         good = np.nonzero((estimate <= self.q) & (accepted > 0))[0]
         if len(good):
-            return Cut(float(candidates[good[0]]), rule, float(estimate[good[0]]), len(decoys))
+            run = np.nonzero(np.diff(good) > 1)[0]  # where the estimate was above q in between
+            chosen = good[run[-1] + 1] if self.scan == "down" and len(run) else good[0]
+            return Cut(float(candidates[chosen]), rule, float(estimate[chosen]), len(decoys))
         best = int(estimate.argmin())
         if self.fallback == "none" or estimate[best] > _WORST or not accepted[best]:
             return Cut(float("inf"), rule, float(estimate[best]), len(decoys))

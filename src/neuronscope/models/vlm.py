@@ -90,7 +90,7 @@ class VLM:
         if self.family.no_image:
             return torch.zeros_like(ids, dtype=torch.bool)
         if isinstance(mask, Tensor) and mask.shape == ids.shape:
-            return mask.bool()
+            return mask == 1  # -1 marks the borders of the image in some
         if self.image_token is None:
             return torch.zeros_like(ids, dtype=torch.bool)
         return ids == self.image_token
