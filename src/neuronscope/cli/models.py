@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
+from typing import Annotated
+
+import typer
 
 from .output import JsonOption, emit, table
 
 
-def run(as_json: JsonOption = False) -> None:
+def run(
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the documentation.")] = False,
+    as_json: JsonOption = False,
+) -> None:
     """List the model families and what applies to each. Others get the general rules; `check` says how they do."""
-    from ..models.families import FAMILIES, applies
+    from ..models.families import FAMILIES, applies, remark
+    from ..models.families import markdown as page
 
-    rows = sorted(FAMILIES.values(), key=lambda row: row.title.lower())
+    if markdown:
+        sys.stdout.write(page())
+        return
+    rows = sorted(FAMILIES.values(), key=lambda row: row.model_type)
     document = {"families": [{**asdict(row), "applies": applies(row)} for row in rows]}
 
     def show() -> None:
         lines: list[tuple[object, ...]] = []
         for row in rows:
             marks = " ".join(name for name, holds in applies(row).items() if holds)
-            lines.append((row.model_type, marks, row.refused or row.no_image or row.no_grid or row.notes))
+            lines.append((row.model_type, marks, remark(row)))
         table("model families", ("type", "what applies", "remarks"), lines)
 
     emit(document, as_json, show)

@@ -74,6 +74,11 @@ def _picture(size: tuple[int, int] = (96, 64), seed: int = 0) -> Image.Image:
     return Image.fromarray(rng.integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
+def _unmapped(vlm: VLM) -> str:
+    """Why image tokens have no place on the image; empty where they have."""
+    return vlm.family.no_image or vlm.family.no_grid or ""
+
+
 def _span(vlm: VLM) -> Span:
     """Where there are neurons to disturb: at image positions if there are any."""
     return "all" if vlm.family.no_image else "image"
@@ -87,9 +92,8 @@ def _some_neurons(vlm: VLM) -> Neurons:
 
 def check_coloured_patch(vlm: VLM) -> Outcome:
     """A lone coloured square moves the image token that the map says it covers more than tokens that it does not."""
-    family = vlm.family
-    if family.no_image or family.no_grid or family.discrete:
-        return NotApplicable(family.no_image or family.no_grid or family.discrete)
+    if reason := _unmapped(vlm) or vlm.family.discrete:
+        return NotApplicable(reason)
     plain = np.asarray(_picture()) // 4 + 96  # faint noise: on one flat colour all patches look at one another alike
     height, width = plain.shape[:2]
     tokens = vlm.prepare([Image.fromarray(plain)]).images[0]
@@ -303,8 +307,8 @@ def check_heatmap(vlm: VLM) -> Outcome:
     """A heat map of some neurons covers the picture."""
     from ..view.heatmap import heatmap
 
-    if vlm.family.no_image or vlm.family.no_grid:
-        return NotApplicable(vlm.family.no_image or vlm.family.no_grid)
+    if reason := _unmapped(vlm):
+        return NotApplicable(reason)
     heat = heatmap(vlm, _picture(), _some_neurons(vlm)[:3])
     shown = float((~np.isnan(heat.values)).mean())
     return f"{heat.values.shape[1]} x {heat.values.shape[0]} px, {shown:.0%} shown", shown > 0.5

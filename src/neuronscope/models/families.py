@@ -136,7 +136,12 @@ _ROWS = (
     Family("llava_next_video", "LLaVA-NeXT-Video", notes="images only; layout as LLaVA-NeXT"),
     Family("video_llava", "Video-LLaVA", pixels="pixel_values_images", notes="images only"),
     Family("kosmos-2.5", "Kosmos-2.5", template="{image}{prompt}", placeholder="", no_grid=_QUERIES, single=_PADDING),
-    Family("pp_chart2table", "PP-Chart2Table", placeholder="<img><imgpad></img>"),
+    Family(
+        "pp_chart2table",
+        "PP-Chart2Table",
+        placeholder="<img>" + 256 * "<imgpad>" + "</img>",
+        untested="its processor leaves writing the image tokens to the prompt; this row writes the published 256",
+    ),
     Family("t5gemma2", "T5Gemma 2", placeholder="<start_of_image>", no_image=_ENCODER),
     Family("pix2struct", "Pix2Struct", refused="the prompt is drawn into the picture and has no tokens"),
     Family("vision-encoder-decoder", "VisionEncoderDecoder", refused="it takes no prompt"),
@@ -247,6 +252,25 @@ def applies(row: Family) -> dict[str, bool]:
         "batch": works and not row.single,
         "uncached": works and not row.cached,
     }
+
+
+def remark(row: Family) -> str:
+    """The most important thing to say about a row, in one line."""
+    if row.refused:
+        return f"refused: {row.refused}"
+    parts = [row.untested and f"not tested: {row.untested}", row.no_image, row.no_grid or "", row.discrete]
+    return "; ".join(part for part in (*parts, row.single, row.cached, row.notes) if part)
+
+
+def markdown() -> str:
+    """The table of the documentation."""
+    rows = sorted(FAMILIES.values(), key=lambda row: row.model_type)
+    names = list(applies(rows[0]))
+    lines = [f"| type | family | {' | '.join(names)} | remarks |", "|---" * (len(names) + 3) + "|"]
+    for row in rows:
+        marks = " | ".join("yes" if holds else "-" for holds in applies(row).values())
+        lines.append(f"| `{row.model_type}` | {row.title} | {marks} | {remark(row)} |")
+    return "\n".join(lines) + "\n"
 
 
 def _with_queries(row: Family, config: Any) -> Family:

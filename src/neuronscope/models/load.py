@@ -14,9 +14,9 @@ from safetensors import SafetensorError
 from torch import nn
 
 from ..errors import InvalidOption, UnsupportedModel
+from .conformance import check_coloured_patch
 from .families import family_of, has_vision
 from .processor import load_processor
-from .conformance import check_coloured_patch
 from .selfcheck import SelfCheck, self_check
 from .structure import find_structure
 from .vlm import VLM

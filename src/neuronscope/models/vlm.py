@@ -185,7 +185,7 @@ class VLM:
             except ImageTokenMismatch as error:
                 if self.family.listed:
                     raise
-                # General rules need not fit a model type that nobody has described: then no map rather than a wrong one.
+                # General rules need not fit a model type without a row: then no map rather than a wrong one.
                 self.family = replace(self.family, no_grid=f"general rules do not fit: {error}")
                 return self._image_tokens(picture, text, tensors, positions)
         return ImageTokens(positions, self._tiles[key])

@@ -14,34 +14,17 @@ from neuronscope.models.processor import without_video
 from .animal import WORDS, Animal, louder, words_tokenizer
 from .video import IDS, finish, ids_of, text
 
-RESISTED: dict[str, str] = {
-    "udop": (
-        "no prompt without a page's words and boxes: its image processor raises ImportError: "
-        "LayoutLMv3ImageProcessorPil requires the PyTesseract library; with apply_ocr=False its tokenizer raises "
-        "ValueError: You must provide corresponding bounding boxes"
-    ),
-    "evolla": "it reads proteins, no images: ValueError: You need to specify `messages_list` and `proteins`.",
-}
-
 LOST = "the processor's number of {} is an attribute that save_pretrained drops: save and load the model only"
 FORGETS = (
     "AutoModelForImageTextToText loads the files that save_pretrained of its own class wrote with a text model drawn "
     "anew (keys model.model.language_model.model.* are not used; a warning only); its Processor ignores the text and "
     "writes one prompt per policy: the one here is the usual prompt"
 )
-CANVAS = (
-    "no next-token model: forward fills a random canvas of 8 tokens, so that logits differ from call to call and have "
-    "no prompt positions; generate() returns an output object with `sequences`, not a tensor, and always whole canvases"
-)
 FUYU = (
     "with the real image processor on PIL the Processor fails (TypeError: transpose() takes 2 positional arguments but "
     "5 were given): a subclass here takes its tensors; from files the real one comes back"
 )
 TWO_SIDES = "encoder-decoder: the prompt and the image tokens are in the encoder's input"
-LABELS = (
-    "encoder-decoder; TrOCRProcessor hands the prompt over as `labels`: forward reads it, shifted by one, generate() "
-    "does not; config.json names no Processor class, AutoProcessor takes it from the processor's own file"
-)
 
 
 def tower(**more: Any) -> dict[str, Any]:
@@ -761,38 +744,6 @@ def shieldgemma2() -> tuple[nn.Module, Any]:
     return made(hf.Gemma3ForConditionalGeneration, hf.ShieldGemma2Config(**settings)), processor
 
 
-def pix2struct() -> tuple[nn.Module, Any]:
-    tokenizer = words_tokenizer()
-    config = hf.Pix2StructConfig(
-        text_config={
-            "vocab_size": len(tokenizer),
-            "hidden_size": 32,
-            "d_kv": 16,
-            "d_ff": 48,
-            "num_layers": 4,
-            "num_heads": 2,
-            "decoder_start_token_id": 0,
-            **IDS,
-        },
-        vision_config={
-            # Cross-attention takes the tower's width for the decoder's own.
-            "hidden_size": 32,
-            "patch_embed_hidden_size": 192,
-            "d_ff": 40,
-            "d_kv": 16,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "seq_len": 64,
-            "initializer_range": 0.02,
-        },
-        **IDS,
-    )
-    pixels = hf.Pix2StructImageProcessorPil(max_patches=30, patch_size=square(8))
-    processor = hf.Pix2StructProcessor(pixels, tokenizer)
-    processor.images_kwargs = {"max_patches": 30}
-    return made(hf.Pix2StructForConditionalGeneration, config), processor
-
-
 def llava_next_video() -> tuple[nn.Module, Any]:
     tokenizer = words_tokenizer({"image_token": "<image>", "video_token": "<video>"})
     grids = [[16, 32], [32, 16], [32, 32]]
@@ -858,83 +809,11 @@ def kosmos_2_5() -> tuple[nn.Module, Any]:
     return model, processor
 
 
-def pp_chart2table() -> tuple[nn.Module, Any]:
-    tokenizer = got_words()
-    processor = hf.PPChart2TableProcessor(hf.PPChart2TableImageProcessorPil(size=square(64)), tokenizer)
-    config = hf.PPChart2TableConfig(**got_settings(tokenizer))
-    return made(hf.GotOcr2ForConditionalGeneration, config), processor
-
-
 def t5gemma2() -> tuple[nn.Module, Any]:
     settings, processor = gemma_parts()
     words = settings["text_config"]
     config = hf.T5Gemma2Config(encoder=settings, decoder=words, image_token_index=settings["image_token_index"], **IDS)
     return made(hf.T5Gemma2ForConditionalGeneration, config), processor
-
-
-def vision_encoder_decoder() -> tuple[nn.Module, Any]:
-    tokenizer = words_tokenizer()
-    encoder = hf.ViTConfig(**tower())
-    decoder = hf.TrOCRConfig(
-        vocab_size=len(tokenizer),
-        d_model=32,
-        decoder_layers=4,
-        decoder_attention_heads=2,
-        decoder_ffn_dim=48,
-        max_position_embeddings=512,
-        cross_attention_hidden_size=24,
-        **IDS,
-    )
-    config = hf.VisionEncoderDecoderConfig.from_encoder_decoder_configs(
-        encoder, decoder, decoder_start_token_id=1, pad_token_id=0
-    )
-    pixels = hf.ViTImageProcessorPil(size=square(32))
-    return made(hf.VisionEncoderDecoderModel, config), hf.TrOCRProcessor(pixels, tokenizer)
-
-
-def diffusion_gemma() -> tuple[nn.Module, Any]:
-    special = {
-        "image_token": "<|image|>",
-        "boi_token": "<|image>",
-        "eoi_token": "<image|>",
-        "audio_token": "<|audio|>",
-        "boa_token": "<|audio>",
-        "eoa_token": "<audio|>",
-    }
-    tokenizer = words_tokenizer(special, ["<|video|>"])
-    config = hf.DiffusionGemmaConfig(
-        text_config=text(
-            tokenizer,
-            head_dim=16,
-            global_head_dim=16,
-            num_global_key_value_heads=1,
-            num_experts=4,
-            top_k_experts=2,
-            moe_intermediate_size=20,
-            **SLIDING,
-        ),
-        vision_config={
-            "model_type": "gemma4_vision",
-            "hidden_size": 24,
-            "intermediate_size": 40,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "num_key_value_heads": 2,
-            "head_dim": 12,
-            "patch_size": 4,
-            "position_embedding_size": 256,
-        },
-        canvas_length=8,
-        **ids_of(tokenizer, image_token_id="<|image|>", boi_token_id="<|image>", eoi_token_id="<image|>"),
-    )
-    processor = without_video(
-        hf.Gemma4Processor,
-        hf.Gemma4ImageProcessorPil(patch_size=4, max_soft_tokens=70),
-        tokenizer,
-        feature_extractor=hf.Gemma4AudioFeatureExtractor(),
-        image_seq_length=70,
-    )
-    return made(hf.DiffusionGemmaForBlockDiffusion, config), processor
 
 
 ANIMALS: tuple[Animal, ...] = (
@@ -967,17 +846,13 @@ ANIMALS: tuple[Animal, ...] = (
     Animal("granite4_vision", granite4_vision),
     Animal("deepseek_vl_hybrid", deepseek_vl_hybrid, placeholder="<image_placeholder>"),
     Animal("shieldgemma2", shieldgemma2, placeholder="<start_of_image>", notes=FORGETS),
-    Animal("pix2struct", pix2struct, template="{image}{prompt}", placeholder="", notes=LOST.format("patches")),
     Animal("llava_next_video", llava_next_video),
     Animal("video_llava", video_llava),
     Animal("kosmos-2.5", kosmos_2_5, template="{image}{prompt}", placeholder="", notes=LOST.format("patches")),
-    Animal("pp_chart2table", pp_chart2table, placeholder=f"<img>{'<imgpad>' * 16}</img>"),
     Animal(
         "t5gemma2",
         t5gemma2,
         placeholder="<start_of_image>",
         notes=f"{TWO_SIDES}; forward wants decoder_input_ids, which the processor does not make",
     ),
-    Animal("vision-encoder-decoder", vision_encoder_decoder, template="{image}{prompt}", placeholder="", notes=LABELS),
-    Animal("diffusion_gemma", diffusion_gemma, placeholder="<|image|>", notes=CANVAS),
 )

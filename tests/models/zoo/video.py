@@ -23,15 +23,9 @@ TIMM = (
     "its vision tower is a TimmWrapperModel: ImportError: TimmWrapperModel requires the timm library but it was not "
     "found in your environment (timm needs torchvision)"
 )
-RESISTED: dict[str, str] = {"fast_vlm": TIMM, "perception_lm": TIMM}
 
 STANDS_IN = (
     "transformers has its image processor on torchvision only: ours stands in, the Processor class is the real one"
-)
-PHI4 = (
-    f"{STANDS_IN}; not in the image-text-to-text mapping: AutoModelForMultimodalLM loads it; generate() makes "
-    "one token, since transformers 5.23 drops image_sizes but not image_pixel_values after it: AttributeError: "
-    "'NoneType' object has no attribute 'view'"
 )
 NUM2WORDS = "its Processor refuses to be built without num2words: a subclass here leaves that check out"
 LINEAR_WORDS = "from files AutoTokenizer puts Qwen3_5Tokenizer over the word tokenizer: save and load the model only"
@@ -1055,37 +1049,6 @@ class Phi4Pixels(StandIn):
         }
 
 
-def phi4_multimodal() -> tuple[nn.Module, Any]:
-    tokenizer = words_tokenizer({"image_token": "<|image|>", "audio_token": "<|audio|>"}, bos=False)
-    config = hf.Phi4MultimodalConfig(
-        **text(tokenizer, original_max_position_embeddings=512),
-        vision_config={
-            "hidden_size": 24,
-            "intermediate_size": 40,
-            "num_hidden_layers": 2,
-            "num_attention_heads": 2,
-            "image_size": 16,
-            "crop_size": 16,
-            "patch_size": 4,
-            **ids_of(tokenizer, image_token_id="<|image|>"),
-        },
-        audio_config={
-            "hidden_size": 16,
-            "intermediate_size": 24,
-            "num_blocks": 1,
-            "num_attention_heads": 2,
-            "input_size": 16,
-            "nemo_conv_channels": 8,
-            "ext_pw_out_channel": 16,
-            "depthwise_separable_out_channel": 16,
-            **ids_of(tokenizer, audio_token_id="<|audio|>"),
-        },
-    )
-    model = finish(hf.Phi4MultimodalForCausalLM, config)
-    pixels = Phi4Pixels(crop=16, patch=4, most=6)
-    return model, hf.Phi4MultimodalProcessor(pixels, hf.Phi4MultimodalFeatureExtractor(), tokenizer)
-
-
 def qwen2_5_omni_thinker() -> tuple[nn.Module, Any]:
     special = {
         "image_token": "<|IMAGE|>",
@@ -1165,7 +1128,6 @@ ANIMALS: tuple[Animal, ...] = (
     Animal("cohere2_vision", cohere2_vision, placeholder="<|IMG_PATCH|>", notes=STANDS_IN, handmade=True),
     Animal("lfm2_vl", lfm2_vl, notes=STANDS_IN, handmade=True),
     Animal("molmo2", molmo2, placeholder="<|image|>", notes=STANDS_IN, handmade=True),
-    Animal("phi4_multimodal", phi4_multimodal, placeholder="<|image|>", notes=PHI4, handmade=True),
     Animal(
         "kimi_k25",
         kimi_k25,

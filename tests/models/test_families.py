@@ -1,0 +1,103 @@
+"""The family table: every row is tested or says why not, and the documentation shows the same data."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from zoo import ZOO
+
+import neuronscope as ns
+from neuronscope.errors import InvalidOption, NoImagePositions, UnsupportedModel
+from neuronscope.models import families
+from neuronscope.models.families import FAMILIES, Family, applies, family_of, markdown, register_family
+
+DOCS = Path(__file__).parents[2] / "docs" / "models.md"
+
+
+@pytest.fixture
+def table() -> Generator[dict[str, Family]]:
+    """The table, put back as it was after the test."""
+    rows = families._TABLE
+    before = dict(rows)
+    yield rows
+    rows.clear()
+    rows.update(before)
+
+
+def test_every_row_is_run_by_the_conformance_suite_or_says_why_not():
+    run = {animal.model_type for animal in ZOO.values()}
+    for kind, row in FAMILIES.items():
+        assert (kind in run) == (not row.refused and not row.untested), kind
+    assert len(run) >= 40
+
+
+def test_the_documentation_holds_the_table_as_it_is():
+    assert markdown() in DOCS.read_text(encoding="utf-8"), "put the output of `neuronscope models --markdown` there"
+
+
+def test_templates_are_those_that_the_tiny_models_were_built_for():
+    for animal in ZOO.values():
+        row = FAMILIES[animal.model_type]
+        if row.placeholder:
+            assert row.placeholder in animal.placeholder
+
+
+def test_a_new_row_is_used_and_a_bad_one_refused(table: dict[str, Family]):
+    row = Family("my_model", "My Model", template="{image} {prompt}", placeholder="<picture>")
+    register_family(row)
+    assert family_of(SimpleNamespace(model_type="my_model")).title == "My Model"
+    with pytest.raises(InvalidOption, match=r"must hold \{image\} once"):
+        register_family(Family("other", "Other", template="{prompt}"))
+    assert "other" not in table
+
+
+def test_a_projector_of_queries_has_no_grid_unless_the_row_says_so():
+    with_queries = SimpleNamespace(model_type="minigpt4", qformer_config={})
+    assert "queries" in (family_of(with_queries).no_grid or "")
+    assert family_of(SimpleNamespace(model_type="minigpt4", qformer_config=None)).no_grid == ""
+    assert family_of(SimpleNamespace(model_type="granite4_vision", qformer_config={})).no_grid == ""
+
+
+@pytest.mark.parametrize("kind", [kind for kind, row in FAMILIES.items() if row.refused])
+def test_a_family_that_cannot_be_studied_is_refused_with_its_reason(kind: str):
+    with pytest.raises(UnsupportedModel, match="cannot be studied: "):
+        family_of(SimpleNamespace(model_type=kind))
+    assert not any(applies(FAMILIES[kind]).values())
+
+
+@pytest.mark.parametrize("kind", ["llava", "internvl", "qwen2_vl", "blip-2"])
+def test_a_model_type_without_a_row_gets_general_rules_and_has_to_prove_its_map(kind: str, table: dict[str, Family]):
+    animal = ZOO[kind]
+    row = table.pop(kind)
+    if row.placeholder is not None:  # how the prompt is spelled cannot be guessed
+        general = Family(kind, kind, template=row.template, placeholder=row.placeholder, listed=False)
+        table[kind] = general
+    vlm = ns.load(animal.build())
+    assert not vlm.family.listed
+    tokens = vlm.prepare([_picture()]).images[0]
+    assert bool(tokens.tiles) == (kind != "blip-2")
+
+
+def test_a_map_that_the_coloured_square_contradicts_is_dropped(table: dict[str, Family]):
+    """Two-by-two cells for a model whose tokens lie in a row: they divide the picture, but the wrong way."""
+    table["llava"] = Family("llava", "llava", cell=(1, 4), listed=False)
+    vlm = ns.load(ZOO["llava"].build())
+    assert "coloured square contradicts" in (vlm.family.no_grid or "")
+
+
+def test_image_positions_are_refused_with_the_reason_where_there_are_none():
+    vlm = ns.load(ZOO["mllama"].build())
+    zero = ns.Zero(ns.Neurons.of([(0, 1)]))
+    with pytest.raises(NoImagePositions, match="no neurons at image positions: the decoder reads the image through"):
+        vlm.intervene(zero)
+    with vlm.intervene(ns.Zero(ns.Neurons.of([(0, 1)]), span="text")):
+        vlm.logits(vlm.prepare([_picture()]))
+
+
+def _picture():
+    from PIL import Image
+
+    return Image.new("RGB", (96, 64), (90, 160, 30))
