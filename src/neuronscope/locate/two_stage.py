@@ -53,7 +53,9 @@ class TwoStage:
         stages: which filters apply: (1, 2), (1,) or (2,).
         site: where activations are compared in stage 1 (stage 2 is the same at `act` and `neuron`).
         diff_sign: signed differences, or their size (B7).
-        diff_pool, grad_pool: over patches; "any" is the paper's "at least one patch".
+        diff_pool, grad_pool: over patches; "any" is the paper's "at least one patch". For the gradient the sum is the
+            default: small effects of either sign cancel, where the largest of many patches always finds some; against
+            the bundled model's planted neurons it is the more precise (docs/usage.md).
         grad_target: raw logit, log-probability, probability, or contrast with the decoys' mean logit (B6).
         grad_score: n * dy/dn, or Schwettmann's pre-activation form.
         patch_rule: both conditions at any patches, or at one and the same patch (B1).
@@ -71,7 +73,7 @@ class TwoStage:
     site: Site = "neuron"
     diff_sign: Sign = "signed"
     diff_pool: Pool = "any"
-    grad_pool: Pool = "any"
+    grad_pool: Pool = "sum"
     grad_target: Target = "logit"
     grad_score: Score = "gradcam"
     patch_rule: Literal["any", "same_patch"] = "any"
@@ -108,7 +110,7 @@ class TwoStage:
         table = published_thresholds()
         one_of("concept", concept, sorted(table))
         t_a, t_g = table[concept]
-        literal = cls(activation=Fixed(t_a), gradient=Fixed(t_g), site="act", name="two-stage (paper)")
+        literal = cls(activation=Fixed(t_a), gradient=Fixed(t_g), site="act", grad_pool="any", name="two-stage (paper)")
         return dataclasses.replace(literal, **changes)  # pyright: ignore[reportArgumentType]
 
     def locate(self, vlm: VLM, pair: Counterfactual) -> Located:

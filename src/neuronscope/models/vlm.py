@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from ..errors import ImageTokenMismatch, InvalidOption, NoImagePositions
 from ..samples.image import ImageSource, read_image
 from ..tokens import (
+    Frame,
     ImageTokens,
     Tile,
     equal_cells,
@@ -192,15 +193,21 @@ class VLM:
 
     def _map(self, picture: Image.Image, text: str, tensors: dict[str, Tensor], count: int) -> tuple[Tile, ...]:
         row = self.family
-        frames = measure_frames(
-            lambda image: self._process(image, text), picture.size, pixels=row.pixels, strip=row.strip
-        )
+        frames = self._frames(picture, text)
         packer = packing_module(self.model)
         if packer is not None:
             return packed_cells(packer, tensors, frames, count)
         if "image_grids" in tensors:
             return two_grids(frames, tensors["image_grids"].flatten().tolist())
         return equal_cells(pictures(frames, count, tensors), count, row.cell, row.separators)
+
+    def frames(self, picture: Image.Image) -> tuple[Frame, ...]:
+        """One frame for each picture or tile that the vision tower sees of an image."""
+        return self._frames(picture, _join(self.family.template, self.placeholder, PROMPT))
+
+    def _frames(self, picture: Image.Image, text: str) -> tuple[Frame, ...]:
+        pixels, strip = self.family.pixels, self.family.strip
+        return measure_frames(lambda image: self._process(image, text), picture.size, pixels=pixels, strip=strip)
 
     def logits(self, inputs: Inputs, *, last: int = 1) -> Float[Tensor, "batch last vocabulary"]:
         """Logits of the last positions, one forward pass."""

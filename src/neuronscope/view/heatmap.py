@@ -17,6 +17,7 @@ from ..intervene.capture import activations
 from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens
 from ..types import Neurons, one_of
+from .attribution import input_times_gradient, occlusion
 
 if TYPE_CHECKING:
     from ..models.vlm import VLM
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 #: How grid cells become pixels: bilinear between half-pixel centres; bilinear as the code of Pan et al. does it, which
 #: extrapolates past the last cell; or each token's own footprint, flat - the faithful view of merged patches.
 Resize: TypeAlias = Literal["half_pixel", "pan", "footprint"]
+
+
+#: What is painted: the activation at each image token; or, traced back to the vision tower's patches, input x gradient
+#: or the effect of painting the patch grey. "auto": at the tokens where they have a place, else the gradient.
+Trace: TypeAlias = Literal["auto", "tokens", "gradient", "occlusion"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +89,7 @@ def heatmap(
     top: int = 5,
     by: str = "activation",
     resize: Resize = "half_pixel",
+    trace: Trace = "auto",
 ) -> Heatmap:
     """The mean activation, over image tokens, of the neurons with the largest activation difference.
 
@@ -94,15 +101,26 @@ def heatmap(
         top: 5 in the paper.
         by: name of the score.
         resize: see :data:`Resize`.
+        trace: see :data:`Trace`.
+
+    Raises InvalidOption for an empty set, NoGrid for trace="tokens" where image tokens have no place on the image, and
+    NoImagePositions where there are none.
     """
+    one_of("trace", trace, ("auto", "tokens", "gradient", "occlusion"))
     one_of("resize", resize, ("half_pixel", "pan", "footprint"))
     if not len(neurons):
         raise InvalidOption("an empty set of neurons has no heat map")
     chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
     picture = read_image(image)
     tokens = vlm.prepare([picture]).images[0]
-    mean = activations(vlm, picture, chosen).mean(axis=1).astype(np.float64)
-    return paint(mean, tokens, picture, chosen, resize)
+    if trace == "tokens" or (trace == "auto" and tokens.tiles):
+        mean = activations(vlm, picture, chosen).mean(axis=1).astype(np.float64)
+        return paint(mean, tokens, picture, chosen, resize)
+    vlm.require_image_positions()
+    values, patches = input_times_gradient(vlm, picture, chosen)
+    if trace == "occlusion":
+        values = occlusion(vlm, picture, chosen, patches)
+    return paint(values.astype(np.float64), patches, picture, chosen, resize)
 
 
 def paint(
