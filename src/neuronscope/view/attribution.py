@@ -1,10 +1,10 @@
 """Where on the image a neuron looks, for models whose image tokens have no place there (METHODS G2).
 
 A projector of learned queries sums up the whole picture in each image token. The neuron's activation is then traced
-back to the vision tower's patches: by *input x gradient*, one backward pass for the shown neurons, or by *occlusion*, the
-change of the activation when a patch is painted grey, which needs one forward pass per patch and is the causal test of
-the first. What is traced is y = mean_i sum_q a_qi a_qi', with the first factor held fixed: activations weighted by
-themselves, so that query tokens count as far as the neuron is active there.
+back to the vision tower's patches: by *input x gradient*, one backward pass for the shown neurons, or by *occlusion*,
+the change of the activation when a patch is painted grey, which needs one forward pass per patch and is the causal
+test of the first. What is traced is y = mean_i sum_q a_qi a_qi', with the first factor held fixed: activations
+weighted by themselves, so that query tokens count as far as the neuron is active there.
 """
 
 from __future__ import annotations
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "image_encoder")
 _GREY = 128
+_DEEPEST = 3  # how many layers before the end of the tower a projector may read
 
 
 def input_times_gradient(
@@ -36,25 +37,37 @@ def input_times_gradient(
 ) -> tuple[Float[np.ndarray, "patches"], ImageTokens]:
     """F_p . dy/dF_p for every patch p of the vision tower, and where the patches lie.
 
-    F is the output of the tower's last layer. Raises NoGrid where the tower's patches have no place either.
+    F is what enters the last layer of the tower that the projector reads. Raises NoGrid where the tower's patches have
+    no place either.
     """
     inputs = vlm.prepare([picture])
-    leaves: list[Tensor] = []
+    for layer in vision_layers(vlm)[:_DEEPEST]:
+        leaves: list[Tensor] = []
+        handle = layer.register_forward_pre_hook(_leaf(leaves), with_kwargs=True)
+        try:
+            with torch.enable_grad():
+                y = traced(vlm, inputs, neurons)
+                if not y.requires_grad:  # the projector reads the tower before this layer
+                    continue
+                (gradient,) = torch.autograd.grad(y, leaves[:1])
+        finally:
+            handle.remove()
+        values = (leaves[0].detach().float() * gradient.float()).sum(-1)
+        return _placed(vlm, picture, values.reshape(-1, values.shape[-1]).cpu().numpy())
+    raise NoGrid(f"{vlm.id}: the neurons do not depend on the last {_DEEPEST} layers of its vision tower")
 
-    def leaf(_module: Any, _args: Any, output: Any) -> Any:
-        features = output[0] if isinstance(output, tuple) else output
+
+def _leaf(leaves: list[Tensor]) -> Callable[..., Any]:
+    """A pre-hook that makes what enters a layer the start of the graph."""
+
+    def run(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        features = args[0] if args else kwargs["hidden_states"]
         leaves.append(features.detach().requires_grad_())
-        return (leaves[0], *output[1:]) if isinstance(output, tuple) else leaves[0]
+        if args:
+            return (leaves[-1], *args[1:]), kwargs
+        return args, {**kwargs, "hidden_states": leaves[-1]}
 
-    handle = _last_vision_layer(vlm).register_forward_hook(leaf)
-    try:
-        with torch.enable_grad():
-            y = traced(vlm, inputs, neurons)
-            (gradient,) = torch.autograd.grad(y, leaves[:1])
-    finally:
-        handle.remove()
-    values = (leaves[0].detach().float() * gradient.float()).sum(-1)
-    return _placed(vlm, picture, values.reshape(-1, values.shape[-1]).cpu().numpy())
+    return run
 
 
 def occlusion(
@@ -104,15 +117,15 @@ def _activations(vlm: VLM, inputs: Inputs, neurons: Neurons, *, graph: bool = Fa
     return torch.cat([found[layer].to(vlm.device) for layer in sorted(found)], dim=2)
 
 
-def _last_vision_layer(vlm: VLM) -> nn.Module:
-    """The last of the vision tower's layers. Raises NoGrid where there is no tower with layers."""
+def vision_layers(vlm: VLM) -> list[nn.Module]:
+    """The vision tower's layers, last first. Raises NoGrid where there is no tower with layers."""
     for holder in (vlm.model, getattr(vlm.model, "model", None)):
         for name in _TOWERS:
             tower: Any = getattr(holder, name, None)
             if isinstance(tower, nn.Module):
                 stacks = [m for m in tower.modules() if isinstance(m, nn.ModuleList) and len(m)]
                 if stacks:
-                    return max(stacks, key=len)[-1]
+                    return list(max(stacks, key=len))[::-1]
     raise NoGrid(f"{vlm.id} has no vision tower whose patches a neuron could be traced to")
 
 

@@ -46,6 +46,7 @@ def minigpt4(queries: int | None = None) -> tuple[nn.Module, Any]:
             num_attention_heads=2,
             image_size=112,
             patch_size=14,
+            initializer_range=0.02,  # 1e-10 by default, for checkpoints to fill
         ),
         text_config=LlamaConfig(
             vocab_size=len(tokenizer),
@@ -63,7 +64,11 @@ def minigpt4(queries: int | None = None) -> tuple[nn.Module, Any]:
     )
     model = MiniGPT4ForConditionalGeneration(config)
     if queries is not None:
-        nn.init.normal_(model.model.multi_modal_projector.queries)
+        projector = model.model.multi_modal_projector
+        nn.init.normal_(projector.queries)
+        for name, parameter in projector.named_parameters():
+            if "crossattention" in name and parameter.ndim > 1:
+                parameter.data.mul_(5)
     model.generation_config.update(bos_token_id=1, eos_token_id=2, pad_token_id=2)
     return louder(model), make_processor(tokenizer, image_size=112, queries=queries)
 
