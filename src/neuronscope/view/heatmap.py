@@ -44,7 +44,7 @@ class Heatmap:
     """
 
     values: Float[np.ndarray, "height width"]
-    grids: tuple[Float[np.ndarray, "rows columns"], ...]
+    grids: tuple[Float[np.ndarray, "_rows _columns"], ...]
     image: Image.Image
     neurons: Neurons
 
