@@ -73,7 +73,9 @@ _QWEN = "<|vision_start|><|image_pad|><|vision_end|>"
 _GLM = "<|begin_of_image|><|image|><|end_of_image|>"
 
 _ROWS = (
-    Family("llava", "LLaVA 1.5, Pixtral", notes="one grid; CLS dropped by the projector; Pixtral: row breaks"),
+    Family(
+        "llava", "LLaVA", notes="1.5: one grid, CLS dropped by the projector; Pixtral tower: row breaks are other ids"
+    ),
     Family(
         "minigpt4",
         "MiniGPT-4, MiniGPT-v2",
