@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -15,8 +12,6 @@ from neuronscope.errors import NoGrid, NoImagePositions
 from neuronscope.evaluate import planted
 from neuronscope.samples.scenes import render, sample_scene
 from neuronscope.view.attribution import _activations, input_times_gradient, occlusion, traced, vision_layers
-
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
 from zoo import ZOO
 
 NEURONS = ns.Neurons.of([(0, 3), (1, 7), (1, 20)])
