@@ -114,7 +114,8 @@ def test_a_model_without_vision_is_refused(config: Any, reason: str):
 
 def test_every_row_of_the_family_table_can_be_looked_up_and_filled_in():
     for name, row in FAMILIES.items():
-        assert family_of(SimpleNamespace(model_type=name)) is row
+        if not row.refused:
+            assert family_of(SimpleNamespace(model_type=name)).title == row.title
         assert row.template.format(image="<i>", prompt="p").count("<i>") == 1
 
 

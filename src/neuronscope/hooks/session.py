@@ -19,6 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..errors import HookNeverFired, InvalidOption, NeuronOutOfRange
 from ..types import Site
+from .routed import RoutedTap
 
 if TYPE_CHECKING:
     from ..models.structure import FFN, Structure
@@ -60,7 +61,7 @@ class HookSession(AbstractContextManager["HookSession"]):
         self._structure = structure
         self._taps = tuple(taps)
         self._must_fire = must_fire
-        self._handles: list[RemovableHandle] = []
+        self._handles: list[RemovableHandle | RoutedTap] = []
         self._rows: dict[int, int] = {}
         self.fired = [0] * len(self._taps)
 
@@ -97,13 +98,16 @@ class HookSession(AbstractContextManager["HookSession"]):
 
         return self._structure.layers[layer].register_forward_pre_hook(before, with_kwargs=True)
 
-    def _install(self, index: int, tap: Tap, ffn: FFN) -> RemovableHandle:
+    def _install(self, index: int, tap: Tap, ffn: FFN) -> RemovableHandle | RoutedTap:
         def call(activations: Tensor) -> Tensor | None:
             self.fired[index] += 1
             if activations.ndim == 3:
                 return tap.function(activations)
             changed = tap.function(activations.unflatten(0, (self._rows[tap.layer], -1)))
             return None if changed is None else changed.flatten(0, 1)
+
+        if ffn.experts:
+            return RoutedTap(ffn.output, call)
 
         if tap.site == "act":
             assert ffn.activation is not None

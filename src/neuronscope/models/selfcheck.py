@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from ..errors import HookNeverFired
 from ..hooks import HookSession, Tap
 
 if TYPE_CHECKING:
+    from .structure import FFN
     from .vlm import VLM
 
 #: Largest relative error of `neuron @ W_out + bias` against the FFN's output, by weight type.
@@ -96,6 +98,11 @@ def _reconstruction_error(vlm: VLM, run: Callable[[], object]) -> float:
         for layer in studied
         for ffn in (vlm.structure.ffns[layer],)
     ]
+    routes: dict[int, tuple[Tensor, Tensor]] = {}
+    for layer in studied:
+        if vlm.structure.ffns[layer].experts:
+            note = partial(_note_routes, routes, layer)
+            handles.append(vlm.structure.ffns[layer].output.register_forward_pre_hook(note))
     try:
         with HookSession(vlm.structure, taps):
             run()
@@ -106,7 +113,8 @@ def _reconstruction_error(vlm: VLM, run: Callable[[], object]) -> float:
     wide = torch.promote_types(vlm.dtype, torch.float32)
     for layer in studied:
         ffn = vlm.structure.ffns[layer]
-        rebuilt = neurons[layer].to(wide) @ ffn.value_vectors().to(wide).T
+        z = neurons[layer].to(wide)
+        rebuilt = _mixed(ffn, z, routes[layer]) if ffn.experts else z @ ffn.value_vectors().to(wide).T
         bias = getattr(ffn.output, "bias", None)
         if isinstance(bias, Tensor):
             rebuilt = rebuilt + bias.to(wide)
@@ -114,3 +122,19 @@ def _reconstruction_error(vlm: VLM, run: Callable[[], object]) -> float:
         error = float((rebuilt - seen).abs().max() / seen.abs().max().clamp_min(1e-12))
         worst = error if math.isnan(error) else max(worst, error)  # max() would pass a NaN over
     return worst
+
+
+def _note_routes(routes: dict[int, tuple[Tensor, Tensor]], layer: int, _module: Any, args: tuple[Any, ...]) -> None:
+    routes[layer] = (args[1], args[2])
+
+
+def _mixed(ffn: FFN, z: Tensor, routes: tuple[Tensor, Tensor]) -> Tensor:
+    """What routed experts give: each visited expert's neurons through its own value vectors, weighted by the router."""
+    index, weights = routes
+    stacked: Any = ffn.output.down_proj
+    values = z.flatten(0, -2).unflatten(1, (ffn.experts, -1))
+    total = torch.zeros(values.shape[0], stacked.shape[1], dtype=z.dtype, device=z.device)
+    for k in range(index.shape[1]):
+        own = values[torch.arange(len(values)), index[:, k]]
+        total += torch.einsum("ti,thi->th", own, stacked[index[:, k]].to(z.dtype)) * weights[:, k, None].to(z.dtype)
+    return total

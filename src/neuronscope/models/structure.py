@@ -31,6 +31,7 @@ class FFN:
         width: number of neurons, d_f; 0 where the layer has no dense FFN.
         after: a norm between the FFN's output and the residual stream, where there is one.
         note: what a user should know, such as that these are the neurons of shared experts only.
+        experts: number of routed experts whose neurons these are (hooks/routed.py); 0 for an ordinary FFN.
     """
 
     name: str
@@ -40,6 +41,7 @@ class FFN:
     width: int
     after: nn.Module | None = None
     note: str = ""
+    experts: int = 0
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -50,6 +52,9 @@ class FFN:
 
     def value_vectors(self) -> Float[Tensor, "hidden width"]:
         """W_out; column i is the value vector of neuron i."""
+        if self.experts:
+            stacked: Any = self.output.down_proj
+            return stacked.permute(1, 0, 2).flatten(1)
         weight = self.output.weight
         assert isinstance(weight, Tensor)
         return weight if isinstance(self.output, nn.Linear) else weight.T
@@ -164,7 +169,7 @@ def _find_ffn(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
         if (shape := _shape(module)) is not None and shape[0] == hidden:
             found.append((name, module))
     if not found:
-        return FFN("", layer, None, layer, 0, note="no dense FFN")
+        return _routed(layer, hidden, names)
     if len(found) != 1:
         which = ", ".join(name for name, _ in found)
         raise UnsupportedModel(
@@ -179,6 +184,18 @@ def _find_ffn(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
     assert shape is not None
     note = "shared experts" if "shared" in name else ""
     return FFN(names[id(output)], output, activation, block, shape[1], after, note)
+
+
+def _routed(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
+    """The routed experts of a layer that has neither a dense FFN nor a shared expert."""
+    for module in layer.modules():
+        weight = getattr(module, "down_proj", None)
+        known = hasattr(getattr(module, "config", None), "_experts_implementation")  # transformers' common form
+        if isinstance(weight, nn.Parameter) and weight.ndim == 3 and weight.shape[1] == hidden and known:
+            experts, _, channels = weight.shape
+            note = f"{experts} routed experts: unit = expert * {channels} + channel"
+            return FFN(names[id(module)], module, None, module, experts * channels, note=note, experts=experts)
+    return FFN("", layer, None, layer, 0, note="no dense FFN, shared expert or routed experts of the common form")
 
 
 def _shape(module: nn.Module) -> tuple[int, int] | None:

@@ -1,0 +1,100 @@
+"""Neurons of routed experts.
+
+The experts of a layer are one parameter [experts, hidden, channels], computed by whatever kernel is configured: there
+is no linear map to hook. A neuron is (expert, channel), written as unit = expert * channels + channel, and is 0 by
+definition for tokens that were not routed to its expert. To read them, the module's plain loop over experts runs once
+with its last linear map watched; to change them, it runs again with the changed values put in. Where nothing is
+changed, the configured kernel gives the output, equal to the bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
+
+#: Sees [tokens, experts * channels]; returns a replacement or None.
+Call = Callable[[Tensor], Tensor | None]
+
+
+class RoutedTap:
+    """Replaces an experts module's `forward` until it is removed."""
+
+    def __init__(self, experts: nn.Module, call: Call) -> None:
+        self._experts = experts
+        self._call = call
+        self._own: Any = vars(experts).get("forward")
+        self._original: Any = experts.forward
+        experts.forward = self._forward
+
+    def remove(self) -> None:
+        """Put the module's own forward back."""
+        if self._own is None:
+            del self._experts.forward
+        else:
+            self._experts.forward = self._own
+
+    def _forward(self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+        given = (hidden_states, top_k_index, top_k_weights)
+        weight: Any = self._experts.down_proj
+        watch = _Watch(weight, top_k_index)
+        with _eager(self._experts), watch:
+            self._original(*given)
+        changed = self._call(watch.activations(hidden_states))
+        if changed is None:
+            return self._original(*given)
+        with _eager(self._experts), _Watch(weight, top_k_index, changed):
+            return self._original(*given)
+
+
+class _Watch(TorchFunctionMode):
+    """Sees, and replaces, the input of each expert's last linear map."""
+
+    def __init__(self, weight: Tensor, index: Int[Tensor, "tokens k"], new: Tensor | None = None) -> None:
+        super().__init__()
+        self._weight = weight
+        self._index = index
+        self._new = new
+        self._seen: list[tuple[int, Tensor, Tensor]] = []
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
+        if func is nn.functional.linear and self._is_expert(args[1]):
+            expert = (args[1].storage_offset() - self._weight.storage_offset()) // self._weight.stride(0)
+            _, tokens = torch.where(expert == self._index.T)  # in the order of the loop: by rank, then by token
+            if self._new is None:
+                self._seen.append((expert, tokens, args[0]))
+            else:
+                channels = self._weight.shape[2]
+                own = self._new[:, expert * channels : (expert + 1) * channels]
+                args = (own[tokens].to(args[0].dtype), *args[1:])
+        return func(*args, **(kwargs or {}))
+
+    def _is_expert(self, value: Tensor) -> bool:
+        shared = value.untyped_storage().data_ptr() == self._weight.untyped_storage().data_ptr()
+        return shared and value.shape == self._weight.shape[1:]
+
+    def activations(self, hidden: Tensor) -> Float[Tensor, "tokens units"]:
+        """All neurons of all tokens, 0 where a token did not visit an expert."""
+        experts, _, channels = self._weight.shape
+        result = hidden.new_zeros(hidden.shape[0], experts * channels)
+        for expert, tokens, values in self._seen:
+            columns = torch.arange(expert * channels, (expert + 1) * channels, device=hidden.device)
+            result = result.index_put((tokens[:, None], columns[None]), values)
+        return result
+
+
+@contextmanager
+def _eager(experts: nn.Module) -> Generator[None]:
+    """The plain loop instead of the configured kernel, for the time of the block."""
+    config: Any = experts.config
+    before = config._experts_implementation
+    config._experts_implementation = "eager"
+    try:
+        yield
+    finally:
+        config._experts_implementation = before
