@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
-from zoo import ZOO
 
 import neuronscope as ns
 from neuronscope.models.conformance import conformance
 from neuronscope.models.families import FAMILIES
+from zoo import ZOO
 
 
 @pytest.mark.parametrize("name", ZOO)

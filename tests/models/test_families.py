@@ -7,12 +7,12 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from zoo import ZOO
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, NoImagePositions, UnsupportedModel
 from neuronscope.models import families
 from neuronscope.models.families import FAMILIES, Family, applies, family_of, markdown, register_family
+from zoo import ZOO
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
 
