@@ -11,6 +11,7 @@ import pytest
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, NoImagePositions, UnsupportedModel
 from neuronscope.models import families
+from neuronscope.models.conformance import CHECKS, conformance
 from neuronscope.models.families import FAMILIES, Family, applies, family_of, markdown, register_family
 from zoo import ZOO
 
@@ -86,6 +87,24 @@ def test_a_map_that_the_coloured_square_contradicts_is_dropped(table: dict[str, 
     table["llava"] = Family("llava", "llava", cell=(1, 4), listed=False)
     vlm = ns.load(ZOO["llava"].build())
     assert "coloured square contradicts" in (vlm.family.no_grid or "")
+
+
+def test_a_template_of_ones_own_is_used_where_the_processor_adds_the_image():
+    vlm = ns.load(ZOO["blip-2"].build())
+    usual, own = (
+        vlm.prepare([_picture()], template=template).tensors["input_ids"]
+        for template in (None, "{image} dog cat {prompt}")
+    )
+    assert own.shape[1] == usual.shape[1] + 2
+
+
+def test_an_error_inside_a_check_is_a_failed_line_not_a_traceback(monkeypatch: pytest.MonkeyPatch):
+    def broken(_: ns.VLM):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setitem(CHECKS, "heat map", broken)
+    report = conformance(ns.load(ZOO["llava"].build()))
+    assert [row.value for row in report.rows if not row.ok] == ["RuntimeError: shapes do not match"]
 
 
 def test_image_positions_are_refused_with_the_reason_where_there_are_none():

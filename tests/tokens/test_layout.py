@@ -40,6 +40,12 @@ def test_one_picture_of_any_shape(rows: int, columns: int, side: int):
     assert tile.box(rows - 1, 0) == pytest.approx((0, (rows - 1) * side, side, side))
 
 
+def test_cells_are_whole_pixels():
+    """SigLIP at 384 px with patches of 14 px: 27 x 27 patches cover 378 px."""
+    (tile,) = equal_cells([frame(384, 384)], 27 * 27)
+    assert tile.box(26, 26) == pytest.approx((364, 364, 14, 14))
+
+
 def test_tiles_and_a_thumbnail_of_another_size():
     tiles = equal_cells([frame(32, 32), frame(32, 32), frame(48, 32)], 4 + 4 + 6)
     assert shapes(tiles) == [(2, 2), (2, 2), (2, 3)]

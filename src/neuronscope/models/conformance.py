@@ -26,6 +26,9 @@ from .selfcheck import Check, self_check
 if TYPE_CHECKING:
     from .vlm import VLM
 
+#: What transformers and torch raise when inputs do not suit a model.
+MODEL_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+
 #: A check that does not apply says why.
 Outcome: TypeAlias = "tuple[str, bool] | NotApplicable"
 _STEPS = 4  # tokens written in the checks that generate
@@ -60,7 +63,7 @@ def conformance(vlm: VLM, *, progress: Callable[[str], None] = lambda _: None) -
         progress(name)
         try:
             outcome = check(vlm)
-        except NeuronscopeError as error:
+        except (NeuronscopeError, *MODEL_ERRORS) as error:
             outcome = (f"{type(error).__name__}: {error}", False)
         if isinstance(outcome, NotApplicable):
             rows.append(Check(name, f"does not apply: {outcome.reason}", True, applies=False))

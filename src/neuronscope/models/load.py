@@ -14,7 +14,7 @@ from safetensors import SafetensorError
 from torch import nn
 
 from ..errors import InvalidOption, UnsupportedModel
-from .conformance import check_coloured_patch
+from .conformance import MODEL_ERRORS, check_coloured_patch
 from .families import family_of, has_vision
 from .processor import load_processor
 from .selfcheck import SelfCheck, self_check
@@ -86,8 +86,7 @@ def _proof(vlm: VLM) -> SelfCheck:
         mapped = not vlm.family.listed and not vlm.family.no_grid and not vlm.family.no_image
         if mapped and not cast("tuple[str, bool]", check_coloured_patch(vlm))[1]:
             vlm.family = replace(vlm.family, no_grid="general rules give a map that a coloured square contradicts")
-    except (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-        # Whatever transformers raises when a processor's output does not suit a model.
+    except MODEL_ERRORS as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UnsupportedModel(
             f"{vlm.id} ({vlm.family.title}) cannot be run on one image and a prompt: {type(error).__name__}: {reason}"

@@ -147,7 +147,7 @@ class VLM:
         for name, value in self._process(picture, text).items():
             if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Tensor):
                 value = value[0][None]
-            if isinstance(value, Tensor) and name in self._accepted and name != "labels":
+            if isinstance(value, Tensor) and name in self._accepted and name != "labels":  # labels ask for a loss
                 tensors[name] = value.to(self.device, self.dtype if value.is_floating_point() else None)
         config: Any = self.model.config
         if getattr(config, "is_encoder_decoder", False):
@@ -286,12 +286,12 @@ class VLM:
 
 def _join(template: str, image: str, prompt: str) -> str:
     """The text of a prompt with one image. Raises InvalidOption for a template or prompt that gives another number."""
-    if not image:  # the processor puts the image in by itself
-        return prompt
     try:
         text = template.format(image=image, prompt=prompt)
     except (KeyError, IndexError, ValueError) as error:
         raise InvalidOption(f"template={template!r} cannot be filled in; it holds {{image}} and {{prompt}}") from error
+    if not image:  # the processor puts the image in by itself
+        return text.lstrip()
     if text.count(image) != 1:
         raise InvalidOption(
             f"template={template!r} with prompt={prompt!r} holds the image {text.count(image)} times; once is needed"

@@ -99,9 +99,9 @@ def equal_cells(
     first = 0
     for frame, (rows, columns) in zip(frames, grids, strict=True):
         first += separators.before
-        side = max(1, frame.processed[0] // columns)
-        if frame.processed[0] % columns or frame.processed[1] % rows:
-            frame = replace(frame, processed=(columns * side, rows * side))
+        # Patch embeddings take whole pixels: 27 patches of 384 px are 14 px each, and 6 px are seen by none.
+        across, down = frame.processed[0] // columns or 1, frame.processed[1] // rows or 1
+        frame = replace(frame, processed=(columns * across, rows * down))
         width = columns + separators.row
         tokens = np.arange(first, first + rows * width).reshape(rows, width)
         tiles.append(Tile(tokens[:, :columns], frame))
@@ -198,9 +198,9 @@ def _coordinates(shape: tuple[int, ...], frames: Sequence[Frame]) -> Float[Tenso
     result = torch.zeros(tiles, tokens, 3)
     for number, frame in enumerate(frames):
         width, height = frame.processed
-        middle = (torch.arange(side) + 0.5) / side
-        result[number, :, 0] = (middle * width * frame.scale[0] + frame.offset[0]).repeat(side)
-        result[number, :, 1] = (middle * height * frame.scale[1] + frame.offset[1]).repeat_interleave(side)
+        middle = torch.arange(side) + 0.5  # in cells of whole pixels, as in equal_cells
+        result[number, :, 0] = (middle * (width // side) * frame.scale[0] + frame.offset[0]).repeat(side)
+        result[number, :, 1] = (middle * (height // side) * frame.scale[1] + frame.offset[1]).repeat_interleave(side)
         result[number, :, 2] = _DETAIL if number else _BASE
     return result
 
