@@ -1,7 +1,8 @@
 """Does everything that the library claims hold on this very checkpoint? A list of checks, run by `neuronscope check`.
 
-Each check is one function from a model to one line, in the modules of this package. A check that cannot apply to a family (no image tokens in the
-decoder, no grid) says so with the reason from the family table; it is never skipped silently.
+Each check is one function from a model to one line, in the modules of this package. A check that cannot apply to a
+family (no image tokens in the decoder, no grid) says so with the reason from the family table; it is never skipped
+silently.
 """
 
 from __future__ import annotations
