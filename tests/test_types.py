@@ -172,3 +172,37 @@ def test_a_file_that_is_no_json_object_is_refused_by_name(tmp_path: Path, conten
         path.write_bytes(content)
     with pytest.raises(RunMismatch, match=f"set.json.*{reason}"):
         Neurons.load(path)
+
+
+def test_addresses_name_part_layer_and_unit():
+    neurons = Neurons.at("vision.3.17", "vision.0.2", "vision.3.17")
+    assert (neurons.part, neurons.members) == ("vision", (Neuron(3, 17), Neuron(0, 2)))
+    assert neurons.addresses == ["vision.3.17", "vision.0.2"]
+    assert Neurons.at() == Neurons(())
+
+
+@pytest.mark.parametrize(
+    "address", ["3.17", "vision.3", "vision.x.1", "vision.3.-1", "vision.3.1.2", "vision.\u0663.1", ""]
+)
+def test_an_address_of_another_form_is_refused(address: str):
+    with pytest.raises(InvalidOption, match=r"is not of the form PART\.LAYER\.UNIT"):
+        Neurons.at(address)
+
+
+def test_an_unknown_part_is_refused():
+    with pytest.raises(InvalidOption, match="part='audio' is not known"):
+        Neurons.at("audio.1.2")
+
+
+def test_one_set_holds_neurons_of_one_part():
+    with pytest.raises(InvalidOption, match="name several parts"):
+        Neurons.at("vision.1.2", "text.1.2")
+
+
+def test_the_part_is_saved_and_older_documents_are_of_the_decoder(tmp_path: Path):
+    neurons = Neurons.at("projector.1.2")
+    neurons.save(tmp_path / "n.json")
+    assert Neurons.load(tmp_path / "n.json") == neurons
+    older = neurons.to_dict()
+    del older["part"]
+    assert Neurons.from_dict(older).part == "text"

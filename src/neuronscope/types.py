@@ -21,6 +21,10 @@ SITES: tuple[Site, ...] = get_args(Site)
 Span: TypeAlias = Literal["image", "text", "all"]
 SPANS: tuple[Span, ...] = get_args(Span)
 
+#: Which part of the model: the decoder, the vision tower, or the projector between them.
+Part: TypeAlias = Literal["text", "vision", "projector"]
+PARTS: tuple[Part, ...] = get_args(Part)
+
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 
 SCHEMA = "neuronscope.neurons/1"
@@ -34,7 +38,7 @@ def one_of(argument: str, value: str, choices: Sequence[str]) -> None:
 
 @dataclass(frozen=True, order=True)
 class Neuron:
-    """Unit `unit` of the FFN of decoder layer `layer`, both counted from 0."""
+    """Unit `unit` of the FFN of layer `layer`, both counted from 0. Which part's layer, the set says."""
 
     layer: int
     unit: int
@@ -53,6 +57,7 @@ class Neurons(Sequence[Neuron]):
         site: where the method read them.
         concept, method, options, provenance: what was looked for, how, and where the thresholds came from.
         model: `{"id", "fingerprint"}` of the weights; empty for a set written by hand.
+        part: the part of the model whose neurons these are; one set holds neurons of one part.
     """
 
     members: tuple[Neuron, ...]
@@ -63,9 +68,11 @@ class Neurons(Sequence[Neuron]):
     options: Mapping[str, Json] = field(default_factory=dict[str, Json])
     provenance: Mapping[str, Json] = field(default_factory=dict[str, Json])
     model: Mapping[str, str] = field(default_factory=dict[str, str])
+    part: Part = "text"
 
     def __post_init__(self) -> None:
         one_of("site", self.site, SITES)
+        one_of("part", self.part, PARTS)
         if len(set(self.members)) != len(self.members):
             raise InvalidOption("a set of neurons lists the same (layer, unit) twice")
         for name, values in self.scores.items():
@@ -79,6 +86,25 @@ class Neurons(Sequence[Neuron]):
     def of(cls, pairs: Iterable[tuple[int, int]], site: Site = "neuron") -> Neurons:
         """A set from plain (layer, unit) pairs, duplicates dropped, order kept."""
         return cls(tuple(dict.fromkeys(Neuron(int(layer), int(unit)) for layer, unit in pairs)), site=site)
+
+    @classmethod
+    def at(cls, *addresses: str, site: Site = "neuron") -> Neurons:
+        """A set from addresses `PART.LAYER.UNIT`, such as "vision.3.17" or "text.12.405".
+
+        Raises InvalidOption for an address of another form, and for addresses of more than one part.
+        """
+        parts = [_address(address) for address in addresses]
+        if len({part for part, _, _ in parts}) > 1:
+            raise InvalidOption(
+                f"addresses {', '.join(addresses)} name several parts of the model: make one set for each"
+            )
+        made = cls.of(((layer, unit) for _, layer, unit in parts), site=site)
+        return replace(made, part=parts[0][0]) if parts else made
+
+    @property
+    def addresses(self) -> list[str]:
+        """The inverse of :meth:`at`."""
+        return [f"{self.part}.{neuron.layer}.{neuron.unit}" for neuron in self.members]
 
     def __len__(self) -> int:
         return len(self.members)
@@ -130,6 +156,7 @@ class Neurons(Sequence[Neuron]):
             "schema": SCHEMA,
             "model": dict(self.model),
             "concept": self.concept,
+            "part": self.part,
             "site": self.site,
             "method": self.method,
             "options": dict(self.options),
@@ -157,6 +184,7 @@ class Neurons(Sequence[Neuron]):
                 _typed(data, "options", dict),
                 _typed(data, "provenance", dict),
                 _typed(data, "model", dict),
+                _typed({"part": "text", **data}, "part", str),  # documents from before there were other parts
             )
         except (KeyError, TypeError, ValueError, InvalidOption) as error:
             raise RunMismatch(f"damaged neurons document: {type(error).__name__}: {error}") from error
@@ -175,6 +203,15 @@ class Neurons(Sequence[Neuron]):
         if not isinstance(data, dict):
             raise RunMismatch(f"{path} holds no JSON object")
         return cls.from_dict(cast("dict[str, Any]", data))
+
+
+def _address(address: str) -> tuple[Part, int, int]:
+    part, _, rest = address.partition(".")
+    layer, _, unit = rest.partition(".")
+    if not (layer.isascii() and layer.isdigit() and unit.isascii() and unit.isdigit()):
+        raise InvalidOption(f"address {address!r} is not of the form PART.LAYER.UNIT, such as vision.3.17")
+    one_of("part", part, PARTS)
+    return cast("Part", part), int(layer), int(unit)
 
 
 def _typed(data: Mapping[str, Any], key: str, kind: type) -> Any:

@@ -104,7 +104,7 @@ def test_a_site_that_cannot_be_hooked_names_those_that_can(vlm: ns.VLM):
 
 
 def test_a_hook_that_never_fired_is_an_error(vlm: ns.VLM):
-    with pytest.raises(HookNeverFired, match=r"layer\(s\) \[0, 2\]"):  # noqa: SIM117
+    with pytest.raises(HookNeverFired, match=r"neurons of text\.0, text\.2"):  # noqa: SIM117
         with HookSession(vlm.structure, [Tap(2, "neuron", lambda _: None), Tap(0, "act", lambda _: None)]):
             pass
     with HookSession(vlm.structure, [Tap(2, "neuron", lambda _: None)], must_fire=False):

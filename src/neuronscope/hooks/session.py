@@ -18,13 +18,14 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from ..errors import HookNeverFired, InvalidOption, NeuronOutOfRange
-from ..types import Site
+from ..types import Part, Site
 from .routed import RoutedTap
 
 if TYPE_CHECKING:
     from ..models.structure import FFN, Structure
 
-#: Sees a layer's activations [batch, positions, d_f]; returns a replacement, or None to leave them as they are.
+#: Sees a layer's activations [batch, positions, d_f], before the decoder [pictures, positions, d_f]; returns a
+#: replacement, or None to leave them as they are.
 TapFunction: TypeAlias = Callable[[Float[Tensor, "batch positions width"]], Tensor | None]
 
 
@@ -35,6 +36,7 @@ class Tap:
     layer: int
     site: Site
     function: TapFunction
+    part: Part = "text"
 
 
 class HookSession(AbstractContextManager["HookSession"]):
@@ -49,10 +51,11 @@ class HookSession(AbstractContextManager["HookSession"]):
 
     def __init__(self, structure: Structure, taps: Sequence[Tap], *, must_fire: bool = True) -> None:
         for tap in taps:
-            check_layer(structure, tap.layer)
-            sites = structure.ffns[tap.layer].sites
+            check_layer(structure, tap.layer, tap.part)
+            ffn = structure.stack(tap.part).ffns[tap.layer]
+            sites = ffn.sites
             if not sites:
-                raise NeuronOutOfRange(f"layer {tap.layer} has no neurons: {structure.ffns[tap.layer].note}")
+                raise NeuronOutOfRange(f"layer {tap.layer} has no neurons: {ffn.note}")
             if tap.site not in sites:
                 raise InvalidOption(
                     f"site {tap.site!r} cannot be hooked in layer {tap.layer}: its activation is a function, "
@@ -67,10 +70,10 @@ class HookSession(AbstractContextManager["HookSession"]):
 
     def __enter__(self) -> HookSession:
         try:
-            for layer in {tap.layer for tap in self._taps}:
+            for layer in {tap.layer for tap in self._taps if tap.part == "text"}:
                 self._handles.append(self._count_rows(layer))
             for index, tap in enumerate(self._taps):
-                self._handles.append(self._install(index, tap, self._structure.ffns[tap.layer]))
+                self._handles.append(self._install(index, tap, self._structure.stack(tap.part).ffns[tap.layer]))
         except BaseException:
             self._remove()
             raise
@@ -81,9 +84,12 @@ class HookSession(AbstractContextManager["HookSession"]):
     ) -> None:
         self._remove()
         if kind is None and self._must_fire:
-            silent = sorted({tap.layer for tap, count in zip(self._taps, self.fired, strict=True) if not count})
+            silent = sorted(
+                {(tap.part, tap.layer) for tap, count in zip(self._taps, self.fired, strict=True) if not count}
+            )
             if silent:
-                raise HookNeverFired(f"the model never reached the hooked neurons of layer(s) {silent}")
+                where = ", ".join(f"{part}.{layer}" for part, layer in silent)
+                raise HookNeverFired(f"the model never reached the hooked neurons of {where}")
 
     def _remove(self) -> None:
         while self._handles:
@@ -103,8 +109,14 @@ class HookSession(AbstractContextManager["HookSession"]):
             self.fired[index] += 1
             if activations.ndim == 3:
                 return tap.function(activations)
-            changed = tap.function(activations.unflatten(0, (self._rows[tap.layer], -1)))
-            return None if changed is None else changed.flatten(0, 1)
+            if tap.part == "text":
+                seen = activations.unflatten(0, (self._rows[tap.layer], -1))
+            elif activations.ndim == 2:  # towers that see the patches of all pictures in one axis
+                seen = activations[None]
+            else:  # towers that keep rows and columns of patches apart
+                seen = activations.flatten(1, -2)
+            changed = tap.function(seen)
+            return None if changed is None else changed.reshape(activations.shape)
 
         if ffn.experts:
             return RoutedTap(ffn.output, call)
@@ -126,15 +138,17 @@ class HookSession(AbstractContextManager["HookSession"]):
         return module.register_forward_pre_hook(before)
 
 
-def check_layer(structure: Structure, layer: int) -> None:
-    """Raise NeuronOutOfRange unless the model has this layer."""
-    if not 0 <= layer < len(structure.ffns):
-        raise NeuronOutOfRange(f"layer {layer} does not exist; the model has layers 0 to {len(structure.ffns) - 1}")
+def check_layer(structure: Structure, layer: int, part: Part = "text") -> None:
+    """Raise NeuronOutOfRange unless the model's part has this layer."""
+    ffns = structure.stack(part).ffns
+    if not 0 <= layer < len(ffns):
+        whose = "the model" if part == "text" else f"its {part} part"
+        raise NeuronOutOfRange(f"layer {layer} does not exist; {whose} has layers 0 to {len(ffns) - 1}")
 
 
-def check_unit(structure: Structure, layer: int, unit: int) -> None:
+def check_unit(structure: Structure, layer: int, unit: int, part: Part = "text") -> None:
     """Raise NeuronOutOfRange unless the model has this neuron."""
-    check_layer(structure, layer)
-    width = structure.ffns[layer].width
+    check_layer(structure, layer, part)
+    width = structure.stack(part).ffns[layer].width
     if not 0 <= unit < width:
         raise NeuronOutOfRange(f"unit {unit} does not exist in layer {layer}, which has units 0 to {width - 1}")

@@ -15,6 +15,7 @@ from ..errors import HookNeverFired, InvalidOption
 from ..hooks import HookSession, Tap, check_unit
 from .operations import Intervention, Moment, Noise
 from .positions import Positions
+from .queue import one_row_at_a_time
 
 if TYPE_CHECKING:
     from ..models.vlm import VLM
@@ -37,24 +38,29 @@ class Intervening(AbstractContextManager["Intervening"]):
         self._vlm = vlm
         _check_draws(changes, draws)
         for change in changes:
-            if change.span == "image":
+            if change.neurons.part != "text":
+                _check_before_decoder(change)
+            elif change.span == "image":
                 vlm.require_image_positions()
         self._draws = None if draws is None else torch.tensor(list(draws))
         self._positions = Positions(vlm)
+        self._towers = any(change.neurons.part != "text" for change in changes)
         self._touched: set[tuple[int, int]] = set()
         self._expected: set[tuple[int, int]] = set()
         taps: list[Tap] = []
         for index, change in enumerate(changes):
             for layer, units in change.neurons.by_layer().items():
+                part = change.neurons.part
                 for unit in units:
-                    check_unit(vlm.structure, layer, unit)
+                    check_unit(vlm.structure, layer, unit, part)
                 self._expected.add((index, layer))
-                taps.append(Tap(layer, change.site, self._function(index, change, layer, tuple(units))))
+                make = self._function if part == "text" else self._tower_function
+                taps.append(Tap(layer, change.site, make(index, change, layer, tuple(units)), part))
         self._session = HookSession(vlm.structure, taps, must_fire=False)
         self._watch: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Intervening:
-        self._watch = self._positions.watching()
+        self._watch = self._positions.watching(towers=self._towers)
         self._watch.__enter__()
         try:
             self._session.__enter__()
@@ -79,14 +85,26 @@ class Intervening(AbstractContextManager["Intervening"]):
     def _function(self, index: int, change: Intervention, layer: int, units: tuple[int, ...]):
         def apply(z: Float[Tensor, "batch positions width"]) -> Tensor | None:
             rank = self._positions.ranks(change.span, change.phase, z.shape[1]).to(z.device)
-            inside = rank >= 0
-            if not bool(inside.any()):
+            if not bool((rank >= 0).any()):
                 return None
             self._touched.add((index, layer))
-            chosen = torch.tensor(units, device=z.device)
-            values = z.index_select(-1, chosen)
-            new = change.change(values, Moment(layer, units, rank, self._row_draws(len(z))))
-            return z.index_copy(-1, chosen, torch.where(inside[..., None], new, values))
+            return _changed(change, z, Moment(layer, units, rank, self._row_draws(len(z))))
+
+        return apply
+
+    def _tower_function(self, index: int, change: Intervention, layer: int, units: tuple[int, ...]):
+        """Before the decoder every position belongs to the image; a row's rank runs through all its pictures."""
+
+        def apply(z: Float[Tensor, "pictures positions width"]) -> Tensor:
+            rows = self._positions.rows()
+            if rows > 1 and one_row_at_a_time(self._vlm, change.neurons.part):
+                raise InvalidOption(
+                    f"{self._vlm.id} runs its {change.neurons.part} part once per picture: give rows one by one"
+                )
+            queue = z.reshape(rows, -1, z.shape[-1])
+            rank = torch.arange(queue.shape[1], device=z.device).expand(rows, -1)
+            self._touched.add((index, layer))
+            return _changed(change, queue, Moment(layer, units, rank, self._row_draws(rows))).reshape(z.shape)
 
         return apply
 
@@ -96,6 +114,22 @@ class Intervening(AbstractContextManager["Intervening"]):
         if rows % len(self._draws):
             raise InvalidOption(f"the model was called with {rows} rows, the draws are given for {len(self._draws)}")
         return self._draws.repeat_interleave(rows // len(self._draws))
+
+
+def _changed(change: Intervention, z: Float[Tensor, "batch positions width"], at: Moment) -> Tensor:
+    """The activations with an operation's new values inside the span."""
+    chosen = torch.tensor(at.units, device=z.device)
+    values = z.index_select(-1, chosen)
+    return z.index_copy(-1, chosen, torch.where(at.rank[..., None] >= 0, change.change(values, at), values))
+
+
+def _check_before_decoder(change: Intervention) -> None:
+    """Raise InvalidOption for a span or phase that vision tower and projector do not have."""
+    if change.span == "text" or change.phase == "decode":
+        raise InvalidOption(
+            f"{change.neurons.part} neurons see the image only, while the prompt is read: span={change.span!r}, "
+            f"phase={change.phase!r} is out of their reach"
+        )
 
 
 def _check_draws(changes: Sequence[Intervention], draws: Sequence[int] | None) -> None:

@@ -14,6 +14,7 @@ from ..errors import InvalidOption
 from ..models.vlm import PROMPT
 from ..samples.image import ImageSource
 from .operations import Intervention, Noise
+from .queue import one_row_at_a_time
 
 if TYPE_CHECKING:
     from ..models.vlm import VLM
@@ -76,7 +77,10 @@ def generate_captions(
     result: list[list[Caption]] = [[] for _ in images]
     if change is not None and not len(change.neurons):
         change = None  # nothing to change: every draw is the clean caption
-    for chunk in _chunks(rows, batch_size, one_image=bool(vlm.family.single)):
+    # Before the decoder, images of different sizes stand in one queue: there every batch holds one image.
+    part = "text" if change is None else change.neurons.part
+    one_image = bool(vlm.family.single) or part != "text"
+    for chunk in _chunks(rows, 1 if one_row_at_a_time(vlm, part) else batch_size, one_image=one_image):
         distinct = list(dict.fromkeys(i for i, _ in chunk))
         prepared = vlm.prepare([images[i] for i in distinct], prompt=decoding.prompt, template=decoding.template)
         inputs = prepared.select(distinct.index(i) for i, _ in chunk)

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import HookNeverFired
+from ..errors import HookNeverFired, InvalidOption
 from ..hooks import HookSession, Tap, check_unit
 from ..models.vlm import PROMPT
 from ..samples.image import ImageSource
@@ -31,10 +31,12 @@ def activations(
 ) -> Float[np.ndarray, "positions neurons"]:
     """Activations of some neurons over a span of one image's prompt, columns in the order of `neurons`.
 
-    Only the chosen neurons are kept, in float32. Raises NeuronOutOfRange for neurons the model does not have and
-    HookNeverFired when no position of the prompt belongs to the span, and NoImagePositions where the decoder has no
-    image tokens.
+    Only the chosen neurons are kept, in float32. Neurons before the decoder are read at all positions that they see;
+    `span` does not concern them. Raises NeuronOutOfRange for neurons the model does not have, HookNeverFired when no
+    position of the prompt belongs to the span, and NoImagePositions where the decoder has no image tokens.
     """
+    if neurons.part != "text":
+        return _before_decoder(vlm, image, neurons, prompt, template)
     if span == "image":
         vlm.require_image_positions()
     inputs = vlm.prepare([image], prompt=prompt, template=template)
@@ -64,3 +66,24 @@ def activations(
         for i, unit in enumerate(units):
             result[:, columns[Neuron(layer, unit)]] = taken[layer][:, i]
     return result
+
+
+def _before_decoder(
+    vlm: VLM, image: ImageSource, neurons: Neurons, prompt: str, template: str | None
+) -> Float[np.ndarray, "positions neurons"]:
+    """Activations in the vision tower or the projector; pictures of one image (tiles) follow one another."""
+    inputs = vlm.prepare([image], prompt=prompt, template=template)
+    taken: dict[int, list[Tensor]] = {layer: [] for layer in neurons.by_layer()}
+    taps: list[Tap] = []
+    for layer, units in neurons.by_layer().items():
+        for unit in units:
+            check_unit(vlm.structure, layer, unit, neurons.part)
+        keep = taken[layer].append
+        taps.append(Tap(layer, neurons.site, lambda z, keep=keep: keep(z.flatten(0, 1).float().cpu()), neurons.part))
+    with torch.no_grad(), HookSession(vlm.structure, taps):
+        vlm.logits(inputs)
+    columns = [torch.cat(taken[neuron.layer])[:, neuron.unit] for neuron in neurons]
+    lengths = sorted({len(column) for column in columns})
+    if len(lengths) > 1:
+        raise InvalidOption(f"these neurons' layers see different numbers of positions ({lengths}): read them apart")
+    return torch.stack(columns, 1).numpy()

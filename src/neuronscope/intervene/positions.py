@@ -41,10 +41,11 @@ class Positions:
         self._vectors = 0  # how many vectors without ids come first
         self._asked: dict[str, Any] = {}  # what a `generate` of the model's own was called with
         self._outer = False  # the call that comes next belongs to a call of the whole model
+        self._running: Tensor | None = None  # ids of the call that is running, also before the decoder sees them
 
     @contextmanager
-    def watching(self) -> Generator[None]:
-        """Follow the model's calls inside the block."""
+    def watching(self, *, towers: bool = False) -> Generator[None]:
+        """Follow the model's calls inside the block; with `towers` also those of its parts inside `generate`."""
         model = self._vlm.model
         inner = self._vlm.structure.generator
         with ExitStack() as stack:
@@ -53,6 +54,7 @@ class Positions:
             if inner is not None:
                 handle = inner.register_forward_pre_hook(self._before_inner, with_kwargs=True)
                 stack.callback(handle.remove)
+            if inner is not None or towers:
                 stack.enter_context(self._listening(model))
             yield
 
@@ -64,6 +66,7 @@ class Positions:
 
         def generate(*args: Any, **kwargs: Any) -> Any:
             self._asked = dict(kwargs)
+            self._running = kwargs.get("input_ids", kwargs.get("inputs", args[0] if args else None))
             return original(*args, **kwargs)
 
         owner.generate = generate
@@ -82,6 +85,7 @@ class Positions:
         ids = kwargs.get(name, args[0] if args else None)
         if not isinstance(ids, Tensor):
             raise InvalidOption(f"an intervention needs {name} to find the image; the model was called without them")
+        self._running = ids
         self._follow(ids, kwargs, kwargs.get("attention_mask" if name == "input_ids" else "decoder_attention_mask"))
 
     def _before_inner(self, _module: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -120,6 +124,23 @@ class Positions:
         else:
             raise InvalidOption("a KV cache that was filled outside the intervention cannot be continued inside it")
         self._ids, self._inside, self._reached = ids, inside, self._offset
+
+    def rows(self) -> int:
+        """Number of rows of the call that is running.
+
+        Raises InvalidOption when their images are of different sizes: before the decoder all pictures stand in one
+        queue, which could not be told apart.
+        """
+        ids = self._running
+        if not isinstance(ids, Tensor):
+            raise InvalidOption("an intervention before the decoder needs input_ids to tell the rows of a batch apart")
+        image = self._vlm.image_mask(ids, {**self._asked}).sum(1)
+        if not bool((image == image[0]).all()):
+            raise InvalidOption(
+                f"an intervention before the decoder needs images of one size; the rows hold {image.tolist()} image "
+                "tokens: give them one by one"
+            )
+        return ids.shape[0]
 
     def ranks(self, span: Span, phase: Phase, length: int | None = None) -> Int[Tensor, "batch positions"]:
         """Rank of each position of this call within the span, -1 outside the span or the phase.

@@ -19,6 +19,7 @@ from .families import family_of, has_vision
 from .processor import load_processor
 from .selfcheck import SelfCheck, self_check
 from .structure import find_structure
+from .towers import with_towers
 from .vlm import VLM
 
 BUNDLED = Path(__file__).parent / "demo"
@@ -68,7 +69,7 @@ def load(
         if device_map is None:
             model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     config: Any = model.config
-    vlm = VLM(model, processor, id=name, family=family_of(config), structure=find_structure(model))
+    vlm = VLM(model, processor, id=name, family=family_of(config), structure=with_towers(model, find_structure(model)))
     if check:
         report = _proof(vlm)
         failed = [row for row in report.rows if not row.ok]

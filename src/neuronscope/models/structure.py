@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..errors import UnsupportedModel
-from ..types import Site
+from ..errors import NeuronOutOfRange, UnsupportedModel
+from ..types import Part, Site
+from .devices import device_of, present
 
 #: Names of the linear map that ends an FFN, over all families of transformers.
 _OUTPUT_NAMES = ("down_proj", "fc2", "w2", "c_proj", "dense_4h_to_h", "wo", "proj_2", "ff_out", "fc_out")
-_ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "intermediate_act_fn", "activation")
+#: Names of an FFN's activation function where it is a module.
+ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "intermediate_act_fn", "activation")
 _NOT_FFN = ("attn", "attention", "conv", "mixer")
 _AFTER_NAMES = ("post_feedforward_layernorm", "post_mlp_layernorm", "post_ff_layernorm", "post_feedforward_norm")
 
@@ -51,13 +54,28 @@ class FFN:
         return ("neuron", "act", "pre") if self.activation is not None else ("neuron",)
 
     def value_vectors(self) -> Float[Tensor, "hidden width"]:
-        """W_out; column i is the value vector of neuron i."""
-        if self.experts:
-            stacked: Any = self.output.down_proj
-            return stacked.permute(1, 0, 2).flatten(1)
-        weight = self.output.weight
-        assert isinstance(weight, Tensor)
-        return weight if isinstance(self.output, nn.Linear) else weight.T
+        """W_out; column i is the value vector of neuron i. With values also where accelerate keeps them elsewhere."""
+        with present(self.output):
+            if self.experts:
+                stacked: Any = self.output.down_proj
+                return stacked.permute(1, 0, 2).flatten(1)
+            weight = self.output.weight
+            assert isinstance(weight, Tensor)
+            return weight if isinstance(self.output, nn.Linear) else weight.T
+
+    def bias(self) -> Float[Tensor, "hidden"] | None:
+        """What the output map adds after W_out; None where it adds nothing."""
+        with present(self.output):
+            bias = getattr(self.output, "bias", None)
+            return bias if isinstance(bias, Tensor) else None
+
+
+@dataclass(frozen=True)
+class Stack:
+    """FFNs one after another: the decoder's, a vision tower's or a projector's. One layer per FFN."""
+
+    layers: tuple[nn.Module, ...] = ()
+    ffns: tuple[FFN, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -71,6 +89,7 @@ class Structure:
         unembedding: the map from the residual stream to logits.
         hidden: width of the residual stream.
         generator: the language model inside that generates by itself, in models with a `generate` of their own.
+        towers: the FFNs before the decoder (models/towers.py); empty where there are none of the dense form.
     """
 
     layers: tuple[nn.Module, ...]
@@ -79,6 +98,14 @@ class Structure:
     unembedding: nn.Module
     hidden: int
     generator: nn.Module | None = None
+    towers: Mapping[Part, Stack] = field(default_factory=dict[Part, Stack])
+
+    def stack(self, part: Part) -> Stack:
+        """Layers and FFNs of a part of the model. Raises NeuronOutOfRange where the part has no dense FFN."""
+        found = Stack(self.layers, self.ffns) if part == "text" else self.towers.get(part, Stack())
+        if not found.ffns:
+            raise NeuronOutOfRange(f"this model has no {part} neurons: no dense FFN was found in its {part} part")
+        return found
 
     @property
     def studied(self) -> tuple[int, ...]:
@@ -118,7 +145,7 @@ def gain(norm: nn.Module, hidden: int) -> Float[Tensor, "hidden"]:
     """
     parameter = next(norm.parameters(), None)
     dtype = torch.float32 if parameter is None else parameter.dtype
-    signs = torch.ones(hidden, dtype=dtype, device=None if parameter is None else parameter.device)
+    signs = torch.ones(hidden, dtype=dtype, device=device_of(norm))
     signs[1::2] = -1
     with torch.no_grad():
         return ((norm(signs[None])[0] - norm(torch.zeros_like(signs)[None])[0]) * signs).float()
@@ -178,7 +205,7 @@ def _find_ffn(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
     name, output = found[0]
     # BERT-like `output` modules add the residual and normalise: there the linear map itself is the FFN's output.
     block = layer if name.endswith("output.dense") else layer.get_submodule(name.rpartition(".")[0])
-    activation = next((m for key, m in block.named_children() if key in _ACTIVATION_NAMES), None)
+    activation = next((m for key, m in block.named_children() if key in ACTIVATION_NAMES), None)
     after = next((m for key, m in layer.named_children() if key in _AFTER_NAMES), None)
     shape = _shape(output)
     assert shape is not None

@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InvalidOption, UnsupportedModel
+from ..models.devices import device_of, present
 from ..models.structure import gain
 from ..types import Neuron, Neurons, one_of
 
@@ -51,7 +52,10 @@ def decode(vlm: VLM, neurons: Neurons, *, top: int = 5, norm: Norm = "gain", sig
     one_of("norm", norm, ("none", "gain", "full"))
     if sign not in (1, -1) or top < 1:
         raise InvalidOption(f"sign must be 1 or -1 and top at least 1, got sign={sign}, top={top}")
-    table: Tensor = vlm.structure.unembedding.weight  # pyright: ignore[reportAssignmentType]
+    if neurons.part != "text":
+        raise InvalidOption(f"{neurons.part} neurons write into no residual stream that the unembedding reads")
+    with present(vlm.structure.unembedding):
+        table: Tensor = vlm.structure.unembedding.weight  # pyright: ignore[reportAssignmentType]
     found: dict[Neuron, Decoded] = {}
     for layer, units in neurons.by_layer().items():
         vectors = torch.from_numpy(vlm.value_vectors(layer, units)).to(table.device)
@@ -71,8 +75,8 @@ def _normed(vlm: VLM, layer: int, vectors: Float[Tensor, "units hidden"], norm: 
     if final is None:
         raise UnsupportedModel(f"norm={norm!r} needs a final norm, and {vlm.id} has none; use norm='none'")
     if after is not None:  # families that normalise the FFN's output before adding it
-        vectors = vectors * gain(after, vlm.structure.hidden)
+        vectors = vectors * gain(after, vlm.structure.hidden).to(vectors.device)
     if norm == "full":
         weight = next(final.parameters(), vectors)
-        return final(vectors.to(weight.dtype)).float()
-    return vectors * gain(final, vlm.structure.hidden)
+        return final(vectors.to(device_of(final), weight.dtype)).float().to(vectors.device)
+    return vectors * gain(final, vlm.structure.hidden).to(vectors.device)

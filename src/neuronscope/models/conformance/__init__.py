@@ -16,6 +16,7 @@ from ..selfcheck import Check, self_check
 from .gradients import check_earlier_layers, check_gradient, check_last_layer
 from .image import check_coloured_patch, check_heatmap, check_two_stage_scores
 from .parts import NotApplicable, Outcome
+from .towers import check_projector, check_vision
 from .traces import check_memory, check_model_is_left_alone
 from .writing import check_batch, check_cache, check_noise
 
@@ -69,6 +70,8 @@ CHECKS: dict[str, Callable[[VLM], Outcome]] = {
     "noise repeats": check_noise,
     "two-stage scores": check_two_stage_scores,
     "heat map": check_heatmap,
+    "vision neurons": check_vision,
+    "projector neurons": check_projector,
     "model left alone": check_model_is_left_alone,
     "memory released": check_memory,
 }
