@@ -147,7 +147,7 @@ def picture() -> Image.Image:
     return Image.fromarray(np.random.default_rng(7).integers(0, 256, (44, 60, 3), dtype=np.uint8))
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def pictures() -> list[Image.Image]:
     """Three noisy pictures of different sizes."""
     rng = np.random.default_rng(3)

@@ -87,16 +87,9 @@ def generate_captions(
         around = nullcontext() if change is None else vlm.intervene(change, draws=[draw for _, draw in chunk])
         with torch.no_grad(), vlm.frozen(), around:
             generate: Any = vlm.model.generate
-            output = generate(
-                **inputs.tensors,
-                max_new_tokens=decoding.max_new_tokens,
-                do_sample=False,
-                num_beams=1,
-                use_cache=decoding.use_cache,
-                suppress_tokens=_never_written(vlm),
-            )
+            output = generate(**inputs.tensors, **generate_settings(vlm, decoding))
         for (i, _), ids in zip(chunk, inputs.written(output).tolist(), strict=True):
-            result[i].append(_caption(vlm, ids, decoding.prompt))
+            result[i].append(caption_of(vlm, ids, decoding.prompt))
     return result
 
 
@@ -108,6 +101,17 @@ def _chunks(rows: list[tuple[int, int]], size: int, *, one_image: bool) -> Itera
             yield group[start : start + size]
 
 
+def generate_settings(vlm: VLM, decoding: Decoding) -> dict[str, Any]:
+    """The arguments of `generate` that are the same for every caption."""
+    return {
+        "max_new_tokens": decoding.max_new_tokens,
+        "do_sample": False,
+        "num_beams": 1,
+        "use_cache": decoding.use_cache,
+        "suppress_tokens": _never_written(vlm),
+    }
+
+
 def _never_written(vlm: VLM) -> list[int] | None:
     """A strongly disturbed model may prefer the image's placeholder, which is no word and would ask for an image."""
     config: Any = vlm.model.generation_config
@@ -115,7 +119,8 @@ def _never_written(vlm: VLM) -> list[int] | None:
     return [*(config.suppress_tokens or ()), *placeholder] or None
 
 
-def _caption(vlm: VLM, ids: list[int], prompt: str) -> Caption:
+def caption_of(vlm: VLM, ids: list[int], prompt: str) -> Caption:
+    """The caption that new token ids spell, up to the end of the sequence."""
     config: Any = vlm.model.generation_config
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     stop = next((n for n, token in enumerate(ids) if token in ends), len(ids))

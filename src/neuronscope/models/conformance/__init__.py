@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import NeuronscopeError
 from ..selfcheck import Check, self_check
+from .copied import check_copied_states
 from .gradients import check_earlier_layers, check_gradient, check_last_layer
 from .image import check_coloured_patch, check_heatmap, check_two_stage_scores
 from .parts import NotApplicable, Outcome
@@ -67,6 +68,7 @@ CHECKS: dict[str, Callable[[VLM], Outcome]] = {
     "other layers are not": check_earlier_layers,
     "cached = uncached": check_cache,
     "batch = single": check_batch,
+    "copied = whole": check_copied_states,
     "noise repeats": check_noise,
     "two-stage scores": check_two_stage_scores,
     "heat map": check_heatmap,
