@@ -1,0 +1,45 @@
+"""Caption metrics by name."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+from ...errors import InvalidOption
+from ...types import one_of
+from .bertscore import BertScore
+from .clipscore import ClipScore
+from .overlap import Bleu, Rouge
+from .scored import CaptionMetric
+
+#: name -> what makes it; what a `partial` fixes is part of the name and no option.
+METRICS: Mapping[str, Callable[..., CaptionMetric]] = {
+    "bleu-1": partial(Bleu, order=1),
+    "bleu-4": partial(Bleu, order=4),
+    "rouge-1": partial(Rouge, kind="1"),
+    "rouge-l": partial(Rouge, kind="l"),
+    "bertscore": BertScore,
+    "clipscore": ClipScore,
+}
+
+
+def metric(name: str, **options: Any) -> CaptionMetric:
+    """A caption metric with the user's options; models are loaded when they are first needed.
+
+    Raises InvalidOption for an unknown name, an option the metric does not have, or one it needs and was not given.
+    """
+    one_of("metric", name, list(METRICS))
+    factory = METRICS[name]
+    fixed = factory.keywords if isinstance(factory, partial) else {}
+    parameters = {k: p for k, p in inspect.signature(factory).parameters.items() if k not in fixed}
+    for option in options:
+        if option not in parameters:
+            raise InvalidOption(f"metric {name!r} has no option {option!r}; it has: {', '.join(parameters) or 'none'}")
+    missing = [k for k, p in parameters.items() if p.default is p.empty and k not in options]
+    if missing:
+        raise InvalidOption(
+            f"metric {name!r} needs {', '.join(f'{k}=' for k in missing)}, for which there is no default"
+        )
+    return factory(**options)

@@ -1,0 +1,161 @@
+"""Libraries and embedding models that caption metrics need, found and loaded when the first pair is scored.
+
+A model is named by a hub id, a local directory, or "package:NAME": an installed Python package that carries a
+checkpoint among its files. Only safetensors are read, no code that comes with a model is run, and nothing of a package
+is imported.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import import_module, metadata
+from pathlib import Path
+from typing import Any
+
+from ...errors import InvalidOption, UnsupportedModel
+
+INSTALL = "pip install 'neuronscope[metrics]'"
+_PACKAGE = "package:"
+_WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+
+def library(module: str, distribution: str) -> Any:
+    """Import a module of an optional package. Raises InvalidOption saying how to install it."""
+    try:
+        return import_module(module)
+    except ImportError as error:
+        raise InvalidOption(
+            f"this metric needs the package {distribution}, which cannot be imported ({error}): {INSTALL}"
+        ) from error
+
+
+def version(distribution: str) -> str:
+    """Installed version of a package. Raises InvalidOption saying how to install it."""
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError as error:
+        raise InvalidOption(f"this metric needs the package {distribution}: {INSTALL}") from error
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a checkpoint is.
+
+    Attributes:
+        name: what results call it: the hub id, "package:NAME", or the directory's own name. Never a path, so that the
+            same model in two places has one name (its weights are compared by fingerprint).
+        where: what transformers is given.
+    """
+
+    name: str
+    where: str
+
+
+def find(model: str | os.PathLike[str]) -> Source:
+    """Find a checkpoint by its name; a hub id is taken on trust until it is loaded.
+
+    Raises InvalidOption for a directory that is not there, and for a package that is not installed or does not hold
+    exactly one checkpoint.
+    """
+    name = os.fspath(model)
+    if not name:
+        raise InvalidOption("model='' names nothing; give a hub id, a directory, or 'package:NAME'")
+    if name.startswith(_PACKAGE):
+        return Source(name, str(_in_package(name.removeprefix(_PACKAGE))))
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return Source(folder.resolve().name, str(folder))
+    if isinstance(model, os.PathLike) or folder.is_absolute() or name.startswith((".", "~")) or folder.exists():
+        raise InvalidOption(f"model={name!r} is not a directory")
+    return Source(name, name)
+
+
+def _in_package(name: str) -> Path:
+    """The folder of an installed package that has config.json and safetensors side by side."""
+    try:
+        distribution = metadata.distribution(name)
+    except (metadata.PackageNotFoundError, ValueError) as error:
+        raise InvalidOption(f"model='{_PACKAGE}{name}': no package {name!r} is installed") from error
+    files = {Path(str(distribution.locate_file(file))) for file in distribution.files or ()}
+    folders = sorted({f.parent for f in files if f.name in _WEIGHTS and f.with_name("config.json") in files})
+    if len(folders) != 1:
+        listed = f": {', '.join(map(str, folders))}; give one of them as the model" if folders else ""
+        raise InvalidOption(f"model='{_PACKAGE}{name}': the package holds {len(folders)} checkpoints, not one{listed}")
+    return folders[0]
+
+
+@contextmanager
+def loading(source: Source, purpose: str) -> Generator[None]:
+    """Keep transformers quiet, and turn whatever it raises into one sentence (UnsupportedModel)."""
+    from safetensors import SafetensorError
+    from transformers.utils import logging
+
+    verbosity, progress_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UnsupportedModel(
+            f"{purpose} cannot load the model {source.where!r} ({reason}); give model= a local directory with "
+            "config.json, model.safetensors and a tokenizer, a hub id that can be reached from here, or "
+            f"'{_PACKAGE}NAME' for an installed package that carries such files"
+        ) from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if progress_bar:
+            logging.enable_progress_bar()
+
+
+def load_weights(model_class: Any, source: Source, **options: Any) -> Any:
+    """A model in float32, from safetensors only.
+
+    Raises ValueError when the checkpoint lacks weights that scores depend on: transformers would fill them with random
+    numbers and only warn.
+    """
+    import torch
+
+    model, info = model_class.from_pretrained(
+        source.where,
+        dtype=torch.float32,
+        use_safetensors=True,
+        trust_remote_code=False,
+        output_loading_info=True,
+        **options,
+    )
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    # The pooler of a text encoder sits behind the token states that are compared; checkpoints often lack it.
+    lacking = sorted(k for k in info["missing_keys"] if k not in tied and not k.startswith("pooler."))
+    lacking += sorted(str(key) for key in info["mismatched_keys"])
+    if lacking:
+        raise ValueError(
+            f"{len(lacking)} weights of {type(model).__name__} are not in the checkpoint, first {lacking[0]}"
+        )
+    return model.eval()
+
+
+def fingerprint(model: Any) -> str:
+    """A hash of all weights: names, shapes and values."""
+    digest = hashlib.sha256()
+    for name, value in sorted(model.state_dict().items()):
+        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
+        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def positive(argument: str, value: int) -> None:
+    """Raise InvalidOption unless a count is at least 1."""
+    if value < 1:
+        raise InvalidOption(f"{argument}={value} must be at least 1")
+
+
+def device_or_best(device: str | None) -> str:
+    """The device asked for, else the GPU if there is one."""
+    import torch
+
+    return device or ("cuda" if torch.cuda.is_available() else "cpu")
