@@ -9,7 +9,6 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.errors import ConceptNotNamed, ConceptStillNamed, InvalidOption, InvalidSample
-from neuronscope.intervene.captions import Caption
 from neuronscope.locate.scores import (
     Layout,
     activation_differences,
@@ -17,13 +16,12 @@ from neuronscope.locate.scores import (
     patch_scores,
     reduce_patches,
 )
-from neuronscope.samples import validity
 
 PROMPT = "The image shows a"
 
 
 def first_stage(original, edited, t):
-    return set(np.nonzero(reduce_patches(torch.tensor(original) - torch.tensor(edited), "any")[0].numpy() > t)[0])
+    return set(np.nonzero(reduce_patches(torch.tensor(original) - torch.tensor(edited), "max")[0].numpy() > t)[0])
 
 
 def test_hand_oracle():
@@ -34,41 +32,27 @@ def test_hand_oracle():
     survivors = first_stage(original, edited, 1.0)
     assert survivors == {1, 2}
     cam = original * slope
-    second = set(np.nonzero(reduce_patches(torch.tensor(cam), "any")[0].numpy() > 0.0015)[0])
+    second = set(np.nonzero(reduce_patches(torch.tensor(cam), "max")[0].numpy() > 0.0015)[0])
     assert survivors & second == {1, 2}
     assert not (((original - edited) > 1.0) & (cam > 0.0015)).any()  # same_patch keeps none
     assert not survivors & set(np.nonzero(cam.max(0) > 1.0)[0])  # nor does the typo of the printed definition
 
 
-def naive_activations(vlm, image, extra=()):
-    """Neurons of every layer at the image tokens by plain hooks, [layer][patch, unit]."""
-    inputs = vlm.prepare([image]).extend(extra)
-    taken = {}
-    handles = [
-        layer.mlp.down_proj.register_forward_pre_hook(lambda _, args, i=i: taken.__setitem__(i, args[0][0]))
-        for i, layer in enumerate(vlm.structure.layers)
-    ]
-    with torch.no_grad():
-        vlm.model(**inputs.tensors)
-    for handle in handles:
-        handle.remove()
-    return [taken[i][inputs.images[0].positions] for i in range(vlm.layers)]
-
-
 @pytest.mark.parametrize("sign", ["signed", "abs"])
-@pytest.mark.parametrize("pool", ["any", "mean", "sum"])
-def test_differences_equal_a_naive_recomputation(vlm, pictures, sign, pool):
+@pytest.mark.parametrize("pool", ["max", "mean", "sum", "abs_mean"])
+def test_differences_equal_a_naive_recomputation(vlm, pictures, sign, pool, naive_activations):
     original, *others = (p.resize((40, 40)) for p in pictures)
     found = activation_differences(vlm, original, others, site="neuron", sign=sign, pool=pool, prompt=PROMPT)
     for other, pooled in zip(others, found, strict=True):
         expected = []
         for a, b in zip(naive_activations(vlm, original), naive_activations(vlm, other), strict=True):
             difference = (a - b).abs() if sign == "abs" else a - b
-            expected.append({"any": difference.amax(0), "mean": difference.mean(0), "sum": difference.sum(0)}[pool])
+            pools = {"max": difference.amax(0), "mean": difference.mean(0), "sum": difference.sum(0)}
+            expected.append((pools | {"abs_mean": difference.abs().mean(0)})[pool])
         np.testing.assert_allclose(pooled.values, torch.cat(expected).numpy(), rtol=1e-4, atol=1e-5)
 
 
-def test_gradcam_equals_finite_differences_in_float64(make_vlm, picture, monkeypatch):
+def test_gradcam_equals_finite_differences_in_float64(make_vlm, picture, monkeypatch, naive_activations):
     from transformers.models.llama.modeling_llama import LlamaRMSNorm
 
     def norm(self, x):  # transformers computes this in float32 whatever the input: too coarse for differences
@@ -135,29 +119,8 @@ def test_one_backward_per_target_leaves_no_trace(vlm, picture):
     assert hooks == [(len(m._forward_pre_hooks), len(m._forward_hooks)) for m in vlm.model.modules()]
 
 
-@pytest.fixture
-def speaks(monkeypatch):
-    """Makes the tiny model 'say' given captions about the original and the edited image."""
-
-    def say(vlm, original, edited):
-        def caption(text):
-            ids = vlm.tokenizer(text, add_special_tokens=False).input_ids
-            return Caption(text, f"{PROMPT} {text}", tuple(ids))
-
-        monkeypatch.setattr(validity, "generate_captions", lambda *a, **k: [[caption(original)], [caption(edited)]])
-
-    return say
-
-
-@pytest.fixture
-def pair():
-    rng = np.random.default_rng(11)
-    image = Image.fromarray(rng.integers(0, 256, (48, 48, 3), dtype=np.uint8))
-    return ns.counterfactual(ns.Sample(image=image, concept="bear", boxes=[(4, 4, 16, 16)]))
-
-
 @pytest.mark.parametrize("pool", ["any", "sum"])
-def test_locate_equals_naive_thresholding(vlm, pair, speaks, pool):
+def test_locate_equals_naive_thresholding(vlm, pair, speaks, pool, naive_activations):
     speaks(vlm, "brown bear on grass", "horse on grass")
     method = ns.TwoStage(activation=ns.Fixed(0.2), gradient=ns.Fixed(1e-4), grad_pool=pool)
     found = method.locate(vlm, pair)
@@ -182,7 +145,7 @@ def test_locate_equals_naive_thresholding(vlm, pair, speaks, pool):
         assert difference.argmax() == patch
 
 
-def test_same_patch_is_a_subset_of_any_and_equals_its_definition(vlm, pair, speaks):
+def test_same_patch_is_a_subset_of_any_and_equals_its_definition(vlm, pair, speaks, naive_activations):
     speaks(vlm, "bear", "horse")
     cuts = {"activation": ns.Fixed(0.3), "gradient": ns.Fixed(0.0005), "grad_pool": "any"}
     loose = ns.TwoStage(**cuts).locate(vlm, pair).neurons
@@ -229,10 +192,11 @@ def test_sub_tokens_of_one_word(vlm, speaks):
     pair = ns.counterfactual(ns.Sample(image=image, concept="surfboard", boxes=[(3, 3, 20, 12)]))
     results = {
         rule: ns.TwoStage(gradient=ns.Budget(9), activation=ns.Budget(99), concept_token=rule).locate(vlm, pair)
-        for rule in ("first", "last", "sum")
+        for rule in ("first", "last", "sum", "mean")
     }
     assert results["first"].validity.tokens == (0, 1)
-    first, last, total = (results[rule].scores.arrays["gradient"].values for rule in ("first", "last", "sum"))
+    first, last, total, mean = (results[rule].scores.arrays["gradient"].values for rule in results)
+    np.testing.assert_allclose(mean, total / 2, rtol=1e-4, atol=1e-8)
     assert not np.allclose(first, last)
     assert not np.allclose(total, first)
 

@@ -1,9 +1,9 @@
-"""`neuronscope locate`: two-stage filtering on the user's own image."""
+"""`neuronscope locate`: two-stage filtering, or any other method, on the user's own image."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,6 +22,12 @@ from .output import (
     table,
 )
 
+if TYPE_CHECKING:
+    from ..locate import Method, TwoStage
+
+#: What the columns of the table are called where the score's own name says too little.
+_HEADINGS = {"activation": "difference", "gradient": "grad x act", "original": "activation"}
+
 
 def run(
     image: Annotated[str, typer.Argument(help="Image file.")],
@@ -31,10 +37,17 @@ def run(
         Path | None, typer.Option("--mask", help="A picture of the same size, white on the object.")
     ] = None,
     edited: Annotated[Path | None, typer.Option("--edited", help="Your own edit of the image without it.")] = None,
-    method: Annotated[str, typer.Option("--edit", help="telea, navier_stokes or mean_fill.")] = "telea",
-    preset: Annotated[str, typer.Option("--preset", help="recommended or paper.")] = "recommended",
-    budget: Annotated[int | None, typer.Option("--budget", help="Keep this many neurons per stage instead.")] = None,
-    q: Annotated[float, typer.Option("--q", help="Accepted share of false finds.")] = 0.1,
+    edit: Annotated[str, typer.Option("--edit", help="telea, navier_stokes or mean_fill.")] = "telea",
+    method: Annotated[
+        str, typer.Option("--method", help="two-stage, or another; a wrong name lists all.")
+    ] = "two-stage",
+    count: Annotated[int | None, typer.Option("--count", help="Rankings: how many neurons; 100.")] = None,
+    like: Annotated[
+        Path | None, typer.Option("--like", help="random-layer-matched: the neurons.json it matches.")
+    ] = None,
+    preset: Annotated[str | None, typer.Option("--preset", help="two-stage: recommended or paper.")] = None,
+    budget: Annotated[int | None, typer.Option("--budget", help="two-stage: keep this many per stage instead.")] = None,
+    q: Annotated[float | None, typer.Option("--q", help="two-stage: accepted share of false finds; 0.1.")] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("neuronscope-locate"),
     model: ModelOption = "demo",
     device: DeviceOption = None,
@@ -47,25 +60,21 @@ def run(
     """
     import numpy as np
 
-    from ..locate import Budget, TargetDecoy, TwoStage
     from ..samples import Sample, counterfactual
     from ..samples.image import read_image
     from ..view import decode, heatmap, layer_distribution, plot_layers
 
-    if preset not in ("recommended", "paper"):
-        raise InvalidOption(f"--preset {preset!r} is not one of recommended, paper")
+    locator = _method(method, concept, count=count, like=like, preset=preset, budget=budget, q=q)
     picture = read_image(image)
     region = np.asarray(read_image(mask).convert("L")) > 127 if mask is not None else None
     boxes = [parse_box(text) for text in box or []]
     sample = Sample(image=picture, concept=concept, boxes=boxes, mask=region, image_id=image)
-    pair = counterfactual(sample, "edited" if edited else method, edited=edited)  # pyright: ignore[reportArgumentType]
-    rule = TargetDecoy(q) if budget is None else Budget(budget)
-    two_stage = TwoStage.paper(concept) if preset == "paper" else TwoStage(activation=rule, gradient=rule)
+    pair = counterfactual(sample, "edited" if edited else edit, edited=edited)  # pyright: ignore[reportArgumentType]
     folder = output_folder(out)
     with progress(3, "loading the model") as step:
         vlm = open_model(model, device, dtype)
         step("locating neurons")
-        found = two_stage.locate(vlm, pair)
+        found = locator.locate(vlm, pair)
         step("drawing")
         neurons = found.neurons
         decoded = decode(vlm, neurons)
@@ -78,13 +87,14 @@ def run(
         for name, content in pictures.items():
             with replacing(folder / name) as temporary:
                 content.save(temporary)
-        plot_layers({"two-stage": layer_distribution(neurons, vlm.widths)}, folder / "layers.png")
+        plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, folder / "layers.png")
     captions = found.validity
     summary = [
         f"image     {image}",
         f"concept   {concept} (named as {captions.match.surface!r})",
         f"caption   {captions.original.full}",
         f"edited    {captions.edited.full}",
+        f"method    {neurons.method}",
         f"neurons   {len(neurons)}",
         *(f"{name:9} {cut}" for name, cut in _cuts(neurons.provenance)),
         *(f"note      {note}" for note in found.notes),
@@ -101,20 +111,64 @@ def run(
 
     def show() -> None:
         lines(*summary)
+        names = [name for name in neurons.scores if not name.endswith("_patch")]
         rows = [
-            (d.neuron, f"{a:.3g}", f"{g:.3g}", " ".join(d.tokens))
-            for d, a, g in zip(decoded, neurons.scores["activation"], neurons.scores["gradient"], strict=True)
+            (d.neuron, *(f"{neurons.scores[name][i]:.3g}" for name in names), " ".join(d.tokens))
+            for i, d in enumerate(decoded)
         ]
         if rows:
-            table(f"neurons of {concept!r}", ("neuron", "difference", "grad x act", "promotes"), rows)
+            headings = ("neuron", *(_HEADINGS.get(name, name) for name in names), "promotes")
+            table(f"neurons of {concept!r}", headings, rows)
         lines(f"written to {folder}")
 
     emit(document, as_json, show)
 
 
+def _method(
+    name: str,
+    concept: str,
+    *,
+    count: int | None,
+    like: Path | None,
+    preset: str | None,
+    budget: int | None,
+    q: float | None,
+) -> Method:
+    """The method that the options ask for. Raises InvalidOption for an option that it does not have."""
+    from ..locate import Budget, TargetDecoy, TwoStage
+    from ..locate import method as by_name
+    from ..types import Neurons
+
+    if preset not in (None, "recommended", "paper"):
+        raise InvalidOption(f"--preset {preset!r} is not one of recommended, paper")
+    chosen = by_name(name)
+    filters = isinstance(chosen, TwoStage)
+    for option, value in {"--preset": preset, "--budget": budget, "--q": q}.items():
+        if value is not None and not filters:
+            raise InvalidOption(f"{option} sets the thresholds of two-stage filtering; {name} has none")
+    if count is not None and filters:
+        raise InvalidOption(f"--count: {name} keeps what passes its thresholds; --budget sets a number for each stage")
+    if filters:
+        if preset == "paper":
+            return _paper(chosen, concept, budget, q)
+        rule = TargetDecoy(0.1 if q is None else q) if budget is None else Budget(budget)
+        return by_name(name, activation=rule, gradient=rule)
+    options = {"count": count, "like": Neurons.load(like) if like is not None else None}
+    return by_name(name, **{option: value for option, value in options.items() if value is not None})
+
+
+def _paper(chosen: TwoStage, concept: str, budget: int | None, q: float | None) -> Method:
+    """The paper's preset, whose thresholds are published numbers."""
+    from ..locate import TwoStage
+
+    if budget is not None or q is not None:
+        raise InvalidOption("--preset paper has its own thresholds: leave out --budget and --q")
+    return TwoStage.paper(concept, stages=chosen.stages)
+
+
 def _cuts(provenance: Any) -> list[tuple[str, str]]:
     rows: list[tuple[str, str]] = []
-    for name, cut in provenance["thresholds"].items():
+    for name, cut in provenance.get("thresholds", {}).items():
         value = "none" if cut["threshold"] is None else f"{cut['threshold']:.4g}"
         share = "" if cut["achieved"] is None else f", estimated share of false finds {cut['achieved']:.2f}"
         rows.append((name, f"> {value} by {cut['rule']}{share}"))

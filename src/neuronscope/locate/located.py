@@ -1,17 +1,19 @@
-"""What every method returns."""
+"""What every method takes and returns."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import dataclasses
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from ..samples.inpaint import Counterfactual
 from ..samples.validity import Validity
-from ..types import Neurons
+from ..types import Json, Neuron, Neurons
 from .scores import Layout, Pooled
 
 if TYPE_CHECKING:
@@ -35,6 +37,16 @@ class Scores:
         start = self.layout.starts[layer]
         return self.arrays[name].values[start : start + self.layout.widths[layer]]
 
+    def members(self, order: Iterable[int]) -> tuple[tuple[Neuron, ...], dict[str, tuple[float, ...]]]:
+        """The neurons at some flat indices, and what a set of them is saved with: each score and its `*_patch`."""
+        flat = [int(f) for f in order]
+        scores: dict[str, tuple[float, ...]] = {}
+        for name, pooled in self.arrays.items():
+            scores[name] = tuple(float(pooled.values[f]) for f in flat)
+            if pooled.patch is not None:
+                scores[f"{name}_patch"] = tuple(float(pooled.patch[f]) for f in flat)
+        return tuple(Neuron(*self.layout.split(f)) for f in flat), scores
+
 
 @dataclass(frozen=True)
 class Located:
@@ -44,6 +56,7 @@ class Located:
         neurons: the set, best first, with scores and the image token (`*_patch`) where each score is largest.
         scores: the same for all neurons; not saved.
         validity: the captions and the concept's place in them.
+        ranked_by: which of the score arrays the neurons are ordered by.
         notes: what a reader should know, such as thresholds that kept nothing.
         seconds: time spent, by step.
     """
@@ -51,19 +64,54 @@ class Located:
     neurons: Neurons
     scores: Scores
     validity: Validity
+    ranked_by: str
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
 
 
 @runtime_checkable
 class Method(Protocol):
-    """How neurons are located. One file per method; add it to METHODS in registry.py."""
+    """How neurons are located. One file per method; registry.py lists them by name.
+
+    A method is a frozen dataclass of its options, so that :func:`dataclasses.replace` changes one of them.
+    """
 
     @property
     def name(self) -> str:
         """What results call the method."""
         ...
 
-    def locate(self, vlm: VLM, pair: Counterfactual) -> Located:
-        """Find the neurons for `pair.sample.concept`. Raises InvalidSample for samples the method cannot use."""
+    def locate(self, vlm: VLM, pair: Counterfactual, *, validity: Validity | None = None) -> Located:
+        """Find the neurons for `pair.sample.concept`. Raises InvalidSample for samples the method cannot use.
+
+        `validity` is the result of :func:`check_validity` for the same pair, where it is known: methods that are
+        compared then share its captions. Without it the captions are made.
+        """
         ...
+
+
+def options_of(method: Any) -> dict[str, Json]:
+    """All options of a method, which is a dataclass, as a file can hold them."""
+    return {item.name: _json(getattr(method, item.name)) for item in dataclasses.fields(method)}
+
+
+def _json(value: Any) -> Json:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"kind": type(value).__name__, **options_of(value)}
+    if isinstance(value, tuple):
+        return [_json(part) for part in cast("tuple[object, ...]", value)]
+    return cast("Json", value)
+
+
+class Clock:
+    """Measures the steps of a method, for `Located.seconds`."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """End a step."""
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now

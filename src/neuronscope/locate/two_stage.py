@@ -12,9 +12,9 @@ open is an option; `TwoStage.paper(...)` and `TwoStage()` are the two presets.
 from __future__ import annotations
 
 import dataclasses
-import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -24,10 +24,14 @@ from ..intervene import Decoding, activations
 from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import Mode, published_thresholds
 from ..samples.validity import Validity, check_validity
-from ..types import SITES, Json, Neuron, Neurons, Site, one_of
+from ..types import SITES, Json, Neurons, Site, one_of
 from .controls import control_images, decoy_tokens
-from .located import Located, Scores
+from .located import Clock, Located, Scores, options_of
 from .scores import (
+    SCORES,
+    SIGNS,
+    TARGETS,
+    Entry,
     Layout,
     Pool,
     Pooled,
@@ -35,13 +39,21 @@ from .scores import (
     Sign,
     Target,
     activation_differences,
+    best_first,
     grad_times_activation,
     patch_scores,
 )
+from .target import CONCEPT_TOKENS, ConceptToken, concept_word
 from .thresholds import Cut, Fixed, TargetDecoy, Threshold
 
 if TYPE_CHECKING:
     from ..models.vlm import VLM
+
+#: What a filter asks of the patches: that any exceeds the threshold, or their mean or sum does.
+Quantifier: TypeAlias = Literal["any", "mean", "sum"]
+#: The score that is compared: some patch exceeds a threshold exactly when the largest does.
+_POOLED: Mapping[Quantifier, Pool] = {"any": "max", "mean": "mean", "sum": "sum"}
+PatchRule: TypeAlias = Literal["any", "same_patch"]
 
 
 @dataclass(frozen=True)
@@ -72,12 +84,12 @@ class TwoStage:
     stages: tuple[int, ...] = (1, 2)
     site: Site = "neuron"
     diff_sign: Sign = "signed"
-    diff_pool: Pool = "any"
-    grad_pool: Pool = "sum"
+    diff_pool: Quantifier = "any"
+    grad_pool: Quantifier = "sum"
     grad_target: Target = "logit"
     grad_score: Score = "gradcam"
-    patch_rule: Literal["any", "same_patch"] = "any"
-    concept_token: Literal["first", "last", "sum", "mean"] = "first"
+    patch_rule: PatchRule = "any"
+    concept_token: ConceptToken = "first"
     controls: int = 6
     decoys: int = 8
     match: Mode = "lexicon"
@@ -87,13 +99,13 @@ class TwoStage:
 
     def __post_init__(self) -> None:
         one_of("site", self.site, SITES)
-        one_of("diff_sign", self.diff_sign, ("signed", "abs"))
-        for argument in ("diff_pool", "grad_pool"):
-            one_of(argument, getattr(self, argument), ("any", "mean", "sum"))
-        one_of("grad_target", self.grad_target, ("logit", "logprob", "prob", "contrast"))
-        one_of("grad_score", self.grad_score, ("gradcam", "pre"))
-        one_of("patch_rule", self.patch_rule, ("any", "same_patch"))
-        one_of("concept_token", self.concept_token, ("first", "last", "sum", "mean"))
+        one_of("diff_sign", self.diff_sign, SIGNS)
+        one_of("diff_pool", self.diff_pool, list(_POOLED))
+        one_of("grad_pool", self.grad_pool, list(_POOLED))
+        one_of("grad_target", self.grad_target, TARGETS)
+        one_of("grad_score", self.grad_score, SCORES)
+        one_of("patch_rule", self.patch_rule, get_args(PatchRule))
+        one_of("concept_token", self.concept_token, CONCEPT_TOKENS)
         if self.stages not in ((1, 2), (1,), (2,)):
             raise InvalidOption(f"stages={self.stages} is not one of (1, 2), (1,), (2,)")
         if self.patch_rule == "same_patch" and (self.stages != (1, 2) or {self.diff_pool, self.grad_pool} != {"any"}):
@@ -113,17 +125,18 @@ class TwoStage:
         literal = cls(activation=Fixed(t_a), gradient=Fixed(t_g), site="act", grad_pool="any", name="two-stage (paper)")
         return dataclasses.replace(literal, **changes)  # pyright: ignore[reportArgumentType]
 
-    def locate(self, vlm: VLM, pair: Counterfactual) -> Located:
-        """Find the neurons for `pair.sample.concept`.
+    def locate(self, vlm: VLM, pair: Counterfactual, *, validity: Validity | None = None) -> Located:
+        """Find the neurons for `pair.sample.concept`; `validity` saves the captions where they are known.
 
         Raises InvalidSample (ConceptNotNamed, ConceptStillNamed, OtherConceptRemoved) for a sample that breaks a
-        condition of the method.
+        condition of the method, and NoImagePositions where the decoder has no image tokens.
         """
-        clock = _Clock()
-        validity = check_validity(vlm, pair, mode=self.match, decoding=self.decoding)
+        vlm.require_image_positions()
+        clock = Clock()
+        validity = validity or check_validity(vlm, pair, mode=self.match, decoding=self.decoding)
         clock.lap("captions")
         layout = Layout(vlm.widths)
-        keep = np.ones(sum(layout.widths), dtype=bool)
+        keep = np.ones(layout.total, dtype=bool)
         arrays: dict[str, Pooled] = {}
         cuts: dict[str, Cut] = {}
 
@@ -147,8 +160,10 @@ class TwoStage:
         clock.lap("stage 2")
 
         notes = _notes(arrays, cuts, keep)
-        neurons = self._neurons(vlm, pair, layout, arrays, cuts, keep, notes)
-        return Located(neurons, Scores(layout, arrays), validity, notes, clock.laps)
+        scores = Scores(layout, arrays)
+        ranked_by = "gradient" if 2 in self.stages else "activation"
+        neurons = self._neurons(vlm, pair, scores, ranked_by, cuts, keep, notes)
+        return Located(neurons, scores, validity, ranked_by, notes, clock.laps)
 
     def _differences(self, vlm: VLM, pair: Counterfactual) -> list[Pooled]:
         """V of the pair, then of every control: the object's image against itself with an empty box inpainted."""
@@ -161,35 +176,31 @@ class TwoStage:
             others,
             site=self.site,
             sign=self.diff_sign,
-            pool=self.diff_pool,
+            pool=_POOLED[self.diff_pool],
             prompt=self.decoding.prompt,
             template=self.decoding.template,
         )
 
     def _gradients(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> tuple[Pooled, list[Pooled]]:
         """g of the concept's token, and of each decoy noun's at the same position."""
-        ids, entries = self._target(validity)
-        targets = [entries]
+        word = concept_word(validity, self.concept_token)
+        targets: list[tuple[Entry, ...]] = [word.entries]
         if (2 in self.stages and self.gradient.needs_decoys) or self.grad_target == "contrast":
-            place = entries[0][0]
+            place = word.entries[0][0]
             nouns = decoy_tokens(
                 vlm, validity, pair.sample.concept, self.decoys, self.seed, prompt=self.decoding.prompt
             )
-            targets += [[(place, token)] for token in nouns]
-        inputs = vlm.prepare([pair.original], prompt=self.decoding.prompt, template=self.decoding.template)
+            targets += [((place, token),) for token in nouns]
         pooled = grad_times_activation(
-            vlm, inputs.extend(ids), targets, target=self.grad_target, score=self.grad_score, pool=self.grad_pool
+            vlm,
+            word.inputs(vlm, pair.original, self.decoding),
+            targets,
+            target=self.grad_target,
+            score=self.grad_score,
+            pool=_POOLED[self.grad_pool],
+            average=word.average,
         )
         return pooled[0], pooled[1:]
-
-    def _target(self, validity: Validity) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
-        """Teacher-forced ids, and (position from the end, token) of each sub-token that y_c sums over."""
-        spelled = validity.tokens
-        chosen = {"first": spelled[:1], "last": spelled[-1:]}.get(self.concept_token, spelled)
-        last = chosen[-1]
-        ids = validity.original.ids
-        # The position that predicts generated token t is the one before it: the last one when ids[:t] are given.
-        return ids[:last], [(last - t + 1, ids[t]) for t in chosen]
 
     def _same_patch(
         self,
@@ -210,9 +221,16 @@ class TwoStage:
         difference = original - edited
         if self.diff_sign == "abs":
             difference = np.abs(difference)
-        ids, entries = self._target(validity)
-        inputs = vlm.prepare([pair.original], prompt=prompt, template=template).extend(ids)
-        slope = patch_scores(vlm, inputs, entries, members, target=self.grad_target, score=self.grad_score)
+        word = concept_word(validity, self.concept_token)
+        slope = patch_scores(
+            vlm,
+            word.inputs(vlm, pair.original, self.decoding),
+            word.entries,
+            members,
+            target=self.grad_target,
+            score=self.grad_score,
+            average=word.average,
+        )
         both = (difference > cuts["activation"].threshold) & (slope > cuts["gradient"].threshold)
         result = keep.copy()
         result[np.nonzero(keep)[0][~both.any(axis=0)]] = False
@@ -222,21 +240,17 @@ class TwoStage:
         self,
         vlm: VLM,
         pair: Counterfactual,
-        layout: Layout,
-        arrays: dict[str, Pooled],
+        scores: Scores,
+        ranked_by: str,
         cuts: dict[str, Cut],
         keep: Bool[np.ndarray, "n"],
         notes: tuple[str, ...],
     ) -> Neurons:
-        rank_by = "gradient" if 2 in self.stages else "activation"
-        order = sorted((int(f) for f in np.nonzero(keep)[0]), key=lambda f: (-float(arrays[rank_by].values[f]), f))
-        scores: dict[str, tuple[float, ...]] = {}
-        for name, pooled in arrays.items():
-            scores[name] = tuple(float(pooled.values[f]) for f in order)
-            scores[f"{name}_patch"] = tuple(float(pooled.patch[f]) for f in order)
+        kept = np.nonzero(keep)[0]
+        members, values = scores.members(kept[best_first(scores.arrays[ranked_by].values[kept])])
         return Neurons(
-            members=tuple(Neuron(*layout.split(f)) for f in order),
-            scores=scores,
+            members=members,
+            scores=values,
             site=self.site,
             concept=pair.sample.concept,
             method=self.name,
@@ -251,16 +265,7 @@ class TwoStage:
 
     def to_dict(self) -> dict[str, Json]:
         """All options, as a file can hold them."""
-        result: dict[str, Json] = {}
-        for item in dataclasses.fields(self):
-            value: Any = getattr(self, item.name)
-            if item.name == "stages":
-                result[item.name] = list(self.stages)
-            elif dataclasses.is_dataclass(value) and not isinstance(value, type):
-                result[item.name] = {"kind": type(value).__name__, **dataclasses.asdict(value)}
-            else:
-                result[item.name] = cast("Json", value)
-        return result
+        return options_of(self)
 
 
 def _notes(arrays: dict[str, Pooled], cuts: dict[str, Cut], keep: Bool[np.ndarray, "n"]) -> tuple[str, ...]:
@@ -278,14 +283,3 @@ def _notes(arrays: dict[str, Pooled], cuts: dict[str, Cut], keep: Bool[np.ndarra
         near = ", ".join(f"{n} neurons above {values[n]:.4g}" for n in (1, 10, 50) if n < len(values))
         notes.append(f"{name}: {near}")
     return tuple(notes)
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.perf_counter()
-
-    def lap(self, name: str) -> None:
-        now = time.perf_counter()
-        self.laps[name] = now - self._last
-        self._last = now

@@ -1,0 +1,155 @@
+"""Activation times what the value vector adds to the concept's logit (Pan et al. 2024; METHODS c).
+
+    s[l, p, i] = O'[l, p, i] * (w_i . u_c)              w_i: value vector, column i of W_out; u_c: row c of W_U
+
+    as compared (Sato & Takagi):  score of a neuron = mean of s over the image tokens p
+    as published:                 s at the last position of the pass that emits the word's token, no final norm
+
+No gradient: the logit lens' direct contribution, which knows nothing of the layers in between. u_c W_out costs
+2 L h d_f multiplications for a token; W_out^T W_U^T (V columns for each neuron) is never built.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import UnsupportedModel
+from ..models.structure import gain
+from ..samples.inpaint import Counterfactual
+from ..samples.validity import Validity
+from ..types import Site
+from .ranking import Ranked, Ranking
+from .scores import POOLS, Entry, Pool, Pooled, no_neurons, read_layers, reduce_patches
+from .target import CONCEPT_TOKENS, POSITIONS, ConceptToken, Position, concept_word
+
+if TYPE_CHECKING:
+    from ..models.vlm import VLM, Inputs
+
+#: What stands between a value vector and the logit: nothing (the paper), or the gain of the final norm and of the norm
+#: after the FFN, where there is one.
+LensNorm: TypeAlias = Literal["none", "gain"]
+#: True coefficient of the value vector, or what the published code reads (not the coefficient where there is a gate).
+LensSite: TypeAlias = Literal["neuron", "act"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pan(Ranking):
+    """Pan et al.'s contribution score; the defaults are those of Sato & Takagi's comparison.
+
+    Attributes:
+        position: at the image tokens, or at the position that predicts the concept's token.
+        pool: over image tokens; at the predicting position there is nothing to pool.
+        norm: see :data:`LensNorm`.
+        site: see :data:`LensSite`.
+        concept_token: which sub-tokens of the word are summed (each at its own predicting position).
+    """
+
+    position: Position = "image"
+    pool: Pool = "mean"
+    norm: LensNorm = "none"
+    site: LensSite = "neuron"
+    concept_token: ConceptToken = "first"
+    name: str = "pan"
+
+    choices: ClassVar = {
+        "position": POSITIONS,
+        "pool": POOLS,
+        "norm": get_args(LensNorm),
+        "site": get_args(LensSite),
+        "concept_token": CONCEPT_TOKENS,
+    }
+
+    @classmethod
+    def as_published(cls) -> Pan:
+        """The method's own score: at the position that predicts the word."""
+        return cls(position="predict", name="pan-predict")
+
+    def score(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> Ranked:
+        """See the formula above; the array "contribution" holds it for all neurons."""
+        word = concept_word(validity, self.concept_token)
+        pooled = contributions(
+            vlm,
+            word.inputs(vlm, pair.original, self.decoding),
+            word.entries,
+            position=self.position,
+            pool=self.pool,
+            norm=self.norm,
+            site=self.site,
+            average=word.average,
+        )
+        return Ranked("contribution", {"contribution": pooled}, site=self.site)
+
+
+def contributions(
+    vlm: VLM,
+    inputs: Inputs,
+    entries: Sequence[Entry],
+    *,
+    position: Position = "image",
+    pool: Pool = "mean",
+    norm: LensNorm = "none",
+    site: Site = "neuron",
+    average: bool = False,
+) -> Pooled:
+    """s of all neurons for any tokens, in logits (norm "gain": up to the positive factor 1/rms).
+
+    Args:
+        vlm: the model.
+        inputs: one row, prompt and teacher-forced ids.
+        entries: (position counted from the end, token id) of each token; their scores are summed.
+        position: at the image tokens, or at the position that predicts each entry.
+        pool: over image tokens.
+        norm: see :data:`LensNorm`.
+        site: where activations are read.
+        average: the mean over entries instead of their sum.
+
+    Raises UnsupportedModel when the gain is asked for and the model has no final norm.
+    """
+    shares = token_directions(vlm, [token for _, token in entries], norm)
+    shares = shares / len(entries) if average else shares
+    found = no_neurons(vlm)
+
+    def use(layer: int, z: Tensor) -> None:
+        weights = lens(vlm, layer, shares, norm).to(z.device)
+        if position == "image":
+            at = torch.as_tensor(inputs.images[0].positions, device=z.device)
+            values, patches = reduce_patches(z[0, at].float() * weights.sum(0), pool)
+        else:
+            at = torch.tensor([z.shape[1] - back for back, _ in entries], device=z.device)
+            values = (z[0, at].float() * weights).sum(0)
+            patches = torch.zeros_like(values, dtype=torch.long)
+        found[layer] = (values.cpu(), patches.cpu())
+
+    read_layers(vlm, inputs, site, use)
+    pooled = Pooled.of(found)
+    return pooled if position == "image" else Pooled(pooled.values)
+
+
+def token_directions(vlm: VLM, tokens: Sequence[int], norm: LensNorm) -> Float[Tensor, "tokens hidden"]:
+    """u_t of each token in float32, times the final norm's gain if asked for."""
+    table = vlm.structure.unembedding.weight
+    assert isinstance(table, Tensor)
+    directions = table[list(tokens)].detach().float()
+    if norm == "none":
+        return directions
+    if vlm.structure.norm is None:
+        raise UnsupportedModel(f"norm={norm!r} needs a final norm, and {vlm.id} has none; use norm='none'")
+    return directions * gain(vlm.structure.norm, vlm.structure.hidden).to(directions.device)
+
+
+def lens(
+    vlm: VLM, layer: int, directions: Float[Tensor, "tokens hidden"], norm: LensNorm
+) -> Float[Tensor, "tokens width"]:
+    """w_i . u for all neurons of a layer."""
+    ffn = vlm.structure.ffns[layer]
+    vectors = ffn.value_vectors().detach()
+    directions = directions.to(vectors.device)
+    if norm == "gain" and ffn.after is not None:  # families that normalise the FFN's output before adding it
+        directions = directions * gain(ffn.after, vlm.structure.hidden).to(vectors.device)
+    return directions @ vectors.float()

@@ -1,0 +1,81 @@
+"""All methods by name, one line each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from ..errors import InvalidOption
+from ..types import Neurons, one_of
+from .activation import Activation, ActivationDifference, GradTimesActivation
+from .integrated_gradients import IntegratedGradients
+from .located import Method
+from .pan import Pan
+from .random import Random, RandomLayerMatched
+from .schwettmann import Schwettmann
+from .two_stage import TwoStage
+
+_TABLE: dict[str, Callable[[], Method]] = {
+    "two-stage": TwoStage,
+    "stage-1": partial(TwoStage, stages=(1,), name="stage-1"),
+    "stage-2": partial(TwoStage, stages=(2,), name="stage-2"),
+    "schwettmann": Schwettmann,
+    "schwettmann-max": partial(Schwettmann, pool="max", name="schwettmann-max"),
+    "schwettmann-published": Schwettmann.as_published,
+    "pan": Pan,
+    "pan-max": partial(Pan, pool="max", name="pan-max"),
+    "pan-predict": Pan.as_published,
+    "integrated-gradients": IntegratedGradients,
+    "integrated-gradients-published": IntegratedGradients.as_published,
+    "activation-difference": ActivationDifference,
+    "grad-x-activation": GradTimesActivation,
+    "activation": Activation,
+    "random": Random,
+    "random-layer-matched": RandomLayerMatched,
+}
+
+#: name -> what makes the method with its defaults, read-only; :func:`register_method` adds to it.
+METHODS: Mapping[str, Callable[[], Method]] = MappingProxyType(_TABLE)
+
+
+def method(name: str, **options: Any) -> Method:
+    """A method by name, with some of its options changed: ``method("pan", count=30, pool="max")``.
+
+    Raises InvalidOption for a name, an option or a value that is not among the choices.
+    """
+    one_of("method", name, list(METHODS))
+    made = METHODS[name]()
+    known = _options(made)
+    for option in options:
+        one_of(f"option of method {name!r}", option, known)
+    return _changed(made, options)
+
+
+def equal_size(chosen: Method, found: Neurons) -> Method:
+    """A method set to keep as many neurons as `found` has, for a comparison on the same sample (METHODS c).
+
+    Rankings keep `count = len(found)`, random-layer-matched matches its layers; methods with thresholds do not change.
+    """
+    given: dict[str, Any] = {"count": len(found), "like": found}
+    return _changed(chosen, {option: given[option] for option in _options(chosen) if option in given})
+
+
+def register_method(name: str, factory: Callable[[], Method]) -> None:
+    """Add a method of your own: a frozen dataclass whose options all have defaults, or a function that makes one.
+
+    Raises InvalidOption for a name that is taken or empty.
+    """
+    if not name or name in _TABLE:
+        raise InvalidOption(f"name={name!r} is {'taken' if name else 'empty'}; methods: {', '.join(_TABLE)}")
+    _TABLE[name] = factory
+
+
+def _options(chosen: Any) -> list[str]:
+    return [item.name for item in dataclasses.fields(chosen) if item.init] if dataclasses.is_dataclass(chosen) else []
+
+
+def _changed(chosen: Any, options: Mapping[str, Any]) -> Any:
+    return dataclasses.replace(chosen, **options) if options else chosen

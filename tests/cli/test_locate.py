@@ -1,0 +1,110 @@
+"""`neuronscope locate` with every kind of method."""
+
+import json
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import neuronscope as ns
+from neuronscope.cli import main
+from neuronscope.intervene.captions import Caption
+from neuronscope.samples import validity
+
+
+@pytest.fixture
+def locate(capsys, monkeypatch, checkpoint, tmp_path):
+    """Runs the verb on a noisy picture that the tiny model calls a bear; returns (code, stdout, stderr)."""
+    image = tmp_path / "image.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(image)
+
+    def captions(vlm, images, *_, **__):
+        texts = ["brown bear on grass", "grass"][: len(images)]
+        ids = [tuple(vlm.tokenizer(text, add_special_tokens=False).input_ids) for text in texts]
+        return [[Caption(text, f"The image shows a {text}", row)] for text, row in zip(texts, ids, strict=True)]
+
+    monkeypatch.setattr(validity, "generate_captions", captions)
+
+    def run(*arguments):
+        fixed = [image, "bear", "--box", "4,4,20,20", "--model", checkpoint, "--out", tmp_path / "out"]
+        with pytest.raises(SystemExit) as stop:
+            main([str(a) for a in ("locate", *fixed, *arguments)])
+        out = capsys.readouterr()
+        return stop.value.code or 0, out.out, out.err
+
+    return run
+
+
+@pytest.mark.parametrize("name", ["schwettmann", "pan-predict", "grad-x-activation", "activation", "random"])
+def test_rankings(locate, tmp_path, name):
+    code, out, _ = locate("--method", name, "--count", 5, "--json")
+    assert code == 0
+    document = json.loads(out)
+    assert document["method"] == name
+    assert len(document["neurons"]) == 5
+    saved = ns.Neurons.load(tmp_path / "out" / "neurons.json")
+    assert saved.options["count"] == 5
+    assert {p.name for p in (tmp_path / "out").iterdir()} == {
+        *("neurons.json", "edited.png", "heatmap.png", "overlay.png", "layers.png", "summary.txt")
+    }
+
+
+def test_the_table_for_people(locate, tmp_path):
+    code, out, _ = locate("--method", "activation-difference", "--count", 3)
+    assert code == 0
+    assert "method    activation-difference" in out
+    assert "difference" in out.split("neurons of 'bear'")[1]
+    code, out, _ = locate("--method", "pan", "--count", 200)
+    assert code == 1
+
+
+@pytest.mark.parametrize("name", ["two-stage", "stage-1", "stage-2"])
+def test_filters_take_a_budget(locate, name):
+    code, out, _ = locate("--method", name, "--budget", 9, "--json")
+    document = json.loads(out)
+    assert code == 0
+    assert document["method"] == name
+    assert 0 < len(document["neurons"]) <= 9
+    assert set(document["provenance"]["thresholds"]) <= {"activation", "gradient"}
+
+
+def test_the_papers_thresholds(locate):
+    code, out, _ = locate("--preset", "paper", "--json")
+    assert code == 0
+    assert json.loads(out)["provenance"]["thresholds"]["activation"]["rule"] == "fixed(1)"
+
+
+def test_layer_matched_takes_a_set(locate, tmp_path):
+    like = ns.Neurons.of([(0, 1), (2, 3), (2, 4)])
+    like.save(tmp_path / "like.json")
+    code, out, _ = locate("--method", "random-layer-matched", "--like", tmp_path / "like.json", "--json")
+    assert code == 0
+    assert sorted(n["layer"] for n in json.loads(out)["neurons"]) == [0, 2, 2]
+
+
+BAD = {
+    "unknown method": (["--method", "pann"], "Did you mean 'pan'"),
+    "count of a filter": (["--count", "5"], "--budget sets a number for each stage"),
+    "negative count": (["--method", "pan", "--count", "-1"], "count=-1"),
+    "count larger than the model": (["--method", "pan", "--count", "500"], "more than the 192 neurons"),
+    "q of a ranking": (["--method", "pan", "--q", "0.2"], "--q sets the thresholds of two-stage filtering; pan"),
+    "budget of a ranking": (["--method", "random", "--budget", "3"], "--budget sets the thresholds"),
+    "preset of a ranking": (["--method", "pan", "--preset", "recommended"], "--preset sets the thresholds"),
+    "two kinds of thresholds": (["--preset", "paper", "--budget", "3"], "leave out --budget and --q"),
+    "layer-matched to nothing": (["--method", "random-layer-matched"], "needs like="),
+    "like of another method": (["--method", "pan", "--like", "{like}"], "'like' is not known"),
+    "like that is no file": (["--method", "random-layer-matched", "--like", "nope.json"], "nope.json"),
+    "budget of nothing": (["--method", "two-stage", "--budget", "0"], "at least one neuron"),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_options_write_nothing(locate, tmp_path, name):
+    arguments, message = BAD[name]
+    ns.Neurons.of([(0, 1)]).save(tmp_path / "like.json")
+    code, text, err = locate(*(a.format(like=tmp_path / "like.json") for a in arguments), "--json")
+    assert code == 1
+    assert message in err
+    assert message in json.loads(text)["error"]["message"]
+    out = tmp_path / "out"
+    assert not out.exists() or not list(out.iterdir())

@@ -1,0 +1,53 @@
+"""Methods by name."""
+
+import dataclasses
+
+import pytest
+
+import neuronscope as ns
+from neuronscope.errors import InvalidOption
+from neuronscope.locate import METHODS, Pan, Random, TwoStage, equal_size, method, register_method, registry
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_names_agree(name):
+    assert method(name).name == name
+
+
+def test_options_are_set_and_checked():
+    assert method("pan", count=30, pool="max") == Pan(count=30, pool="max")
+    assert method("stage-2").stages == (2,)
+    with pytest.raises(InvalidOption, match=r"method='pann' is not known\. Did you mean 'pan'\?"):
+        method("pann")
+    with pytest.raises(InvalidOption, match=r"option of method 'pan'='pol' is not known\. Did you mean 'pool'"):
+        method("pan", pol="max")
+    with pytest.raises(InvalidOption, match="pool='most' is not known"):
+        method("pan", pool="most")
+    with pytest.raises(InvalidOption, match="'count' is not known"):
+        method("two-stage", count=3)
+    with pytest.raises(InvalidOption, match="'count' is not known"):
+        method("random-layer-matched", count=3)
+
+
+def test_equal_size():
+    found = ns.Neurons.of([(0, 1), (2, 5), (2, 6)])
+    assert equal_size(Pan(), found) == Pan(count=3)
+    assert equal_size(method("random-layer-matched"), found).like == found
+    assert equal_size(TwoStage(), found) == TwoStage()
+
+
+def test_a_method_of_ones_own(monkeypatch):
+    monkeypatch.setattr(registry, "_TABLE", dict(registry._TABLE))
+    monkeypatch.setattr(registry, "METHODS", registry._TABLE)
+
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Mine(Random):
+        name: str = "mine"
+
+    register_method("mine", Mine)
+    assert method("mine", seed=4) == Mine(seed=4)
+    for taken in ("mine", "pan"):
+        with pytest.raises(InvalidOption, match=f"name='{taken}' is taken; methods: two-stage"):
+            register_method(taken, Mine)
+    with pytest.raises(InvalidOption, match="empty"):
+        register_method("", Mine)
