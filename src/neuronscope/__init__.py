@@ -9,25 +9,40 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .intervene import Captioner as Captioner
     from .intervene import Decoding as Decoding
     from .intervene import Mean as Mean
     from .intervene import Noise as Noise
     from .intervene import Patch as Patch
     from .intervene import Scale as Scale
     from .intervene import Zero as Zero
+    from .locate import Activation as Activation
+    from .locate import ActivationDifference as ActivationDifference
     from .locate import Budget as Budget
     from .locate import Fixed as Fixed
+    from .locate import GradTimesActivation as GradTimesActivation
+    from .locate import IntegratedGradients as IntegratedGradients
     from .locate import Knee as Knee
     from .locate import Located as Located
+    from .locate import Method as Method
+    from .locate import Pan as Pan
+    from .locate import Random as Random
+    from .locate import RandomLayerMatched as RandomLayerMatched
+    from .locate import Ranking as Ranking
+    from .locate import Schwettmann as Schwettmann
     from .locate import TargetDecoy as TargetDecoy
     from .locate import TwoStage as TwoStage
+    from .locate import equal_size as equal_size
     from .locate import layer_matched as layer_matched
+    from .locate import method as method
+    from .locate import register_method as register_method
     from .models import VLM as VLM
     from .models import Family as Family
     from .models import load as load
     from .models import register_family as register_family
     from .samples import CocoFolder as CocoFolder
     from .samples import Counterfactual as Counterfactual
+    from .samples import ImageList as ImageList
     from .samples import Lexicon as Lexicon
     from .samples import Region as Region
     from .samples import Sample as Sample
@@ -41,10 +56,31 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "intervene": ("Decoding", "Mean", "Noise", "Patch", "Scale", "Zero"),
-    "locate": ("Budget", "Fixed", "Knee", "Located", "TargetDecoy", "TwoStage", "layer_matched"),
+    "intervene": ("Captioner", "Decoding", "Mean", "Noise", "Patch", "Scale", "Zero"),
+    "locate": (
+        "Activation",
+        "ActivationDifference",
+        "Budget",
+        "Fixed",
+        "GradTimesActivation",
+        "IntegratedGradients",
+        "Knee",
+        "Located",
+        "Method",
+        "Pan",
+        "Random",
+        "RandomLayerMatched",
+        "Ranking",
+        "Schwettmann",
+        "TargetDecoy",
+        "TwoStage",
+        "equal_size",
+        "layer_matched",
+        "method",
+        "register_method",
+    ),
     "models": ("VLM", "Family", "load", "register_family"),
-    "samples": ("CocoFolder", "Counterfactual", "Lexicon", "Region", "Sample", "counterfactual"),
+    "samples": ("CocoFolder", "Counterfactual", "ImageList", "Lexicon", "Region", "Sample", "counterfactual"),
     "types": ("Neuron", "Neurons"),
     "view": ("Heatmap", "decode", "heatmap"),
 }

@@ -1,4 +1,5 @@
 import json
+import re
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from pycocotools import mask as rle
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, InvalidSample
+from neuronscope.samples.coco import _mask, _runs_mask
 
 W, H = 40, 30
 CATEGORIES = [{"id": 3, "name": "dog"}, {"id": 7, "name": "bear"}]
@@ -122,6 +124,110 @@ def test_damaged_entries_are_refused_by_file_and_image(write, damage):
         list(folder.samples("bear"))
 
 
+def with_segmentation(segmentation):
+    """The entries with another outline of the first bear of image 11."""
+    return lambda entries: [{**entries[0], "segmentation": segmentation}, *entries[2:]]
+
+
+@pytest.mark.parametrize(
+    "segmentation",
+    [
+        polygon(2, 2, 10, 8),
+        [*polygon(2, 2, 4, 8), *polygon(6, 2, 6, 8)],  # an object in two parts
+        compressed(block(2, 2, 10, 8)),
+        {"size": [H, W], "counts": [62, *[8, 22] * 9, 8, 860]},  # uncompressed, down the columns
+    ],
+)
+def test_polygons_and_both_kinds_of_run_lengths_give_the_same_mask(write, segmentation):
+    sample = by_id(ns.CocoFolder.open(write(changes=with_segmentation(segmentation))).samples("bear"))["11"]
+    assert (sample.mask == block(2, 2, 10, 8).astype(bool)).all()
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_compressed_runs_are_read_as_pycocotools_writes_them(seed):
+    """Masks from single pixels to long runs; the widest has runs of more than one character."""
+    rng = np.random.default_rng(seed)
+    height, width = (int(n) for n in rng.integers(1, 90, 2))
+    mask = np.asfortranarray(np.kron(rng.random((height, width)) < 0.5, np.ones((1 + seed, 3))).astype(np.uint8))
+    code = compressed(mask)
+    assert (_runs_mask(code, mask.shape[::-1]) == mask.astype(bool)).all()
+    assert (_runs_mask(compressed(mask * 0), mask.shape[::-1]) == 0).all()
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "reason"),
+    [
+        ([[]], "three or more points"),
+        ([[1, 2]], "three or more points"),
+        ([[1, 2, 3, 4]], "three or more points"),
+        ([[1, 2, 3, 4, 5, 6, 7]], "three or more points"),
+        ([[1, 2, float("nan"), 4, 5, 6]], "near the picture"),
+        ([[1, 2, 1e12, 4, 5, 6]], "near the picture"),
+        ([1, 2, 3, 4, 5, 6], "TypeError"),
+        ("abc", "ValueError"),
+        ({"size": [H, W]}, "KeyError: 'counts'"),
+        ({"size": [H, W], "counts": [0, 10]}, "with a sum of 10 .* do not fill a picture of 30 x 40"),
+        ({"size": [H, W], "counts": [-10, 10 + H * W]}, "do not fill"),
+        ({"size": [W, H], "counts": [0, H * W]}, r"of size \[40, 30\] do not fill a picture of 30 x 40"),
+        ({"size": [H, W], "counts": compressed(block(2, 2, 10, 8))["counts"][:-2]}, "do not fill|end within"),
+        ({"size": [H, W], "counts": "~~"}, "hold '~'"),
+        ({"size": [H, W], "counts": "o"}, "end within a number"),
+    ],
+)
+def test_outlines_that_would_give_a_wrong_mask_are_refused(write, segmentation, reason):
+    """pycocotools fills masks from run lengths that end early with whatever is in memory, and NaN takes all of it."""
+    folder = ns.CocoFolder.open(write(changes=with_segmentation(segmentation)))
+    with pytest.raises(InvalidSample, match=r"the entries of image 11 are damaged: \w+: ") as caught:
+        list(folder.samples("bear"))
+    assert re.search(reason, str(caught.value))
+
+
+@pytest.mark.parametrize("size", [(0, 30), (10**6, 10**6)])
+def test_impossible_frames_are_refused(write, size):
+    root = write()
+    path = root / "annotations" / "instances_val2017.json"
+    document = json.loads(path.read_text())
+    document["images"][0] |= {"width": size[0], "height": size[1]}
+    path.write_text(json.dumps(document))
+    with pytest.raises(InvalidSample, match="image 11 are damaged: ValueError: width and height are"):
+        list(ns.CocoFolder.open(root).samples("bear"))
+
+
+def outcomes(stream):
+    """What each `next` gives, until the end: the sample's name, or that it was refused."""
+    while True:
+        outcome = "damaged"
+        try:
+            outcome = next(stream).image_id
+        except StopIteration:
+            return
+        except InvalidSample:
+            pass
+        yield outcome
+
+
+def test_after_a_damaged_entry_the_others_can_still_be_read(write):
+    folder = ns.CocoFolder.open(write(changes=with_segmentation([[1, 2]])))
+    for stream in (folder.samples("bear", min_area=0, max_area=1), folder.everything().samples("bear")):
+        read = list(outcomes(stream))
+        assert read.count("damaged") == 1
+        assert {"12", "13", "14"} <= set(read)
+
+
+def test_everything_passes_nothing_over(write):
+    folder = ns.CocoFolder.open(write())
+    found = by_id(folder.everything().samples("bear"))
+    assert set(found) == {"11", "12", "13", "14", "15"}
+    assert (found["15"].boxes, found["15"].mask) == ((), None)  # nothing but a crowd
+    assert folder.everything().concepts() == folder.concepts()
+    orders = [[s.image_id for s in folder.everything().samples("bear", seed=k)] for k in range(5)]
+    filtered = [s.image_id for s in folder.samples("bear", seed=2)]
+    assert filtered == [name for name in orders[2] if name in filtered]
+    assert len(set(map(tuple, orders))) > 1
+    with pytest.raises(InvalidSample, match=r"no category 'bera'\. Did you mean 'bear'"):
+        folder.everything().samples("bera")
+
+
 def test_an_unknown_concept_is_refused_before_the_first_sample(write):
     with pytest.raises(InvalidSample, match=r"no category 'bera'\. Did you mean 'bear'"):
         ns.CocoFolder.open(write()).samples("bera")
@@ -190,3 +296,19 @@ def test_real_photographs_go_all_the_way_to_a_counterfactual(real_coco):
         same = (np.asarray(pair.original) == np.asarray(pair.edited)).all(-1)
         assert same[~pair.mask].all()
         assert sample.captions
+
+
+def test_real_annotations_are_read_as_pycocotools_reads_them(real_coco):
+    """Every object of 80 photographs, crowds in uncompressed run lengths included."""
+    folder = ns.CocoFolder.open(real_coco)
+    coco = folder._coco
+    crowds = 0
+    for annotation in coco.dataset["annotations"]:
+        info = coco.imgs[annotation["image_id"]]
+        mask = _mask(annotation, (info["width"], info["height"]))
+        assert (mask == coco.annToMask(annotation).astype(bool)).all()
+        crowds += annotation["iscrowd"]
+    assert crowds
+    kept = {s.image_id for concept in folder.concepts() for s in folder.everything().samples(concept) if s.boxes}
+    objects = [a for a in coco.dataset["annotations"] if not a["iscrowd"]]
+    assert kept == {str(a["image_id"]) for a in objects}

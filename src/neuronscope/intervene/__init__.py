@@ -1,6 +1,7 @@
 """Changing neurons while the model runs, and captions under such changes."""
 
 from .apply import Intervening as Intervening
+from .captioner import Captioner as Captioner
 from .captions import Caption as Caption
 from .captions import Decoding as Decoding
 from .captions import generate_captions as generate_captions

@@ -9,6 +9,7 @@ from .inpaint import inpaint as inpaint
 from .lexicon import Lexicon as Lexicon
 from .lexicon import Match as Match
 from .lexicon import published_thresholds as published_thresholds
+from .lists import ImageList as ImageList
 from .sample import Box as Box
 from .sample import Region as Region
 from .sample import Sample as Sample

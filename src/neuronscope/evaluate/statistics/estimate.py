@@ -1,4 +1,4 @@
-"""Intervals for scores that are averaged over concepts, images and draws (METHODS G4 i)."""
+"""A mean with its interval: of independent values, and of single effects (METHODS G4 i)."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..errors import InvalidOption
-from .effect import Effect
+from ...errors import InvalidOption
+from ..effect import Effect
 
 
 @dataclass(frozen=True)
