@@ -29,4 +29,5 @@ from .statistics import empirical_p as empirical_p
 from .statistics import sign_flip as sign_flip
 from .truth import Agreement as Agreement
 from .truth import agreement as agreement
+from .truth import average_precision as average_precision
 from .truth import planted as planted

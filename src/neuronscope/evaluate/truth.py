@@ -7,7 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import RunMismatch
+import numpy as np
+from jaxtyping import Float
+
+from ..errors import InvalidOption, RunMismatch
+from ..locate.scores import Layout, best_first
 from ..models.load import checkpoint_directory
 from ..models.vlm import VLM
 from ..types import Neuron, Neurons
@@ -35,6 +39,19 @@ def planted(vlm: VLM) -> dict[str, Neurons]:
         return {concept: Neurons.of((layer, unit) for layer, unit in pairs) for concept, pairs in table.items()}
     except (OSError, ValueError, AttributeError, TypeError) as error:
         raise RunMismatch(f"{path} is damaged: {error}") from error
+
+
+def average_precision(values: Float[np.ndarray, "neurons"], layout: Layout, truth: Iterable[Neuron]) -> float:
+    """Area under the precision-recall curve of a score over all neurons: the mean precision at each true neuron's rank.
+
+    Ties are ordered by (layer, unit), as everywhere. Raises InvalidOption without true neurons.
+    """
+    flat = {layout.starts[neuron.layer] + neuron.unit for neuron in truth}
+    if not flat:
+        raise InvalidOption("average precision needs at least one true neuron")
+    hit = np.isin(best_first(values), sorted(flat))
+    precision = np.cumsum(hit) / np.arange(1, len(hit) + 1)
+    return float(precision[hit].mean())
 
 
 def agreement(found: Iterable[Neuron], truth: Iterable[Neuron]) -> Agreement:

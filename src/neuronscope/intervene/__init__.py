@@ -6,6 +6,7 @@ from .captions import Caption as Caption
 from .captions import Decoding as Decoding
 from .captions import generate_captions as generate_captions
 from .capture import activations as activations
+from .capture import mean_activations as mean_activations
 from .operations import Intervention as Intervention
 from .operations import Mean as Mean
 from .operations import Noise as Noise

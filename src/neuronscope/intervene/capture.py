@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import HookNeverFired, InvalidOption
 from ..hooks import HookSession, Tap, check_unit
 from ..models.vlm import PROMPT
 from ..samples.image import ImageSource
-from ..types import Neuron, Neurons, Span
+from ..types import Neuron, Neurons, Site, Span
 from .positions import Positions
 
 if TYPE_CHECKING:
@@ -66,6 +67,35 @@ def activations(
         for i, unit in enumerate(units):
             result[:, columns[Neuron(layer, unit)]] = taken[layer][:, i]
     return result
+
+
+def mean_activations(
+    vlm: VLM, images: Sequence[ImageSource], *, site: Site = "neuron", prompt: str = PROMPT, template: str | None = None
+) -> tuple[Float[np.ndarray, "_"], ...]:
+    """The mean of every decoder neuron over the image tokens of some images, one array per layer.
+
+    Raises InvalidOption without images and NoImagePositions where the decoder has no image tokens.
+    """
+    if not images:
+        raise InvalidOption("mean activations need at least one image, got images=[]")
+    vlm.require_image_positions()
+    sums = [np.zeros(width) for width in vlm.widths]
+    count = 0
+    for image in images:
+        inputs = vlm.prepare([image], prompt=prompt, template=template)
+        at = inputs.images[0].positions
+        count += len(at)
+
+        def add(layer: int, at: Int[np.ndarray, "tokens"] = at) -> Tap:
+            def read(z: Tensor) -> None:
+                where = torch.as_tensor(at, device=z.device)
+                sums[layer] += z[0].index_select(0, where).double().sum(0).cpu().numpy()
+
+            return Tap(layer, site, read)
+
+        with torch.no_grad(), HookSession(vlm.structure, [add(layer) for layer in vlm.structure.studied]):
+            vlm.logits(inputs)
+    return tuple(total / count for total in sums)
 
 
 def _before_decoder(

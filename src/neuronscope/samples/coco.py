@@ -7,6 +7,7 @@ takes damaged ones for granted: runs that do not fill the picture leave memory o
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ..errors import InvalidOption, InvalidSample, suggest
+from ..types import Json
 from .sample import Box, Region, Sample, boxes_mask
 
 #: What reading a damaged entry may raise.
@@ -62,6 +64,11 @@ class CocoFolder:
         if not places:
             raise InvalidSample(f"{root} holds no picture folder {name!r} or 'images'")
         return cls(places[0], found[splits.index(name)], captions if captions.is_file() else None)
+
+    def identity(self) -> dict[str, Json]:
+        """What tells these annotations from others, wherever they lie."""
+        digest = hashlib.sha256(self.instances.read_bytes()).hexdigest()
+        return {"instances": self.instances.name, "sha256": digest}
 
     def concepts(self) -> list[str]:
         """Category names, in the file's order."""

@@ -1,0 +1,379 @@
+"""The whole evaluation of Sato & Takagi as units of work in a run directory (METHODS b to e).
+
+- dataset: valid samples of every concept. One unit.
+- located: the neurons of one method in one sample. Method x sample.
+- captions: every image's captions under one condition on one set. Method x sample x condition.
+- random: J of layer-matched random sets beside that of the reference set. Sample.
+- localisation: heat maps of a method's sets against the objects. Method.
+- similarity: captions of the concept's images against those of its edited images. Metric x method.
+
+Every unit depends only on the settings and on units before it, so a run that is killed goes on where it was, and
+several processes on one directory share the work.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import InvalidOption
+from ..evaluate.aggregate import check_clean
+from ..evaluate.captions import compare, metric
+from ..evaluate.effect import named
+from ..evaluate.localisation import dataset_cut, localise
+from ..evaluate.truth import agreement, average_precision, planted
+from ..intervene import Captioner, Mean, Noise, Zero, mean_activations
+from ..intervene.operations import Intervention
+from ..locate import Located, equal_size, layer_matched
+from ..models.vlm import VLM
+from ..samples.dataset import Dataset, Kept, Source, build
+from ..samples.lexicon import MODES
+from ..types import Json, Neurons
+from ..view.heatmap import heatmap
+from .directory import Run
+from .experiment import Condition, Experiment
+from .samples import from_row, to_row
+from .schemas import SCHEMAS
+from .specs import MethodSpec
+
+_BATCH = 128
+_DATASET = {"part": "all"}
+_TRUTH = ("precision", "recall", "average_precision")
+#: Disk space: of a caption's row, and of a part beside its rows.
+_BYTES, _PART = 12, 8000
+#: How the note of a method that could not be used on a sample begins; its set is empty.
+REFUSED = "refused"
+
+
+def open_run(folder: str | Path, vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> Run:
+    """Create the run directory, or go on with one of the same experiment, model and data.
+
+    Raises RunMismatch naming what differs.
+    """
+    model: dict[str, Json] = {**vlm.identity(), "dtype": str(vlm.dtype).removeprefix("torch.")}
+    settings: dict[str, Json] = {**experiment.settings(), "model": model, "data": dict(data)}
+    return Run.open(folder, settings, schemas=SCHEMAS)
+
+
+@dataclass(frozen=True)
+class Unit:
+    """One piece of work.
+
+    Attributes:
+        kind, key: what the run directory calls it.
+        rows: does it, and returns what is kept.
+    """
+
+    kind: str
+    key: Mapping[str, Json]
+    rows: Callable[[], Sequence[Mapping[str, Any]]]
+
+
+class Reproduction:
+    """An experiment on a model and some data, in a run directory.
+
+    Args:
+        vlm: the model.
+        source: where candidates come from.
+        experiment: the settings.
+        run: the directory, opened with :func:`open_run`.
+        step: told what is being done, for progress displays; once for every unit.
+    """
+
+    def __init__(
+        self,
+        vlm: VLM,
+        source: Source,
+        experiment: Experiment,
+        run: Run,
+        *,
+        step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._vlm = vlm
+        self._source = source
+        self.experiment = experiment
+        self.run = run
+        self._step = step
+        self._written: dict[object, list[dict[str, Any]]] = {}  # captions of the sample that is being worked on
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The samples. Raises InvalidSample when a concept has too few, with the counts of what was rejected."""
+        if not self.run.done("dataset", _DATASET):
+            plan = self.experiment
+            found = build(
+                self._vlm,
+                self._source,
+                plan.concepts,
+                per_concept=plan.images,
+                seed=plan.seed,
+                edit=plan.edit,
+                match=plan.match,
+                decoding=plan.decoding,
+                limits=plan.limits,
+                limit=plan.limit,
+                step=self._step,
+            )
+            self.run.write("dataset", _DATASET, [to_row(found)])
+        row = self.run.read("dataset", _DATASET).to_pylist()[0]
+        return from_row(row, self._vlm, self._source, self.experiment).complete()
+
+    @cached_property
+    def samples(self) -> tuple[Kept, ...]:
+        """All samples, concept by concept."""
+        return self.dataset.samples
+
+    @cached_property
+    def captioner(self) -> Captioner:
+        """Captions the samples' original images. Raises InvalidSample when an image does not name its concept."""
+        images = [kept.pair.original for kept in self.samples]
+        captioner = Captioner(self._vlm, images, decoding=self.experiment.decoding, batch_size=_BATCH)
+        texts = [row[0].text for row in captioner.captions()]
+        concepts = [kept.concept for kept in self.samples]
+        hits = [named(text, concept, self.experiment.match) for text, concept in zip(texts, concepts, strict=True)]
+        check_clean([kept.image_id for kept in self.samples], concepts, hits, texts)
+        return captioner
+
+    def units(self) -> Iterator[Unit]:
+        """Everything there is to do, in an order in which each unit finds what it needs."""
+        plan = self.experiment
+        for kept in self.samples:
+            self._written = {}
+            for text in dict.fromkeys([plan.reference, *plan.methods]):
+                yield Unit("located", self._key(text, kept), lambda t=text, k=kept: [self._locate(t, k)])
+            for text in plan.methods:
+                for condition in plan.conditions:
+                    key = {**self._key(text, kept), "condition": condition.name}
+                    yield Unit("captions", key, lambda t=text, k=kept, c=condition: self._caption(t, k, c))
+            if plan.random_sets:
+                key = self._key(plan.reference, kept)
+                yield Unit("random", key, lambda k=kept: self._random(k))
+        for text in plan.methods:
+            yield Unit("localisation", {"method": text}, lambda t=text: self._localise(t))
+        for name in plan.metrics:
+            for text in plan.methods:
+                yield Unit("similarity", {"metric": name, "method": text}, lambda n=name, t=text: self._similar(n, t))
+
+    def work(self) -> None:
+        """Do every unit that is not done. Units that another process is busy with are left for the end."""
+        left = [unit for unit in self.units() if not self._try(unit)]
+        for kind in dict.fromkeys(unit.kind for unit in left):
+            theirs = [unit for unit in left if unit.kind == kind]
+            for key in self.run.todo(kind, [unit.key for unit in theirs]):  # waits, and takes over from the dead
+                self._do(next(unit for unit in theirs if unit.key == key))
+
+    def cost(self) -> Cost:
+        """Time and disk space of the captions that are left, measured on one of them; the rest takes little."""
+        left = [unit for unit in self.units() if unit.kind == "captions" and not self.run.done(unit.kind, unit.key)]
+        if not left:
+            return Cost(0, 0.0, 0)
+        probe = left[0]
+        kept = next(k for k in self.samples if k.image_id == probe.key["image"])
+        self.neurons(str(probe.key["method"]), kept)
+        self.captioner.captions()  # whatever is done once is not counted
+        start = time.perf_counter()
+        rows = self._caption(str(probe.key["method"]), kept, self.experiment.conditions[0])
+        seconds = time.perf_counter() - start
+        draws = {c.name: self.experiment.draws if c.level is not None else 1 for c in self.experiment.conditions}
+        captions = len(self.samples) * sum(draws[str(unit.key["condition"])] for unit in left)
+        return Cost(captions, seconds * captions / len(rows), _BYTES * captions + _PART * len(left))
+
+    def _try(self, unit: Unit) -> bool:
+        """Do a unit unless another process is at it; whether it is done."""
+        if self.run.done(unit.kind, unit.key):
+            return True
+        with self.run.claim(unit.kind, unit.key) as ours:
+            if ours:
+                self._do(unit)
+        return ours
+
+    def _do(self, unit: Unit) -> None:
+        if not self.run.done(unit.kind, unit.key):
+            self._step(f"{unit.kind} {' '.join(str(value) for value in unit.key.values())}")
+            self.run.write(unit.kind, unit.key, unit.rows())
+
+    def _key(self, text: str, kept: Kept) -> dict[str, Json]:
+        return {"method": text, "concept": kept.concept, "image": kept.image_id}
+
+    def neurons(self, text: str, kept: Kept) -> Neurons:
+        """A located set, from its part; located now where another process has it in work."""
+        key = self._key(text, kept)
+        if not self.run.done("located", key):
+            self.run.write("located", key, [self._locate(text, kept)])
+        return Neurons.from_dict(json.loads(self.run.read("located", key).to_pylist()[0]["neurons"]))
+
+    def _locate(self, text: str, kept: Kept) -> dict[str, Any]:
+        plan = self.experiment
+        spec = MethodSpec.parse(text)
+        chosen = spec.make(kept.concept)
+        if text != plan.reference and "count" not in spec.options:
+            chosen = equal_size(chosen, self.neurons(plan.reference, kept))
+        try:
+            found = chosen.locate(self._vlm, kept.pair, validity=kept.validity)
+        except InvalidOption as error:  # such as a layer with too few other neurons for a random set
+            nothing = Neurons((), concept=kept.concept, method=chosen.name, model=self._vlm.identity())
+            return _located(nothing, [f"{REFUSED}: {error}"], 0.0) | dict.fromkeys(_TRUTH)
+        seconds = float(sum(found.seconds.values()))
+        return _located(found.neurons, found.notes, seconds) | self._truth(found, kept.concept)
+
+    def _truth(self, found: Located, concept: str) -> dict[str, float | None]:
+        truth = self._planted.get(concept)
+        if truth is None:
+            return dict.fromkeys(_TRUTH)
+        shares = agreement(found.neurons, truth)
+        area = average_precision(found.scores.arrays[found.ranked_by].values, found.scores.layout, truth)
+        return dict(zip(_TRUTH, (shares.precision, shares.recall, area), strict=True))
+
+    @cached_property
+    def _planted(self) -> dict[str, Neurons]:
+        return planted(self._vlm)
+
+    @cached_property
+    def _means(self) -> tuple[Any, ...]:
+        decoding = self.experiment.decoding
+        images = [kept.pair.original for kept in self.samples]
+        return mean_activations(self._vlm, images, prompt=decoding.prompt, template=decoding.template)
+
+    def change(self, neurons: Neurons, kept: Kept, condition: Condition) -> Intervention:
+        """What a condition does to a set that was located in a sample."""
+        plan = self.experiment
+        if condition.level is None:
+            if condition.name == "zero":
+                return Zero(neurons)
+            return Mean(neurons, means=tuple(float(self._means[n.layer][n.unit]) for n in neurons))
+        level = condition.level
+        if plan.scale == "difference":
+            level *= self._median_difference(kept)
+        relative = plan.scale == "deviation"
+        return Noise(neurons, level=level, draws=plan.draws, seed=plan.seed, sharing=plan.sharing, relative=relative)
+
+    def _median_difference(self, kept: Kept) -> float:
+        differences = self.neurons(self.experiment.reference, kept).scores["activation"]
+        return float(np.median(differences)) if differences else 0.0
+
+    def _caption(self, text: str, kept: Kept, condition: Condition) -> list[dict[str, Any]]:
+        neurons = self.neurons(text, kept)
+        same = (frozenset(neurons), neurons.site, condition)  # two methods may find the same set
+        if same not in self._written:
+            change = self.change(neurons, kept, condition)
+            captions = self.captioner.captions(change)
+            draws = self.experiment.draws if condition.level is not None else 1
+            rows: list[dict[str, Any]] = []
+            for sample, row in zip(self.samples, captions, strict=True):
+                for draw, caption in enumerate(row * draws if len(row) < draws else row):
+                    hits = {f"hit_{mode}": named(caption.text, sample.concept, mode) for mode in MODES}
+                    rows.append(
+                        {
+                            "of": sample.image_id,
+                            "names": sample.concept,
+                            "draw": draw,
+                            "caption": caption.text,
+                            "hit": hits[f"hit_{self.experiment.match}"],
+                            **hits,
+                        }
+                    )
+            self._written[same] = rows
+        return self._written[same]
+
+    def _random(self, kept: Kept) -> list[dict[str, Any]]:
+        """J of random sets with as many neurons in each layer, set to zero; the set's own zero condition beside."""
+        neurons = self.neurons(self.experiment.reference, kept)
+        rows: list[dict[str, Any]] = []
+        sets = [layer_matched(self._vlm, neurons, seed) for seed in range(self.experiment.random_sets)]
+        for number, chosen in enumerate([neurons, *sets]):
+            texts = [row[0].text for row in self.captioner.captions(Zero(chosen))]
+            pairs = zip(texts, self.samples, strict=True)
+            hits = np.array([named(text, sample.concept, self.experiment.match) for text, sample in pairs])
+            own = np.array([sample.concept == kept.concept for sample in self.samples])
+            others = np.array([kept.concept not in sample.shown for sample in self.samples])
+            rows.append({"set": number - 1, "j": float(hits[others].mean() - hits[own].mean())})
+        return rows
+
+    def _localise(self, text: str) -> list[dict[str, Any]]:
+        found = [(kept, self.neurons(text, kept)) for kept in self.samples]
+        maps = [(kept, heatmap(self._vlm, kept.pair.original, neurons)) for kept, neurons in found if len(neurons)]
+        if not maps:
+            return []
+        cut = dataset_cut([heat for _, heat in maps])
+        rows: list[dict[str, Any]] = []
+        for kept, heat in maps:
+            mask = kept.pair.mask if kept.pair.sample.mask is None else kept.pair.sample.mask
+            figures = localise(heat, mask, dataset_cut=cut)
+            rows.append(
+                {
+                    "concept": kept.concept,
+                    "image": kept.image_id,
+                    "iou_per_image": figures.iou_per_image,
+                    "iou_dataset": figures.iou_dataset,
+                    "iou_area": figures.iou_area,
+                    "pointing": float(figures.pointing),
+                    "energy": figures.energy,
+                    "object_share": figures.object_share,
+                }
+            )
+        return rows
+
+    def _similar(self, name: str, text: str) -> list[dict[str, Any]]:
+        """Captions of each concept's own images under each condition against those of the edited images."""
+        judge = self._metrics[name]
+        rows: list[dict[str, Any]] = []
+        for kept in self.samples:
+            own = {sample.image_id: sample for sample in self.samples if sample.concept == kept.concept}
+            for condition in self.experiment.conditions:
+                written = [row for row in self.captions(text, kept, condition) if row["of"] in own]
+                pairs = [own[row["of"]] for row in written]
+                texts = [row["caption"] for row in written]
+                given = [
+                    sample.pair.edited if judge.against == "image" else sample.validity.edited.text for sample in pairs
+                ]
+                scored = compare(judge, texts, given, prompt=self.experiment.decoding.prompt)
+                rows.append(
+                    {
+                        "concept": kept.concept,
+                        "image": kept.image_id,
+                        "condition": condition.name,
+                        "value": scored.mean(),
+                        "pairs": len(scored),
+                        "provenance": json.dumps(dict(scored.provenance)),
+                    }
+                )
+        return rows
+
+    @cached_property
+    def _metrics(self) -> dict[str, Any]:
+        return {name: metric(name, **dict(options)) for name, options in self.experiment.metrics.items()}
+
+    def captions(self, text: str, kept: Kept, condition: Condition) -> list[dict[str, Any]]:
+        """Rows of one set under one condition. Raises RunMismatch when they are not there yet."""
+        key = {**self._key(text, kept), "condition": condition.name}
+        return self.run.read("captions", key).to_pylist()
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What is left to do, extrapolated from one unit.
+
+    Attributes:
+        captions: how many.
+        seconds, bytes: by one process on this machine, and on disk.
+    """
+
+    captions: int
+    seconds: float
+    bytes: int
+
+
+def _located(neurons: Neurons, notes: Sequence[str], seconds: float) -> dict[str, Any]:
+    return {
+        "neurons": json.dumps(neurons.to_dict(), allow_nan=False),
+        "count": len(neurons),
+        "notes": list(notes),
+        "seconds": seconds,
+    }
