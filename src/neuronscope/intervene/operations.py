@@ -10,6 +10,7 @@ import math
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
@@ -240,6 +241,7 @@ class Noise(_Operation):
         return np.stack([_stream(self.seed, level, draw, layer, unit, length) for unit in units], axis=1)
 
 
+@lru_cache(maxsize=2**15)  # every batch of the same intervention asks for the same numbers
 def _stream(seed: int, level: int, draw: int, layer: int, unit: int, length: int) -> Float[np.ndarray, "length"]:
     bits = np.random.Philox(counter=[0, unit, layer, draw], key=[seed, level])
     return np.random.Generator(bits).standard_normal(length)
