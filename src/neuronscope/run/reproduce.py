@@ -152,11 +152,10 @@ class Reproduction:
                 for condition in plan.conditions:
                     key = {**self._key(text, kept), "condition": condition.name}
                     yield Unit("captions", key, lambda t=text, k=kept, c=condition: self._caption(t, k, c))
-            if plan.random_sets:
-                key = self._key(plan.reference, kept)
-                yield Unit("random", key, lambda k=kept: self._random(k))
         for text in plan.methods:
             yield Unit("localisation", {"method": text}, lambda t=text: self._localise(t))
+        for kept in self.samples if plan.random_sets else ():
+            yield Unit("random", self._key(plan.reference, kept), lambda k=kept: self._random(k))
         for name in plan.metrics:
             for text in plan.methods:
                 yield Unit("similarity", {"metric": name, "method": text}, lambda n=name, t=text: self._similar(n, t))

@@ -116,8 +116,35 @@ def _column(kind: str, field: pa.Field, values: list[Any]) -> pa.Array:
 
 
 def _convert(kind: str, name: str, values: list[Any], wanted: pa.DataType | None) -> pa.Array:
+    """An array of the values, which are never bent to fit: given a type, pyarrow makes 1 of 1.5 and a list of a text."""
     try:
-        return pa.array(values, type=wanted)
+        found = pa.array(values)
+        if wanted is None or found.type.equals(wanted):
+            return found
+        if _fits(found.type, wanted):
+            return found.cast(wanted)
     except (pa.ArrowException, TypeError, ValueError, OverflowError) as error:  # UnicodeEncodeError is a ValueError
         type_ = "one type" if wanted is None else f"the type {wanted}"
         raise InvalidOption(f"column {name!r} of kind {kind!r} is not of {type_}: {error}") from error
+    raise InvalidOption(f"column {name!r} of kind {kind!r} is not of the type {wanted}: its values are {found.type}")
+
+
+def _fits(found: pa.DataType, wanted: pa.DataType) -> bool:
+    """Whether the cast, which refuses what it would have to round, keeps what the values are."""
+    if pa.types.is_null(found) or found.equals(wanted):
+        return True
+    if _is_list(found) and _is_list(wanted):
+        return _fits(found.value_type, wanted.value_type)
+    return any(family(found) and family(wanted) for family in (_is_number, _is_text))
+
+
+def _is_list(type_: pa.DataType) -> bool:
+    return pa.types.is_list(type_) or pa.types.is_large_list(type_) or pa.types.is_fixed_size_list(type_)
+
+
+def _is_number(type_: pa.DataType) -> bool:
+    return pa.types.is_integer(type_) or pa.types.is_floating(type_)
+
+
+def _is_text(type_: pa.DataType) -> bool:
+    return pa.types.is_string(type_) or pa.types.is_large_string(type_) or pa.types.is_dictionary(type_)
