@@ -13,6 +13,7 @@ from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, li
 
 if TYPE_CHECKING:
     from ..run.experiment import Experiment
+    from ..run.reproduce import Cost
     from ..samples import CocoFolder
 
 
@@ -78,21 +79,27 @@ def run(
     if preset not in ("recommended", "paper"):
         raise InvalidOption(f"--preset {preset!r} is not one of recommended, paper")
     plan: Experiment = Experiment.paper(chosen, **given) if preset == "paper" else Experiment(chosen, **given)
-    with progress(0, "loading the model") as step:
-        vlm = open_model(model, device, dtype)
-        directory = open_run(out, vlm, source.identity(), plan)
+    vlm = open_model(model, device, dtype)
+    directory = open_run(out, vlm, source.identity(), plan)
+    with progress(len(plan.concepts) * plan.images, "building the data set") as step:
         work = Reproduction(vlm, source, plan, directory, step=step)
-        if not tables_only:
-            cost = work.cost()
-            sys.stderr.write(
-                f"{cost.captions} captions left: about {cost.seconds / 60:.0f} min for one process, "
-                f"{cost.bytes / 2**20:.0f} MiB\n"
-            )
-            directory.require_space(cost.bytes)
+        left = work.left()
+    if not tables_only:
+        cost = work.cost()
+        sys.stderr.write(f"{_told(cost)}\n")
+        directory.require_space(cost.bytes)
+        with progress(left, "locating, captioning, comparing") as step:
+            work.step = step
             work.work()
-        step("tables")
-        document = render(collect(work), out)
+    document = render(collect(work), out)
     emit(document, as_json, lambda: lines((out / "tables.md").read_text(encoding="utf-8"), f"written to {out}"))
+
+
+def _told(cost: Cost) -> str:
+    minutes, seconds = divmod(round(cost.seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    time = f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+    return f"{cost.captions} captions left: about {time} for one process, {cost.bytes / 2**20:.1f} MiB on disk"
 
 
 def _methods(text: str) -> list[str]:

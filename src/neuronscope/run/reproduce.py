@@ -100,7 +100,7 @@ class Reproduction:
         self._source = source
         self.experiment = experiment
         self.run = run
-        self._step = step
+        self.step = step
         self._written: dict[object, list[dict[str, Any]]] = {}  # captions of the sample that is being worked on
 
     @cached_property
@@ -119,7 +119,7 @@ class Reproduction:
                 decoding=plan.decoding,
                 limits=plan.limits,
                 limit=plan.limit,
-                step=self._step,
+                step=self.step,
             )
             self.run.write("dataset", _DATASET, [to_row(found)])
         row = self.run.read("dataset", _DATASET).to_pylist()[0]
@@ -147,15 +147,15 @@ class Reproduction:
         for kept in self.samples:
             self._written = {}
             for text in dict.fromkeys([plan.reference, *plan.methods]):
-                yield Unit("located", self._key(text, kept), lambda t=text, k=kept: [self._locate(t, k)])
+                yield Unit("located", self.key(text, kept), lambda t=text, k=kept: [self._locate(t, k)])
             for text in plan.methods:
                 for condition in plan.conditions:
-                    key = {**self._key(text, kept), "condition": condition.name}
+                    key = self.captions_key(text, kept, condition)
                     yield Unit("captions", key, lambda t=text, k=kept, c=condition: self._caption(t, k, c))
         for text in plan.methods:
             yield Unit("localisation", {"method": text}, lambda t=text: self._localise(t))
         for kept in self.samples if plan.random_sets else ():
-            yield Unit("random", self._key(plan.reference, kept), lambda k=kept: self._random(k))
+            yield Unit("random", self.key(plan.reference, kept), lambda k=kept: self._random(k))
         for name in plan.metrics:
             for text in plan.methods:
                 yield Unit("similarity", {"metric": name, "method": text}, lambda n=name, t=text: self._similar(n, t))
@@ -167,6 +167,10 @@ class Reproduction:
             theirs = [unit for unit in left if unit.kind == kind]
             for key in self.run.todo(kind, [unit.key for unit in theirs]):  # waits, and takes over from the dead
                 self._do(next(unit for unit in theirs if unit.key == key))
+
+    def left(self) -> int:
+        """How many units are not done."""
+        return sum(not self.run.done(unit.kind, unit.key) for unit in self.units())
 
     def cost(self) -> Cost:
         """Time and disk space of the captions that are left, measured on one of them; the rest takes little."""
@@ -195,15 +199,25 @@ class Reproduction:
 
     def _do(self, unit: Unit) -> None:
         if not self.run.done(unit.kind, unit.key):
-            self._step(f"{unit.kind} {' '.join(str(value) for value in unit.key.values())}")
+            self.step(f"{unit.kind} {' '.join(str(value) for value in unit.key.values())}")
             self.run.write(unit.kind, unit.key, unit.rows())
 
-    def _key(self, text: str, kept: Kept) -> dict[str, Json]:
+    def key(self, text: str, kept: Kept) -> dict[str, Json]:
+        """What a method's unit for a sample is called."""
         return {"method": text, "concept": kept.concept, "image": kept.image_id}
+
+    def captions_key(self, text: str, kept: Kept, condition: Condition) -> dict[str, Json]:
+        """What the captions under a condition on such a unit's neurons are called."""
+        return {**self.key(text, kept), "condition": condition.name}
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Neurons of each layer of the model."""
+        return self._vlm.widths
 
     def neurons(self, text: str, kept: Kept) -> Neurons:
         """A located set, from its part; located now where another process has it in work."""
-        key = self._key(text, kept)
+        key = self.key(text, kept)
         if not self.run.done("located", key):
             self.run.write("located", key, [self._locate(text, kept)])
         return Neurons.from_dict(json.loads(self.run.read("located", key).to_pylist()[0]["neurons"]))
@@ -351,8 +365,7 @@ class Reproduction:
 
     def captions(self, text: str, kept: Kept, condition: Condition) -> list[dict[str, Any]]:
         """Rows of one set under one condition. Raises RunMismatch when they are not there yet."""
-        key = {**self._key(text, kept), "condition": condition.name}
-        return self.run.read("captions", key).to_pylist()
+        return self.run.read("captions", self.captions_key(text, kept, condition)).to_pylist()
 
 
 @dataclass(frozen=True)
