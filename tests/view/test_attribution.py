@@ -8,20 +8,26 @@ import torch
 from PIL import Image
 
 import neuronscope as ns
-from neuronscope.errors import NoGrid, NoImagePositions
+from neuronscope.errors import ImageTokenMismatch, NoGrid, NoImagePositions
 from neuronscope.evaluate import planted
 from neuronscope.samples.scenes import render, sample_scene
-from neuronscope.view.attribution import _activations, input_times_gradient, occlusion, traced, vision_layers
+from neuronscope.view.attribution import (
+    _activations,
+    input_times_gradient,
+    occlusion,
+    patch_places,
+    traced,
+    vision_layers,
+)
 from zoo import ZOO
 
 NEURONS = ns.Neurons.of([(0, 3), (1, 7), (1, 20)])
+QUERIED = ["blip-2", "instructblip", "idefics2", "kosmos-2", "kosmos-2.5", "minigpt4-2"]
 
 
 @pytest.fixture(scope="module")
 def queried() -> dict[str, ns.VLM]:
-    return {
-        name: ns.load(ZOO[name].build()) for name in ("blip-2", "instructblip", "idefics2", "kosmos-2", "minigpt4-2")
-    }
+    return {name: ns.load(ZOO[name].build()) for name in QUERIED}
 
 
 @pytest.fixture
@@ -29,7 +35,7 @@ def noise() -> Image.Image:
     return Image.fromarray(np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 
 
-@pytest.mark.parametrize("name", ["blip-2", "instructblip", "idefics2", "kosmos-2", "minigpt4-2"])
+@pytest.mark.parametrize("name", QUERIED)
 def test_input_times_gradient_is_the_effect_of_making_a_patch_a_little_stronger(queried, noise, name: str):
     vlm = queried[name]
     values, patches = input_times_gradient(vlm, noise, NEURONS)
@@ -92,6 +98,28 @@ def test_occlusion_finds_the_object_that_planted_neurons_answer_to(demo: ns.VLM)
     cover = patches.coverage(picture.masks[concept])
     assert cover[drops.argmax()] > 0.25
     assert drops[cover > 0.5].mean() > 2 * np.abs(drops[cover == 0]).mean()
+
+
+def test_patches_that_begin_with_their_row_and_column_lie_where_their_pixels_are(queried):
+    """30 patches of 8 px at most: a picture of 80 x 40 px is stretched to 3 rows of 7, and 9 are padding."""
+    vlm = queried["kosmos-2.5"]
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 80, 3), dtype=np.uint8)
+    before, where = patch_places(vlm, Image.fromarray(pixels), (1, 30))
+    assert (before, where.count, where.tiles[0].tokens.shape) == (0, 30, (3, 7))
+    assert where.tiles[0].tokens.ravel().tolist() == list(range(21))
+    with pytest.raises(ImageTokenMismatch, match="image token 30 does not exist; there are 30"):
+        where.footprint(30)
+
+    def patches(values: np.ndarray) -> torch.Tensor:
+        return vlm.prepare([Image.fromarray(values)]).tensors["flattened_patches"][0]
+
+    clean = patches(pixels)
+    for patch in (0, 6, 9, 20):
+        x, y, w, h = (round(v) for v in where.footprint(patch))
+        changed = pixels.copy()
+        changed[y + 2 : y + h - 2, x + 2 : x + w - 2] ^= 255
+        assert (patches(changed) - clean).abs().sum(1).argmax() == patch
+    assert where.footprint(21) is None
 
 
 def test_a_model_without_image_positions_is_refused(noise):

@@ -19,6 +19,7 @@ def run(
     model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Average this many neurons of a located set.")] = 5,
     resize: Annotated[str, typer.Option("--resize", help="half_pixel, pan, or footprint.")] = "half_pixel",
+    trace: Annotated[str, typer.Option("--trace", help="auto, tokens, gradient, rollout, or occlusion.")] = "auto",
     box: Annotated[list[str] | None, typer.Option("--box", help="Draw a box x,y,w,h; may be repeated.")] = None,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
@@ -33,7 +34,7 @@ def run(
     chosen = parse_neurons(neurons)
     output_folder(out.parent)
     vlm = open_model(model, device, dtype)
-    heat = heatmap(vlm, picture, chosen, top=top, resize=resize)  # pyright: ignore[reportArgumentType]
+    heat = heatmap(vlm, picture, chosen, top=top, resize=resize, trace=trace)  # pyright: ignore[reportArgumentType]
     with replacing(out) as temporary:
         heat.overlay(boxes).save(temporary)
     document = {

@@ -7,3 +7,4 @@ from .heatmap import heatmap as heatmap
 from .layers import LayerDistribution as LayerDistribution
 from .layers import layer_distribution as layer_distribution
 from .layers import plot_layers as plot_layers
+from .rollout import trace_agreement as trace_agreement

@@ -14,14 +14,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
 from ..errors import ImageTokenMismatch, NoGrid
 from ..hooks import HookSession, Tap
 from ..models.inputs import Inputs
-from ..tokens import ImageTokens, equal_cells
+from ..tokens import Frame, ImageTokens, Tile, equal_cells
+from ..tokens.frame import Box
 from ..types import Neurons
 
 if TYPE_CHECKING:
@@ -53,7 +54,9 @@ def input_times_gradient(
         finally:
             handle.remove()
         values = (leaves[0].detach().float() * gradient.float()).sum(-1)
-        return _placed(vlm, picture, values.reshape(-1, values.shape[-1]).cpu().numpy())
+        values = values.reshape(-1, values.shape[-1]).cpu().numpy()
+        extra, where = patch_places(vlm, picture, values.shape)
+        return values[:, extra:].ravel(), where
     raise NoGrid(f"{vlm.id}: the neurons do not depend on the last {_DEEPEST} layers of its vision tower")
 
 
@@ -73,24 +76,25 @@ def _leaf(leaves: list[Tensor]) -> Callable[..., Any]:
 def occlusion(
     vlm: VLM, picture: Image.Image, neurons: Neurons, where: ImageTokens, *, batch_size: int = 16
 ) -> Float[np.ndarray, "patches"]:
-    """y of the picture minus y with the patch painted grey, for every patch of `where`."""
-    pixels = np.asarray(picture)
+    """y of the picture minus y with the patch painted grey, for every patch of `where`; 0 where it has no place."""
     weights = _activations(vlm, vlm.prepare([picture]), neurons)
     full = float((weights * weights).sum())
-    painted: list[Image.Image] = []
-    for patch in range(where.count):
-        box = where.footprint(patch)
-        copy = pixels.copy()
-        if box is not None:
-            x, y, w, h = box
-            copy[max(0, round(y)) : max(0, round(y + h)), max(0, round(x)) : max(0, round(x + w))] = _GREY
-        painted.append(Image.fromarray(copy))
-    drops: list[float] = []
-    for start in range(0, len(painted), 1 if vlm.family.single else batch_size):
-        stop = start + (1 if vlm.family.single else batch_size)
-        seen = _activations(vlm, vlm.prepare(painted[start:stop]), neurons)
-        drops += (full - (weights * seen).flatten(1).sum(1)).tolist()
-    return np.array(drops) / len(neurons)
+    boxes = {patch: box for patch in range(where.count) if (box := where.footprint(patch)) is not None}
+    drops = np.zeros(where.count)
+    step = 1 if vlm.family.single else batch_size
+    for start in range(0, len(boxes), step):
+        patches = list(boxes)[start : start + step]
+        seen = _activations(vlm, vlm.prepare([_painted(picture, boxes[patch]) for patch in patches]), neurons)
+        drops[patches] = (full - (weights * seen).flatten(1).sum(1)).cpu().numpy() / len(neurons)
+    return drops
+
+
+def _painted(picture: Image.Image, box: Box) -> Image.Image:
+    """The picture with a box in grey."""
+    x, y, w, h = box
+    pixels = np.array(picture)
+    pixels[max(0, round(y)) : max(0, round(y + h)), max(0, round(x)) : max(0, round(x + w))] = _GREY
+    return Image.fromarray(pixels)
 
 
 def traced(vlm: VLM, inputs: Inputs, neurons: Neurons) -> Tensor:
@@ -129,16 +133,32 @@ def vision_layers(vlm: VLM) -> list[nn.Module]:
     raise NoGrid(f"{vlm.id} has no vision tower whose patches a neuron could be traced to")
 
 
-def _placed(
-    vlm: VLM, picture: Image.Image, values: Float[np.ndarray, "pictures tokens"]
-) -> tuple[Float[np.ndarray, "patches"], ImageTokens]:
-    """Values of the patches alone (a tower may put CLS first) and where they lie."""
+def patch_places(vlm: VLM, picture: Image.Image, shape: tuple[int, int]) -> tuple[int, ImageTokens]:
+    """How many of a picture's tokens come before its patches (a tower may put CLS first), and where the patches lie.
+
+    `shape` is the number of pictures (tiles) that the tower sees, and of tokens of each.
+
+    Raises NoGrid where the patches do not divide the pictures into equal cells.
+    """
+    pictures, tokens = shape
+    numbered = vlm.prepare([picture]).tensors.get("flattened_patches")
+    if numbered is not None:
+        return 0, _numbered(numbered[..., :2].reshape(-1, 2).long().cpu().numpy(), picture.size)
     frames = vlm.frames(picture)
     for extra in (0, 1):
-        kept = values[:, extra:]
+        count = pictures * (tokens - extra)
         try:
-            tiles = equal_cells(frames, kept.size)
+            return extra, ImageTokens(np.arange(count), equal_cells(frames, count))
         except ImageTokenMismatch:
             continue
-        return kept.ravel(), ImageTokens(np.arange(kept.size), tiles)
-    raise NoGrid(f"the vision tower's {values.shape[1]} tokens do not divide the picture into equal cells")
+    raise NoGrid(f"the vision tower's {tokens} tokens do not divide the picture into equal cells")
+
+
+def _numbered(numbers: Int[np.ndarray, "patches 2"], size: tuple[int, int]) -> ImageTokens:
+    """Patches that begin with their row and column, from 1, on a stretched picture; 0 is padding (Pix2Struct)."""
+    rows, columns = (int(n) for n in numbers.max(0))
+    grid = np.zeros((rows, columns), dtype=int)
+    real = np.flatnonzero(numbers.min(1) > 0)
+    grid[numbers[real, 0] - 1, numbers[real, 1] - 1] = real
+    frame = Frame(size, (columns, rows), (size[0] / columns, size[1] / rows), (0.0, 0.0))
+    return ImageTokens(np.arange(len(numbers)), (Tile(grid, frame),))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -18,6 +18,7 @@ from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens
 from ..types import Neurons, one_of
 from .attribution import input_times_gradient, occlusion
+from .rollout import cross_attention_rollout
 
 if TYPE_CHECKING:
     from ..models.vlm import VLM
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
 Resize: TypeAlias = Literal["half_pixel", "pan", "footprint"]
 
 
-#: What is painted: the activation at each image token; or, traced back to the vision tower's patches, input x gradient
-#: or the effect of painting the patch grey. "auto": at the tokens where they have a place, else the gradient.
-Trace: TypeAlias = Literal["auto", "tokens", "gradient", "occlusion"]
+#: What is painted: the activation at each image token; or, traced back to the vision tower's patches, input x gradient,
+#: the effect of painting the patch grey, or the activation where attention rollout says the learned queries look.
+#: "auto": at the tokens where they have a place, else the gradient.
+Trace: TypeAlias = Literal["auto", "tokens", "gradient", "occlusion", "rollout"]
 
 
 @dataclass(frozen=True)
@@ -103,13 +105,16 @@ def heatmap(
         resize: see :data:`Resize`.
         trace: see :data:`Trace`.
 
-    Raises InvalidOption for an empty set, NoGrid for trace="tokens" where image tokens have no place on the image, and
-    NoImagePositions where there are none.
+    Raises InvalidOption for an empty set and for neurons outside the decoder, NoGrid for trace="tokens" where image
+    tokens have no place on the image and for trace="rollout" where no learned queries look at it, and NoImagePositions
+    where there are no image tokens.
     """
-    one_of("trace", trace, ("auto", "tokens", "gradient", "occlusion"))
+    one_of("trace", trace, get_args(Trace))
     one_of("resize", resize, ("half_pixel", "pan", "footprint"))
     if not len(neurons):
         raise InvalidOption("an empty set of neurons has no heat map")
+    if neurons.part != "text":
+        raise InvalidOption(f"part={neurons.part!r}: heat maps show what the decoder's neurons do at image tokens")
     chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
     picture = read_image(image)
     tokens = vlm.prepare([picture]).images[0]
@@ -117,7 +122,8 @@ def heatmap(
         mean = activations(vlm, picture, chosen).mean(axis=1).astype(np.float64)
         return paint(mean, tokens, picture, chosen, resize)
     vlm.require_image_positions()
-    values, patches = input_times_gradient(vlm, picture, chosen)
+    traced = cross_attention_rollout if trace == "rollout" else input_times_gradient
+    values, patches = traced(vlm, picture, chosen)
     if trace == "occlusion":
         values = occlusion(vlm, picture, chosen, patches)
     return paint(values.astype(np.float64), patches, picture, chosen, resize)
