@@ -20,12 +20,12 @@ from neuronscope.view.rollout import (
     Look,
     Part,
     Watch,
-    trace_agreement,
     cross_attention_rollout,
     paint_queries,
     projector_looks,
     rank_correlation,
     roll_out,
+    trace_agreement,
     watched,
 )
 from zoo import ZOO
