@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from neuronscope.errors import InvalidOption
-from neuronscope.files import output_folder, replacing, write_bytes, write_text
+from neuronscope.files import create_once, output_folder, replacing, write_bytes, write_text
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "text": lambda path: write_text(path, "new"),
@@ -93,3 +93,15 @@ def test_an_output_folder_that_cannot_be_made_is_refused_by_name(tmp_path: Path,
 def test_an_output_folder_that_cannot_be_written_to_is_refused() -> None:
     with pytest.raises(InvalidOption, match="output folder /proc cannot be written to"):
         output_folder("/proc")
+
+
+@pytest.mark.parametrize("durable", [False, True])
+def test_a_file_is_created_once_and_the_first_stays(tmp_path: Path, durable: bool) -> None:
+    target, temporary = tmp_path / "a.bin", tmp_path / "making"
+    assert create_once(target, b"first", temporary, durable=durable)
+    assert not create_once(target, b"second", temporary, durable=durable)
+    assert target.read_bytes() == b"first"
+    assert names(tmp_path) == ["a.bin"]
+    with pytest.raises(InvalidOption, match=r"absent/a\.bin cannot be written: "):
+        create_once(tmp_path / "absent" / "a.bin", b"x", temporary)
+    assert names(tmp_path) == ["a.bin"]

@@ -48,6 +48,7 @@ def test_settings_are_json():
         ({"draws": 0}, "draws=0 must be at least 1"),
         ({"images": 0}, "images=0"),
         ({"random_sets": -1}, "random_sets=-1"),
+        ({"random_sets": 19}, "random_sets=19: an empirical p needs at least 20"),
         ({"scale": "big"}, "scale='big' is not known"),
         ({"sharing": "some"}, "sharing='some' is not known"),
         ({"edit": "erase"}, "edit='erase' is not known"),

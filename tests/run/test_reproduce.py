@@ -28,7 +28,7 @@ PLAN = Experiment(
     levels=(2.0,),
     draws=2,
     metrics={"bleu-1": {}},
-    random_sets=2,
+    random_sets=20,
     limits=Limits(min_side=16),
 )
 
@@ -57,7 +57,7 @@ def test_every_unit_is_there(finished: Reproduction):
     groups, images = 4, 4
     assert rows["located"] == 3 * groups
     assert rows["captions"] == 3 * groups * images * (2 + 1 + 1)  # draws of the noise, and of each ablation one
-    assert rows["random"] == groups * 3
+    assert rows["random"] == groups * 21
     assert rows["similarity"] == 3 * groups * 3
 
 

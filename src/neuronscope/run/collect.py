@@ -134,20 +134,21 @@ def _random_p(work: Reproduction) -> list[GroupTest] | None:
 def _p(work: Reproduction, kept: Kept) -> float:
     rows = work.run.read("random", work.key(work.experiment.reference, kept)).to_pylist()
     observed = next(row["j"] for row in rows if row["set"] < 0)
-    return empirical_p(observed, [row["j"] for row in rows if row["set"] >= 0], least=1)
+    return empirical_p(observed, [row["j"] for row in rows if row["set"] >= 0])
 
 
 def _sweeps(
     methods: Iterable[str], hits: dict[tuple[str, str], tuple[Trials, ...]], located: dict[str, list[dict[str, Any]]]
 ) -> dict[str, list[SweepPoint]]:
-    """Two-stage filtering with one threshold given as a number, by threshold: the mean over all conditions."""
+    """Two-stage filtering with one threshold given as a number, by threshold: the mean over noise levels."""
     found: dict[str, list[SweepPoint]] = {}
     for text in methods:
         spec = MethodSpec.parse(text)
         value = _number(next(iter(spec.options.values()), ""))
         done = [trials for (method, _), trials in hits.items() if method == text]
         if spec.name == REFERENCE and len(spec.options) == 1 and value is not None and done and text in located:
-            cells = [aggregate(trials).overall for trials in done]
+            noise = [trials for trials in done if trials[0].levels[0]]
+            cells = [aggregate(trials).overall for trials in noise or done]
             s_se, s_re = (float(np.mean([getattr(cell, name) for cell in cells])) for name in ("s_se", "s_re"))
             size = float(np.mean([row["count"] for row in located[text]]))
             point = SweepPoint(value, size, s_se, s_re, s_se + s_re - 1)

@@ -24,6 +24,9 @@ Sharing: TypeAlias = Literal["per_neuron", "shared"]
 Ablation: TypeAlias = Literal["zero", "mean"]
 ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
 
+#: How many random sets an empirical p is the least made of (METHODS G4 iii).
+MIN_RANDOM_SETS = 20
+
 #: The method whose sets say how many neurons the others keep.
 REFERENCE = "two-stage"
 
@@ -95,6 +98,10 @@ class Experiment:
             raise InvalidOption(
                 f"images={self.images} and draws={self.draws} must be at least 1, random_sets={self.random_sets} at "
                 "least 0"
+            )
+        if 0 < self.random_sets < MIN_RANDOM_SETS:
+            raise InvalidOption(
+                f"random_sets={self.random_sets}: an empirical p needs at least {MIN_RANDOM_SETS}, or none"
             )
         if len(self.concepts) < 2:
             raise InvalidOption(

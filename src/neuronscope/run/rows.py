@@ -116,7 +116,7 @@ def _column(kind: str, field: pa.Field, values: list[Any]) -> pa.Array:
 
 
 def _convert(kind: str, name: str, values: list[Any], wanted: pa.DataType | None) -> pa.Array:
-    """An array of the values, which are never bent to fit: given a type, pyarrow makes 1 of 1.5 and a list of a text."""
+    """An array of the values, never bent to fit: told a type, pyarrow makes 1 of 1.5 and a list of a text."""
     try:
         found = pa.array(values)
         if wanted is None or found.type.equals(wanted):
