@@ -161,6 +161,14 @@ def demo() -> ns.VLM:
 
 
 @pytest.fixture(scope="session")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eighty rendered scenes as a COCO folder; the bundled model never saw them in training."""
+    from neuronscope.samples.scenes.export import write_coco
+
+    return write_coco(tmp_path_factory.mktemp("scenes"), count=80, seed=20_000_000)
+
+
+@pytest.fixture(scope="session")
 def real_coco() -> Path:
     """The real photographs, where this machine has them."""
     default = Path(__file__).parents[2] / "shared" / "data" / "coco-mini"

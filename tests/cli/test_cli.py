@@ -6,21 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from neuronscope.cli import main
-
-
-@pytest.fixture
-def cli(capsys):
-    """Runs a verb; returns (exit code, stdout, stderr)."""
-
-    def run(*arguments):
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in arguments])
-        out = capsys.readouterr()
-        return stop.value.code or 0, out.out, out.err
-
-    return run
-
 
 @pytest.fixture
 def image(tmp_path):

@@ -7,13 +7,12 @@ import pytest
 from PIL import Image
 
 import neuronscope as ns
-from neuronscope.cli import main
 from neuronscope.intervene.captions import Caption
 from neuronscope.samples import validity
 
 
 @pytest.fixture
-def locate(capsys, monkeypatch, checkpoint, tmp_path):
+def locate(cli, monkeypatch, checkpoint, tmp_path):
     """Runs the verb on a noisy picture that the tiny model calls a bear; returns (code, stdout, stderr)."""
     image = tmp_path / "image.png"
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(image)
@@ -25,14 +24,8 @@ def locate(capsys, monkeypatch, checkpoint, tmp_path):
 
     monkeypatch.setattr(validity, "generate_captions", captions)
 
-    def run(*arguments):
-        fixed = [image, "bear", "--box", "4,4,20,20", "--model", checkpoint, "--out", tmp_path / "out"]
-        with pytest.raises(SystemExit) as stop:
-            main([str(a) for a in ("locate", *fixed, *arguments)])
-        out = capsys.readouterr()
-        return stop.value.code or 0, out.out, out.err
-
-    return run
+    fixed = [image, "bear", "--box", "4,4,20,20", "--model", checkpoint, "--out", tmp_path / "out"]
+    return lambda *arguments: cli("locate", *fixed, *arguments)
 
 
 @pytest.mark.parametrize("name", ["schwettmann", "pan-predict", "grad-x-activation", "activation", "random"])

@@ -19,7 +19,6 @@ from neuronscope.locate.scores import Layout
 from neuronscope.run.experiment import Experiment
 from neuronscope.run.reproduce import REFUSED, Reproduction, open_run
 from neuronscope.samples.conditions import Limits
-from neuronscope.samples.scenes.export import write_coco
 
 PLAN = Experiment(
     ("bear", "bus"),
@@ -34,15 +33,8 @@ PLAN = Experiment(
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("scenes")
-    write_coco(path, count=80, seed=20_000_000)
-    return path
-
-
-@pytest.fixture(scope="module")
-def finished(demo: ns.VLM, folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Reproduction:
-    work = begin(demo, folder, tmp_path_factory.mktemp("run"))
+def finished(demo: ns.VLM, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Reproduction:
+    work = begin(demo, scenes, tmp_path_factory.mktemp("run"))
     work.work()
     return work
 
@@ -111,14 +103,14 @@ def test_mean_activations_are_means_over_all_image_tokens(demo: ns.VLM, finished
 
 
 def test_a_restart_computes_nothing_and_a_lost_part_only_itself(
-    demo: ns.VLM, folder: Path, finished: Reproduction, tmp_path: Path
+    demo: ns.VLM, scenes: Path, finished: Reproduction, tmp_path: Path
 ):
     import shutil
 
     out = tmp_path / "run"
     shutil.copytree(finished.run.folder, out)
     steps: list[str] = []
-    again = begin(demo, folder, out, step=steps.append)
+    again = begin(demo, scenes, out, step=steps.append)
     again.work()
     assert steps == []
     assert again.cost().captions == 0
@@ -127,13 +119,13 @@ def test_a_restart_computes_nothing_and_a_lost_part_only_itself(
     part = again.run.part("captions", key)
     before = again.run.read("captions", key)
     part.write_bytes(part.read_bytes()[:-100])
-    begin(demo, folder, out, step=steps.append).work()
+    begin(demo, scenes, out, step=steps.append).work()
     assert steps == [f"captions pan {kept.concept} {kept.image_id} zero"]
     assert again.run.read("captions", key).equals(before)
 
 
-def test_another_setting_or_model_is_refused_by_name(demo: ns.VLM, vlm: ns.VLM, folder: Path, finished: Reproduction):
-    source = ns.CocoFolder.open(folder).identity()
+def test_another_setting_or_model_is_refused_by_name(demo: ns.VLM, vlm: ns.VLM, scenes: Path, finished: Reproduction):
+    source = ns.CocoFolder.open(scenes).identity()
     with pytest.raises(RunMismatch, match=r"draws.*2.*3|draws.*3.*2"):
         open_run(finished.run.folder, demo, source, replace(PLAN, draws=3))
     with pytest.raises(RunMismatch, match=r"model\.fingerprint"):
@@ -142,36 +134,36 @@ def test_another_setting_or_model_is_refused_by_name(demo: ns.VLM, vlm: ns.VLM, 
         open_run(finished.run.folder, demo, {**source, "sha256": "0"}, PLAN)
 
 
-def test_a_picture_that_changed_is_refused(demo: ns.VLM, folder: Path, finished: Reproduction):
+def test_a_picture_that_changed_is_refused(demo: ns.VLM, scenes: Path, finished: Reproduction):
     path = Path(str(finished.samples[0].pair.sample.image))
     content = path.read_bytes()
     try:
         Image.new("RGB", finished.samples[0].pair.original.size, "red").save(path)
         with pytest.raises(RunMismatch, match=r"is not as it was when the run began: .*image_sha256"):
-            _ = begin(demo, folder, finished.run.folder).samples
+            _ = begin(demo, scenes, finished.run.folder).samples
     finally:
         path.write_bytes(content)
 
 
 def test_a_caption_that_does_not_name_its_concept_stops_the_run(
-    demo: ns.VLM, folder: Path, finished: Reproduction, monkeypatch: pytest.MonkeyPatch
+    demo: ns.VLM, scenes: Path, finished: Reproduction, monkeypatch: pytest.MonkeyPatch
 ):
-    work = begin(demo, folder, finished.run.folder)
+    work = begin(demo, scenes, finished.run.folder)
     name = work.samples[3].image_id
     monkeypatch.setattr("neuronscope.run.reproduce.named", lambda text, concept, _mode: concept != "bus")
     with pytest.raises(InvalidSample, match=rf"without intervention 2 of 4 images do not name .*{name}"):
         _ = work.captioner
 
 
-def test_too_few_samples_stop_the_run_with_the_reasons(demo: ns.VLM, folder: Path, tmp_path: Path):
+def test_too_few_samples_stop_the_run_with_the_reasons(demo: ns.VLM, scenes: Path, tmp_path: Path):
     plan = replace(PLAN, limits=Limits(min_side=500))
     with pytest.raises(InvalidSample, match=r"2 of 2 concepts have too few samples: bear lacks 2 .*ObjectTooSmall"):
-        _ = begin(demo, folder, tmp_path, plan).samples
+        _ = begin(demo, scenes, tmp_path, plan).samples
 
 
-def test_a_method_that_refuses_a_sample_is_on_record(demo: ns.VLM, folder: Path, tmp_path: Path):
+def test_a_method_that_refuses_a_sample_is_on_record(demo: ns.VLM, scenes: Path, tmp_path: Path):
     plan = replace(PLAN, methods=("two-stage:activation=-100,gradient=-100", "random-layer-matched"), metrics={})
-    work = begin(demo, folder, tmp_path, plan)
+    work = begin(demo, scenes, tmp_path, plan)
     kept = work.samples[0]
     assert not len(work.neurons("random-layer-matched", kept))
     row = next(r for r in work.run.table("located").to_pylist() if r["method"] == "random-layer-matched")

@@ -1,0 +1,90 @@
+"""`neuronscope reproduce`: options, one small run, and going on with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from neuronscope.cli.reproduce import _concepts, _methods, _metrics, _numbers, _swept
+from neuronscope.errors import InvalidOption
+from neuronscope.samples import CocoFolder
+
+
+def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path):
+    out = tmp_path / "run"
+    options = ("--data", str(scenes), "--out", str(out), "--concepts", "bear,bus", "--images", "1", "--min-side", "16")
+    rest = ("--levels", "2", "--draws", "2", "--ablations", "none", "--methods", "two-stage,pan:pool=max", "--json")
+    code, text, told = cli("reproduce", *options, *rest)
+    assert code == 0
+    document = json.loads(text)
+    assert "16 captions left: about 0 min" in told  # 2 methods x 2 samples x 2 images x 2 draws
+    assert {"tables.md", "tables.json", "figures", "parts", "run.json"} <= {path.name for path in out.iterdir()}
+    assert document == json.loads((out / "tables.json").read_text(encoding="utf-8"))
+    code, text, told = cli("reproduce", *options, *rest)
+    assert code == 0
+    assert "0 captions left" in told
+    assert json.loads(text)["table_2"] == document["table_2"]
+    code, text, _ = cli("reproduce", *options, "--levels", "2,3", *rest[2:])
+    assert code == 1
+    refused = json.loads(text)["error"]
+    assert refused["type"] == "RunMismatch"
+    assert "levels" in refused["message"]
+
+
+def test_options_of_a_method_follow_its_name():
+    assert _methods("two-stage:site=act,patch_rule=any, pan,random") == [
+        "two-stage:site=act,patch_rule=any",
+        "pan",
+        "random",
+    ]
+    with pytest.raises(InvalidOption, match="begins with an option"):
+        _methods("site=act,pan")
+
+
+def test_sweeps_and_numbers():
+    assert _swept(["activation=0.8,1"]) == ["two-stage:activation=0.8", "two-stage:activation=1"]
+    assert (_numbers("--levels", None), _numbers("--levels", "none"), _numbers("--levels", "1,2.5")) == (
+        None,
+        (),
+        (1.0, 2.5),
+    )
+    with pytest.raises(InvalidOption, match="--levels '1,x' is not a list of numbers"):
+        _numbers("--levels", "1,x")
+    with pytest.raises(InvalidOption, match="--sweep 'activation' is not OPTION="):
+        _swept(["activation"])
+
+
+def test_models_of_metrics():
+    assert _metrics("package:x", None)["bertscore"] == {"model": "package:x"}
+    assert "clipscore" not in _metrics(None, None)
+
+
+def test_concepts(scenes: Path):
+    source = CocoFolder.open(scenes)
+    assert _concepts("3", source) == ("banana", "bed", "bear")
+    assert len(_concepts(None, source)) == 30
+    assert _concepts("bus, bear", source) == ("bus", "bear")
+    with pytest.raises(InvalidOption, match=r"'beer' is not in the data\. Did you mean 'bear'"):
+        _concepts("beer,bus", source)
+    with pytest.raises(InvalidOption, match="--concepts 31: the data have 30"):
+        _concepts("31", source)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--preset", "old"), "--preset 'old' is not one of recommended, paper"),
+        (("--concepts", "bear"), "give at least two concepts"),
+        (("--methods", "pam"), "method='pam' is not known"),
+    ],
+)
+def test_bad_options_end_before_the_model_is_loaded(
+    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, options: tuple[str, ...], message: str
+):
+    code, _, told = cli("reproduce", "--data", scenes, "--out", tmp_path / "run", *options)
+    assert code == 1
+    assert message in told
+    assert not (tmp_path / "run").exists()
