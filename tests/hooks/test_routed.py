@@ -42,15 +42,15 @@ def visit(vlm: ns.VLM, inputs: Any, layer: int) -> tuple[torch.Tensor, tuple[tor
 def test_layers_are_dense_or_routed(routed: ns.VLM):
     kinds = [(ffn.experts, ffn.width) for ffn in routed.structure.ffns]
     assert kinds[0] == (0, 48)
-    assert kinds[-1] == (4, 4 * 20)
+    assert kinds[-1] == (4, 4 * 24)
     assert routed.structure.ffns[-1].sites == ("neuron",)
-    assert "unit = expert * 20 + channel" in routed.structure.ffns[-1].note
+    assert "unit = expert * 24 + channel" in routed.structure.ffns[-1].note
 
 
 def test_activations_are_those_of_the_visited_experts_and_0_elsewhere(routed: ns.VLM, inputs):
     z, (hidden, index, _) = visit(routed, inputs, 2)
     experts: Any = routed.structure.ffns[2].output
-    expected = torch.zeros(hidden.shape[0], 4, 20)
+    expected = torch.zeros(hidden.shape[0], 4, 24)
     with torch.no_grad():
         for token in range(hidden.shape[0]):
             for expert in index[token].tolist():
@@ -63,7 +63,7 @@ def test_activations_are_those_of_the_visited_experts_and_0_elsewhere(routed: ns
 def test_switching_a_neuron_off_is_removing_its_value_vector(routed: ns.VLM, inputs):
     z, _ = visit(routed, inputs, 2)
     unit = int(z[0].abs().sum(0).argmax())
-    expert, channel = divmod(unit, 20)
+    expert, channel = divmod(unit, 24)
     experts: Any = routed.structure.ffns[2].output
     np.testing.assert_array_equal(
         routed.value_vectors(2, [unit])[0], experts.down_proj[expert, :, channel].detach().numpy()

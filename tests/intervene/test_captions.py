@@ -94,12 +94,12 @@ def test_a_caption_is_the_prompt_as_written_and_the_ids_as_generated(vlm: ns.VLM
 def test_a_caption_ends_before_the_end_of_sequence(make_vlm):
     vlm = make_vlm(5)
     inputs_ids = [vlm.tokenizer.convert_tokens_to_ids(word) for word in ("bear", "on", "</s>", "<pad>", "dog")]
-    from neuronscope.intervene.captions import _caption
+    from neuronscope.intervene.captions import caption_of
 
-    caption = _caption(vlm, inputs_ids, "the image")
+    caption = caption_of(vlm, inputs_ids, "the image")
     assert (caption.ids, caption.text, caption.full) == (tuple(inputs_ids[:2]), "bear on", "the image bear on")
     vlm.model.generation_config.eos_token_id = [9999, inputs_ids[1]]
-    assert _caption(vlm, inputs_ids, "the image").text == "bear"
+    assert caption_of(vlm, inputs_ids, "the image").text == "bear"
 
 
 def test_captioning_restores_train_mode_and_gradients(make_vlm, picture):

@@ -12,7 +12,16 @@ import neuronscope as ns
 from neuronscope.errors import InvalidOption, NoImagePositions, UnsupportedModel
 from neuronscope.models import families
 from neuronscope.models.conformance import CHECKS, conformance
-from neuronscope.models.families import FAMILIES, Family, applies, family_of, markdown, register_family
+from neuronscope.models.families import (
+    FAMILIES,
+    Family,
+    applies,
+    family_of,
+    lacking,
+    markdown,
+    register_family,
+    remark,
+)
 from zoo import ZOO
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
@@ -71,15 +80,38 @@ def test_a_family_that_cannot_be_studied_is_refused_with_its_reason(kind: str):
 
 @pytest.mark.parametrize("kind", ["llava", "internvl", "qwen2_vl", "blip-2"])
 def test_a_model_type_without_a_row_gets_general_rules_and_has_to_prove_its_map(kind: str, table: dict[str, Family]):
-    animal = ZOO[kind]
+    parts = ZOO[kind].build()
     row = table.pop(kind)
     if row.placeholder is not None:  # how the prompt is spelled cannot be guessed
         general = Family(kind, kind, template=row.template, placeholder=row.placeholder, listed=False)
         table[kind] = general
-    vlm = ns.load(animal.build())
+    vlm = ns.load(parts)
     assert not vlm.family.listed
     tokens = vlm.prepare([_picture()]).images[0]
     assert bool(tokens.tiles) == (kind != "blip-2")
+
+
+@pytest.mark.parametrize(
+    ("since", "installed", "old"),
+    [
+        ("", "5.0.0", False),
+        ("5.9", "5.8.3", True),
+        ("5.9", "5.9.0", False),
+        ("5.9", "5.10.2", False),  # numbers, not letters
+        ("5.10", "5.9.4", True),
+        ("5.9", "5.9.0.dev0", False),
+        ("5.9", "6.0.0rc1", False),
+        ("6.0", "5.23.0", True),
+    ],
+)
+def test_a_family_lacks_a_release_that_is_newer_than_the_installed_one(
+    monkeypatch: pytest.MonkeyPatch, since: str, installed: str, old: bool
+):
+    monkeypatch.setattr("transformers.__version__", installed)
+    row = Family("my_model", "My Model", since=since)
+    sentence = f"My Model (my_model) needs transformers {since} or later; {installed} is installed"
+    assert lacking(row) == (sentence if old else "")
+    assert (f"transformers {since} or later" in remark(row)) == bool(since)
 
 
 def test_a_map_that_the_coloured_square_contradicts_is_dropped(table: dict[str, Family]):

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
-import numpy as np
-import torch
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from neuronscope.errors import InvalidOption
 from neuronscope.models import Inputs
-from neuronscope.models.inputs import Row
+from neuronscope.models.inputs import Row, joined, sources_of
 from neuronscope.tokens import ImageTokens
 
 
@@ -72,3 +79,60 @@ def test_what_was_written_is_cut_from_the_output():
     repeated = torch.cat([inputs.tensors["input_ids"], written], 1)
     assert inputs.written(repeated).tolist() == [[50, 51]]
     assert inputs.written(written).tolist() == [[50, 51]]
+
+
+def test_rows_whose_pixels_cannot_be_padded_share_a_batch_only_where_they_are_alike():
+    def made(images: int, **more: Any) -> Row:
+        return replace(row(3, pixel_values=torch.ones(1, images, 3, 4, 4)), **more)
+
+    usual = Inputs((made(1), made(2), made(1)))
+    assert usual.batches() == [[0, 1, 2]]
+    assert usual.tensors["pixel_values"].shape == (3, 2, 3, 4, 4)
+    rigid = Inputs(tuple(made(n, unpadded="padding is seen") for n in (1, 2, 1)))
+    assert rigid.batches() == [[0, 2], [1]]
+    with pytest.raises(InvalidOption, match=r"\(1, 3, 4, 4\) and \(2, 3, 4, 4\) cannot share a batch: padding is seen"):
+        _ = rigid.tensors
+    assert rigid.select(rigid.batches()[0]).tensors["pixel_values"].shape == (2, 1, 3, 4, 4)
+    assert Inputs((made(1, alone="counted"), made(1, alone="counted"))).batches() == [[0], [1]]
+
+
+def test_an_element_is_an_image_or_a_sequence_of_images():
+    picture, array = Image.new("RGB", (8, 8)), np.zeros((8, 8, 3), dtype=np.uint8)
+    for one in ("a.png", Path("a.png"), picture, array):
+        assert sources_of(one) == (one,)
+    for several in (["a.png", picture], ("a.png", picture)):
+        assert sources_of(several) == ("a.png", picture)
+    with pytest.raises(InvalidOption, match="empty sequence; a prompt needs one image or more"):
+        sources_of([])
+
+
+@pytest.mark.parametrize(
+    ("template", "image", "each", "images", "text"),
+    [
+        ("{image}\n{prompt}", "<i>", "{image}", 1, "<i>\na dog"),
+        ("{image}\n{prompt}", "<i>", "{image}", 3, "<i><i><i>\na dog"),
+        ("one {image}, two {image}: {prompt}", "<i>", "{image}", 2, "one <i>, two <i>: a dog"),
+        ("[<Img>{image}</Img> {prompt}]", "<i>", "<Img>{image}</Img>", 2, "[<Img><i></Img><Img><i></Img> a dog]"),
+        ("({image}) {prompt}", "<i>", "<Img>{image}</Img>", 2, "(<i><i>) a dog"),
+        ("{image}\n{prompt}", "<b><pad></b>", "<pad>", 2, "<b><pad><pad></b>\na dog"),
+        ("{image}\n{prompt}", "", "{image}", 2, "a dog"),
+    ],
+)
+def test_a_template_has_one_place_for_all_images_or_one_for_each(
+    template: str, image: str, each: str, images: int, text: str
+):
+    assert joined(template, image, each, "a dog", images) == text
+
+
+@pytest.mark.parametrize(
+    ("template", "images", "reason"),
+    [
+        ("{image}{image}{prompt}", 3, "holds the image 2 times; 3 times are needed"),
+        ("{image}{image}{image}{prompt}", 2, "holds the image 3 times; 2 times are needed"),
+        ("{image}{image}{prompt}", 1, "holds the image 2 times; once is needed"),
+        ("{prompt}", 2, "holds the image 0 times; 2 times are needed"),
+    ],
+)
+def test_another_number_of_places_is_refused_with_both_numbers(template: str, images: int, reason: str):
+    with pytest.raises(InvalidOption, match=reason):
+        joined(template, "<i>", "{image}", "a dog", images)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 import neuronscope as ns
 from neuronscope.errors import ImageTokenMismatch, InvalidOption, UnsupportedModel
+from neuronscope.models import families
+from neuronscope.models.families import FAMILIES
 from neuronscope.models.load import checkpoint_directory
 
 WEIGHTS = "model.safetensors"
@@ -110,6 +115,19 @@ def test_a_path_that_is_no_directory_is_refused(tmp_path: Path):
             ns.load(source)
     with pytest.raises(UnsupportedModel, match="absent does not exist"):
         ns.load(tmp_path / "absent")
+
+
+@pytest.mark.parametrize("in_memory", [False, True])
+def test_a_family_that_needs_a_newer_transformers_is_refused_with_the_release(
+    checkpoint: Path, vlm: ns.VLM, monkeypatch: pytest.MonkeyPatch, in_memory: bool
+):
+    source = (vlm.model, vlm.processor) if in_memory else checkpoint
+    monkeypatch.setitem(families._TABLE, "llava", replace(FAMILIES["llava"], since="99.1"))
+    needed = rf"LLaVA \(llava\) needs transformers 99\.1 or later; {re.escape(transformers.__version__)} is installed$"
+    with pytest.raises(UnsupportedModel, match=needed):
+        ns.load(source)
+    monkeypatch.setitem(families._TABLE, "llava", replace(FAMILIES["llava"], since="4.1"))
+    assert ns.load(source, check=False).family.since == "4.1"
 
 
 @pytest.mark.parametrize("kind", [str, Path])

@@ -72,8 +72,8 @@ def tamper(vlm: ns.VLM, where: str) -> None:
         ("output map", "neuron @ W_out = FFN output: largest relative error"),
         ("logits", "logits with empty hooks: differ"),
         ("not finite", "finite logits"),
-        ("dead activation", r"hooks at every site: the model never reached the hooked neurons of layer\(s\) \[2\]"),
-        ("dead output map", r"hooks at every site: the model never reached the hooked neurons of layer\(s\) \[2\]"),
+        ("dead activation", r"hooks at every site: the model never reached the hooked neurons of text\.2"),
+        ("dead output map", r"hooks at every site: the model never reached the hooked neurons of text\.2"),
     ],
 )
 def test_a_tampered_model_fails_its_line_and_is_refused(make_vlm, where: str, line: str):

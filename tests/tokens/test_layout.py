@@ -137,12 +137,12 @@ def test_the_models_own_packing_says_where_tokens_lie():
     model = nn.ModuleDict({"inner": packer})
     assert packing_module(model) is packer
     frames = [frame(8, 8, 8.0), frame(8, 8, 4.0), frame(8, 8, 4.0, (32.0, 0.0))]
-    base, fine = packed_cells(packer, {"pixel_values": torch.zeros(1)}, frames, 9)
+    ((base, fine),) = packed_cells(packer, {"pixel_values": torch.zeros(1)}, [frames], [9])
     assert (base.tokens.tolist(), fine.tokens.tolist()) == ([[0, 1], [2, 3]], [[4, 5, 6, 7]])
     assert fine.box(0, 3)[0] == pytest.approx(48)
     assert "pack_image_features" not in vars(packer)
     with pytest.raises(ImageTokenMismatch, match="holds 12 image tokens, the model packs 9"):
-        packed_cells(packer, {"pixel_values": torch.zeros(1)}, frames, 12)
+        packed_cells(packer, {"pixel_values": torch.zeros(1)}, [frames], [12])
     assert packing_module(nn.Linear(2, 2)) is None
 
 

@@ -6,10 +6,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import nn
 from transformers import PreTrainedTokenizerFast
+
+from neuronscope.models.families import FAMILIES, lacking
 
 WORDS = [
     *("the", "image", "shows", "a", "an", "on", "in", "of", "and", "with", "to", "left", "right", "black", "white"),
@@ -24,7 +27,7 @@ class Animal:
 
     Attributes:
         model_type: as in config.json.
-        build: makes (model, processor), seeded, float32, in evaluation mode.
+        make: makes (model, processor), seeded, float32, in evaluation mode; see `build`.
         template: how image and prompt are joined, as in the family table.
         placeholder: what "{image}" stands for in the template.
         notes: what does not work and why.
@@ -32,11 +35,21 @@ class Animal:
     """
 
     model_type: str
-    build: Callable[[], tuple[nn.Module, Any]]
+    make: Callable[[], tuple[nn.Module, Any]]
     template: str = "{image}\n{prompt}"
     placeholder: str = "<image>"
     notes: str = ""
     handmade: bool = False
+
+    def lacking(self) -> str:
+        """Why the installed transformers is too old for the family; empty where it is not."""
+        return lacking(FAMILIES[self.model_type])
+
+    def build(self) -> tuple[nn.Module, Any]:
+        """(model, processor). Skips the test where the installed transformers is too old for the family."""
+        if why := self.lacking():
+            pytest.skip(why)
+        return self.make()
 
     @property
     def text(self) -> str:
@@ -85,3 +98,14 @@ def louder(model: nn.Module, factor: float = 3.0) -> nn.Module:
             if parameter.ndim > 1:
                 parameter.mul_(factor)
     return model.eval()
+
+
+def always(processor: Any, **options: Any) -> Any:
+    """The processor, given these options at each call: transformers before 5.23 does not heed them as attributes."""
+    kind: Any = type(processor)
+
+    def call(self: Any, *args: Any, **given: Any) -> Any:
+        return kind.__call__(self, *args, **{**options, **given})
+
+    processor.__class__ = type(kind.__name__, (kind,), {"__call__": call})
+    return processor

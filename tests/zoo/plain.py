@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import torch
 import transformers as hf
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
@@ -11,7 +12,7 @@ from torch import nn
 
 from neuronscope.models.processor import without_video
 
-from .animal import WORDS, Animal, louder, words_tokenizer
+from .animal import WORDS, Animal, always, louder, words_tokenizer
 from .video import IDS, finish, ids_of, text
 
 LOST = "the processor's number of {} is an attribute that save_pretrained drops: save and load the model only"
@@ -279,8 +280,9 @@ def got_settings(tokenizer: Any) -> dict[str, Any]:
 
 def got_ocr2() -> tuple[nn.Module, Any]:
     tokenizer = got_words()
-    processor = hf.GotOcr2Processor(hf.GotOcr2ImageProcessorPil(size=square(64)), tokenizer)
-    processor.num_image_tokens = 16
+    processor = always(
+        hf.GotOcr2Processor(hf.GotOcr2ImageProcessorPil(size=square(64)), tokenizer), num_image_tokens=16
+    )
     config = hf.GotOcr2Config(**got_settings(tokenizer))
     return made(hf.GotOcr2ForConditionalGeneration, config), processor
 
@@ -315,6 +317,7 @@ def janus() -> tuple[nn.Module, Any]:
     )
     pixels = hf.JanusImageProcessorPil(size=square(32), min_size=8)
     processor = hf.JanusProcessor(pixels, tokenizer, num_image_tokens=16)
+    processor.num_image_tokens = 16  # before 5.13 the class has a number of its own
     return made(hf.JanusForConditionalGeneration, config), processor
 
 
@@ -440,7 +443,7 @@ class FuyuImageProcessorPil(hf.FuyuImageProcessorPil):
     """The real one, which takes the tensors that its own Processor hands it."""
 
     def patchify_image(self, image: Any, patch_size: Any = None) -> Any:
-        return torch.from_numpy(super().patchify_image(image.numpy(), patch_size))
+        return torch.from_numpy(super().patchify_image(np.asarray(image), patch_size))
 
 
 def fuyu() -> tuple[nn.Module, Any]:
@@ -467,8 +470,7 @@ def heard(projection: Any) -> None:
 
 def kosmos_2() -> tuple[nn.Module, Any]:
     tokenizer = words_tokenizer(bos=False)
-    processor = hf.Kosmos2Processor(clip_pixels(), tokenizer, num_patch_index_tokens=4)
-    processor.num_image_tokens = 6
+    processor = always(hf.Kosmos2Processor(clip_pixels(), tokenizer, num_patch_index_tokens=4), num_image_tokens=6)
     config = hf.Kosmos2Config(
         text_config={
             "vocab_size": len(tokenizer),
@@ -619,7 +621,7 @@ def aria() -> tuple[nn.Module, Any]:
     config = hf.AriaConfig(
         text_config={
             "model_type": "aria_text",
-            **text(tokenizer, intermediate_size=20, moe_num_experts=4, moe_topk=2, moe_num_shared_experts=2),
+            **text(tokenizer, intermediate_size=24, moe_num_experts=4, moe_topk=2, moe_num_shared_experts=2),
         },
         vision_config={"model_type": "idefics3_vision", **tower(image_size=980, patch_size=140)},
         projector_patch_to_query_dict={49: 6},
@@ -696,6 +698,9 @@ def granite4_vision() -> tuple[nn.Module, Any]:
         vision_config=siglip(hidden_size=64, image_size=16, patch_size=2),
         qformer_config={
             "model_type": "blip_2_qformer",
+            "hidden_size": 64,  # newer releases put the tower's here
+            "encoder_hidden_size": 64,
+            "num_attention_heads": 1,
             "num_hidden_layers": 1,
             "intermediate_size": 36,
             "cross_attention_frequency": 1,
@@ -802,8 +807,7 @@ def kosmos_2_5() -> tuple[nn.Module, Any]:
         **IDS,
     )
     pixels = hf.Kosmos2_5ImageProcessorPil(max_patches=30, patch_size=square(8))
-    processor = hf.Kosmos2_5Processor(pixels, tokenizer, num_image_tokens=6)
-    processor.images_kwargs = {"max_patches": 30, "return_tensors": "pt"}
+    processor = always(hf.Kosmos2_5Processor(pixels, tokenizer, num_image_tokens=6), max_patches=30)
     model = made(hf.Kosmos2_5ForConditionalGeneration, config)
     heard(model.image_to_text_projection)
     return model, processor

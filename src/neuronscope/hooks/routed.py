@@ -41,49 +41,60 @@ class RoutedTap:
 
     def _forward(self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
         given = (hidden_states, top_k_index, top_k_weights)
-        weight: Any = self._experts.down_proj
-        watch = _Watch(weight, top_k_index)
+        watch = _Watch(self._experts, top_k_index)
         with _eager(self._experts), watch:
             self._original(*given)
-        changed = self._call(watch.activations(hidden_states))
+        changed = self._call(watch.activations())
         if changed is None:
             return self._original(*given)
-        with _eager(self._experts), _Watch(weight, top_k_index, changed):
+        with _eager(self._experts), _Watch(self._experts, top_k_index, changed):
             return self._original(*given)
 
 
 class _Watch(TorchFunctionMode):
     """Sees, and replaces, the input of each expert's last linear map."""
 
-    def __init__(self, weight: Tensor, index: Int[Tensor, "tokens k"], new: Tensor | None = None) -> None:
+    def __init__(self, experts: nn.Module, index: Int[Tensor, "tokens k"], new: Tensor | None = None) -> None:
         super().__init__()
-        self._weight = weight
+        self._experts = experts
         self._index = index
         self._new = new
         self._seen: list[tuple[int, Tensor, Tensor]] = []
 
+    @property
+    def _weight(self) -> Tensor:
+        """W_out as it is now: accelerate may bring the values for the call only."""
+        return self._experts.down_proj  # pyright: ignore[reportReturnType]
+
     def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None) -> Any:
         if func is nn.functional.linear and self._is_expert(args[1]):
-            expert = (args[1].storage_offset() - self._weight.storage_offset()) // self._weight.stride(0)
+            given, matrix = args[0], args[1]
+            expert = (matrix.storage_offset() - self._weight.storage_offset()) // self._weight.stride(0)
             _, tokens = torch.where(expert == self._index.T)  # in the order of the loop: by rank, then by token
+            tokens = tokens.to(given.device)
             if self._new is None:
-                self._seen.append((expert, tokens, args[0]))
+                self._seen.append((expert, tokens, given))
             else:
                 channels = self._weight.shape[2]
-                own = self._new[:, expert * channels : (expert + 1) * channels]
-                args = (own[tokens].to(args[0].dtype), *args[1:])
+                own = self._new.to(given.device)[:, expert * channels : (expert + 1) * channels]
+                args = (own[tokens].to(given.dtype), *args[1:])
         return func(*args, **(kwargs or {}))
 
     def _is_expert(self, value: Tensor) -> bool:
-        shared = value.untyped_storage().data_ptr() == self._weight.untyped_storage().data_ptr()
-        return shared and value.shape == self._weight.shape[1:]
+        # The storage itself, not its address: a tensor that is made of others may have none.
+        one, other = (
+            tensor.untyped_storage()._cdata  # pyright: ignore[reportPrivateUsage]
+            for tensor in (value, self._weight)
+        )
+        return one == other and value.shape == self._weight.shape[1:]
 
-    def activations(self, hidden: Tensor) -> Float[Tensor, "tokens units"]:
+    def activations(self) -> Float[Tensor, "tokens units"]:
         """All neurons of all tokens, 0 where a token did not visit an expert."""
         experts, _, channels = self._weight.shape
-        result = hidden.new_zeros(hidden.shape[0], experts * channels)
+        _, _, some = self._seen[0]
+        result = some.new_zeros(self._index.shape[0], experts * channels)
         for expert, tokens, values in self._seen:
-            columns = torch.arange(expert * channels, (expert + 1) * channels, device=hidden.device)
+            columns = torch.arange(expert * channels, (expert + 1) * channels, device=values.device)
             result = result.index_put((tokens[:, None], columns[None]), values)
         return result
 

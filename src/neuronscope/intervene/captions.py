@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from ..errors import InvalidOption
+from ..models.inputs import ImageRow
 from ..models.vlm import PROMPT
-from ..samples.image import ImageSource
 from .operations import Intervention, Noise
 from .queue import one_row_at_a_time
 
@@ -58,13 +58,15 @@ class Caption:
 
 def generate_captions(
     vlm: VLM,
-    images: Sequence[ImageSource],
+    images: Sequence[ImageRow],
     change: Intervention | None = None,
     *,
     decoding: Decoding | None = None,
     batch_size: int = 32,
 ) -> list[list[Caption]]:
     """Captions of each image, one per draw of the intervention (one where it is deterministic).
+
+    An element of `images` that is itself a sequence of images is one prompt that shows all of them.
 
     Rows of a batch are images x draws; results do not depend on how they are batched. Raises InvalidOption for a
     `batch_size` below 1.
@@ -83,13 +85,15 @@ def generate_captions(
     for chunk in _chunks(rows, 1 if one_row_at_a_time(vlm, part) else batch_size, one_image=one_image):
         distinct = list(dict.fromkeys(i for i, _ in chunk))
         prepared = vlm.prepare([images[i] for i in distinct], prompt=decoding.prompt, template=decoding.template)
-        inputs = prepared.select(distinct.index(i) for i, _ in chunk)
-        around = nullcontext() if change is None else vlm.intervene(change, draws=[draw for _, draw in chunk])
-        with torch.no_grad(), vlm.frozen(), around:
-            generate: Any = vlm.model.generate
-            output = generate(**inputs.tensors, **generate_settings(vlm, decoding))
-        for (i, _), ids in zip(chunk, inputs.written(output).tolist(), strict=True):
-            result[i].append(caption_of(vlm, ids, decoding.prompt))
+        repeated = prepared.select(distinct.index(i) for i, _ in chunk)
+        for group in repeated.batches():
+            inputs, members = repeated.select(group), [chunk[at] for at in group]
+            around = nullcontext() if change is None else vlm.intervene(change, draws=[draw for _, draw in members])
+            with torch.no_grad(), vlm.frozen(), around:
+                generate: Any = vlm.model.generate
+                output = generate(**inputs.tensors, **generate_settings(vlm, decoding))
+            for (i, _), ids in zip(members, inputs.written(output).tolist(), strict=True):
+                result[i].append(caption_of(vlm, ids, decoding.prompt))
     return result
 
 

@@ -39,9 +39,16 @@ class Family:
         prefix: the image goes before the ids as vectors without tokens.
         discrete: why image tokens do not follow the pixels smoothly; empty where they do.
         cached: why text can be written with a KV cache only; empty where it also can without.
+        one_image: why a prompt holds one image only; empty where it can hold several.
+        each: the part of a prompt that is repeated for each of several images, with {image} for the placeholder.
+        nested: several images of one prompt go to the processor as a list within the list of images.
+        unpadded: why prompts share a batch only where their pixels have one shape; empty where pixels can be padded.
+        alone: why a prompt is read differently in a batch, so that captions are written one by one; empty where not.
         single: why prompts cannot be batched with padding; empty where they can.
         refused: why models of this family cannot be studied at all; empty where they can.
         untested: why no test runs a model of this family; empty where one does.
+        since: first release of transformers, such as "5.19", on which the family passes its tests; empty where that is
+            the oldest one that neuronscope is installed with.
         listed: False in the plain row of a model type that is not in the table.
         notes: what else a user should know.
     """
@@ -59,13 +66,21 @@ class Family:
     prefix: bool = False
     discrete: str = ""
     cached: str = ""
+    one_image: str = ""
+    each: str = "{image}"
+    nested: bool = True
+    unpadded: str = ""
+    alone: str = ""
     single: str = ""
     refused: str = ""
     untested: str = ""
+    since: str = ""
     listed: bool = True
     notes: str = ""
 
 
+_ONE_WRITTEN = "its processor writes the tokens of one image into a prompt"
+_ONE_READ = "its processor pairs each image with a prompt of its own"
 _CODES = "image tokens are codes of a codebook, which flip all over the picture"
 _ENCODER = "the image is in the encoder's input"
 _PADDING = "transformers counts positions wrongly under left padding"
@@ -81,30 +96,51 @@ _ROWS = (
         "MiniGPT-4, MiniGPT-v2",
         template="[INST] <Img>{image}</Img> {prompt} [/INST] ",
         cell=(1, 4),
+        each="<Img>{image}</Img>",
         notes="16 x 4 grid, 32 x 8 at 448 px; with a Q-Former no grid; made by `neuronscope convert`",
     ),
     Family("vipllava", "VipLLaVA", notes="one grid; features of five tower layers"),
     Family("llava_next", "LLaVA-NeXT 1.6", notes="thumbnail, then the stitched tiles with a separator per row"),
-    Family("paligemma", "PaliGemma 1, 2", template="{image}{prompt}", notes="the prompt is read in both directions"),
+    Family(
+        "paligemma",
+        "PaliGemma 1, 2",
+        template="{image}{prompt}",
+        notes="the prompt is read in both directions",
+        since="5.18",
+    ),
     Family(
         "gemma3", "Gemma 3", placeholder="<start_of_image>", notes="image tokens see one another; norm after the FFN"
     ),
     Family("aya_vision", "Aya Vision", notes="tiles, whole picture last; attention and FFN are parallel"),
-    Family("idefics3", "Idefics 3", notes="tiles, whole picture last"),
-    Family("idefics2", "Idefics 2", no_grid=_QUERIES),
-    Family("ovis2", "Ovis 2", notes="tiles, whole picture last"),
-    Family("got_ocr2", "GOT-OCR 2", placeholder="<img><imgpad></img>"),
+    Family("idefics3", "Idefics 3", notes="tiles, whole picture last", since="5.18"),
+    Family("idefics2", "Idefics 2", no_grid=_QUERIES, since="5.18"),
+    Family("ovis2", "Ovis 2", notes="tiles, whole picture last", since="5.18"),
+    Family("got_ocr2", "GOT-OCR 2", placeholder="<img><imgpad></img>", each="<imgpad>", nested=False, since="5.15"),
     Family("janus", "Janus", placeholder="<image_placeholder>"),
     Family("deepseek_vl", "DeepSeek-VL", placeholder="<image_placeholder>"),
-    Family("blip-2", "BLIP-2", template="{image}{prompt}", placeholder="", no_grid=_QUERIES),
-    Family("instructblip", "InstructBLIP", template="{image}{prompt}", placeholder="", no_grid=_QUERIES),
-    Family("mllama", "Llama 3.2 Vision", placeholder="<|image|>", no_image=_CROSS),
+    Family("blip-2", "BLIP-2", template="{image}{prompt}", placeholder="", no_grid=_QUERIES, one_image=_ONE_WRITTEN),
+    Family(
+        "instructblip",
+        "InstructBLIP",
+        template="{image}{prompt}",
+        placeholder="",
+        no_grid=_QUERIES,
+        one_image=_ONE_WRITTEN,
+    ),
+    Family(
+        "mllama",
+        "Llama 3.2 Vision",
+        placeholder="<|image|>",
+        no_image=_CROSS,
+        unpadded="tokens before the first image attend to what pads the images",
+    ),
     Family(
         "kosmos-2",
         "Kosmos-2",
         template="{image}{prompt}",
         placeholder="",
         no_grid=_QUERIES,
+        one_image=_ONE_WRITTEN,
         single=_PADDING,
     ),
     Family("chameleon", "Chameleon", discrete=_CODES),
@@ -114,8 +150,10 @@ _ROWS = (
         placeholder="",
         prefix=True,
         no_image="the image comes before the text as vectors without tokens",
+        one_image=_ONE_READ,
+        since="5.18",
     ),
-    Family("blip", "BLIP", placeholder="", no_image=_CROSS),
+    Family("blip", "BLIP", placeholder="", no_image=_CROSS, one_image=_ONE_READ),
     Family("idefics", "IDEFICS", placeholder="", no_image=_CROSS),
     Family(
         "fuyu",
@@ -123,21 +161,49 @@ _ROWS = (
         template="{image}{prompt}",
         placeholder="",
         pixels="image_patches",
+        one_image=_ONE_WRITTEN,
         notes="raw patches, no vision tower",
+        since="5.20",
     ),
     Family("lighton_ocr", "LightOnOCR", placeholder="<|image_pad|>"),
-    Family("granite_docling", "Granite-Docling", notes="tiles, whole picture last"),
+    Family("granite_docling", "Granite-Docling", notes="tiles, whole picture last", since="5.23"),
     Family("aria", "Aria", placeholder="<|img|>", no_grid=_QUERIES, notes="shared experts"),
-    Family("florence2", "Florence-2", placeholder="", no_image=_ENCODER),
-    Family("emu3", "Emu3", separators=Separators(row=1), discrete=_CODES, notes="row ends are image tokens too"),
+    Family("florence2", "Florence-2", placeholder="", no_image=_ENCODER, one_image=_ONE_WRITTEN),
     Family(
-        "granite4_vision", "Granite 4 Vision", no_grid="", notes="windowed Q-Former: thumbnail, then stitched tiles"
+        "emu3",
+        "Emu3",
+        separators=Separators(row=1),
+        discrete=_CODES,
+        unpadded="the part that turns pixels into codes sees what pads them",
+        notes="row ends are image tokens too",
+        since="5.16",
+    ),
+    Family(
+        "granite4_vision",
+        "Granite 4 Vision",
+        no_grid="",
+        notes="windowed Q-Former: thumbnail, then stitched tiles",
+        since="5.8",
     ),
     Family("deepseek_vl_hybrid", "DeepSeek-VL hybrid", placeholder="<image_placeholder>"),
-    Family("shieldgemma2", "ShieldGemma 2", placeholder="<start_of_image>", notes="its processor writes the prompt"),
+    Family(
+        "shieldgemma2",
+        "ShieldGemma 2",
+        placeholder="<start_of_image>",
+        one_image=_ONE_READ,
+        notes="its processor writes the prompt",
+    ),
     Family("llava_next_video", "LLaVA-NeXT-Video", notes="images only; layout as LLaVA-NeXT"),
     Family("video_llava", "Video-LLaVA", pixels="pixel_values_images", notes="images only"),
-    Family("kosmos-2.5", "Kosmos-2.5", template="{image}{prompt}", placeholder="", no_grid=_QUERIES, single=_PADDING),
+    Family(
+        "kosmos-2.5",
+        "Kosmos-2.5",
+        template="{image}{prompt}",
+        placeholder="",
+        no_grid=_QUERIES,
+        one_image=_ONE_WRITTEN,
+        single=_PADDING,
+    ),
     Family(
         "pp_chart2table",
         "PP-Chart2Table",
@@ -166,16 +232,32 @@ _ROWS = (
     Family("qwen3_vl_moe", "Qwen3-VL MoE", placeholder=_QWEN, notes="dense layers and routed experts"),
     Family("qwen3_5", "Qwen3.5", placeholder=_QWEN, notes="3 of 4 layers with linear attention"),
     Family("qwen3_5_moe", "Qwen3.5 MoE", placeholder=_QWEN, notes="shared experts"),
-    Family("qwen2_5_omni_thinker", "Qwen2.5-Omni (thinker)", placeholder="<|vision_bos|><|IMAGE|><|vision_eos|>"),
+    Family(
+        "qwen2_5_omni_thinker",
+        "Qwen2.5-Omni (thinker)",
+        placeholder="<|vision_bos|><|IMAGE|><|vision_eos|>",
+        since="5.23",
+    ),
     Family("internvl", "InternVL 2, 3", placeholder="<IMG_CONTEXT>", notes="tiles row by row, thumbnail last"),
-    Family("smolvlm", "SmolVLM", placeholder="<image>", notes="tiles, whole picture last; needs num2words"),
+    Family(
+        "smolvlm", "SmolVLM", placeholder="<image>", notes="tiles, whole picture last; needs num2words", since="5.18"
+    ),
     Family("glm4v", "GLM-4V", placeholder=_GLM, notes="2 x 2 patches merged; norm after the FFN"),
     Family("glm46v", "GLM-4.6V", placeholder=_GLM, notes="2 x 2 patches merged; norm after the FFN"),
     Family("glm_ocr", "GLM-OCR", placeholder=_GLM, notes="2 x 2 patches merged; norm after the FFN"),
     Family("glm4v_moe", "GLM-4V MoE", placeholder=_GLM, notes="dense layers and shared experts"),
-    Family("gemma4", "Gemma 4", placeholder="<|image|>", notes="3 x 3 patches pooled; norm after the FFN"),
+    Family(
+        "gemma4", "Gemma 4", placeholder="<|image|>", notes="3 x 3 patches pooled; norm after the FFN", since="5.21"
+    ),
     Family("mistral3", "Mistral Small 3", placeholder="[IMG]", notes="2 x 2 patches merged; row breaks are other ids"),
-    Family("minicpmv4_6", "MiniCPM-V 4.6", placeholder="<|image_pad|>", strip=True, notes="overview, then slices"),
+    Family(
+        "minicpmv4_6",
+        "MiniCPM-V 4.6",
+        placeholder="<|image_pad|>",
+        strip=True,
+        notes="overview, then slices",
+        since="5.15",
+    ),
     Family("video_llama_3", "VideoLLaMA 3", placeholder="<|image_pad|>", notes="2 x 2 patches merged"),
     Family("paddleocr_vl", "PaddleOCR-VL", placeholder="<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>"),
     Family(
@@ -190,21 +272,30 @@ _ROWS = (
         "HunYuan-VL",
         placeholder="<img><image></img>",
         separators=Separators(row=1, before=1, after=1),
+        alone="transformers counts the images of the whole batch where it should count those of the prompt",
         notes="row ends and both edges are image tokens too",
+        since="5.22",
     ),
-    Family("exaone4_5", "EXAONE 4.5", placeholder="<|image_pad|>", notes="norm after the FFN"),
+    Family("exaone4_5", "EXAONE 4.5", placeholder="<|image_pad|>", notes="norm after the FFN", since="5.8"),
     Family("qianfan_ocr", "Qianfan-OCR", placeholder="<image>", notes="tiles, whole picture last"),
     Family(
         "llama4", "Llama 4", placeholder="<|image|>", notes="tiles, whole picture last; shared experts; torchvision"
     ),
     Family("cohere2_vision", "Command A Vision", placeholder="<|IMG_PATCH|>", notes="tiles; torchvision"),
     Family("lfm2_vl", "LFM2-VL", notes="tiles, thumbnail of another size last; torchvision"),
-    Family("molmo2", "Molmo 2", placeholder="<|image|>", notes="overview, then the stitched crops; torchvision"),
+    Family(
+        "molmo2",
+        "Molmo 2",
+        placeholder="<|image|>",
+        notes="overview, then the stitched crops; torchvision",
+        since="5.20",
+    ),
     Family(
         "kimi_k25",
         "Kimi K2.5",
         placeholder="<|media_begin|>image<|media_content|><|media_pad|><|media_end|>",
         notes="dense layers and shared experts; torchvision",
+        since="5.13",
     ),
 )
 
@@ -225,7 +316,8 @@ def register_family(row: Family) -> None:
 def family_of(config: Any) -> Family:
     """The row of a model's config; a plain one for a model type that is not in the table.
 
-    Raises UnsupportedModel for a family that cannot be studied, and for a model without vision.
+    Raises UnsupportedModel for a family that cannot be studied, for one that needs a newer transformers, and for a
+    model without vision.
     """
     kind = str(getattr(config, "model_type", None))
     row = _TABLE.get(kind)
@@ -237,7 +329,23 @@ def family_of(config: Any) -> Family:
         return _with_queries(Family(kind, kind, listed=False, notes=UNLISTED), config)
     if row.refused:
         raise UnsupportedModel(f"{row.title} ({kind}) cannot be studied: {row.refused}")
+    if why := lacking(row):
+        raise UnsupportedModel(why)
     return _with_queries(row, config)
+
+
+def lacking(row: Family) -> str:
+    """One sentence on why the installed transformers is too old for a family; empty where it is not."""
+    from transformers import __version__ as installed
+
+    if not row.since or _release(installed) >= _release(row.since):
+        return ""
+    return f"{row.title} ({row.model_type}) needs transformers {row.since} or later; {installed} is installed"
+
+
+def _release(version: str) -> tuple[int, ...]:
+    """Major and minor number: patch releases bring no family."""
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 def applies(row: Family) -> dict[str, bool]:
@@ -261,7 +369,8 @@ def remark(row: Family) -> str:
     if row.refused:
         return f"refused: {row.refused}"
     parts = [row.untested and f"not tested: {row.untested}", row.no_image, row.no_grid or "", row.discrete]
-    return "; ".join(part for part in (*parts, row.single, row.cached, row.notes) if part)
+    newer = row.since and f"transformers {row.since} or later"
+    return "; ".join(part for part in (*parts, row.single, row.cached, row.notes, newer) if part)
 
 
 def markdown() -> str:

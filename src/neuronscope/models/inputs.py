@@ -1,4 +1,4 @@
-"""Processed prompts: one row per image, put together into batches."""
+"""Processed prompts: one row per image, or per several images, put together into batches."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
+from string import Formatter
+from typing import TypeAlias
 
 import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from ..errors import InvalidOption
+from ..samples.image import ImageSource
 from ..tokens import ImageTokens
+
+#: What one prompt shows: an image, or several in the order of the prompt.
+ImageRow: TypeAlias = ImageSource | Sequence[ImageSource]
 
 #: Value of padded positions, by tensor; 0 elsewhere.
 _PADDING = {"image_patches_indices": -1}
@@ -26,21 +33,71 @@ _ADDED: dict[str, int | None] = {
 }
 
 
+def sources_of(row: ImageRow) -> tuple[ImageSource, ...]:
+    """The images of one prompt. Raises InvalidOption for none."""
+    if not isinstance(row, Sequence) or isinstance(row, (str, bytes)):
+        return (row,)
+    if not len(row):
+        raise InvalidOption("images holds an empty sequence; a prompt needs one image or more")
+    return tuple(row)
+
+
+def joined(template: str, image: str, each: str, prompt: str, images: int) -> str:
+    """The text of a prompt with its images.
+
+    Args:
+        template: with {image}, once or for each image, and {prompt}.
+        image: the placeholder; empty where the processor puts the images in by itself.
+        each: what is repeated for each image where the template has one place for all.
+        prompt: the text.
+        images: how many.
+
+    Raises InvalidOption for a template or prompt that gives another number.
+    """
+    try:
+        text = template.format(image=image, prompt=prompt)
+        places = sum(name == "image" for _, name, _, _ in Formatter().parse(template))
+    except (KeyError, IndexError, ValueError) as error:
+        raise InvalidOption(f"template={template!r} cannot be filled in; it holds {{image}} and {{prompt}}") from error
+    if not image:
+        return text.lstrip()
+    held = text.count(image)
+    if images > 1 and places == held == 1:
+        repeated = each.format(image=image)
+        repeated = repeated if text.count(repeated) == 1 else image
+        text, held = text.replace(repeated, repeated * images), images
+    if held != images:
+        needed = "once is needed" if images == 1 else f"{images} times are needed"
+        raise InvalidOption(f"template={template!r} with prompt={prompt!r} holds the image {held} times; {needed}")
+    return text
+
+
 @dataclass(frozen=True)
 class Row:
-    """One prompt with its image.
+    """One prompt with its image or images.
 
     Attributes:
         tensors: everything that the processor returned, batch size 1.
-        image: where the image is in it, in unpadded positions.
+        image: where the image is, or all of several are, in it, in unpadded positions.
         pad: id for padding.
         strip: the pixels are patches side by side, so rows are joined along the last axis.
+        pixels: name of the tensor that holds the pixels.
+        unpadded: why rows share a batch only where their pixels have one shape; empty where pixels can be padded.
+        alone: why a row is read differently in a batch; empty where it is not.
     """
 
     tensors: dict[str, Tensor]
     image: ImageTokens
     pad: int
     strip: bool = False
+    pixels: str = "pixel_values"
+    unpadded: str = ""
+    alone: str = ""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of the pixels, without the axis along which rows are put together; all pixels of no shape are alike."""
+        return tuple(self.tensors[self.pixels].shape[1:]) if self.unpadded else ()
 
     @property
     def length(self) -> int:
@@ -106,7 +163,16 @@ class Inputs:
 
     @cached_property
     def tensors(self) -> dict[str, Tensor]:
-        """What the model is called with: sequences padded on the left, pixels one after another."""
+        """What the model is called with: sequences padded on the left, pixels one after another.
+
+        Raises InvalidOption where the family's pixels cannot be padded and have several shapes; see :meth:`batches`.
+        """
+        shapes = list(dict.fromkeys(row.shape for row in self.rows))
+        if len(shapes) > 1:
+            raise InvalidOption(
+                f"prompts with pixels of shapes {' and '.join(map(str, shapes[:2]))} cannot share a batch: "
+                f"{self.rows[0].unpadded}"
+            )
         padded = [row.padded(self.length) for row in self.rows]
         if len(padded) == 1:
             return padded[0]
@@ -122,7 +188,7 @@ class Inputs:
 
     @cached_property
     def images(self) -> tuple[ImageTokens, ...]:
-        """Where each row's image is, in positions of the padded row."""
+        """Where each row's image is, or images are, in positions of the padded row."""
         shifts = [0 if row.encoded else self.length - row.length for row in self.rows]
         return tuple(
             replace(row.image, positions=row.image.positions + shift)
@@ -135,6 +201,13 @@ class Inputs:
         start = output[:, : prompt.shape[1]]
         repeats = start.shape == prompt.shape and bool((start == prompt).all())
         return output[:, prompt.shape[1] :] if repeats else output
+
+    def batches(self) -> list[list[int]]:
+        """The indices of the rows, in groups that can be put through the model together without changing a result."""
+        groups: dict[object, list[int]] = {}
+        for index, row in enumerate(self.rows):
+            groups.setdefault(index if row.alone else row.shape, []).append(index)
+        return list(groups.values())
 
     def select(self, rows: Iterable[int]) -> Inputs:
         """Some rows, in any order and any number of times."""

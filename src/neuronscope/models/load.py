@@ -15,7 +15,7 @@ from torch import nn
 
 from ..errors import InvalidOption, UnsupportedModel
 from .conformance import MODEL_ERRORS, check_coloured_patch
-from .families import family_of, has_vision
+from .families import FAMILIES, family_of, has_vision, lacking
 from .processor import load_processor
 from .selfcheck import SelfCheck, self_check
 from .structure import find_structure
@@ -104,7 +104,7 @@ def checkpoint_directory(source: str) -> Path | None:
 def _from_files(
     source: str | Path, dtype: torch.dtype | str, device_map: Any, revision: str | None, backend: Backend
 ) -> tuple[nn.Module, Any]:
-    from transformers import AutoModelForImageTextToText
+    from transformers import AutoModelForImageTextToText, PreTrainedConfig
     from transformers.utils import logging
 
     from . import minigpt4
@@ -120,6 +120,10 @@ def _from_files(
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
+        settings, _ = PreTrainedConfig.get_config_dict(where, revision=revision or "main")
+        row = FAMILIES.get(str(settings.get("model_type")))
+        if row and (why := lacking(row)):  # before transformers says that it does not know the type
+            raise UnsupportedModel(f"{where}: {why}")
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             where,
             dtype=dtype,
@@ -131,7 +135,10 @@ def _from_files(
         )
         model, info = loaded
         processor: Any = load_processor(where, revision=revision or "main", backend=backend)
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError) as error:
+    except (
+        *(OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError),
+        AssertionError,  # what torch raises for a device that it was built without
+    ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UnsupportedModel(f"{where} cannot be loaded as a vision-language model: {reason}") from error
     finally:

@@ -44,7 +44,8 @@ def load_processor(where: str, *, revision: str = "main", backend: Backend = "au
         OSError: files are missing.
         ValueError: the files describe no processor.
     """
-    from transformers import AutoImageProcessor, AutoProcessor
+    from transformers import AutoProcessor
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor  # the top's asked for torchvision
 
     if backend not in ("auto", "pil"):
         raise InvalidOption(f"backend={backend!r} is not a choice: auto, pil")
@@ -192,6 +193,7 @@ def _load_silent(where: str, options: dict[str, Any], cause: Exception) -> Any:
     `cause` is raised again where the video part is not to blame.
     """
     import transformers
+    from transformers.models.auto.image_processing_auto import AutoImageProcessor
     from transformers.utils.import_utils import is_torchvision_available
 
     name = _processor_name(where, options["revision"])
@@ -200,9 +202,11 @@ def _load_silent(where: str, options: dict[str, Any], cause: Exception) -> Any:
     if processor_class is None or (is_torchvision_available() and not isinstance(cause, OSError)):
         raise cause
     try:
-        transformers.AutoImageProcessor.from_pretrained(where, **options)
+        AutoImageProcessor.from_pretrained(where, **options)
     except _MISSING as error:
-        if "torchvision" not in str(error):
+        # Before 5.17 transformers does not always say so; the class that it did not find is a placeholder then.
+        named = _read(where, "preprocessor_config.json", options["revision"]).get("image_processor_type", "")
+        if "torchvision" not in str(error) and not getattr(getattr(transformers, named, None), "is_dummy", False):
             raise
         family = _read(where, "config.json", options["revision"]).get("model_type", name)
         raise UnsupportedModel(

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..errors import HookNeverFired
 from ..hooks import HookSession, Tap
+from .devices import weights
 
 if TYPE_CHECKING:
     from .structure import FFN
@@ -56,7 +57,7 @@ def self_check(vlm: VLM) -> SelfCheck:
     5. the image's positions and its grid agree (checked while the input is prepared).
     """
     rows: list[Check] = []
-    bad = [name for name, p in vlm.model.named_parameters() if p.device.type != "meta" and not torch.isfinite(p).all()]
+    bad = [name for name, value in weights(vlm.model) if not torch.isfinite(value).all()]
     rows.append(Check("finite weights", bad[0] if bad else "all", not bad))
     if bad:
         return SelfCheck(tuple(rows))
@@ -115,8 +116,8 @@ def _reconstruction_error(vlm: VLM, run: Callable[[], object]) -> float:
         ffn = vlm.structure.ffns[layer]
         z = neurons[layer].to(wide)
         rebuilt = _mixed(ffn, z, routes[layer]) if ffn.experts else z @ ffn.value_vectors().to(wide).T
-        bias = getattr(ffn.output, "bias", None)
-        if isinstance(bias, Tensor):
+        bias = ffn.bias()
+        if bias is not None:
             rebuilt = rebuilt + bias.to(wide)
         seen = outputs[layer].to(wide).view_as(rebuilt)
         error = float((rebuilt - seen).abs().max() / seen.abs().max().clamp_min(1e-12))
@@ -130,11 +131,11 @@ def _note_routes(routes: dict[int, tuple[Tensor, Tensor]], layer: int, _module: 
 
 def _mixed(ffn: FFN, z: Tensor, routes: tuple[Tensor, Tensor]) -> Tensor:
     """What routed experts give: each visited expert's neurons through its own value vectors, weighted by the router."""
-    index, weights = routes
-    stacked: Any = ffn.output.down_proj
+    index, shares = (part.to(z.device) for part in routes)
+    stacked = ffn.value_vectors().unflatten(1, (ffn.experts, -1)).transpose(0, 1)
     values = z.flatten(0, -2).unflatten(1, (ffn.experts, -1))
     total = torch.zeros(values.shape[0], stacked.shape[1], dtype=z.dtype, device=z.device)
     for k in range(index.shape[1]):
         own = values[torch.arange(len(values)), index[:, k]]
-        total += torch.einsum("ti,thi->th", own, stacked[index[:, k]].to(z.dtype)) * weights[:, k, None].to(z.dtype)
+        total += torch.einsum("ti,thi->th", own, stacked[index[:, k]].to(z.dtype)) * shares[:, k, None].to(z.dtype)
     return total

@@ -17,20 +17,24 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..errors import ImageTokenMismatch, InvalidOption, NoImagePositions
-from ..samples.image import ImageSource, read_image
+from ..samples.image import read_image
 from ..tokens import (
     Frame,
     ImageTokens,
     Tile,
+    as_alone,
     equal_cells,
     measure_frames,
     packed_cells,
     packing_module,
     pictures,
+    require_unpadded,
+    share_out,
     two_grids,
 )
+from .devices import device_of, present, running, weights
 from .families import Family
-from .inputs import Inputs, Row
+from .inputs import ImageRow, Inputs, Row, joined, sources_of
 from .structure import Structure
 
 if TYPE_CHECKING:
@@ -39,6 +43,9 @@ if TYPE_CHECKING:
 
 #: The published prompt (Sato & Takagi III-B).
 PROMPT = "The image shows a"
+
+#: What processors raise that take one image per prompt only.
+_REFUSALS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
 class VLM:
@@ -57,7 +64,7 @@ class VLM:
         self.id = id
         self.family = family
         self.structure = structure
-        self._tiles: dict[tuple[tuple[int, int], int], tuple[Tile, ...]] = {}
+        self._placed: dict[tuple[tuple[tuple[int, int], ...], int], ImageTokens] = {}
 
     @property
     def layers(self) -> int:
@@ -99,8 +106,8 @@ class VLM:
     @property
     def device(self) -> torch.device:
         """Where the inputs go: the device of the input embeddings."""
-        embedding: Any = self.model.get_input_embeddings()  # pyright: ignore[reportCallIssue]
-        return embedding.weight.device
+        embedding: nn.Module = self.model.get_input_embeddings()  # pyright: ignore[reportCallIssue]
+        return device_of(embedding)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -111,8 +118,8 @@ class VLM:
     def fingerprint(self) -> str:
         """A hash of names, shapes, types and a sample of values of all weights: tells checkpoints apart."""
         digest = hashlib.sha256()
-        for name, value in self.model.state_dict().items():
-            flat = value.detach().flatten()
+        for name, value in weights(self.model):
+            flat = value.flatten()
             picked = flat[:: max(1, flat.numel() // 256)].float().cpu().numpy()
             digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode() + picked.tobytes())
         return digest.hexdigest()[:16]
@@ -126,14 +133,31 @@ class VLM:
         """What saved results say about the model."""
         return {"id": self.id, "fingerprint": self.fingerprint}
 
-    def prepare(self, images: Sequence[ImageSource], *, prompt: str = PROMPT, template: str | None = None) -> Inputs:
+    def prepare(self, images: Sequence[ImageRow], *, prompt: str = PROMPT, template: str | None = None) -> Inputs:
         """Process images with the same prompt. Every row is processed by itself, so batching cannot change it.
 
-        Raises ImageTokenMismatch when the prompt's image positions and the image's features differ in number, and
-        InvalidOption for a template that does not join one image and one prompt.
+        Args:
+            images: one element per row: an image, or a sequence of images that one prompt shows.
+            prompt: the text.
+            template: how images and prompt are joined, with {prompt} and either one {image}, which stands for all of
+                them, or as many as there are; the family's own when None.
+
+        Raises ImageTokenMismatch when the prompt's image positions and the images' features differ in number, and
+        InvalidOption for a template that does not join the images and one prompt, and for several images where the
+        family takes one.
         """
-        text = _join(self.family.template if template is None else template, self.placeholder, prompt)
-        return Inputs(tuple(self._row(read_image(image), text) for image in images))
+        rows = [sources_of(row) for row in images]
+        texts = [self._text(len(row), prompt, template) for row in rows]
+        return Inputs(
+            tuple(self._row([read_image(i) for i in row], text) for row, text in zip(rows, texts, strict=True))
+        )
+
+    def _text(self, images: int, prompt: str = PROMPT, template: str | None = None) -> str:
+        """The text of a prompt that shows so many images."""
+        family = self.family
+        if images > 1 and family.one_image:
+            raise InvalidOption(f"{family.title} takes one image per prompt, not {images}: {family.one_image}")
+        return joined(family.template if template is None else template, self.placeholder, family.each, prompt, images)
 
     @property
     def placeholder(self) -> str:
@@ -142,9 +166,24 @@ class VLM:
             return self.family.placeholder
         return str(getattr(self.processor, "image_token", None) or "")
 
-    def _row(self, picture: Image.Image, text: str) -> Row:
+    def _row(self, shown: Sequence[Image.Image], text: str) -> Row:
+        tensors = self._tensors(shown, text)
+        positions = torch.nonzero(self.image_mask(tensors["input_ids"], tensors)[0])[:, 0].cpu().numpy()
+        if self.family.no_image:
+            none = (0,) * len(shown) if len(shown) > 1 else ()
+            tokens = ImageTokens(positions, no_grid=self.family.no_image, counts=none)
+        elif not len(positions):
+            raise ImageTokenMismatch(f"an image was given, but the prompt holds no image token (id {self.image_token})")
+        else:
+            tokens = self._image_tokens(shown, text, tensors, positions)
+        pad = int(getattr(self.tokenizer, "pad_token_id", None) or 0)
+        row = self.family
+        return Row(tensors, tokens, pad, row.strip, row.pixels, row.unpadded, row.alone)
+
+    def _tensors(self, shown: Sequence[Image.Image], text: str) -> dict[str, Tensor]:
+        """What the model is called with for one prompt."""
         tensors: dict[str, Tensor] = {}
-        for name, value in self._process(picture, text).items():
+        for name, value in self._process(shown, text).items():
             if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Tensor):
                 value = value[0][None]
             if isinstance(value, Tensor) and name in self._accepted and name != "labels":  # labels ask for a loss
@@ -153,19 +192,18 @@ class VLM:
         if getattr(config, "is_encoder_decoder", False):
             start = getattr(self.model.generation_config, "decoder_start_token_id", None)
             tensors["decoder_input_ids"] = torch.tensor([[start or 0]], device=self.device)
-        mask = self.image_mask(tensors["input_ids"], tensors)[0]
-        positions = torch.nonzero(mask)[:, 0].cpu().numpy()
-        if self.family.no_image:
-            tokens = ImageTokens(positions, no_grid=self.family.no_image)
-        elif not len(positions):
-            raise ImageTokenMismatch(f"an image was given, but the prompt holds no image token (id {self.image_token})")
-        else:
-            tokens = self._image_tokens(picture, text, tensors, positions)
-        pad = int(getattr(self.tokenizer, "pad_token_id", None) or 0)
-        return Row(tensors, tokens, pad, self.family.strip)
+        return tensors
 
-    def _process(self, picture: Image.Image, text: str) -> Mapping[str, Any]:
-        return self.processor(text=[text], images=[picture], return_tensors="pt")
+    def _process(self, shown: Sequence[Image.Image], text: str) -> Mapping[str, Any]:
+        images: Any = list(shown) if len(shown) == 1 or not self.family.nested else [list(shown)]
+        try:
+            return self.processor(text=[text], images=images, return_tensors="pt")
+        except _REFUSALS as error:
+            if len(shown) == 1:
+                raise
+            raise InvalidOption(
+                f"the processor of {self.id} does not take {len(shown)} images in one prompt: {error}"
+            ) from error
 
     @cached_property
     def _accepted(self) -> frozenset[str]:
@@ -175,39 +213,95 @@ class VLM:
         return frozenset(name for call in calls if call is not None for name in inspect.signature(call).parameters)
 
     def _image_tokens(
-        self, picture: Image.Image, text: str, tensors: dict[str, Tensor], positions: Int[np.ndarray, "tokens"]
+        self,
+        shown: Sequence[Image.Image],
+        text: str,
+        tensors: dict[str, Tensor],
+        positions: Int[np.ndarray, "tokens"],
     ) -> ImageTokens:
+        key = (tuple(picture.size for picture in shown), len(positions))
+        if len(shown) > 1:
+            if key not in self._placed:
+                self._placed[key] = self._several(shown, tensors, len(positions))
+            return replace(self._placed[key], positions=positions)
         if self.family.no_grid:
             return ImageTokens(positions, no_grid=self.family.no_grid)
-        key = (picture.size, len(positions))
-        if key not in self._tiles:
+        if key not in self._placed:
             try:
-                self._tiles[key] = self._map(picture, text, tensors, len(positions))
+                self._placed[key] = ImageTokens(positions, self._map(shown[0], text, tensors, len(positions)))
             except ImageTokenMismatch as error:
                 if self.family.listed:
                     raise
                 # General rules need not fit a model type without a row: then no map rather than a wrong one.
                 self.family = replace(self.family, no_grid=f"general rules do not fit: {error}")
-                return self._image_tokens(picture, text, tensors, positions)
-        return ImageTokens(positions, self._tiles[key])
+                return self._image_tokens(shown, text, tensors, positions)
+        return replace(self._placed[key], positions=positions)
 
     def _map(self, picture: Image.Image, text: str, tensors: dict[str, Tensor], count: int) -> tuple[Tile, ...]:
         row = self.family
-        frames = self._frames(picture, text)
+        frames = self._frames([picture], text)
         packer = packing_module(self.model)
         if packer is not None:
-            return packed_cells(packer, tensors, frames, count)
+            with present(packer):  # it is asked to pack outside its forward
+                return packed_cells(packer, tensors, [frames], [count])[0]
         if "image_grids" in tensors:
             return two_grids(frames, tensors["image_grids"].flatten().tolist())
         return equal_cells(pictures(frames, count, tensors), count, row.cell, row.separators)
 
+    def _several(self, shown: Sequence[Image.Image], tensors: dict[str, Tensor], count: int) -> ImageTokens:
+        """The tokens of several images of one prompt: as they lie alone where the processor treats them as alone."""
+        one, all_of_them = self._text(1), self._text(len(shown))
+
+        def copies(image: int, times: int) -> int:
+            again = self._tensors([shown[image]] * times, self._text(times))
+            return int(self.image_mask(again["input_ids"], again).sum())
+
+        alone = [self._row([picture], one).image for picture in shown]
+        counts = share_out([tokens.count for tokens in alone], count, copies)
+        if self.family.no_grid:
+            return ImageTokens(np.arange(count), no_grid=self.family.no_grid, counts=counts)
+        apart = [self._frames([picture], one) for picture in shown]
+        among = [self._frames(shown, all_of_them, image) for image in range(len(shown))]
+        kept = [
+            tokens.count == own and as_alone(a, b)
+            for tokens, own, a, b in zip(alone, counts, apart, among, strict=True)
+        ]
+        tiles = [tokens.tiles for tokens in alone]
+        if not all(kept):
+            tiles = self._map_among(tensors, apart, among, counts)
+        parts = [ImageTokens(np.arange(own), part) for own, part in zip(counts, tiles, strict=True)]
+        return ImageTokens.together(parts, np.arange(count))
+
+    def _map_among(
+        self,
+        tensors: dict[str, Tensor],
+        apart: Sequence[Sequence[Frame]],
+        among: Sequence[Sequence[Frame]],
+        counts: Sequence[int],
+    ) -> list[tuple[Tile, ...]]:
+        """The tiles of each image where the processor makes something else of it among others than alone."""
+        packer = packing_module(self.model)
+        if packer is not None:
+            with present(packer):
+                return list(packed_cells(packer, tensors, among, counts))
+        for a, b in zip(apart, among, strict=True):
+            require_unpadded(a, b)
+        row = self.family
+        return [equal_cells(b, own, row.cell, row.separators) for b, own in zip(among, counts, strict=True)]
+
     def frames(self, picture: Image.Image) -> tuple[Frame, ...]:
         """One frame for each picture or tile that the vision tower sees of an image."""
-        return self._frames(picture, _join(self.family.template, self.placeholder, PROMPT))
+        return self._frames([picture], self._text(1))
 
-    def _frames(self, picture: Image.Image, text: str) -> tuple[Frame, ...]:
+    def _frames(self, shown: Sequence[Image.Image], text: str, image: int = 0) -> tuple[Frame, ...]:
+        """The frames of one of the images of a prompt. The others are black, so that nothing of them is measured."""
         pixels, strip = self.family.pixels, self.family.strip
-        return measure_frames(lambda image: self._process(image, text), picture.size, pixels=pixels, strip=strip)
+        others = [Image.new("RGB", picture.size) for picture in shown]
+
+        def process(ramp: Image.Image) -> Mapping[str, Any]:
+            return self._process([*others[:image], ramp, *others[image + 1 :]], text)
+
+        return measure_frames(process, shown[image].size, pixels=pixels, strip=strip)
 
     def logits(self, inputs: Inputs, *, last: int = 1) -> Float[Tensor, "batch last vocabulary"]:
         """Logits of the last positions, one forward pass."""
@@ -227,34 +321,35 @@ class VLM:
     def frozen(self) -> Generator[None]:
         """Evaluation mode and no parameter gradients for the time of the block, then as before."""
         training = [m for m in self.model.modules() if m.training]
-        wanted = [p for p in self.model.parameters() if p.requires_grad]
-        for parameter in wanted:
-            parameter.requires_grad_(False)
+        wanted = [name for name, p in self.model.named_parameters(remove_duplicate=False) if p.requires_grad]
+        for name in wanted:  # names: where accelerate brings weights for a call, the objects change
+            self.model.get_parameter(name).requires_grad_(False)
         self.model.eval()
         try:
-            yield
+            with running(self.model):
+                yield
         finally:
             for module in training:  # one by one: a part may have been in evaluation mode by itself
                 module.training = True
-            for parameter in wanted:
-                parameter.requires_grad_(True)
+            for name in wanted:
+                self.model.get_parameter(name).requires_grad_(True)
 
-    def caption(self, image: ImageSource) -> str:
-        """Greedy caption beginning with "The image shows a", up to 32 new tokens."""
+    def caption(self, image: ImageRow) -> str:
+        """Greedy caption of an image, or of several together; begins "The image shows a", up to 32 new tokens."""
         return self.captions([image])[0]
 
     @overload
-    def captions(self, images: Sequence[ImageSource], change: None = None, *, batch_size: int = ...) -> list[str]: ...
+    def captions(self, images: Sequence[ImageRow], change: None = None, *, batch_size: int = ...) -> list[str]: ...
     @overload
     def captions(  # pyright: ignore[reportOverlappingOverload]  (Noise is the special case that has draws)
-        self, images: Sequence[ImageSource], change: Noise, *, batch_size: int = ...
+        self, images: Sequence[ImageRow], change: Noise, *, batch_size: int = ...
     ) -> list[list[str]]: ...
     @overload
-    def captions(self, images: Sequence[ImageSource], change: Intervention, *, batch_size: int = ...) -> list[str]: ...
+    def captions(self, images: Sequence[ImageRow], change: Intervention, *, batch_size: int = ...) -> list[str]: ...
     def captions(
-        self, images: Sequence[ImageSource], change: Intervention | None = None, *, batch_size: int = 32
+        self, images: Sequence[ImageRow], change: Intervention | None = None, *, batch_size: int = 32
     ) -> list[str] | list[list[str]]:
-        """Captions of several images, equal to one by one.
+        """Captions of several images, equal to one by one. An element that is a sequence of images gets one caption.
 
         With :class:`Noise` the result is image x draw; any other intervention is deterministic and gives one each.
         """
@@ -282,18 +377,3 @@ class VLM:
 
     def __repr__(self) -> str:
         return f"VLM({self.id!r}, {self.family.title}, {self.layers} layers, d_f {max(self.widths)})"
-
-
-def _join(template: str, image: str, prompt: str) -> str:
-    """The text of a prompt with one image. Raises InvalidOption for a template or prompt that gives another number."""
-    try:
-        text = template.format(image=image, prompt=prompt)
-    except (KeyError, IndexError, ValueError) as error:
-        raise InvalidOption(f"template={template!r} cannot be filled in; it holds {{image}} and {{prompt}}") from error
-    if not image:  # the processor puts the image in by itself
-        return text.lstrip()
-    if text.count(image) != 1:
-        raise InvalidOption(
-            f"template={template!r} with prompt={prompt!r} holds the image {text.count(image)} times; once is needed"
-        )
-    return text

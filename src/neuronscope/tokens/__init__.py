@@ -10,5 +10,8 @@ from .layout import packed_cells as packed_cells
 from .layout import packing_module as packing_module
 from .layout import pictures as pictures
 from .layout import two_grids as two_grids
+from .several import as_alone as as_alone
+from .several import require_unpadded as require_unpadded
+from .several import share_out as share_out
 from .words import first_token as first_token
 from .words import tokens_of_span as tokens_of_span

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..errors import ImageTokenMismatch, NoGrid
+from ..errors import ImageTokenMismatch, InvalidOption, NoGrid
 from .frame import Box, Frame
 
 
@@ -18,10 +19,12 @@ class Tile:
     Attributes:
         tokens: [rows, columns] which image token is where, as an index into ImageTokens.positions.
         frame: the map between the picture's pixels and the user's.
+        image: which of the prompt's images it shows, counted from 0.
     """
 
     tokens: Int[np.ndarray, "rows columns"]
     frame: Frame
+    image: int = 0
 
     @property
     def cell(self) -> tuple[float, float]:
@@ -30,7 +33,7 @@ class Tile:
         return (self.frame.processed[0] / columns, self.frame.processed[1] / rows)
 
     def box(self, row: int, column: int) -> Box:
-        """The box (x, y, width, height) of the user's image that a cell covers."""
+        """The box (x, y, width, height) of the user's image that a cell covers, in pixels of that image."""
         w, h = self.cell
         return self.frame.to_source((column * w, row * h, w, h))
 
@@ -51,13 +54,21 @@ class ImageTokens:
         positions: [P] sequence positions in the processed (padded) row.
         tiles: how they lie on the image. Tokens in no tile (row breaks, separators) cover nothing.
         no_grid: why there are no tiles, where there are none.
+        counts: how many tokens each of several images has, in their order; empty for one image. :meth:`of` gives the
+            tokens of one of them.
     """
 
     positions: Int[np.ndarray, "tokens"]
     tiles: tuple[Tile, ...] = ()
     no_grid: str = ""
+    counts: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
+        if self.counts and sum(self.counts) != len(self.positions):
+            raise ImageTokenMismatch(
+                f"the prompt holds {len(self.positions)} image tokens, but its {len(self.counts)} images have "
+                f"{' + '.join(map(str, self.counts))} = {sum(self.counts)}"
+            )
         used = np.concatenate([tile.tokens.ravel() for tile in self.tiles]) if self.tiles else np.zeros(0, int)
         if len(np.unique(used)) != len(used) or (len(used) and used.max() >= len(self.positions)):
             shapes = " + ".join(f"{t.tokens.shape[0]} x {t.tokens.shape[1]}" for t in self.tiles)
@@ -77,16 +88,57 @@ class ImageTokens:
             )
         return cls(positions, (Tile(np.arange(rows * columns).reshape(grid), frame),))
 
+    @classmethod
+    def together(cls, parts: Sequence[ImageTokens], positions: Int[np.ndarray, "_tokens"]) -> ImageTokens:
+        """The tokens of several images of one prompt, which follow one another, from the tokens of each."""
+        starts = np.cumsum([0, *(part.count for part in parts)])
+        tiles = tuple(
+            replace(tile, tokens=tile.tokens + start, image=image)
+            for image, (part, start) in enumerate(zip(parts, starts[:-1], strict=True))
+            for tile in part.tiles
+        )
+        return cls(positions, tiles, parts[0].no_grid, tuple(part.count for part in parts))
+
     @property
     def count(self) -> int:
         """P, the number of image tokens."""
         return len(self.positions)
 
     @property
+    def images(self) -> int:
+        """How many images the prompt holds."""
+        return len(self.counts) or 1
+
+    def part(self, image: int) -> slice:
+        """Which of the P image tokens belong to an image, counted from 0.
+
+        Raises InvalidOption for an image that the prompt does not hold.
+        """
+        if not 0 <= image < self.images:
+            raise InvalidOption(f"image={image} does not exist; the prompt holds {self.images}, counted from 0")
+        start = sum(self.counts[:image])
+        return slice(start, start + self.counts[image] if self.counts else self.count)
+
+    def of(self, image: int) -> ImageTokens:
+        """The tokens of one image alone: its positions in the row, its tiles.
+
+        Raises InvalidOption for an image that the prompt does not hold.
+        """
+        if not self.counts:
+            self.part(image)
+            return self
+        own = self.part(image)
+        tiles = (replace(t, tokens=t.tokens - own.start, image=0) for t in self.tiles if t.image == image)
+        return ImageTokens(self.positions[own], tuple(tiles), self.no_grid)
+
+    @property
     def layout(self) -> str:
         """How the tokens lie, for people: "64 = 8 x 8", or why there is no grid."""
         if not self.tiles:
-            return f"{self.count} without a grid: {self.no_grid}"
+            shared = f" = {' + '.join(map(str, self.counts))}" if self.counts else ""
+            return f"{self.count}{shared} without a grid: {self.no_grid}"
+        if self.counts:
+            return f"{self.count} in {self.images} images: {'; '.join(self.of(i).layout for i in range(self.images))}"
         shapes = [f"{rows} x {columns}" for rows, columns in (tile.tokens.shape for tile in self.tiles)]
         parts = [f"{shapes.count(s)} of {s}" if shapes.count(s) > 1 else s for s in dict.fromkeys(shapes)]
         loose = self.count - sum(tile.tokens.size for tile in self.tiles)
@@ -101,7 +153,8 @@ class ImageTokens:
     def footprint(self, token: int) -> Box | None:
         """The box (x, y, width, height) of the user's image, in pixels, that an image token covers; None if none.
 
-        Raises ImageTokenMismatch for a token that does not exist and NoGrid where the tokens have no place at all.
+        Of several images it is the one that the token belongs to. Raises ImageTokenMismatch for a token that does not
+        exist and NoGrid where the tokens have no place at all.
         """
         if not 0 <= token < self.count:
             raise ImageTokenMismatch(f"image token {token} does not exist; there are {self.count}")
@@ -112,12 +165,20 @@ class ImageTokens:
         return None
 
     def at(self, x: float, y: float) -> int | None:
-        """The token that covers the source pixel position (x, y), the finest where several do; None where none does."""
+        """The token that covers the source pixel position (x, y), the finest where several do; None where none does.
+
+        Raises InvalidOption where the prompt holds several images: ask :meth:`of` one of them.
+        """
+        self._require_one_image("at(x, y)")
         finest = sorted(self.mapped(), key=lambda tile: tile.box(0, 0)[2] * tile.box(0, 0)[3])
         return next((token for tile in finest if (token := tile.at(x, y)) is not None), None)
 
     def coverage(self, region: Bool[np.ndarray, "height width"]) -> Float[np.ndarray, "tokens"]:
-        """Share of each token's footprint that a region of the user's image fills, 0 to 1."""
+        """Share of each token's footprint that a region of the user's image fills, 0 to 1.
+
+        Raises InvalidOption where the prompt holds several images: ask :meth:`of` one of them.
+        """
+        self._require_one_image("coverage(region)")
         height, width = region.shape
         total = np.zeros((height + 1, width + 1))
         total[1:, 1:] = region.cumsum(0).cumsum(1)
@@ -131,3 +192,9 @@ class ImageTokens:
                 if area:
                     shares[token] = (total[y1, x1] - total[y0, x1] - total[y1, x0] + total[y0, x0]) / area
         return shares
+
+    def _require_one_image(self, asked: str) -> None:
+        if self.images > 1:
+            raise InvalidOption(
+                f"the prompt holds {self.images} images: pixels belong to one of them, so ask of(image).{asked}"
+            )

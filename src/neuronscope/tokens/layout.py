@@ -150,15 +150,17 @@ def packing_module(model: nn.Module) -> nn.Module | None:
 
 
 def packed_cells(
-    packer: nn.Module, tensors: Mapping[str, Tensor], frames: Sequence[Frame], count: int
-) -> tuple[Tile, ...]:
-    """Where each token lies after the model's own packing.
+    packer: nn.Module, tensors: Mapping[str, Tensor], frames: Sequence[Sequence[Frame]], counts: Sequence[int]
+) -> tuple[tuple[Tile, ...], ...]:
+    """The tiles of each image after the model's own packing; their tokens are counted from the image's first one.
 
     Args:
         packer: from :func:`packing_module`; it owns `get_image_features` too.
-        tensors: processed inputs of one image.
-        frames: one per tile, the thumbnail first.
-        count: P, separators included.
+        tensors: processed inputs of one prompt.
+        frames: of each image, one per tile, the thumbnail first.
+        counts: number of tokens of each image, separators included.
+
+    Raises ImageTokenMismatch where the model packs another number of images, tiles or tokens.
     """
     calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     original: Any = packer.pack_image_features
@@ -177,16 +179,23 @@ def packed_cells(
         del packer.pack_image_features
     args, kwargs = calls[-1]
     features: Any = args[0] if args else kwargs["image_features"]
-    coordinates = _coordinates(features[0].shape, frames).to(features[0].device)
+    if len(features) != len(frames):
+        raise ImageTokenMismatch(f"the prompt holds {len(frames)} images, the model packs {len(features)}")
+    coordinates = [_coordinates(f.shape, own).to(f.device) for f, own in zip(features, frames, strict=True)]
     rest = dict(kwargs)
     if rest.get("image_newline") is not None:
-        rest["image_newline"] = torch.tensor([0.0, 0.0, _BREAK], device=coordinates.device)
+        rest["image_newline"] = torch.tensor([0.0, 0.0, _BREAK], device=coordinates[0].device)
     rest.pop("image_features", None)
-    output: Any = original([coordinates], *args[1:], **rest)
-    packed = np.asarray((output[0] if isinstance(output, tuple) else output)[0].detach().cpu(), dtype=np.float64)
-    if packed.ndim != 2 or len(packed) != count:
-        raise ImageTokenMismatch(f"the prompt holds {count} image tokens, the model packs {packed.shape[0]} features")
-    return _tiles(packed, frames[0].source)
+    output: Any = original(coordinates, *args[1:], **rest)
+    result: list[tuple[Tile, ...]] = []
+    for values, own, count in zip(output[0] if isinstance(output, tuple) else output, frames, counts, strict=True):
+        packed = np.asarray(values.detach().cpu(), dtype=np.float64)
+        if packed.ndim != 2 or len(packed) != count:
+            raise ImageTokenMismatch(
+                f"the prompt holds {count} image tokens, the model packs {packed.shape[0]} features"
+            )
+        result.append(_tiles(packed, own[0].source))
+    return tuple(result)
 
 
 def _coordinates(shape: tuple[int, ...], frames: Sequence[Frame]) -> Float[Tensor, "tiles tokens 3"]:

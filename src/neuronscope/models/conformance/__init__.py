@@ -7,15 +7,16 @@ silently.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from ...errors import NeuronscopeError
+from ...types import one_of
 from ..selfcheck import Check, self_check
 from .copied import check_copied_states
 from .gradients import check_earlier_layers, check_gradient, check_last_layer
-from .image import check_coloured_patch, check_heatmap, check_two_stage_scores
+from .image import check_coloured_patch, check_heatmap, check_several_images, check_two_stage_scores
 from .parts import NotApplicable, Outcome
 from .towers import check_projector, check_vision
 from .traces import check_memory, check_model_is_left_alone
@@ -41,13 +42,20 @@ class Report:
         return all(row.ok for row in self.rows)
 
 
-def conformance(vlm: VLM, *, progress: Callable[[str], None] = lambda _: None) -> Report:
-    """Run the self-check and then every check of this module. `progress` is told the name of each before it runs."""
+def conformance(vlm: VLM, *, skip: Collection[str] = (), progress: Callable[[str], None] = lambda _: None) -> Report:
+    """Run the self-check and then every check of this module but those to `skip`.
+
+    `progress` is told the name of each before it runs. Raises InvalidOption for a name that is no check's.
+    """
+    for name in skip:
+        one_of("skip", name, tuple(CHECKS))
     progress("self-check")
     rows = list(self_check(vlm).rows)
     if not all(row.ok for row in rows):
         return Report(tuple(rows))
     for name, check in CHECKS.items():
+        if name in skip:
+            continue
         progress(name)
         try:
             outcome = check(vlm)
@@ -63,6 +71,7 @@ def conformance(vlm: VLM, *, progress: Callable[[str], None] = lambda _: None) -
 #: Name -> check, in the order of the table.
 CHECKS: dict[str, Callable[[VLM], Outcome]] = {
     "coloured square": check_coloured_patch,
+    "several images": check_several_images,
     "gradient = differences": check_gradient,
     "last layer is inert": check_last_layer,
     "other layers are not": check_earlier_layers,

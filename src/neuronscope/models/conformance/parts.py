@@ -82,13 +82,46 @@ def generate(vlm: VLM, inputs: Inputs, change: Any, *, use_cache: bool = True, d
 
 
 def relative(a: Tensor, b: Tensor) -> float:
-    """Largest difference over the logits' spread."""
+    """Largest difference over the logits' spread, without the tokens that a model forbids."""
     if a.shape != b.shape:
         return float("inf")
-    finite = torch.isfinite(a) & torch.isfinite(b)
-    return float((a[finite] - b[finite]).abs().max() / b[finite].std().clamp_min(1e-12))
+    free = allowed(a) & allowed(b)
+    return float((a[free] - b[free]).abs().max() / b[free].std().clamp_min(1e-12))
+
+
+def allowed(logits: Tensor) -> Tensor:
+    """Where logits are numbers; some models forbid tokens by a huge negative one, which would drown all others."""
+    return torch.isfinite(logits) & (logits > -1e30)
 
 
 def tolerance(vlm: VLM) -> float:
     """Largest :func:`relative` difference that rounding explains, by the type of the weights."""
     return {torch.float64: 1e-8, torch.float32: 5e-3}.get(vlm.dtype, 0.5)
+
+
+def coarse(vlm: VLM) -> bool:
+    """Whether the weights have 16 bits: rounding then shows in logits, and may turn one token into another."""
+    return vlm.dtype not in (torch.float32, torch.float64)
+
+
+Written: TypeAlias = "tuple[Tensor, Tensor]"
+
+
+def disagreement(a: Written, b: Written) -> tuple[float, int]:
+    """(largest :func:`relative` difference, steps compared) of what :func:`generate` wrote twice for one row.
+
+    Where rounding makes two tokens change places the texts go on differently: later steps answer other prompts and are
+    not compared.
+    """
+    same = (a[0][0, -STEPS:] == b[0][0, -STEPS:]).cumprod(0)
+    steps = min(int(same.sum()) + 1, STEPS)
+    return relative(a[1][:, :steps], b[1][:, :steps]), steps
+
+
+def explained(vlm: VLM, difference: float, effect: float) -> bool:
+    """Whether rounding explains a difference between two ways of writing under noise that moves the logits by `effect`.
+
+    With weights of 16 bits rounding may explain a lot; but a way that forgets the noise, or puts it elsewhere, differs
+    by about the noise's whole effect.
+    """
+    return difference < min(tolerance(vlm), effect / 4)

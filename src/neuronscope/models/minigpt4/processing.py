@@ -12,6 +12,8 @@ import re
 from typing import Any, cast
 
 from transformers import BatchFeature, ProcessorMixin
+from transformers.image_utils import make_flat_list_of_images
+from transformers.processing_utils import ProcessingKwargs
 
 #: The original's word for where the image goes.
 IMAGE_TOKEN = "<ImageHere>"
@@ -70,28 +72,49 @@ class MiniGPT4Processor(ProcessorMixin):
     def __call__(
         self, images: Any = None, text: Any = None, videos: Any = None, audio: Any = None, **kwargs: Any
     ) -> Any:
-        """Pixels and token ids, like any processor of transformers: images, text, padding, return_tensors and so on."""
-        images, texts, _, _ = self.prepare_inputs_layout(images=images, text=text, videos=videos, audio=audio, **kwargs)
-        self.validate_inputs(images=images, text=texts, videos=videos, audio=audio, **kwargs)
-        options: Any = self._merge_kwargs(tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
+        """Pixels and token ids, like any processor of transformers: images, text, padding, return_tensors and so on.
+
+        Raises ValueError without images and text, with videos or audio, where the texts have more or fewer places for
+        images than there are images, and where text would be cut.
+        """
+        if videos is not None or audio is not None or (images is None and text is None):
+            raise ValueError("MiniGPT-4 takes images, text or both, and nothing else")
+        kinds: Any = ProcessingKwargs  # transformers before 5.23 has no default for it
+        options: Any = self._merge_kwargs(kinds, tokenizer_init_kwargs=self.tokenizer.init_kwargs, **kwargs)
+        settings = options["text_kwargs"]
         data: dict[str, Any] = {}
         counts: list[int] = []
         if images is not None:
-            data.update(self.image_processor(images, **options["images_kwargs"]))
+            pictures: Any = make_flat_list_of_images(self.image_processor.fetch_images(images))
+            data.update(self.image_processor(pictures, **options["images_kwargs"]))
             counts = [self.tokens_of(*picture.shape[-2:]) for picture in data["pixel_values"]]
-        settings = options["text_kwargs"]
-        if texts is not None:
+        if text is not None:
             if settings.get("truncation"):
                 raise ValueError("truncation would cut image tokens; shorten the text instead")
+            texts = cast("list[str]", [text] if isinstance(text, str) else list(text))
+            self._check_places(texts, None if images is None else len(counts))
             left = iter(counts)
-            rows = [self._ids(one, left, settings.get("add_special_tokens", True)) for one in cast("list[str]", texts)]
+            rows = [self._ids(one, left, settings.get("add_special_tokens", True)) for one in texts]
             wanted = {
                 k: settings[k] for k in ("padding", "padding_side", "max_length", "pad_to_multiple_of") if k in settings
             }
             data.update(self.tokenizer.pad({"input_ids": rows}, **{"padding": False, **wanted}))
-            if settings.get("return_mm_token_type_ids", options["return_mm_token_type_ids"]):
-                data["mm_token_type_ids"] = self.create_mm_token_type_ids(data["input_ids"])
+            if settings.get("return_mm_token_type_ids", options.get("return_mm_token_type_ids")):
+                data["mm_token_type_ids"] = [[int(i == self.image_token_id) for i in row] for row in data["input_ids"]]
         return BatchFeature(data, tensor_type=settings.get("return_tensors"))
+
+    def _check_places(self, texts: list[str], images: int | None) -> None:
+        """Raise ValueError unless the texts have one place for each image. `images` is None where none were given."""
+        if not all(isinstance(one, str) for one in texts):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ValueError("text must be a string or a list of strings")
+        places = sum(one.count(self.image_token) for one in texts)
+        if places and images is None:
+            raise ValueError(f"the text has {places} {self.image_token}, but no images were passed")
+        if images is not None and places != images:
+            raise ValueError(
+                f"the number of {self.image_token} in the text should be the same as the number of images: "
+                f"{places} and {images}"
+            )
 
     def _ids(self, text: str, counts: Any, begin: bool) -> list[int]:
         """Token ids of one text; `counts` gives the number of tokens of each image in turn."""
