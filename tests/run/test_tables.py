@@ -86,6 +86,7 @@ FULL = Results(
     environments=[{"versions": {"torch": "2.13.0"}}],
     random_p=[GroupTest("bed", "bed 1", 0.02, 0.04), GroupTest("bear", "bear 1", 0.5, 0.5)],
     sweeps={"activation": [SweepPoint(0.5, 40, 0.9, 0.5, 0.4), SweepPoint(1.5, 10, 0.5, 0.9, 0.4)]},
+    matching={"lexicon": HITS, "strict": {("two-stage", "zero"): HITS["pan:site=act", "zero"]}},
 )
 EMPTY = Results(
     METHODS, CONCEPTS, tuple(LEVELS), {}, {}, None, {}, (10, 10, 20, 20), {}, {}, {}, {"scale": "difference"}
@@ -309,6 +310,19 @@ def test_sizes_samples_localisation_and_truth(document: dict[str, Any], text: st
     assert document["sweeps"]["activation"][0]["n_neurons"] == 40
 
 
+def test_other_ways_to_match_names_stand_beside_each_other(document: dict[str, Any], text: str):
+    rows = document["matching"]["rows"]
+    chosen = {"scope": "zero", "method": "two-stage"}
+    by_lexicon, strictly = one(rows, match="lexicon", **chosen), one(rows, match="strict", **chosen)
+    assert (by_lexicon["s_se"], by_lexicon["s_re"], by_lexicon["j"]) == pytest.approx((0.5, 1, 0.5))
+    assert (strictly["s_se"], strictly["s_re"], strictly["j"]) == pytest.approx((0, 1, 0))
+    line = next(line for line in section(text, "Ways to match names").splitlines() if "zero" in line)
+    assert "0.500 / 1.000 / 0.500" in line
+    assert "0.000 / 1.000 / 0.000" in line
+    other = next(line for line in section(text, "Ways to match names").splitlines() if "pan" in line and "zero" in line)
+    assert other.split("|")[-2].strip() == "-"  # not known strictly
+
+
 def test_rejections_are_shown_before_it_is_known_how_many_were_kept():
     found, text = written(replace(EMPTY, rejections={"NoInstance": 7}))
     assert found["rejections"] == {"reasons": {"NoInstance": 7}, "rejected": 7, "kept": None, "accepted": None}
@@ -357,7 +371,7 @@ def test_what_is_missing_is_a_sentence(tmp_path: Path):
     found = render(EMPTY, tmp_path, QUICK)
     text = (tmp_path / "tables.md").read_text(encoding="utf-8")
     sections = ("table_2", "differences", "table_3", "layers", "sizes", "rejections", "localisation", "agreement")
-    assert set(found["absent"]) == {*sections, "random_sets", "sweeps"}
+    assert set(found["absent"]) == {*sections, "random_sets", "sweeps", "matching"}
     for name, sentence in found["absent"].items():
         assert name not in found
         assert sentence.endswith(".")

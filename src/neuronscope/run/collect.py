@@ -11,6 +11,7 @@ from jaxtyping import Bool
 
 from ..evaluate import Trials, aggregate, benjamini_hochberg, empirical_p
 from ..samples.dataset import Kept
+from ..samples.lexicon import MODES
 from ..view.figures import LayerCounts, SweepPoint
 from .experiment import REFERENCE, Condition
 from .reproduce import Reproduction
@@ -47,6 +48,7 @@ def collect(work: Reproduction) -> Results:
         environments=work.run.record.environments,
         random_p=_random_p(work),
         sweeps=_sweeps(plan.methods, hits, found),
+        matching={mode: _rematched(work, hits, mode) for mode in MODES},
     )
 
 
@@ -58,7 +60,18 @@ def _located(work: Reproduction, text: str) -> list[dict[str, Any]] | None:
     return [work.run.read("located", key).to_pylist()[0] for key in keys]
 
 
-def _trials(work: Reproduction, text: str, condition: Condition) -> tuple[Trials, ...] | None:
+def _rematched(
+    work: Reproduction, hits: dict[tuple[str, str], tuple[Trials, ...]], mode: str
+) -> dict[tuple[str, str], tuple[Trials, ...]]:
+    """The same captions with another way to match a concept's name."""
+    if mode == work.experiment.match:
+        return hits
+    conditions = {condition.name: condition for condition in work.experiment.conditions}
+    again = {(text, name): _trials(work, text, conditions[name], f"hit_{mode}") for text, name in hits}
+    return {pair: trials for pair, trials in again.items() if trials is not None}
+
+
+def _trials(work: Reproduction, text: str, condition: Condition, column: str = "hit") -> tuple[Trials, ...] | None:
     """All hits of a method under a condition, one entry per concept; None while a unit is missing."""
     if work.run.missing("captions", [work.captions_key(text, kept, condition) for kept in work.samples]):
         return None
@@ -67,7 +80,7 @@ def _trials(work: Reproduction, text: str, condition: Condition) -> tuple[Trials
     found: list[Trials] = []
     for concept in work.experiment.concepts:
         groups = [kept for kept in samples if kept.concept == concept]
-        hits = np.stack([_hits(work.captions(text, kept, condition), images) for kept in groups])
+        hits = np.stack([_hits(work.captions(text, kept, condition), images, column) for kept in groups])
         found.append(
             Trials(
                 concept,
@@ -82,8 +95,8 @@ def _trials(work: Reproduction, text: str, condition: Condition) -> tuple[Trials
     return tuple(found)
 
 
-def _hits(rows: Sequence[dict[str, Any]], images: Sequence[str]) -> Bool[np.ndarray, "draws images"]:
-    by_place = {(row["draw"], row["of"]): row["hit"] for row in rows}
+def _hits(rows: Sequence[dict[str, Any]], images: Sequence[str], column: str) -> Bool[np.ndarray, "draws images"]:
+    by_place = {(row["draw"], row["of"]): row[column] for row in rows}
     draws = sorted({draw for draw, _ in by_place})
     return np.array([[by_place[draw, image] for image in images] for draw in draws])
 

@@ -6,12 +6,12 @@ A section that cannot be made is a sentence that says why, under `absent`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any, TypeAlias
 
 import numpy as np
 
-from ..evaluate import Estimate, Scored, bootstrap_mean, published
+from ..evaluate import Estimate, Scored, aggregate, bootstrap_mean, published
 from ..evaluate.captions import alike
 from ..evaluate.localisation import FIGURES
 from ..view.figures import LayerCounts, spread
@@ -26,6 +26,8 @@ Section: TypeAlias = dict[str, Any] | str
 
 #: False discovery rate at which groups count as different from random sets.
 RATE = 0.05
+
+_MATCHED = ("s_se", "s_re", "j")
 
 #: Metrics whose published figures were made in the same way, as far as the paper says. Its BLEU has no stated order.
 _PUBLISHED_METRICS = {"rouge-1": "rouge_1", "rouge-l": "rouge_l", "bertscore": "bertscore"}
@@ -50,6 +52,7 @@ def document(results: Results, compared: Sequence[Compared], statistics: Statist
         "agreement": lambda: _agreement(results, statistics),
         "random_sets": lambda: _random_sets(results),
         "sweeps": lambda: _sweeps(results),
+        "matching": lambda: _matching(results),
     }
     sections = {name: make() for name, make in makers.items()}
     found: dict[str, Any] = {
@@ -282,6 +285,20 @@ def _random_sets(results: Results) -> Section:
         "rate": RATE,
         "below_rate": sum(test.adjusted <= RATE for test in results.random_p),
     }
+
+
+def _matching(results: Results) -> Section:
+    """Means of Table II by every way to match names; the scores hang on it (METHODS d, target matching)."""
+    rows: list[dict[str, Any]] = []
+    for mode, hits in results.matching.items():
+        again = replace(results, hits=hits)
+        for scope in again.scopes:
+            for method in again.finished(scope):
+                cell = aggregate(again.trials(method, scope) or ()).overall
+                rows.append(
+                    {**_scope(scope), "method": method, "match": mode} | {k: getattr(cell, k) for k in _MATCHED}
+                )
+    return {"rows": rows} if rows else "No captions under intervention are finished."
 
 
 def _sweeps(results: Results) -> Section:

@@ -347,6 +347,19 @@ def _sweeps(document: Document) -> str:
     return table(header, rows)
 
 
+def _matching(document: Document) -> str:
+    rows = document["matching"]["rows"]
+    modes = list(dict.fromkeys(row["match"] for row in rows))
+    found: dict[tuple[str, str], dict[str, str]] = {}
+    for row in rows:
+        scores = " / ".join(number(row[name]) for name in ("s_se", "s_re", "j"))
+        found.setdefault((row["scope"], row["method"]), {})[row["match"]] = scores
+    cells = [[*pair, *(scores.get(mode, _NOTHING) for mode in modes)] for pair, scores in found.items()]
+    used = document["settings"].get("match", modes[0])
+    text = f"The same captions, by how names are matched; the tables above use {used}."
+    return f"{text} Every cell: S_se / S_re / J.\n\n{table(['condition', 'method', *modes], cells, 2)}"
+
+
 def _settings(document: Document) -> str:
     parts = ["### Settings", _listed(document["settings"]), "### Statistics", _listed(document["statistics"])]
     for k, one in enumerate(document["environments"]):
@@ -381,6 +394,7 @@ _SECTIONS: tuple[tuple[str, str, Callable[[Document], str]], ...] = (
     ("Agreement with planted neurons", "agreement", _agreement),
     ("Groups against random sets", "random_sets", _random_sets),
     ("Thresholds", "sweeps", _sweeps),
+    ("Ways to match names", "matching", _matching),
 )
 
 #: Figure -> its caption.

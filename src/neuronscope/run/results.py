@@ -93,6 +93,7 @@ class Results:
         environments: versions and machines of run.json.
         random_p: empirical p of every group of the method under study, where random sets were run.
         sweeps: option that was varied -> its values and what they led to.
+        matching: way to match a concept's name -> `hits` of the same captions by it; what the tables use is one.
     """
 
     methods: tuple[str, ...]
@@ -110,6 +111,9 @@ class Results:
     environments: Sequence[Mapping[str, Json]] = ()
     random_p: Sequence[GroupTest] | None = None
     sweeps: Mapping[str, Sequence[SweepPoint]] = field(default_factory=dict[str, Sequence[SweepPoint]])
+    matching: Mapping[str, Mapping[tuple[str, str], Sequence[Trials]]] = field(
+        default_factory=dict[str, Mapping[tuple[str, str], Sequence[Trials]]]
+    )
 
     def __post_init__(self) -> None:
         """Raise InvalidOption for names that are not listed, and trials that are not those of the concepts."""
