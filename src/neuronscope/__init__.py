@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from .locate import Activation as Activation
     from .locate import ActivationDifference as ActivationDifference
     from .locate import Budget as Budget
+    from .locate import Discovered as Discovered
+    from .locate import Discovery as Discovery
     from .locate import Fixed as Fixed
     from .locate import GradTimesActivation as GradTimesActivation
     from .locate import IntegratedGradients as IntegratedGradients
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     from .locate import Schwettmann as Schwettmann
     from .locate import TargetDecoy as TargetDecoy
     from .locate import TwoStage as TwoStage
+    from .locate import discover as discover
     from .locate import equal_size as equal_size
     from .locate import layer_matched as layer_matched
     from .locate import method as method
@@ -61,6 +64,8 @@ _HOME = {
         "Activation",
         "ActivationDifference",
         "Budget",
+        "Discovered",
+        "Discovery",
         "Fixed",
         "GradTimesActivation",
         "IntegratedGradients",
@@ -74,6 +79,7 @@ _HOME = {
         "Schwettmann",
         "TargetDecoy",
         "TwoStage",
+        "discover",
         "equal_size",
         "layer_matched",
         "method",

@@ -106,6 +106,11 @@ class Neurons(Sequence[Neuron]):
         """The inverse of :meth:`at`."""
         return [f"{self.part}.{neuron.layer}.{neuron.unit}" for neuron in self.members]
 
+    def _repr_html_(self) -> str:
+        from .notebook import neurons_html
+
+        return neurons_html(self)
+
     def __len__(self) -> int:
         return len(self.members)
 

@@ -38,7 +38,7 @@ def test_rankings(locate, tmp_path, name):
     saved = ns.Neurons.load(tmp_path / "out" / "neurons.json")
     assert saved.options["count"] == 5
     assert {p.name for p in (tmp_path / "out").iterdir()} == {
-        *("neurons.json", "edited.png", "heatmap.png", "overlay.png", "layers.png", "summary.txt")
+        *("neurons.json", "edited.png", "heatmap.png", "overlay.png", "layers.png", "summary.txt", "evidence")
     }
 
 

@@ -1,5 +1,6 @@
 """The main job on the bundled model."""
 
+import html
 import json
 import re
 
@@ -55,12 +56,15 @@ def test_the_document_is_json_with_every_field(result):
 
 def test_the_page_needs_nothing_else(result, demo, tmp_path):
     page = write_page(result, demo, tmp_path / "index.html").read_text(encoding="utf-8")
-    assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    assert "<script" not in page
-    assert page.count("data:image/png;base64,") == 4 * len(result.findings)
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert page.count("<script") == 1
+    text = " ".join(html.unescape(re.sub(r"<[^>]*>", "", page)).split())
     for finding in result.findings:
-        assert finding.located.validity.original.full in page
-        assert finding.tested.after[0] in page
+        assert finding.located.validity.original.full in text
+        for caption in (*finding.tested.after, *finding.tested.control):
+            assert caption in text
+        for neuron in finding.located.neurons:
+            assert f"show {neuron} large" in page
 
 
 def test_refused_samples_are_recorded_and_all_refused_is_an_error(demo):
@@ -93,7 +97,9 @@ def test_locate_writes_all_files(tmp_path, capsys, demo):
     assert not stop.value.code
     document = json.loads(capsys.readouterr().out)
     names = {p.name for p in (tmp_path / "out").iterdir()}
-    assert names == {"neurons.json", "edited.png", "heatmap.png", "overlay.png", "layers.png", "summary.txt"}
+    assert names == {
+        *("neurons.json", "edited.png", "heatmap.png", "overlay.png", "layers.png", "summary.txt", "evidence")
+    }
     saved = ns.Neurons.load(tmp_path / "out" / "neurons.json")
     assert len(saved) == len(document["neurons"]) > 0
     assert saved.model["fingerprint"] == demo.fingerprint

@@ -9,6 +9,7 @@ import typer
 
 from ..errors import InvalidOption
 from ..files import output_folder, replacing, write_text
+from .again import Asked
 from .output import (
     DeviceOption,
     DtypeOption,
@@ -24,6 +25,7 @@ from .output import (
 
 if TYPE_CHECKING:
     from ..locate import Method, TwoStage
+    from ..types import Neurons
 
 #: What the columns of the table are called where the score's own name says too little.
 _HEADINGS = {"activation": "difference", "gradient": "grad x act", "original": "activation"}
@@ -48,6 +50,10 @@ def run(
     preset: Annotated[str | None, typer.Option("--preset", help="two-stage: recommended or paper.")] = None,
     budget: Annotated[int | None, typer.Option("--budget", help="two-stage: keep this many per stage instead.")] = None,
     q: Annotated[float | None, typer.Option("--q", help="two-stage: accepted share of false finds; 0.1.")] = None,
+    test: Annotated[
+        bool, typer.Option("--test/--no-test", help="Also caption without the neurons, and beside a random control.")
+    ] = True,
+    draws: Annotated[int, typer.Option("--draws", help="Noise draws of the test.")] = 3,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("neuronscope-locate"),
     model: ModelOption = "demo",
     device: DeviceOption = None,
@@ -56,30 +62,55 @@ def run(
 ) -> None:
     """Find the neurons that hold a concept in an image.
 
-    Writes neurons.json, edited.png, heatmap.png, overlay.png, layers.png and summary.txt.
+    Writes neurons.json, edited.png, heatmap.png, overlay.png, layers.png, summary.txt, and the folder evidence, which
+    `neuronscope report` makes a page of.
     """
     import numpy as np
 
+    from ..run.settings import environment
     from ..samples import Sample, counterfactual
     from ..samples.image import read_image
     from ..view import decode, heatmap, layer_distribution, plot_layers
+    from ..view.report import Origin, Test, gather, locate_watched
 
+    if draws < 1:
+        raise InvalidOption(f"--draws {draws} must be at least 1")
     locator = _method(method, concept, count=count, like=like, preset=preset, budget=budget, q=q)
     picture = read_image(image)
     region = np.asarray(read_image(mask).convert("L")) > 127 if mask is not None else None
     boxes = [parse_box(text) for text in box or []]
     sample = Sample(image=picture, concept=concept, boxes=boxes, mask=region, image_id=image)
     pair = counterfactual(sample, "edited" if edited else edit, edited=edited)  # pyright: ignore[reportArgumentType]
+    asked = Asked(
+        image,
+        concept,
+        model,
+        method,
+        edit,
+        tuple(boxes),
+        *(mask, edited, count, like, preset, budget, q, device),
+        None if dtype == "auto" else dtype,
+    )
     folder = output_folder(out)
-    with progress(3, "loading the model") as step:
+    with progress(6 if test else 4, "loading the model") as step:
         vlm = open_model(model, device, dtype)
         step("locating neurons")
-        found = locator.locate(vlm, pair)
+        found, curves = locate_watched(locator, vlm, pair)
+        evidence = gather(
+            vlm,
+            pair,
+            found,
+            curves,
+            test=Test(_level(found.neurons), draws) if test else None,
+            origin=Origin(Path(image).name, asked.command(), asked.python(), environment()),
+            step=step,
+        )
         step("drawing")
         neurons = found.neurons
         decoded = decode(vlm, neurons)
         heat = heatmap(vlm, picture, neurons) if len(neurons) else None
         neurons.save(folder / "neurons.json")
+        evidence.save(folder)
         pictures = {"edited.png": pair.edited}
         if heat is not None:
             heat.save(folder / "heatmap.png")
@@ -164,6 +195,14 @@ def _paper(chosen: TwoStage, concept: str, budget: int | None, q: float | None) 
     if budget is not None or q is not None:
         raise InvalidOption("--preset paper has its own thresholds: leave out --budget and --q")
     return TwoStage.paper(concept, stages=chosen.stages)
+
+
+def _level(neurons: Neurons) -> float | None:
+    """The noise level of the test: none for sets without activation differences to measure it in."""
+    from ..run.study import recommended_level
+
+    level = recommended_level(neurons) if neurons.scores.get("activation") else 0.0
+    return level if level > 0 else None
 
 
 def _cuts(provenance: Any) -> list[tuple[str, str]]:

@@ -3,6 +3,9 @@
 from .activation import Activation as Activation
 from .activation import ActivationDifference as ActivationDifference
 from .activation import GradTimesActivation as GradTimesActivation
+from .discovery import Discovered as Discovered
+from .discovery import Discovery as Discovery
+from .discovery import discover as discover
 from .integrated_gradients import IntegratedGradients as IntegratedGradients
 from .located import Located as Located
 from .located import Method as Method

@@ -68,6 +68,13 @@ class Located:
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
 
+    def _repr_html_(self) -> str:
+        from ..notebook import lines_html, neurons_html
+
+        captions = [("original", self.validity.original.full), ("edited", self.validity.edited.full)]
+        notes = [("note", note) for note in self.notes]
+        return lines_html([*captions, *notes]) + neurons_html(self.neurons)
+
 
 @runtime_checkable
 class Method(Protocol):

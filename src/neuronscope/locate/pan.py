@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 LensNorm: TypeAlias = Literal["none", "gain"]
 #: True coefficient of the value vector, or what the published code reads (not the coefficient where there is a gate).
 LensSite: TypeAlias = Literal["neuron", "act"]
+LENS_NORMS: tuple[LensNorm, ...] = get_args(LensNorm)
+LENS_SITES: tuple[LensSite, ...] = get_args(LensSite)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +63,8 @@ class Pan(Ranking):
     choices: ClassVar = {
         "position": POSITIONS,
         "pool": POOLS,
-        "norm": get_args(LensNorm),
-        "site": get_args(LensSite),
+        "norm": LENS_NORMS,
+        "site": LENS_SITES,
         "concept_token": CONCEPT_TOKENS,
     }
 
@@ -111,24 +114,39 @@ def contributions(
 
     Raises UnsupportedModel when the gain is asked for and the model has no final norm.
     """
+    if position == "predict":
+        each = predicted(vlm, inputs, entries, norm=norm, site=site)
+        return Pooled(each.mean(0) if average else each.sum(0))
     shares = token_directions(vlm, [token for _, token in entries], norm)
     shares = shares / len(entries) if average else shares
     found = no_neurons(vlm)
 
     def use(layer: int, z: Tensor) -> None:
         weights = lens(vlm, layer, shares, norm).to(z.device)
-        if position == "image":
-            at = torch.as_tensor(inputs.images[0].positions, device=z.device)
-            values, patches = reduce_patches(z[0, at].float() * weights.sum(0), pool)
-        else:
-            at = torch.tensor([z.shape[1] - back for back, _ in entries], device=z.device)
-            values = (z[0, at].float() * weights).sum(0)
-            patches = torch.zeros_like(values, dtype=torch.long)
+        at = torch.as_tensor(inputs.images[0].positions, device=z.device)
+        values, patches = reduce_patches(z[0, at].float() * weights.sum(0), pool)
         found[layer] = (values.cpu(), patches.cpu())
 
     read_layers(vlm, inputs, site, use)
-    pooled = Pooled.of(found)
-    return pooled if position == "image" else Pooled(pooled.values)
+    return Pooled.of(found)
+
+
+def predicted(
+    vlm: VLM, inputs: Inputs, entries: Sequence[Entry], *, norm: LensNorm = "none", site: Site = "neuron"
+) -> Float[np.ndarray, "entries neurons"]:
+    """s of all neurons for each token by itself, at the position that predicts it, in logits.
+
+    One forward pass serves all tokens; arguments and errors as in :func:`contributions`.
+    """
+    directions = token_directions(vlm, [token for _, token in entries], norm)
+    found = [torch.zeros(len(entries), 0)] * vlm.layers  # layers without neurons stay empty
+
+    def use(layer: int, z: Tensor) -> None:
+        at = torch.tensor([z.shape[1] - back for back, _ in entries], device=z.device)
+        found[layer] = (z[0, at].float() * lens(vlm, layer, directions, norm).to(z.device)).cpu()
+
+    read_layers(vlm, inputs, site, use)
+    return torch.cat(found, dim=1).numpy()
 
 
 def token_directions(vlm: VLM, tokens: Sequence[int], norm: LensNorm) -> Float[Tensor, "tokens hidden"]:

@@ -120,15 +120,15 @@ class Kept:
         return {
             "image_id": self.image_id,
             "image": fspath(source) if isinstance(source, str | PathLike) else None,
-            "image_sha256": _hash(pair.original),
+            "image_sha256": pixel_hash(pair.original),
             "size": list(pair.original.size),
             "concept": self.concept,
             "shown": list(self.shown),
             "boxes": [list(box) for box in pair.sample.boxes],
             "edit": {"method": pair.method, **pair.options},
-            "mask_sha256": _hash(pair.mask),
+            "mask_sha256": pixel_hash(pair.mask),
             "mask_pixels": int(pair.mask.sum()),
-            "edited_sha256": _hash(pair.edited),
+            "edited_sha256": pixel_hash(pair.edited),
             "prompt": self.decoding.prompt,
             "template": self.decoding.template,
             "max_new_tokens": self.decoding.max_new_tokens,
@@ -343,7 +343,7 @@ def _new_name(sample: Sample, names: set[str]) -> str:
     return sample.image_id
 
 
-def _hash(content: Image.Image | Bool[np.ndarray, "height width"]) -> str:
+def pixel_hash(content: Image.Image | Bool[np.ndarray, "height width"]) -> str:
     """SHA-256 of "height x width" and the pixels: three bytes each of a picture, one of a mask."""
     data = np.asarray(content.convert("RGB") if isinstance(content, Image.Image) else content, dtype=np.uint8)
     return hashlib.sha256(f"{data.shape[0]}x{data.shape[1]}".encode() + data.tobytes()).hexdigest()

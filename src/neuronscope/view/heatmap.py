@@ -67,7 +67,7 @@ class Heatmap:
         """The map in colour over the picture, with boxes (x, y, width, height in pixels) drawn."""
         import matplotlib
 
-        colours: Any = matplotlib.colormaps["jet"](self.normalised())[..., :3]
+        colours: Any = matplotlib.colormaps["viridis"](self.normalised())[..., :3]
         base = np.asarray(self.image, dtype=np.float64) / 255
         mixed = Image.fromarray(np.rint(255 * ((1 - alpha) * base + alpha * colours)).astype(np.uint8))
         draw = ImageDraw.Draw(mixed)
@@ -75,6 +75,12 @@ class Heatmap:
         for x, y, w, h in boxes:
             draw.rectangle([x, y, x + w - 1, y + h - 1], outline=(255, 255, 255), width=line)
         return mixed
+
+    def _repr_html_(self) -> str:
+        from ..notebook import picture_html
+
+        shown = ", ".join(map(str, self.neurons[:5])) + (" ..." if len(self.neurons) > 5 else "")
+        return picture_html(self.overlay(), f"mean activation of {shown}")
 
     def save(self, path: str | Path) -> None:
         """The map alone as a grey picture (white is the largest value)."""

@@ -1,24 +1,19 @@
-"""A study as one HTML file that needs nothing else: pictures inside, no scripts, no network."""
+"""The page of a study: its scores, then every image as :mod:`neuronscope.view.report` shows a located concept."""
 
 from __future__ import annotations
 
-import base64
-import io
-import tempfile
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from PIL import Image, ImageDraw
-
-from ..files import write_text
+from .. import __version__
 from ..models.vlm import VLM
-from .layers import layer_distribution, plot_layers
+from .report.gather import Origin, Test, gather
+from .report.located import Section, section
+from .report.page import write_page as write_template
 
 if TYPE_CHECKING:
     from ..run.study import Finding, Study
 
-_SHOWN_NEURONS = 24
 _CONDITIONS = (
     ("noise", "noise on the located neurons"),
     ("zero", "located neurons set to zero"),
@@ -28,21 +23,18 @@ _CONDITIONS = (
 
 
 def write_page(study: Study, vlm: VLM, path: Path) -> Path:
-    """Write a study as one self-contained HTML page and return its path."""
-    from jinja2 import Environment, StrictUndefined
-
-    source = (files("neuronscope.view") / "templates" / "study.html").read_text(encoding="utf-8")
-    template = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True).from_string(source)
-    html = template.render(
-        study=study,
-        model=vlm,
-        scores=[_score_row(study, key, label) for key, label in _CONDITIONS],
-        findings=[_finding(f, vlm) for f in study.findings],
-        precision=_mean([f.truth.precision for f in study.findings if f.truth is not None]),
-        recall=_mean([f.truth.recall for f in study.findings if f.truth is not None]),
-    )
-    write_text(path, html)
-    return path
+    """Write a study as one self-contained HTML page and return its path; `vlm` is the model of the study."""
+    truths = [finding.truth for finding in study.findings if finding.truth is not None]
+    context: dict[str, Any] = {
+        "study": study,
+        "model": vlm,
+        "scores": [_score_row(study, key, label) for key, label in _CONDITIONS],
+        "sections": [_section(finding, vlm, k) for k, finding in enumerate(study.findings)],
+        "precision": _mean([truth.precision for truth in truths]),
+        "recall": _mean([truth.recall for truth in truths]),
+        "version": __version__,
+    }
+    return write_template("study.html", path, context)
 
 
 def _score_row(study: Study, condition: str, label: str) -> dict[str, Any]:
@@ -53,52 +45,9 @@ def _mean(values: list[float]) -> float | None:
     return sum(values) / len(values) if values else None
 
 
-def _finding(finding: Finding, vlm: VLM) -> dict[str, Any]:
-    neurons, pair = finding.located.neurons, finding.pair
-    boxes = list(pair.sample.boxes)
-    pictures = [("original", _with_boxes(pair.original, boxes)), (f"edited ({pair.method})", pair.edited)]
-    if finding.heat is not None:
-        pictures.append(("heat map of the 5 strongest neurons", finding.heat.overlay(boxes)))
-    rows = [
-        {
-            "address": str(d.neuron),
-            "difference": neurons.scores["activation"][i],
-            "gradient": neurons.scores["gradient"][i],
-            "tokens": d.tokens,
-        }
-        for i, d in enumerate(finding.decoded[:_SHOWN_NEURONS])
-    ]
-    return {
-        "finding": finding,
-        "captions": finding.located.validity,
-        "pictures": [(label, _data_uri(_enlarged(picture))) for label, picture in pictures],
-        "layers": _layer_plot(finding, vlm),
-        "rows": rows,
-        "hidden": len(finding.decoded) - len(rows),
-        "thresholds": neurons.provenance["thresholds"],
-    }
-
-
-def _layer_plot(finding: Finding, vlm: VLM) -> str:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "layers.png"
-        plot_layers({"located": layer_distribution(finding.located.neurons, vlm.widths)}, path)
-        return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")
-
-
-def _with_boxes(image: Image.Image, boxes: list[tuple[float, float, float, float]]) -> Image.Image:
-    drawn = image.copy()
-    for x, y, w, h in boxes:
-        ImageDraw.Draw(drawn).rectangle([x, y, x + w - 1, y + h - 1], outline=(255, 255, 255))
-    return drawn
-
-
-def _enlarged(image: Image.Image, side: int = 256) -> Image.Image:
-    factor = side / max(image.size)
-    return image.resize((round(image.width * factor), round(image.height * factor)), Image.Resampling.LANCZOS)
-
-
-def _data_uri(image: Image.Image) -> str:
-    buffer = io.BytesIO()
-    image.save(buffer, format="PNG")
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+def _section(finding: Finding, vlm: VLM, number: int) -> Section:
+    """The image with the captions of the study's own noise, which its seed gives again."""
+    noise = None if finding.tested is None else finding.tested.noise
+    test = None if noise is None else Test(noise.level, noise.draws, noise.seed)
+    origin = Origin(finding.pair.sample.image_id)
+    return section(gather(vlm, finding.pair, finding.located, {}, test=test, origin=origin), f"image-{number + 1}")

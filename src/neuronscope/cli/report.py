@@ -1,0 +1,38 @@
+"""`neuronscope report`: a located concept or a whole run as one page to share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import InvalidOption
+from ..files import output_folder
+from .output import JsonOption, emit, lines
+
+
+def run(
+    result: Annotated[Path, typer.Argument(help="Folder of `neuronscope locate`, or run of `neuronscope reproduce`.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("page.html"),
+    data: Annotated[Path | None, typer.Option("--data", help="Runs: folder of the data, for thumbnails.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Write one HTML file that opens anywhere, without a network: pictures, captions, neurons, tables. No model."""
+    from ..view.report import Evidence, write_located, write_run
+
+    is_run = (result / "run.json").is_file()
+    if not is_run and not (result / "neurons.json").is_file():
+        raise InvalidOption(f"{result} is neither a run (run.json) nor a located result (neurons.json)")
+    if data is not None and not is_run:
+        raise InvalidOption(f"--data {data}: a located result has its own pictures")
+    output_folder(out.parent)
+    if is_run:
+        from ..run.gallery import run_page
+
+        page = write_run(run_page(result, data), out)
+    else:
+        page = write_located(Evidence.load(result), out)
+    size = page.stat().st_size
+    document = {"page": str(page.resolve()), "kind": "run" if is_run else "located", "bytes": size}
+    emit(document, as_json, lambda: lines(f"{page}: {size / 2**20:.1f} MiB"))

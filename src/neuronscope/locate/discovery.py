@@ -1,0 +1,239 @@
+"""Neurons for every noun of a caption, without gradients: Pan et al.'s method in its own form (METHODS c, f).
+
+    caption   greedy, after an optional query and an answer prefix; nouns n by part of speech
+    t_n       the first token of noun n as it was generated, at place j_n of the generated ids
+    s_n[l,i]  a[l,i] (w_i . u_{t_n}),  a read at the position that predicts place j_n       (see :mod:`.pan`)
+    N_n       the `top` neurons with the largest s_n; ties by (score descending, layer, unit)
+
+One teacher-forced pass over prompt and caption gives s_n for all nouns. Each noun carries its own place and token: in
+the published code a noun that is not found leaves the list of nouns but not that of tokens, so that every later noun is
+scored with its neighbour's token.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from jaxtyping import Float
+
+from ..errors import InvalidOption
+from ..intervene.captions import Caption, Decoding, generate_captions
+from ..models.vlm import PROMPT
+from ..samples.image import ImageSource
+from ..samples.nouns import FINDERS, Noun, NounFinder, noun_finder
+from ..tokens import tokens_of_span
+from ..types import Json, Neurons, one_of
+from .located import Scores, options_of
+from .pan import LENS_NORMS, LENS_SITES, LensNorm, LensSite, predicted
+from .ranking import whole_number
+from .scores import Entry, Layout, Pooled, best_first
+from .target import CONCEPT_TOKENS, ConceptToken
+
+if TYPE_CHECKING:
+    from ..models.vlm import VLM
+
+#: The name of the score that discovered neurons are saved with.
+SCORE = "contribution"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discovery:
+    """How neurons are discovered.
+
+    Attributes:
+        top: how many neurons are kept for each noun.
+        nouns: how nouns are found, see :mod:`neuronscope.samples.nouns`.
+        exclude: nouns, in lower case, that are left out, such as "image" or "right".
+        norm: what stands between value vectors and logits, as in :class:`~neuronscope.locate.Pan`.
+        site: where activations are read.
+        concept_token: which sub-tokens of a noun count; the sum or mean is over each at its own predicting position.
+        query: what is asked before the answer begins; empty for nothing.
+        answer: what the answer begins with; nouns in it are not looked for.
+        template: how they are joined with the image, with {image}, {prompt} for the answer's beginning and, where there
+            is a query, {query}. None takes the family's, with the query on a line before the answer.
+        max_new_tokens: length limit of captions.
+        name: what results call it.
+    """
+
+    top: int = 100
+    nouns: str = "auto"
+    exclude: tuple[str, ...] = ()
+    norm: LensNorm = "none"
+    site: LensSite = "neuron"
+    concept_token: ConceptToken = "first"
+    query: str = ""
+    answer: str = PROMPT
+    template: str | None = None
+    max_new_tokens: int = 32
+    name: str = "pan-discovery"
+
+    choices: ClassVar[Mapping[str, Sequence[str]]] = {
+        "nouns": FINDERS,
+        "norm": LENS_NORMS,
+        "site": LENS_SITES,
+        "concept_token": CONCEPT_TOKENS,
+    }
+
+    def __post_init__(self) -> None:
+        whole_number("top", self.top, 1)
+        whole_number("max_new_tokens", self.max_new_tokens, 1)
+        for option, values in self.choices.items():
+            one_of(option, getattr(self, option), values)
+        if self.query and self.template is not None and "{query}" not in self.template:
+            raise InvalidOption(f"template={self.template!r} has no {{query}}, and query={self.query!r} is given")
+        if not self.query and self.template is not None and "{query}" in self.template:
+            raise InvalidOption(f"template={self.template!r} has {{query}}, and no query is given")
+
+    @classmethod
+    def as_published(cls, **changes: Any) -> Discovery:
+        """The settings of the published code: its query and answer prefix, longer captions, the site `act`."""
+        published: dict[str, Any] = {
+            "top": 1000,
+            "site": "act",
+            "query": "Describe the image in few words.",
+            "answer": "An image of",
+            "max_new_tokens": 50,
+        }
+        options: Any = {**published, "name": "pan-published", **changes}
+        return cls(**options)
+
+    def decoding(self, vlm: VLM) -> Decoding:
+        """Caption settings, the query as part of the template."""
+        template = self.template
+        if self.query:
+            given = vlm.family.template.replace("{prompt}", "{query}\n{prompt}") if template is None else template
+            # Of the template's three fields this fills in one; a brace in the query is no field.
+            template = given.replace("{query}", self.query.replace("{", "{{").replace("}", "}}"))
+        return Decoding(prompt=self.answer, template=template, max_new_tokens=self.max_new_tokens)
+
+    def to_dict(self) -> dict[str, Json]:
+        """All options, as a file can hold them."""
+        return options_of(self)
+
+
+@dataclass(frozen=True)
+class NounNeurons:
+    """The neurons of one noun of one caption.
+
+    Attributes:
+        noun: the noun and its place in the caption's text.
+        tokens: places among the generated ids of the tokens that spell it.
+        neurons: the best, with the score "contribution" in logits.
+    """
+
+    noun: Noun
+    tokens: tuple[int, ...]
+    neurons: Neurons
+
+
+@dataclass(frozen=True)
+class Discovered:
+    """What was discovered in one image.
+
+    Attributes:
+        caption: the caption that the nouns are from.
+        nouns: in the caption's order, each once.
+        scores: the contribution of every neuron to each noun, [nouns, neurons]; not saved.
+        layout: how layers follow one another on the axis of neurons.
+        finder: how nouns were found: its provenance.
+    """
+
+    caption: Caption
+    nouns: tuple[NounNeurons, ...]
+    scores: Float[np.ndarray, "nouns neurons"]
+    layout: Layout
+    finder: Mapping[str, Json]
+
+    def __getitem__(self, noun: str) -> NounNeurons:
+        """The neurons of a noun. Raises InvalidOption for one that the caption does not have."""
+        one_of("noun", noun, [found.noun.text for found in self.nouns])
+        return next(found for found in self.nouns if found.noun.text == noun)
+
+    def matrix(self, rows: Sequence[Neurons]) -> Float[np.ndarray, "rows nouns"]:
+        """M[a, b]: what the first neuron of set a contributes to noun b (METHODS f, metric 4)."""
+        flat = [self.layout.starts[neurons[0].layer] + neurons[0].unit for neurons in rows]
+        return self.scores[:, flat].T
+
+
+def discover(
+    vlm: VLM, images: Sequence[ImageSource], options: Discovery | None = None, *, batch_size: int = 32
+) -> Iterator[Discovered]:
+    """Caption images in batches, and find the neurons for the nouns of each caption; one result for each image.
+
+    A caption without nouns has no neurons. Raises InvalidOption when the model has fewer than `top` neurons, and
+    InvalidSample for an image that cannot be read.
+    """
+    options = options or Discovery()
+    for start in range(0, len(images), batch_size):
+        batch = images[start : start + batch_size]
+        captions = generate_captions(vlm, batch, decoding=options.decoding(vlm), batch_size=batch_size)
+        for image, (caption,) in zip(batch, captions, strict=True):
+            yield discover_in(vlm, image, caption, options)
+
+
+def discover_in(
+    vlm: VLM, image: ImageSource, caption: Caption, options: Discovery, *, finder: NounFinder | None = None
+) -> Discovered:
+    """Find the neurons for the nouns of a caption that the model gave an image, as :func:`discover` does."""
+    layout = Layout(vlm.widths)
+    if options.top > layout.total:
+        raise InvalidOption(f"top={options.top} is more than the {layout.total} neurons of {vlm.id}")
+    finder = finder or noun_finder(options.nouns)
+    found = [noun for noun in finder.find(caption.text, options.answer) if noun.text not in options.exclude]
+    places = [tuple(tokens_of_span(vlm.tokenizer, caption.ids, noun.start, noun.end)) for noun in found]
+    for noun, tokens in zip(found, places, strict=True):
+        if not tokens:
+            raise InvalidOption(f"no token of the caption {caption.text!r} spells its noun {noun.surface!r}")
+    scores = noun_scores(vlm, image, caption, places, options)
+    provenance = finder.provenance()
+    shared = Neurons((), site=options.site, method=options.name, options=options.to_dict(), model=vlm.identity())
+    nouns = tuple(
+        NounNeurons(noun, tokens, _best(shared, noun, row, layout, options.top, caption, provenance))
+        for noun, tokens, row in zip(found, places, scores, strict=True)
+    )
+    return Discovered(caption, nouns, scores, layout, provenance)
+
+
+def noun_scores(
+    vlm: VLM, image: ImageSource, caption: Caption, places: Sequence[Sequence[int]], options: Discovery
+) -> Float[np.ndarray, "nouns neurons"]:
+    """s_n of every neuron for nouns whose tokens stand at these places of the caption; one forward pass for all."""
+    if not places:
+        return np.zeros((0, sum(vlm.widths)), dtype=np.float32)
+    chosen = [_CHOSEN[options.concept_token](list(place)) for place in places]
+    last = max(at for tokens in chosen for at in tokens)
+    decoding = options.decoding(vlm)
+    inputs = vlm.prepare([image], prompt=decoding.prompt, template=decoding.template).extend(caption.ids[:last])
+    # The position that predicts generated token t is the one before it: the last one when ids[:t] are given.
+    entries: list[Entry] = [(last - at + 1, caption.ids[at]) for tokens in chosen for at in tokens]
+    each = predicted(vlm, inputs, entries, norm=options.norm, site=options.site)
+    ends = np.cumsum([len(tokens) for tokens in chosen])[:-1]
+    reduce = np.mean if options.concept_token == "mean" else np.sum
+    return np.stack([reduce(part, axis=0) for part in np.split(each, ends)])
+
+
+#: Which tokens of a noun count.
+_CHOSEN: Mapping[ConceptToken, Any] = {
+    "first": lambda place: place[:1],
+    "last": lambda place: place[-1:],
+    "sum": lambda place: place,
+    "mean": lambda place: place,
+}
+
+
+def _best(
+    shared: Neurons,
+    noun: Noun,
+    scores: Float[np.ndarray, "neurons"],
+    layout: Layout,
+    top: int,
+    caption: Caption,
+    finder: Mapping[str, Json],
+) -> Neurons:
+    members, kept = Scores(layout, {SCORE: Pooled(scores)}).members(best_first(scores)[:top])
+    provenance: dict[str, Json] = {"caption": caption.full, "nouns": dict(finder)}
+    return dataclasses.replace(shared, members=members, scores=kept, concept=noun.text, provenance=provenance)

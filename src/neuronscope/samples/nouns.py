@@ -1,0 +1,166 @@
+"""The nouns of a caption: what Pan et al. call its concepts, and look for neurons of (METHODS c, f "Setting").
+
+    tagger      words with a noun's part-of-speech tag, each by itself: "fire", "hydrant"     (as published)
+    compounds   the same, neighbouring nouns joined: "fire hydrant", "tennis racket"
+    lexicon     mentions of the concepts of the bundled lexicon; needs no tagger, and knows no other noun
+
+The tagger is HanTa (the Hanover Tagger), whose English model comes inside the package, so that nothing is downloaded;
+its tags are those of the British National Corpus, in which nouns begin with N. "auto" is the tagger where HanTa is
+installed and the lexicon elsewhere; which of them it was, and why, is in :meth:`NounFinder.provenance`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import import_module, metadata
+from importlib.util import find_spec
+from typing import Any, Literal, Protocol, TypeAlias, cast
+
+from ..errors import InvalidOption
+from ..types import Json, one_of
+from .lexicon import Lexicon
+
+Finder: TypeAlias = Literal["auto", "tagger", "compounds", "lexicon"]
+
+INSTALL = "pip install 'neuronscope[nouns]'"
+_MODULE = "HanTa.HanoverTagger"
+_MODEL = "morphmodel_en.pgz"
+#: A word, with its hyphens and apostrophes, or a mark of punctuation, which the tagger wants to see as well.
+_WORD = re.compile(r"[^\W_]+(?:[-'\u2019][^\W_]+)*|[^\w\s]|_")
+
+
+@dataclass(frozen=True)
+class Noun:
+    """A noun of a caption.
+
+    Attributes:
+        text: the noun in lower case, or the lexicon's name of the concept.
+        surface: as the caption spells it.
+        start, end: its character range in the caption.
+    """
+
+    text: str
+    surface: str
+    start: int
+    end: int
+
+
+class NounFinder(Protocol):
+    """Finds nouns. Made by :func:`noun_finder`."""
+
+    def find(self, caption: str, context: str = "") -> list[Noun]:
+        """The nouns of a caption in their order, each once, at its first mention. `context` goes before it."""
+        ...
+
+    def provenance(self) -> dict[str, Json]:
+        """`finder`, and what else decides the result."""
+        ...
+
+
+def noun_finder(name: str = "auto") -> NounFinder:
+    """A way to find nouns by name, see the head of this module.
+
+    Raises InvalidOption for an unknown name, and for a tagger that is not installed.
+    """
+    one_of("nouns", name, ("auto", *_FINDERS))
+    if name != "auto":
+        return _FINDERS[name]()
+    if find_spec("HanTa") is None:
+        return LexiconNouns(fallback=f"HanTa is not installed: {INSTALL}")
+    return TaggedNouns()
+
+
+@dataclass(frozen=True)
+class TaggedNouns:
+    """Nouns by their part of speech.
+
+    Attributes:
+        compounds: join nouns that follow one another.
+
+    Raises InvalidOption where HanTa is not installed.
+    """
+
+    compounds: bool = False
+
+    def __post_init__(self) -> None:
+        _tagger()
+
+    def find(self, caption: str, context: str = "") -> list[Noun]:
+        """The tagger reads context and caption as one sentence; nouns of the context are not returned."""
+        before = _WORD.findall(context)
+        words = list(_WORD.finditer(caption))
+        if not words:
+            return []
+        tagged: Sequence[tuple[str, str, str]] = _tagger().tag_sent([*before, *(word.group() for word in words)])
+        spans: list[tuple[int, int]] = []
+        joins = False
+        for word, (_, _, tag) in zip(words, tagged[len(before) :], strict=True):
+            noun = tag.startswith("N") and word.group()[0].isalpha()
+            if noun and joins and self.compounds:
+                spans[-1] = (spans[-1][0], word.end())
+            elif noun:
+                spans.append(word.span())
+            joins = noun
+        return _each_once(caption, spans)
+
+    def provenance(self) -> dict[str, Json]:
+        """With the tagger's version."""
+        name = "compounds" if self.compounds else "tagger"
+        return {"finder": name, "tagger": "HanTa", "version": metadata.version("HanTa"), "model": _MODEL}
+
+
+@dataclass(frozen=True)
+class LexiconNouns:
+    """Concepts that the bundled lexicon knows: 80 of COCO, with their synonyms.
+
+    Attributes:
+        fallback: why the lexicon stands in for a tagger; empty where it was asked for.
+    """
+
+    fallback: str = ""
+
+    def find(self, caption: str, context: str = "") -> list[Noun]:
+        """The context is not looked at: single words are matched."""
+        del context
+        lexicon = Lexicon.default()
+        found = {concept: lexicon.match(caption, concept) for concept in lexicon.concepts}
+        nouns = [Noun(concept, hit.surface, hit.start, hit.end) for concept, hit in found.items() if hit is not None]
+        # The bear of "teddy bear" is no bear by the lexicon; a word inside a longer one ("car" of "toy car") may be.
+        return sorted(nouns, key=lambda noun: (noun.start, -noun.end, noun.text))
+
+    def provenance(self) -> dict[str, Json]:
+        """With the lexicon's version."""
+        return {"finder": "lexicon", "version": Lexicon.default().version, "fallback": self.fallback}
+
+
+_FINDERS: Mapping[str, Any] = {
+    "tagger": TaggedNouns,
+    "compounds": lambda: TaggedNouns(compounds=True),
+    "lexicon": LexiconNouns,
+}
+
+#: Names of the finders, "auto" first.
+FINDERS: tuple[str, ...] = ("auto", *_FINDERS)
+
+
+def _each_once(caption: str, spans: Sequence[tuple[int, int]]) -> list[Noun]:
+    first: dict[str, Noun] = {}
+    for start, end in spans:
+        surface = caption[start:end]
+        text = " ".join(surface.lower().split())
+        first.setdefault(text, Noun(text, surface, start, end))
+    return list(first.values())
+
+
+@lru_cache(maxsize=1)
+def _tagger() -> Any:
+    try:
+        module = import_module(_MODULE)
+    except ImportError as error:
+        raise InvalidOption(
+            f"the tagger needs the package HanTa, which cannot be imported ({error}): {INSTALL}, or nouns='lexicon'"
+        ) from error
+    return cast("Any", module).HanoverTagger(_MODEL)

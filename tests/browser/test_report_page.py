@@ -1,0 +1,142 @@
+"""The pages of `neuronscope report` in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from neuronscope.run.gallery import run_page
+from neuronscope.view.report import write_located, write_run
+from report_samples import CONCEPTS, HOSTILE, LOST, evidence, make_run
+
+NO_SIDEWAYS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+
+
+@pytest.fixture(scope="module")
+def located(tmp_path_factory):
+    return write_located(evidence(), tmp_path_factory.mktemp("located") / "page.html")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    root = tmp_path_factory.mktemp("run")
+    return write_run(run_page(make_run(root / "run", root / "data"), root / "data"), root / "page.html")
+
+
+def addresses(page) -> list[str]:
+    rows = page.locator("table.neurons tbody tr:visible")
+    return [f"{row.locator('td').nth(1).inner_text()}.{row.locator('td').nth(2).inner_text()}" for row in rows.all()]
+
+
+def test_neurons_sort_by_a_click_and_by_the_keyboard(open_page, located):
+    page = open_page(located)
+    assert addresses(page) == ["3.7", "1.20", "3.100"]
+    unit = page.get_by_role("columnheader", name="unit")
+    unit.get_by_role("button").click()
+    assert addresses(page) == ["3.100", "1.20", "3.7"]
+    assert unit.get_attribute("aria-sort") == "descending"
+    page.keyboard.press("Enter")
+    assert addresses(page) == ["3.7", "1.20", "3.100"]
+    assert unit.get_attribute("aria-sort") == "ascending"
+    effect = page.get_by_role("columnheader", name="log-odds")
+    effect.get_by_role("button").click()
+    assert addresses(page) == ["1.20", "3.100", "3.7"]
+    assert unit.get_attribute("aria-sort") == "none"
+
+
+def test_neurons_filter_by_layer_and_by_token(open_page, located):
+    page = open_page(located)
+    page.get_by_role("combobox", name="Layer").select_option("3")
+    assert addresses(page) == ["3.7", "3.100"]
+    page.get_by_role("searchbox", name="Find").fill("DOG")
+    assert addresses(page) == ["3.100"]
+    assert page.get_by_role("status").inner_text() == "1 of 3 shown"
+    page.get_by_role("combobox", name="Layer").select_option("all")
+    page.get_by_role("searchbox", name="Find").fill("l1.u2")
+    assert addresses(page) == ["1.20"]
+
+
+def test_a_neuron_is_shown_large(open_page, located):
+    page = open_page(located)
+    panel = page.get_by_label("chosen neuron")
+    assert "L3.U7" in panel.inner_text()
+    page.get_by_role("button", name="show L1.U20 large").focus()
+    page.keyboard.press("Enter")
+    assert "L1.U20" in panel.inner_text()
+    assert HOSTILE[3] in panel.inner_text()
+    assert page.get_by_role("button", pressed=True).get_attribute("aria-label") == "show L1.U20 large"
+    size = panel.locator(".heat").bounding_box()
+    assert size["width"] > 200
+    assert size["width"] / size["height"] == pytest.approx(48 / 32, rel=0.02)
+
+
+def test_hostile_texts_are_read_as_texts(open_page, located):
+    page = open_page(located)
+    page.wait_for_timeout(100)
+    text = page.locator("body").inner_text()
+    for hostile in HOSTILE[:3]:
+        assert hostile in text
+    assert page.locator("script").count() == 1
+
+
+def test_the_policy_stops_what_would_escape(open_page, located, tmp_path):
+    broken = tmp_path / "broken.html"
+    html = located.read_text(encoding="utf-8")
+    broken.write_text(html.replace("<main", "<script>document.title = 'ran'</script><main"), encoding="utf-8")
+    context = open_page(located).context
+    page = context.new_page()  # the refusal is told on the console, so this page is not among those watched
+    page.goto(broken.as_uri())
+    assert page.title() != "ran"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", ["located", "run"])
+def test_a_phone_does_not_scroll_sideways(open_page, request, kind, scheme):
+    page = open_page(request.getfixturevalue(kind), width=390, color_scheme=scheme)
+    for fold in page.locator("details:not([open]) > summary").all():
+        if fold.is_visible():
+            fold.click()
+    assert page.evaluate(NO_SIDEWAYS)
+    dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(16, 21, 28)"
+    assert dark == (scheme == "dark")
+
+
+def test_printing_shows_what_is_folded(open_page, located):
+    page = open_page(located)
+    page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert page.locator("details:not([open])").count() == 0
+    page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert page.locator("details[open]").count() == 0
+    page.emulate_media(media="print")
+    assert not page.get_by_role("searchbox", name="Find").is_visible()
+
+
+def test_without_scripts_everything_but_the_tools_is_there(open_page, located):
+    page = open_page(located, java_script_enabled=False)
+    assert addresses(page) == ["3.7", "1.20", "3.100"]
+    assert not page.get_by_role("searchbox", name="Find").is_visible()
+
+
+def test_the_gallery_shows_every_caption_under_every_draw(open_page, run):
+    page = open_page(run)
+    said = page.locator("[data-said]")
+    assert "Images of bear: 1 of 2 captions no longer name it" in said.inner_text()
+    own = page.get_by_role("region", name="images of bear").locator("tbody tr")
+    assert f"The image shows a {LOST}" in own.inner_text()
+    assert "draw 1" in own.inner_text()
+    assert own.locator("mark").all_inner_texts() == ["bear"]
+    page.get_by_role("combobox", name="Condition").select_option("zero")
+    assert "1 of 1 captions no longer name it" in said.inner_text()
+    page.get_by_role("combobox", name="Method").select_option("random-layer-matched")
+    assert "0 of 1 captions no longer name it" in said.inner_text()
+    page.get_by_role("combobox", name="Concept").select_option(CONCEPTS[1])
+    assert f"Images of {CONCEPTS[1]}" in said.inner_text()
+    assert page.locator("[data-cards] .card img").count() == 2
+    assert page.locator("[data-cards] img").first.evaluate("image => image.naturalWidth") == 48
+
+
+def test_the_gallery_can_leave_unchanged_captions_out(open_page, run):
+    page = open_page(run)
+    rows = page.get_by_role("region", name="images of other concepts").locator("tbody tr")
+    assert rows.count() == 1
+    page.get_by_role("checkbox").check()
+    assert rows.count() == 0

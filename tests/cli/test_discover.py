@@ -1,0 +1,68 @@
+"""`neuronscope discover`: options, one small run, and going on with it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from neuronscope.cli.discover import _discovery, _sizes
+from neuronscope.errors import InvalidOption
+from neuronscope.run.showcase import scenes_of
+
+
+def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], tmp_path: Path):
+    out = tmp_path / "run"
+    for number, sample in enumerate(scenes_of("bear", 3)):
+        sample.image.save(tmp_path / f"{number}.png")
+    given = [*sorted(tmp_path.glob("*.png")), "--out", out, "--top", "10", "--ks", "1,10", "--group", "2"]
+    code, text, told = cli("discover", *given, "--exclude", "Right, left", "--json")
+    assert (code, told) == (0, "")
+    document = json.loads(text)
+    assert document["images"] == 3
+    assert list(document["layers"]) == ["1", "10"]
+    assert not {"left", "right"} & set(document["nouns"])
+    assert document == json.loads((out / "discovery.json").read_text(encoding="utf-8"))
+    parts = sorted((out / "parts").rglob("*.parquet"))
+    code, text, _ = cli("discover", *given, "--exclude", "right,left")
+    assert code == 0
+    assert f"written to {out}" in text
+    assert "# Discovery" in text
+    assert sorted((out / "parts").rglob("*.parquet")) == parts
+    code, text, _ = cli("discover", *given, "--norm", "gain", "--json")
+    assert code == 1
+    assert json.loads(text)["error"]["type"] == "RunMismatch"
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--preset", "paper"), "--preset 'paper' is not one of recommended, published"),
+        (("--ks", "1,x"), "--ks '1,x' is not a list"),
+        (("--ks", "1,200"), "k=200 must be 1 to 100"),
+        (("--nouns", "spacy"), "nouns='spacy' is not known"),
+        (("--template", "{image}{query}{prompt}"), "has {query}, and no query is given"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_loaded(cli, options, reason: str, tmp_path: Path):
+    code, text, _ = cli("discover", tmp_path / "missing.png", *options, "--json")
+    assert code == 1
+    assert reason in json.loads(text)["error"]["message"]
+
+
+def test_missing_images_are_refused(cli, tmp_path: Path):
+    code, _, told = cli("discover", tmp_path / "missing.png", "--out", tmp_path / "run")
+    assert code == 1
+    assert "missing.png does not exist" in told
+    assert not (tmp_path / "run").exists()
+    assert cli("discover")[0] == 2
+
+
+def test_presets_and_sizes():
+    assert _discovery("published", {"top": 5}).query == "Describe the image in few words."
+    assert _discovery("recommended", {}).query == ""
+    assert (_sizes(None), _sizes("1,5")) == ((), (1, 5))
+    with pytest.raises(InvalidOption, match="whole numbers"):
+        _sizes("1.5")

@@ -1,0 +1,181 @@
+"""A result and a run full of texts that try to run something, small enough to be made in a moment."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import neuronscope as ns
+from neuronscope.run.directory import Run
+from neuronscope.run.results import Results
+from neuronscope.run.schemas import SCHEMAS
+from neuronscope.run.tables import render
+from neuronscope.samples.inpaint import inpaint
+from neuronscope.samples.sample import boxes_mask
+from neuronscope.view.figures import LayerCounts
+from neuronscope.view.report import Curve, Evidence, Spoken, Unit, Word
+
+#: Each sets window.hacked where a page lets it run.
+SCRIPT = "<script>window.hacked=1</script>"
+CLOSING = "</script><script>window.hacked=2</script>"
+IMAGE = '"><img src=x onerror="window.hacked=3">'
+TEMPLATE = "{{ 7 * 191 }}"
+HOSTILE = (SCRIPT, CLOSING, IMAGE, TEMPLATE)
+
+BOX = (8.0, 8.0, 16.0, 16.0)
+SIZE = (48, 32)
+
+
+def picture(seed: int = 0) -> Image.Image:
+    return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (SIZE[1], SIZE[0], 3), dtype=np.uint8))
+
+
+def evidence() -> Evidence:
+    """Three neurons in layers 1, 3 and 3 of a model of four layers, located in a picture with a hostile name."""
+    neurons = ns.Neurons(
+        (ns.Neuron(3, 7), ns.Neuron(1, 20), ns.Neuron(3, 100)),
+        {"activation": (3.0, 1.0, 2.0), "activation_patch": (5.0, 0.0, 2.0), "gradient": (0.3, 0.2, 0.1)},
+        concept="bear",
+        method="two-stage",
+        options={"site": "neuron", "seed": SCRIPT},
+        provenance={
+            "thresholds": {"activation": {"threshold": 0.5, "rule": CLOSING, "achieved": 0.25, "decoys": 2}},
+            "edit": {"method": "telea"},
+        },
+        model={"id": "demo", "fingerprint": "0123456789abcdef"},
+    )
+    curve = Curve(
+        (0.0, 0.5, 1.0, 2.0, 3.0), (4, 3, 2, 1, 0), (2.0, 0.0, 0.0, 0.0, 0.0), 0.5, "target_decoy(0.25)", 0.25
+    )
+    mask = boxes_mask([BOX], SIZE)
+    maps = np.random.default_rng(1).random((3, 4, 6)).astype(np.float32)
+    return Evidence(
+        image=f"{IMAGE}.png",
+        prompt="The image shows a",
+        spoken=(
+            Spoken("original", (f"brown bear {SCRIPT}",)),
+            Spoken("edited", (f"{IMAGE} lawn",)),
+            Spoken("noise", ("lawn", f"lawn {CLOSING}", "bear and a bear")),
+            Spoken("random noise", ("bear",) * 3),
+            Spoken("zero", ("lawn",)),
+            Spoken("random zero", ("bear",)),
+        ),
+        neurons=neurons,
+        units=(
+            Unit(("bear", SCRIPT), -2.5, 5, (0, 5), (40.0, 0.0, 8.0, 8.0)),
+            Unit((" be", TEMPLATE), 0.25, 0, (0, 0), (0.0, 0.0, 8.0, 8.0)),
+            Unit(("dog",), -0.5, 2, None, None),
+        ),
+        maps=maps,
+        curves={"activation": curve},
+        original=picture(),
+        edited=inpaint(picture(), mask),
+        mask=mask,
+        boxes=(BOX,),
+        widths=(50, 50, 50, 150),
+        word=Word("bear", 0.9, 0.1, 0.85),
+        level=6.0,
+        notes=(f"a note {IMAGE}",),
+        environment={"versions": {"python": "3.11"}},
+        command=f"neuronscope locate '{IMAGE}'",
+        python=f"import neuronscope as ns  # {CLOSING}",
+    )
+
+
+def save_result(folder: Path) -> Evidence:
+    """What `neuronscope locate` leaves in its folder."""
+    made = evidence()
+    folder.mkdir(parents=True)
+    made.neurons.save(folder / "neurons.json")
+    made.edited.save(folder / "edited.png")
+    made.save(folder)
+    return made
+
+
+CONCEPTS = ("bear", f"bus {SCRIPT}")
+METHODS = ("two-stage", "random-layer-matched")
+#: Condition -> draws.
+CONDITIONS = {"noise 2": 2, "zero": 1}
+PLAIN = {"bear": "brown bear on grass", CONCEPTS[1]: f"red {CONCEPTS[1]}"}
+LOST = f"grass {CLOSING}{IMAGE}"
+
+
+def caption(method: str, source: str, of: str, draw: int) -> str:
+    """What the model says in :func:`make_run`: two-stage takes the source's concept out of its captions in draw 0."""
+    return LOST if method == "two-stage" and source == of and draw == 0 else PLAIN[of]
+
+
+def make_run(folder: Path, data: Path) -> Path:
+    """A finished run of two concepts with one image each, and its pictures."""
+    (data / "images").mkdir(parents=True)
+    records = [_record(k, concept, data) for k, concept in enumerate(CONCEPTS)]
+    settings: dict[str, Any] = {
+        "concepts": list(CONCEPTS),
+        "methods": list(METHODS),
+        "images": 1,
+        "levels": [2],
+        "draws": 2,
+        "ablations": ["zero"],
+        "scale": "difference",
+        "match": "lexicon",
+        "preset": "recommended",
+        "model": {"id": "demo", "fingerprint": "0123456789abcdef", "dtype": "float32"},
+    }
+    run = Run.open(folder, settings, schemas=SCHEMAS)
+    run.write("dataset", {"part": "all"}, [{"document": json.dumps({"samples": records})}])
+    nothing = {"precision": None, "recall": None, "average_precision": None}
+    for method in METHODS:
+        for record in records:
+            key = {"method": method, "concept": record["concept"], "image": record["image_id"]}
+            located = {"neurons": "{}", "count": 3, "notes": [f"note {IMAGE}"], "seconds": 1.0, **nothing}
+            run.write("located", key, [located])
+            for condition, draws in CONDITIONS.items():
+                rows = [_row(method, record, of, draw) for of in records for draw in range(draws)]
+                run.write("captions", {**key, "condition": condition}, rows)
+    layers = {"two-stage": LayerCounts((1, 0, 2), (2, 0, 4))}
+    sizes = {method: [3, 3] for method in METHODS}
+    results = Results(METHODS, CONCEPTS, tuple(CONDITIONS), {}, {}, None, layers, (9, 9, 9), {}, sizes, {}, settings)
+    render(results, folder)
+    return folder
+
+
+def _record(number: int, concept: str, data: Path) -> dict[str, Any]:
+    name = f"{number}{IMAGE if number else ''}.png"
+    image = picture(number)
+    image.save(data / "images" / name)
+    edited = inpaint(image, boxes_mask([BOX], SIZE))
+    return {
+        "image_id": name,
+        "image": f"/somewhere/else/images/{name}",
+        "image_sha256": digest(image),
+        "size": list(SIZE),
+        "concept": concept,
+        "shown": [concept],
+        "boxes": [list(BOX)],
+        "edit": {"method": "telea", "radius": 3, "dilate": 0, "region": "auto"},
+        "edited_sha256": digest(edited),
+        "prompt": "The image shows a",
+        "caption": {"text": PLAIN[concept]},
+        "caption_edited": {"text": LOST},
+    }
+
+
+def digest(image: Image.Image) -> str:
+    return hashlib.sha256(f"{image.height}x{image.width}".encode() + image.convert("RGB").tobytes()).hexdigest()
+
+
+def _row(method: str, source: dict[str, Any], of: dict[str, Any], draw: int) -> dict[str, Any]:
+    text = caption(method, source["concept"], of["concept"], draw)
+    hit = text != LOST
+    return {
+        "of": of["image_id"],
+        "names": of["concept"],
+        "draw": draw,
+        "caption": text,
+        **dict.fromkeys(("hit", "hit_strict", "hit_lexicon", "hit_substring"), hit),
+    }
