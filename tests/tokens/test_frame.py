@@ -79,6 +79,49 @@ def test_each_tile_has_its_own_frame():
     assert farthest_corner(whole, Frame((160, 80), (20, 20), (8, 4), (0, 0))) < 0.5
 
 
+def padded_tiles(image: Image.Image) -> dict[str, np.ndarray]:
+    """A canvas of 2 x 2 tiles of 20 px with the picture, as it is, in its upper left corner; then the whole picture."""
+    canvas = np.zeros((3, 40, 40))
+    canvas[:, : image.height, : image.width] = np.asarray(image, dtype=float).transpose(2, 0, 1)
+    cut = canvas.reshape(3, 2, 20, 2, 20).transpose(1, 3, 0, 2, 4).reshape(4, 3, 20, 20)
+    whole = np.asarray(image.resize((20, 20)), dtype=float).transpose(2, 0, 1)
+    return {"pixel_values": np.concatenate([cut, whole[None]]) - 127}
+
+
+def test_tiles_of_padding_are_left_out_or_lie_outside_the_picture():
+    """40 x 20 px fill the upper two of four tiles."""
+    upper = [Frame((40, 20), (20, 20), (1, 1), (x, 0)) for x in (0, 20)]
+    for padding, count in ((False, 3), (True, 5)):
+        found = measure_frames(padded_tiles, (40, 20), padding=padding)
+        assert [frame.blank for frame in found] == [False, False, *[True] * (count - 3), False]
+        for frame, exact in zip(found, upper, strict=False):
+            assert farthest_corner(frame, exact) < 1e-6
+        for frame in found[2:-1]:
+            assert (frame.source, frame.processed) == ((40, 20), (20, 20))
+
+
+@pytest.mark.parametrize("size", [(21, 20), (20, 21), (21, 33), (35, 21)])
+def test_a_tile_with_one_row_or_column_of_the_picture_has_the_scale_of_its_other_axis(size: tuple[int, int]):
+    found = measure_frames(padded_tiles, size, padding=True)
+    for number, frame in enumerate(found[:4]):
+        corner = (20.0 * (number % 2), 20.0 * (number // 2))
+        assert frame.blank == (corner[0] >= size[0] or corner[1] >= size[1])
+        if not frame.blank:
+            assert farthest_corner(frame, Frame(size, (20, 20), (1, 1), corner)) < 1e-6
+
+
+def test_a_tile_with_one_pixel_of_the_picture_is_refused():
+    with pytest.raises(ImageTokenMismatch, match=r"x axis cannot be measured for images of size \(21, 21\)"):
+        measure_frames(padded_tiles, (21, 21))
+
+
+@pytest.mark.parametrize(
+    ("offset", "blank"), [((-20, 0), True), ((-19, 0), False), ((0, 39), False), ((0, 40), True), ((60, 0), True)]
+)
+def test_a_frame_is_blank_where_it_does_not_meet_the_picture(offset: tuple[float, float], blank: bool):
+    assert Frame((60, 40), (10, 10), (2.0, 2.0), offset).blank is blank
+
+
 @pytest.mark.parametrize("channels_last", [False, True])
 @pytest.mark.parametrize("padding", [0, 5])
 def test_flattened_patches_are_read_in_any_order(channels_last: bool, padding: int):
@@ -113,6 +156,12 @@ def test_the_output_that_holds_the_pixels_is_named():
 def test_a_processor_that_shows_nothing_is_refused():
     with pytest.raises(ImageTokenMismatch, match=r"x axis cannot be measured for images of size \(40, 30\)"):
         measure_frame(lambda _: {"pixel_values": np.zeros((1, 3, 8, 8))}, (40, 30))
+
+
+@pytest.mark.parametrize("padding", [False, True])
+def test_a_processor_whose_tiles_all_show_nothing_is_refused(padding: bool):
+    with pytest.raises(ImageTokenMismatch, match=r"shows nothing of images of size \(40, 30\)"):
+        measure_frames(lambda _: {"pixel_values": np.zeros((2, 3, 8, 8))}, (40, 30), padding=padding)
 
 
 @settings(max_examples=40, deadline=None)

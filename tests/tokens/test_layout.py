@@ -69,7 +69,7 @@ def test_row_ends_and_edges_cover_nothing(rows: int, columns: int, before: int, 
     np.testing.assert_array_equal(tile.tokens, expected)
     tokens = ImageTokens(np.arange(count), (tile,))
     assert tokens.footprint(before + columns) is None
-    assert f"+ {count - rows * columns} separators" in tokens.layout
+    assert f"+ {count - rows * columns} that show nothing" in tokens.layout
 
 
 def test_a_strip_that_merging_leaves_out():
@@ -82,6 +82,49 @@ def test_a_strip_that_merging_leaves_out():
 def test_numbers_that_fit_no_grid_are_refused(count: int):
     with pytest.raises(ImageTokenMismatch, match=rf"{count} image tokens do not divide .* \(32 x 32, 32 x 32\)"):
         equal_cells([frame(32, 32), frame(32, 32)], count)
+
+
+def outside(width: int, height: int) -> Frame:
+    return Frame.outside((640, 480), (width, height))
+
+
+def test_tiles_of_padding_have_no_tokens_or_tokens_that_show_nothing():
+    """Three tiles of 2 x 2, of which the middle one is padding: 8 tokens are two tiles', 12 are three tiles'."""
+    measured = [frame(32, 32), outside(32, 32), frame(32, 32, 2.0)]
+    for count, starts in ((8, [0, 4]), (12, [0, 8])):
+        tiles = equal_cells(measured, count)
+        assert [tile.tokens[0, 0] for tile in tiles] == starts
+        assert [tile.frame for tile in tiles] == [measured[0], measured[2]]
+    tokens = ImageTokens(np.arange(12), equal_cells(measured, 12))
+    assert tokens.layout == "12 = 2 of 2 x 2 + 4 that show nothing"
+    assert [tokens.footprint(token) for token in range(4, 8)] == [None] * 4
+    assert not tokens.coverage(np.ones((480, 640), dtype=bool))[4:8].any()
+    assert tokens.at(700, 500) is None
+
+
+def test_padding_with_separators_is_stepped_over():
+    """Each picture is one mark and two rows of two cells with a row end: 7 tokens."""
+    marks = Separators(row=1, before=1)
+    tiles = equal_cells([outside(32, 32), frame(32, 32)], 14, separators=marks)
+    assert [tile.tokens.tolist() for tile in tiles] == [[[8, 9], [11, 12]]]
+
+
+def test_a_number_of_tokens_that_fits_with_and_without_padding_is_refused():
+    """4 tokens: one tile of 2 x 2, or four tiles of one token each, three of which are padding."""
+    with pytest.raises(ImageTokenMismatch, match=r"with and without the 3 of them that are padding: which token shows"):
+        equal_cells([frame(32, 32), *[outside(32, 32)] * 3], 4)
+
+
+def test_a_number_that_fits_neither_is_refused():
+    with pytest.raises(ImageTokenMismatch, match=r"7 image tokens do not divide .* \(32 x 32, 32 x 32\)"):
+        equal_cells([frame(32, 32), outside(32, 32)], 7)
+
+
+def test_patches_of_padding_are_left_out():
+    patches = [frame(4, 4, 2.0, (8.0 * c, 8.0 * r)) for r in range(4) for c in range(6)]
+    assert pictures([*patches, *[outside(4, 4)] * 6], 6, {}) == pictures(patches, 6, {})
+    slices = {"target_sizes": torch.tensor([[4, 6]])}
+    assert pictures([*patches, outside(4, 4)], 6, slices) == pictures(patches, 6, slices)
 
 
 def test_patches_that_were_processed_as_pictures_are_joined():
@@ -98,6 +141,23 @@ def test_padding_counts_where_the_processor_says_how_large_the_grid_is():
     (joined,) = pictures(patches, 6, {"image_grid_thw": torch.tensor([[1, 4, 6]])})
     assert joined.processed == (6, 4)
     assert joined.to_source((0, 0, 1, 1)) == pytest.approx((0, 0, 8, 8))
+
+
+def test_padding_counts_where_patches_were_processed_as_one_picture():
+    """Glm5-Next pads at the right and below: 23 x 18 patches show the picture, 24 x 18 are merged into 12 x 9."""
+    (padded,) = pictures([frame(23, 18, 4.0)], 108, {"image_grid_thw": torch.tensor([[1, 18, 24]])})
+    assert padded == frame(24, 18, 4.0)
+    (tile,) = equal_cells([padded], 108)
+    assert tile.tokens.shape == (9, 12)
+    assert tile.box(8, 11) == pytest.approx((88, 64, 8, 8))
+    in_pixels = [frame(96, 64)]
+    assert pictures(in_pixels, 24, {"image_grid_thw": torch.tensor([[1, 8, 12]])}) == in_pixels
+
+
+def test_a_number_of_slices_that_is_not_the_patches_is_refused():
+    patches = [frame(4, 4, 1.0, (4.0 * c, 0.0)) for c in range(3)]
+    with pytest.raises(ImageTokenMismatch, match="the processor counts 4 patches, of which 3 were found"):
+        pictures(patches, 3, {"target_sizes": torch.tensor([[2, 2]])})
 
 
 def test_slices_are_told_apart_by_their_sizes():
@@ -144,6 +204,16 @@ def test_the_models_own_packing_says_where_tokens_lie():
     with pytest.raises(ImageTokenMismatch, match="holds 12 image tokens, the model packs 9"):
         packed_cells(packer, {"pixel_values": torch.zeros(1)}, [frames], [12])
     assert packing_module(nn.Linear(2, 2)) is None
+
+
+class NeverPacks(Packer):
+    def get_image_features(self, pixel_values: torch.Tensor, **_: Any) -> Any:
+        return pixel_values
+
+
+def test_a_model_that_does_not_call_its_packing_is_refused():
+    with pytest.raises(ImageTokenMismatch, match="NeverPacks does not pack image features while it computes them"):
+        packed_cells(NeverPacks(), {"pixel_values": torch.zeros(1)}, [[frame(8, 8, 8.0)]], [9])
 
 
 def test_tokens_without_a_place_say_why():

@@ -28,7 +28,7 @@ from neuronscope.view.rollout import (
     trace_agreement,
     watched,
 )
-from zoo import ZOO
+from zoo import ZOO, Loaded
 
 NEURONS = ns.Neurons.of([(0, 3), (1, 7), (1, 20)])
 QUERIED = ["blip-2", "instructblip", "idefics2", "kosmos-2", "kosmos-2.5", "aria", "minigpt4-2"]
@@ -36,7 +36,7 @@ QUERIED = ["blip-2", "instructblip", "idefics2", "kosmos-2", "kosmos-2.5", "aria
 
 @pytest.fixture(scope="module")
 def queried() -> dict[str, ns.VLM]:
-    return {name: ns.load(ZOO[name].build()) for name in QUERIED}
+    return Loaded()
 
 
 @pytest.fixture

@@ -135,8 +135,9 @@ class IntegratedGradients(Ranking):
         nodes = [(0.0, 0.0), *((alpha, 1 / self.steps) for alpha in inner), (1.0, 0.0)]
         sums = {layer: torch.zeros_like(values, dtype=torch.float32) for layer, values in clean.items()}
         reached: list[float] = []
-        for start in range(0, len(nodes), self.batch_size):
-            chunk = nodes[start : start + self.batch_size]
+        step = 1 if inputs.rows[0].alone else self.batch_size
+        for start in range(0, len(nodes), step):
+            chunk = nodes[start : start + step]
             values, gradients = scaled_gradients(vlm, inputs, word, clean, chunk, self)
             reached += values
             for layer, gradient in gradients.items():

@@ -142,6 +142,7 @@ _ROWS = (
         no_grid=_QUERIES,
         one_image=_ONE_WRITTEN,
         single=_PADDING,
+        since="5.23",  # before, each query was kept from the patches after its own number, unless attention was eager
     ),
     Family("chameleon", "Chameleon", discrete=_CODES),
     Family(

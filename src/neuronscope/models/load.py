@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Literal, TypeAlias, cast
@@ -14,12 +14,13 @@ from safetensors import SafetensorError
 from torch import nn
 
 from ..errors import InvalidOption, UnsupportedModel
-from .conformance import MODEL_ERRORS, check_coloured_patch
+from .conformance import MODEL_ERRORS
 from .families import FAMILIES, family_of, has_vision, lacking
 from .processor import load_processor
 from .selfcheck import SelfCheck, self_check
 from .structure import find_structure
 from .towers import with_towers
+from .unlisted import proved, settled
 from .vlm import VLM
 
 BUNDLED = Path(__file__).parent / "demo"
@@ -70,6 +71,8 @@ def load(
             model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
     config: Any = model.config
     vlm = VLM(model, processor, id=name, family=family_of(config), structure=with_towers(model, find_structure(model)))
+    with _in_words(vlm):
+        vlm.family = settled(vlm)
     if check:
         report = _proof(vlm)
         failed = [row for row in report.rows if not row.ok]
@@ -81,18 +84,24 @@ def load(
 
 
 def _proof(vlm: VLM) -> SelfCheck:
-    """The self-check; for a model type that is not in the table also whether the map of its image tokens is right."""
-    try:
+    """The self-check; for a model type that is not in the table also what else general rules have to prove."""
+    with _in_words(vlm):
         report = self_check(vlm)
-        mapped = not vlm.family.listed and not vlm.family.no_grid and not vlm.family.no_image
-        if mapped and not cast("tuple[str, bool]", check_coloured_patch(vlm))[1]:
-            vlm.family = replace(vlm.family, no_grid="general rules give a map that a coloured square contradicts")
+        if report.ok:
+            proved(vlm)
+    return report
+
+
+@contextmanager
+def _in_words(vlm: VLM) -> Generator[None]:
+    """Refuse a model that fails inside transformers or torch, in one sentence with the reason."""
+    try:
+        yield
     except MODEL_ERRORS as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UnsupportedModel(
             f"{vlm.id} ({vlm.family.title}) cannot be run on one image and a prompt: {type(error).__name__}: {reason}"
         ) from error
-    return report
 
 
 def checkpoint_directory(source: str) -> Path | None:

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 #: The published prompt (Sato & Takagi III-B).
 PROMPT = "The image shows a"
 
-#: What processors raise that take one image per prompt only.
+#: What processors and models raise that take one image per prompt only.
 _REFUSALS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
 
 
@@ -65,6 +65,7 @@ class VLM:
         self.family = family
         self.structure = structure
         self._placed: dict[tuple[tuple[tuple[int, int], ...], int], ImageTokens] = {}
+        self._readable: set[tuple[tuple[int, int], ...]] = set()
 
     @property
     def layers(self) -> int:
@@ -173,12 +174,36 @@ class VLM:
             none = (0,) * len(shown) if len(shown) > 1 else ()
             tokens = ImageTokens(positions, no_grid=self.family.no_image, counts=none)
         elif not len(positions):
-            raise ImageTokenMismatch(f"an image was given, but the prompt holds no image token (id {self.image_token})")
+            general = "" if self.family.listed else f"; {self._unlisted}"
+            raise ImageTokenMismatch(
+                f"an image was given, but the prompt holds no image token (id {self.image_token}){general}"
+            )
         else:
             tokens = self._image_tokens(shown, text, tensors, positions)
         pad = int(getattr(self.tokenizer, "pad_token_id", None) or 0)
         row = self.family
-        return Row(tensors, tokens, pad, row.strip, row.pixels, row.unpadded, row.alone)
+        made = Row(tensors, tokens, pad, row.strip, row.pixels, row.unpadded, row.alone)
+        if len(shown) > 1 and not row.listed:
+            self._require_readable(made, tuple(picture.size for picture in shown))
+        return made
+
+    def _require_readable(self, row: Row, sizes: tuple[tuple[int, int], ...]) -> None:
+        """Raise InvalidOption where a model type without a row fails on a prompt of several images, tried once."""
+        if sizes in self._readable:
+            return
+        try:
+            with torch.no_grad():
+                self.logits(Inputs((row,)))
+        except _REFUSALS as error:
+            raise InvalidOption(f"{self.id} does not take {len(sizes)} images in one prompt: {error}") from error
+        self._readable.add(sizes)
+
+    @property
+    def _unlisted(self) -> str:
+        return (
+            f"model type {self.family.model_type!r} is not in the family table, where a row could say where its image "
+            "is (ns.register_family)"
+        )
 
     def _tensors(self, shown: Sequence[Image.Image], text: str) -> dict[str, Tensor]:
         """What the model is called with for one prompt."""
@@ -239,14 +264,15 @@ class VLM:
 
     def _map(self, picture: Image.Image, text: str, tensors: dict[str, Tensor], count: int) -> tuple[Tile, ...]:
         row = self.family
-        frames = self._frames([picture], text)
+        measured = self._frames([picture], text, padding=True)
+        frames = [frame for frame in measured if not frame.blank]
         packer = packing_module(self.model)
         if packer is not None:
             with present(packer):  # it is asked to pack outside its forward
                 return packed_cells(packer, tensors, [frames], [count])[0]
         if "image_grids" in tensors:
             return two_grids(frames, tensors["image_grids"].flatten().tolist())
-        return equal_cells(pictures(frames, count, tensors), count, row.cell, row.separators)
+        return equal_cells(pictures(measured, count, tensors), count, row.cell, row.separators)
 
     def _several(self, shown: Sequence[Image.Image], tensors: dict[str, Tensor], count: int) -> ImageTokens:
         """The tokens of several images of one prompt: as they lie alone where the processor treats them as alone."""
@@ -293,15 +319,20 @@ class VLM:
         """One frame for each picture or tile that the vision tower sees of an image."""
         return self._frames([picture], self._text(1))
 
-    def _frames(self, shown: Sequence[Image.Image], text: str, image: int = 0) -> tuple[Frame, ...]:
-        """The frames of one of the images of a prompt. The others are black, so that nothing of them is measured."""
+    def _frames(
+        self, shown: Sequence[Image.Image], text: str, image: int = 0, *, padding: bool = False
+    ) -> tuple[Frame, ...]:
+        """The frames of one of the images of a prompt. The others are black, so that nothing of them is measured.
+
+        With `padding` also those of tiles that show nothing, which may be another image's.
+        """
         pixels, strip = self.family.pixels, self.family.strip
         others = [Image.new("RGB", picture.size) for picture in shown]
 
         def process(ramp: Image.Image) -> Mapping[str, Any]:
             return self._process([*others[:image], ramp, *others[image + 1 :]], text)
 
-        return measure_frames(process, shown[image].size, pixels=pixels, strip=strip)
+        return measure_frames(process, shown[image].size, pixels=pixels, strip=strip, padding=padding)
 
     def logits(self, inputs: Inputs, *, last: int = 1) -> Float[Tensor, "batch last vocabulary"]:
         """Logits of the last positions, one forward pass."""
@@ -321,9 +352,14 @@ class VLM:
     def frozen(self) -> Generator[None]:
         """Evaluation mode and no parameter gradients for the time of the block, then as before."""
         training = [m for m in self.model.modules() if m.training]
-        wanted = [name for name, p in self.model.named_parameters(remove_duplicate=False) if p.requires_grad]
-        for name in wanted:  # names: where accelerate brings weights for a call, the objects change
-            self.model.get_parameter(name).requires_grad_(False)
+        wanted = [
+            (m, name)
+            for m in self.model.modules()
+            for name, parameter in m.named_parameters(recurse=False)
+            if parameter.requires_grad
+        ]
+        for module, name in wanted:  # names: where accelerate brings weights for a call, the objects change
+            module.get_parameter(name).requires_grad_(False)
         self.model.eval()
         try:
             with running(self.model):
@@ -331,8 +367,8 @@ class VLM:
         finally:
             for module in training:  # one by one: a part may have been in evaluation mode by itself
                 module.training = True
-            for name in wanted:
-                self.model.get_parameter(name).requires_grad_(True)
+            for module, name in wanted:
+                module.get_parameter(name).requires_grad_(True)
 
     def caption(self, image: ImageRow) -> str:
         """Greedy caption of an image, or of several together; begins "The image shows a", up to 32 new tokens."""

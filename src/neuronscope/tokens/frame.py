@@ -45,6 +45,17 @@ class Frame:
     scale: tuple[float, float]
     offset: tuple[float, float]
 
+    @classmethod
+    def outside(cls, source: tuple[int, int], processed: tuple[int, int]) -> Frame:
+        """The frame of a picture that shows nothing of the user's image: a tile of padding."""
+        return cls(source, processed, (1.0, 1.0), (float(source[0]), float(source[1])))
+
+    @property
+    def blank(self) -> bool:
+        """Whether all of the picture lies outside the user's image."""
+        left, top, width, height = self.to_source((0.0, 0.0, float(self.processed[0]), float(self.processed[1])))
+        return left >= self.source[0] or top >= self.source[1] or left + width <= 0 or top + height <= 0
+
     def to_source(self, box: Box) -> Box:
         """A box (x, y, width, height) of the processed image in source pixels."""
         x, y, w, h = box
@@ -67,7 +78,12 @@ class Frame:
 
 
 def measure_frames(
-    process: Process, size: tuple[int, int], *, pixels: str = "pixel_values", strip: bool = False
+    process: Process,
+    size: tuple[int, int],
+    *,
+    pixels: str = "pixel_values",
+    strip: bool = False,
+    padding: bool = False,
 ) -> tuple[Frame, ...]:
     """One frame for each picture or tile that a processor makes of an image of a (width, height), in its order.
 
@@ -76,6 +92,7 @@ def measure_frames(
         size: of the user's image.
         pixels: which of the processor's outputs holds the pixels: [..., 3, height, width] or [..., patches, values].
         strip: the pixels are square patches side by side, [..., 3, side, patches * side]: a frame for each of them.
+        padding: tiles that are all padding get a frame outside the image (:attr:`Frame.blank`), instead of none.
 
     Raises ImageTokenMismatch when what comes out is not a resized, cropped, tiled or padded picture.
     """
@@ -97,11 +114,15 @@ def measure_frames(
         columns = _mean(x.reshape(-1, *x.shape[-3:]), keep=3)
         rows = _mean(y.reshape(-1, *y.shape[-3:]), keep=2)
         shape = black.shape[-1], black.shape[-2]
-        return tuple(
-            _frame(size, shape, _fit(c, x_step, "x", size), _fit(r, y_step, "y", size))
-            for c, r in zip(columns, rows, strict=True)
-            if not (np.isnan(c).all() and np.isnan(r).all() and len(columns) > 1)  # a tile of padding shows nothing
-        )
+        frames: list[Frame] = []
+        for c, r in zip(columns, rows, strict=True):
+            if not (np.isnan(c).all() and np.isnan(r).all() and len(columns) > 1):
+                frames.append(_frame(size, shape, *_lines((c, r), (x_step, y_step), size)))
+            elif padding:
+                frames.append(Frame.outside(size, shape))
+        if all(frame.blank for frame in frames):
+            raise ImageTokenMismatch(f"the processor shows nothing of images of size {size} that can be measured")
+        return tuple(frames)
     if black.ndim not in (2, 3):
         raise ImageTokenMismatch(f"expected pictures [.., 3, h, w] or patches [.., n, d], got {black.shape}")
     across_all, down_all = (_mean(v.reshape(-1, *v.shape[-2:]), keep=1) for v in (x, y))
@@ -171,15 +192,39 @@ def _source(share: np.ndarray, step: tuple[int, int]) -> np.ndarray:
     return share * 255 / levels * pixels + pixels / 2
 
 
-def _fit(share: Float[np.ndarray, "n"], step: tuple[int, int], axis: str, size: tuple[int, int]) -> tuple[float, float]:
-    """Least-squares line through (processed coordinate, source coordinate) of the pixel centres: (scale, offset)."""
+def _lines(
+    shares: tuple[np.ndarray, np.ndarray], steps: tuple[tuple[int, int], tuple[int, int]], size: tuple[int, int]
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The lines (scale, offset) of a picture's x and y axis, from the shares along them.
+
+    A tile may show a single row or column of the picture before padding begins. Processors that pad keep shapes, so
+    that axis has the scale of the other.
+    """
+    x, y = (_fit(share, step) for share, step in zip(shares, steps, strict=True))
+    x = x or (y and _fit(shares[0], steps[0], y[0]))
+    y = y or (x and _fit(shares[1], steps[1], x[0]))
+    if x is None or y is None:
+        axis = "x" if x is None else "y"
+        raise ImageTokenMismatch(f"the processor's {axis} axis cannot be measured for images of size {size}")
+    return x, y
+
+
+def _fit(
+    share: Float[np.ndarray, "n"], step: tuple[int, int], scale: float | None = None
+) -> tuple[float, float] | None:
+    """Least-squares line through (processed coordinate, source coordinate) of the pixel centres: (scale, offset).
+
+    With a `scale` the line of that slope through the one centre there is. None where there are too few.
+    """
     source = _source(share, step)
     centres = np.arange(len(source)) + 0.5
     known = np.nonzero(~np.isnan(source))[0]
+    if scale is not None and len(known) == 1:
+        return scale, float(source[known[0]] - scale * centres[known[0]])
     # Resampling bends the ramp within two pixels of the picture's own border; those would bias the line.
     inner = known[2:-2] if len(known) > 8 else known
     if len(inner) < 2:
-        raise ImageTokenMismatch(f"the processor's {axis} axis cannot be measured for images of size {size}")
+        return None
     slope, offset = np.polyfit(centres[inner], source[inner], 1)
     return float(slope), float(offset)
 

@@ -52,7 +52,8 @@ class ImageTokens:
 
     Attributes:
         positions: [P] sequence positions in the processed (padded) row.
-        tiles: how they lie on the image. Tokens in no tile (row breaks, separators) cover nothing.
+        tiles: how they lie on the image. Tokens in no tile (row breaks, separators, padding) cover
+            nothing.
         no_grid: why there are no tiles, where there are none.
         counts: how many tokens each of several images has, in their order; empty for one image. :meth:`of` gives the
             tokens of one of them.
@@ -142,7 +143,7 @@ class ImageTokens:
         shapes = [f"{rows} x {columns}" for rows, columns in (tile.tokens.shape for tile in self.tiles)]
         parts = [f"{shapes.count(s)} of {s}" if shapes.count(s) > 1 else s for s in dict.fromkeys(shapes)]
         loose = self.count - sum(tile.tokens.size for tile in self.tiles)
-        return f"{self.count} = {' + '.join(parts)}" + (f" + {loose} separators" if loose else "")
+        return f"{self.count} = {' + '.join(parts)}" + (f" + {loose} that show nothing" if loose else "")
 
     def mapped(self) -> tuple[Tile, ...]:
         """The tiles. Raises NoGrid where the tokens do not lie on the image."""

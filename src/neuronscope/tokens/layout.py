@@ -31,22 +31,25 @@ def pictures(frames: Sequence[Frame], count: int, tensors: Mapping[str, Tensor])
     """One frame per picture, from what was measured: processors may return every patch as a picture of its own.
 
     Args:
-        frames: as measured.
+        frames: as measured, tiles of padding included; patches of padding are left out.
         count: P; where there are at least as many frames as tokens, the frames are patches.
         tensors: the processed inputs. `target_sizes` (rows, columns of patches of each slice) and `image_grid_thw` (of
             the one picture, padding included) are used where they are there.
     """
     slices, whole = tensors.get("target_sizes"), tensors.get("image_grid_thw")
+    shown = [frame for frame in frames if not frame.blank]
     if slices is not None:
         ends = np.cumsum([int(rows * columns) for rows, columns in slices.reshape(-1, 2).tolist()])
-        return [_joined(part) for part in (frames[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))]
-    if not len(frames) >= count > 1:
-        return list(frames)
-    joined = _joined(frames)
-    if whole is not None:
+        if ends[-1] != len(shown):
+            raise ImageTokenMismatch(f"the processor counts {ends[-1]} patches, of which {len(shown)} were found")
+        return [_joined(part) for part in (shown[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))]
+    patches = len(shown) >= count > 1
+    joined = _joined(shown) if patches else frames[0]
+    if whole is not None and (patches or len(frames) == 1):
         _, rows, columns = whole.reshape(-1, 3)[0].tolist()
-        joined = replace(joined, processed=(columns, rows))
-    return [joined]
+        if joined.processed[0] <= columns and joined.processed[1] <= rows:  # in patches; padding is right and below
+            joined = replace(joined, processed=(columns, rows))
+    return [joined] if patches or len(frames) == 1 else list(frames)
 
 
 def two_grids(frames: Sequence[Frame], sizes: Sequence[int]) -> tuple[Tile, ...]:
@@ -86,25 +89,40 @@ def equal_cells(
 ) -> tuple[Tile, ...]:
     """The grid of each picture when `count` tokens share them in cells of equal size.
 
+    A picture outside the image, a tile of padding, gets no grid: in most families it has no tokens, in some it has as
+    many as any other tile, which then show nothing. The number of tokens tells which.
+
     Args:
         frames: one per picture, in the order of the tokens.
         count: P, over all pictures.
         cell: height and width of a cell relative to each other; (1, 4) is four times as wide as high.
         separators: tokens that show nothing.
 
-    Raises ImageTokenMismatch when no such grids exist.
+    Raises ImageTokenMismatch when no such grids exist, and when they exist with and without tokens of padding.
     """
-    grids = _grids(frames, count, cell, separators)
+    shown = [frame for frame in frames if not frame.blank]
+    choices = [shown] if len(shown) == len(frames) else [shown, list(frames)]
+    readings = [(kept, grids) for kept in choices if (grids := _grids(kept, count, cell, separators))]
+    if len(readings) != 1:
+        sizes = [f"{w} x {h}" for w, h in (f.processed for f in frames)]
+        named = ", ".join(sizes[:4]) + (", ..." if len(sizes) > 4 else "")
+        raise ImageTokenMismatch(
+            f"{count} image tokens do not divide the processed picture(s) ({named}) into equal cells"
+            if not readings
+            else f"{count} image tokens divide the processed pictures ({named}) into equal cells with and without the "
+            f"{len(frames) - len(shown)} of them that are padding: which token shows what cannot be told"
+        )
+    ((kept, grids),) = readings
     tiles: list[Tile] = []
     first = 0
-    for frame, (rows, columns) in zip(frames, grids, strict=True):
+    for frame, (rows, columns) in zip(kept, grids, strict=True):
         first += separators.before
         # Patch embeddings take whole pixels: 27 patches of 384 px are 14 px each, and 6 px are seen by none.
         across, down = frame.processed[0] // columns or 1, frame.processed[1] // rows or 1
-        frame = replace(frame, processed=(columns * across, rows * down))
         width = columns + separators.row
         tokens = np.arange(first, first + rows * width).reshape(rows, width)
-        tiles.append(Tile(tokens[:, :columns], frame))
+        if not frame.blank:
+            tiles.append(Tile(tokens[:, :columns], replace(frame, processed=(columns * across, rows * down))))
         first += rows * width + separators.after
     return tuple(tiles)
 
@@ -112,7 +130,7 @@ def equal_cells(
 def _grids(
     frames: Sequence[Frame], count: int, cell: tuple[float, float], separators: Separators
 ) -> list[tuple[int, int]]:
-    """(rows, columns) of each picture: the largest cells that make the token count right."""
+    """(rows, columns) of each picture: the largest cells that make the token count right; empty if none do."""
     sizes = [(frame.processed[1] / cell[0], frame.processed[0] / cell[1]) for frame in frames]
     area = sum(h * w for h, w in sizes)
     around = (separators.before + separators.after) * len(frames)
@@ -132,8 +150,7 @@ def _grids(
         for side in range(min(width, height), 0, -1):
             if (height // side) * (width // side) == count:
                 return [(height // side, width // side)]
-    shown = ", ".join(f"{w} x {h}" for w, h in (f.processed for f in frames[:4])) + (", ..." if len(frames) > 4 else "")
-    raise ImageTokenMismatch(f"{count} image tokens do not divide the processed picture(s) ({shown}) into equal cells")
+    return []
 
 
 def _joined(frames: Sequence[Frame]) -> Frame:
@@ -177,6 +194,8 @@ def packed_cells(
             owner.get_image_features(**wanted)
     finally:
         del packer.pack_image_features
+    if not calls:
+        raise ImageTokenMismatch(f"{type(packer).__name__} does not pack image features while it computes them")
     args, kwargs = calls[-1]
     features: Any = args[0] if args else kwargs["image_features"]
     if len(features) != len(frames):

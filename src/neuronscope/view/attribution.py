@@ -81,7 +81,7 @@ def occlusion(
     full = float((weights * weights).sum())
     boxes = {patch: box for patch in range(where.count) if (box := where.footprint(patch)) is not None}
     drops = np.zeros(where.count)
-    step = 1 if vlm.family.single else batch_size
+    step = 1 if vlm.family.single or vlm.family.alone else batch_size
     for start in range(0, len(boxes), step):
         patches = list(boxes)[start : start + step]
         seen = _activations(vlm, vlm.prepare([_painted(picture, boxes[patch]) for patch in patches]), neurons)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 _SIZES = ((96, 64), (48, 64))
 #: Largest move of another image's tokens over the mean move of an image's own that rounding explains.
 _UNMOVED = 1e-2
+
+
+class _Entered(Exception):
+    """The first decoder layer was reached: nothing after it is needed, and most of a model's time is spent there."""
 
 
 def check_coloured_patch(vlm: VLM) -> Outcome:
@@ -50,7 +55,7 @@ def check_several_images(vlm: VLM) -> Outcome:
             raise
         return NotApplicable(str(error))  # general rules need not fit, and it is refused in so many words
     lines = [] if vlm.family.no_image else [f"{' + '.join(map(str, tokens.counts))} tokens"]
-    problems = [f"picture {image} {what}" for image in range(2) if (what := _astray(vlm, plain, image, tokens))]
+    problems = [f"picture {image} {what}" for image in range(2) if (what := astray(vlm, plain, image, tokens))]
     if not unmapped(vlm) and not vlm.family.discrete:
         shares = [float(np.mean(_ranks(vlm, plain, image))) for image in range(2)]
         lines.append(f"a square's token moves more than {' and '.join(f'{s:.0%}' for s in shares)} of those elsewhere")
@@ -59,9 +64,9 @@ def check_several_images(vlm: VLM) -> Outcome:
         lines.append(f"no batches: {vlm.family.single or vlm.family.alone}")
     else:
         others = [noise_picture(size, seed) for seed, size in enumerate(_SIZES)]
-        apart = _apart(vlm, [[Image.fromarray(p) for p in plain], noise_picture(), others])
-        lines.append(f"in one batch {apart:.1e} from alone")
-        problems += ["padding matters"] if apart > tolerance(vlm) else []
+        difference = apart(vlm, [[Image.fromarray(p) for p in plain], noise_picture(), others])
+        lines.append(f"in one batch {difference:.1e} from alone")
+        problems += ["padding matters"] if difference > tolerance(vlm) else []
     return "; ".join([*problems, *lines]), not problems
 
 
@@ -78,7 +83,7 @@ def _ranks(vlm: VLM, plain: Sequence[np.ndarray], image: int) -> list[float]:
     height, width = plain[image].shape[:2]
     tokens = vlm.prepare([[Image.fromarray(picture) for picture in plain]]).images[0]
     own, at = tokens.of(image), tokens.part(image)
-    before = _entering(vlm, plain)
+    before = entering(vlm, plain)
     ranks: list[float] = []
     for tile, row, column in _probes(own.mapped()):
         x, y, w, h = tile.box(row, column)
@@ -87,7 +92,7 @@ def _ranks(vlm: VLM, plain: Sequence[np.ndarray], image: int) -> list[float]:
         moved = np.zeros(tokens.count)
         for colour in ([255, 0, 0], [0, 255, 0], [0, 0, 255]):
             painted = np.where(square[..., None], colour, plain[image]).astype(np.uint8)
-            after = _entering(vlm, [*plain[:image], painted, *plain[image + 1 :]])
+            after = entering(vlm, [*plain[:image], painted, *plain[image + 1 :]])
             moved += np.linalg.norm(after - before, axis=1)
         elsewhere = np.ones(tokens.count, dtype=bool)
         elsewhere[at] = own.coverage(square) == 0
@@ -95,14 +100,14 @@ def _ranks(vlm: VLM, plain: Sequence[np.ndarray], image: int) -> list[float]:
     return ranks
 
 
-def _astray(vlm: VLM, plain: Sequence[np.ndarray], image: int, tokens: ImageTokens) -> str:
+def astray(vlm: VLM, plain: Sequence[np.ndarray], image: int, tokens: ImageTokens) -> str:
     """What is wrong with the tokens of one of a prompt's pictures when another picture is shown; empty if nothing."""
     height, width = plain[image].shape[:2]
     other = [*plain[:image], np.asarray(noise_picture((width, height), 9)), *plain[image + 1 :]]
     if vlm.family.no_image:
         before, after = (vlm.prepare([[Image.fromarray(picture) for picture in row]]) for row in (plain, other))
         return "moves no logit" if torch.equal(vlm.logits(before), vlm.logits(after)) else ""
-    moved = np.linalg.norm(_entering(vlm, other) - _entering(vlm, plain), axis=1)
+    moved = np.linalg.norm(entering(vlm, other) - entering(vlm, plain), axis=1)
     own = np.zeros(tokens.count, dtype=bool)
     own[tokens.part(image)] = True
     if not moved[own].mean() > 0:
@@ -110,7 +115,7 @@ def _astray(vlm: VLM, plain: Sequence[np.ndarray], image: int, tokens: ImageToke
     return "moves the other's tokens" if moved[~own].max() > _UNMOVED * moved[own].mean() else ""
 
 
-def _apart(vlm: VLM, rows: Sequence[ImageRow]) -> float:
+def apart(vlm: VLM, rows: Sequence[ImageRow]) -> float:
     """Largest relative difference between the next-token logits of rows that share batches and of each alone."""
     prepared = vlm.prepare(rows)
     worst = 0.0
@@ -129,21 +134,29 @@ def _probes(tiles: Sequence[Any]) -> list[tuple[Any, int, int]]:
     return [(tile, min(r, rows - 1), min(c, columns - 1)) for r, c in sorted(places)]
 
 
-def _entering(vlm: VLM, shown: Sequence[np.ndarray]) -> np.ndarray:
-    """What enters the first decoder layer at the image tokens of a prompt with some pictures, [P, hidden]."""
+def entering(vlm: VLM, shown: Sequence[np.ndarray]) -> np.ndarray:
+    """What enters the first decoder layer at the image tokens of a prompt with some pictures, [P, streams x hidden]."""
+    everywhere, positions = entering_everywhere(vlm, shown)
+    return everywhere[positions]
+
+
+def entering_everywhere(vlm: VLM, shown: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """What enters the first decoder layer, [positions, streams x hidden], and the image tokens' positions, [P]."""
     inputs = vlm.prepare([[Image.fromarray(pixels) for pixels in shown]])
     taken: list[Tensor] = []
 
     def keep(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         taken.append(args[0] if args else kwargs["hidden_states"])
+        raise _Entered
 
     handle = vlm.structure.layers[0].register_forward_pre_hook(keep, with_kwargs=True)
     try:
-        with torch.no_grad():
+        with torch.no_grad(), suppress(_Entered):
             vlm.logits(inputs)
     finally:
         handle.remove()
-    return taken[0][0, inputs.images[0].positions].float().cpu().numpy()
+    # Some decoders carry several residual streams, which here count as one.
+    return taken[0][0].float().flatten(1).cpu().numpy(), inputs.images[0].positions
 
 
 def check_two_stage_scores(vlm: VLM) -> Outcome:
