@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from neuronscope.cli.reproduce import _concepts, _methods, _metrics, _numbers, _swept
+from neuronscope.cli.reproduce import _concepts, _methods, _metrics, _numbers, _swept, _watched
 from neuronscope.errors import InvalidOption
+from neuronscope.run.engines import Local
+from neuronscope.run.schedule import Failure
+from neuronscope.run.units import Unit
 from neuronscope.samples import CocoFolder
 
 
@@ -79,6 +84,12 @@ def test_concepts(scenes: Path):
         (("--preset", "old"), "--preset 'old' is not one of recommended, paper"),
         (("--concepts", "bear"), "give at least two concepts"),
         (("--methods", "pam"), "method='pam' is not known"),
+        (("--engine", "spark"), "--engine 'spark' is not one of local, ray"),
+        (("--workers", "3", "--storage", "shared"), "--workers, --storage: only --engine ray has"),
+        (("--engine", "ray", "--workers", "0"), "workers=0 must be at least 1"),
+        (("--engine", "ray", "--storage", "disk"), "storage='disk'"),
+        (("--engine", "ray", "--dtype", "int4"), "dtype='int4'"),
+        (("--device", "cpu", "--device-map", "auto"), "device='cpu' and device_map='auto': give one of them"),
     ],
 )
 def test_bad_options_end_before_the_model_is_loaded(
@@ -88,3 +99,40 @@ def test_bad_options_end_before_the_model_is_loaded(
     assert code == 1
     assert message in told
     assert not (tmp_path / "run").exists()
+
+
+def test_ray_has_to_be_installed(
+    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "ray", None)  # what an import finds where it is not
+    code, _, told = cli("reproduce", "--data", scenes, "--out", tmp_path / "run", "--engine", "ray")
+    assert code == 1
+    assert "--engine ray needs Ray: pip install 'neuronscope[ray]'" in told
+
+
+def test_units_that_failed_are_listed_after_the_tables_are_written(
+    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def work(self: Local, step: Callable[[str], None]) -> list[Failure]:
+        return [Failure(Unit("located", {"method": "pan", "image": str(n)}), "no luck", 3, 2) for n in range(22)]
+
+    monkeypatch.setattr(Local, "work", work)
+    options = ("--concepts", "bear,bus", "--images", "1", "--min-side", "16", "--methods", "two-stage", "--json")
+    code, text, _ = cli("reproduce", "--data", scenes, "--out", tmp_path, *options)
+    error = json.loads(text)["error"]
+    assert (code, error["type"]) == (1, "UnitsFailed")
+    assert error["message"].startswith("22 units failed; everything that does not need them is done")
+    assert "located pan 19 (sample 19) failed 3 times: no luck; 2 units that need it were left out" in error["message"]
+    assert error["message"].endswith("... and 2 more")
+    document = json.loads((tmp_path / "tables.json").read_text(encoding="utf-8"))
+    assert [row["condition"] for row in document["unfinished"]] == ["noise 1", "noise 2", "noise 4", "zero", "mean"]
+    assert "table_2" not in document
+
+
+def test_a_log_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    clock = iter([0.0, 59.0, 60.0, 60.0, 61.0])
+    monkeypatch.setattr("neuronscope.cli.reproduce.time", SimpleNamespace(monotonic=lambda: next(clock)))
+    with _watched("ray", 3, "first") as step:
+        for text in ("one", "two", "three"):
+            step(text)
+    assert capsys.readouterr().err == "two\n"

@@ -531,6 +531,41 @@ def test_a_unit_that_was_finished_between_the_look_and_the_claim_is_not_done_aga
     assert list(run.todo("captions", [key_of(1)])) == []
 
 
+def test_a_part_is_carried_into_another_directory_byte_for_byte(tmp_path: Path) -> None:
+    there, here = opened(tmp_path / "there"), opened(tmp_path / "here")
+    there.write("captions", key_of(1), rows_of(1))
+    data = there.export("captions", key_of(1))
+    assert here.adopt("captions", key_of(1), data)
+    assert here.part("captions", key_of(1)).read_bytes() == there.part("captions", key_of(1)).read_bytes()
+    assert here.read("captions", key_of(1)).equals(there.read("captions", key_of(1)))
+    assert not here.adopt("captions", key_of(1), data)
+    with pytest.raises(RunMismatch, match=r"captions .* is not finished"):
+        here.export("captions", key_of(2))
+
+
+@pytest.mark.parametrize("harm", ["cut", "flipped", "another unit", "another run"])
+def test_a_part_that_is_not_what_it_should_be_is_not_taken_in(tmp_path: Path, harm: str) -> None:
+    there = opened(tmp_path / "there", **({"draws": 4} if harm == "another run" else {}))
+    here = opened(tmp_path / "here")
+    written = 2 if harm == "another unit" else 1
+    there.write("captions", key_of(written), rows_of(written))
+    data = there.export("captions", key_of(written))
+    changed = {"cut": data[:-9], "flipped": data[:40] + bytes([data[40] ^ 1]) + data[41:]}.get(harm, data)
+    with pytest.raises(RunMismatch, match=r"a part given for captions .* is not taken into"):
+        here.adopt("captions", key_of(1), changed)
+    assert not here.done("captions", key_of(1))
+    assert not (tmp_path / "here" / "damaged.jsonl").exists()
+
+
+def test_environments_of_others_are_noted_once(tmp_path: Path) -> None:
+    run = opened(tmp_path)
+    node = {"versions": {"torch": "9.9"}, "machine": {"cores": 64}}
+    run.see(node)
+    run.see(dict(node))
+    assert list(run.record.environments).count(node) == 1
+    assert run.record.environments == Run.existing(tmp_path).record.environments
+
+
 def test_todo_ends_although_a_caller_did_not_write(tmp_path: Path) -> None:
     run = opened(tmp_path)
     assert [key["j"] for key in run.todo("captions", [key_of(1), key_of(2), key_of(1)])] == [1, 2]

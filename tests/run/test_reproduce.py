@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -105,8 +106,6 @@ def test_mean_activations_are_means_over_all_image_tokens(demo: ns.VLM, finished
 def test_a_restart_computes_nothing_and_a_lost_part_only_itself(
     demo: ns.VLM, scenes: Path, finished: Reproduction, tmp_path: Path
 ):
-    import shutil
-
     out = tmp_path / "run"
     shutil.copytree(finished.run.folder, out)
     steps: list[str] = []
@@ -143,6 +142,14 @@ def test_a_picture_that_changed_is_refused(demo: ns.VLM, scenes: Path, finished:
             _ = begin(demo, scenes, finished.run.folder).samples
     finally:
         path.write_bytes(content)
+
+
+def test_data_that_was_moved_is_the_same_data(demo: ns.VLM, scenes: Path, finished: Reproduction, tmp_path: Path):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(scenes, moved)
+    samples = begin(demo, moved, finished.run.folder).samples
+    assert [kept.image_id for kept in samples] == [kept.image_id for kept in finished.samples]
+    assert all(str(moved) in str(kept.pair.sample.image) for kept in samples)
 
 
 def test_a_caption_that_does_not_name_its_concept_stops_the_run(

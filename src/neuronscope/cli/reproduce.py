@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import sys
+import time
+from collections.abc import Callable, Generator, Mapping
+from contextlib import closing, contextmanager, redirect_stdout
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +15,10 @@ from ..errors import InvalidOption, suggest
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, progress
 
 if TYPE_CHECKING:
+    from ..run.engines import Engine
     from ..run.experiment import Experiment
-    from ..run.reproduce import Cost
+    from ..run.units import Cost
+    from ..run.worker import Job
     from ..samples import CocoFolder
 
 
@@ -49,13 +54,28 @@ def run(
     model: ModelOption = "demo",
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
+    device_map: Annotated[
+        str | None, typer.Option("--device-map", help="auto, balanced ...: a model larger than one device.")
+    ] = None,
+    engine: Annotated[str, typer.Option("--engine", help="local: this process; ray: a cluster.")] = "local",
+    address: Annotated[
+        str | None, typer.Option("--address", help="Ray: of the cluster, auto, or local for one of our own.")
+    ] = None,
+    workers: Annotated[int | None, typer.Option("--workers", help="Ray: how many; as many as fit.")] = None,
+    cpus: Annotated[float, typer.Option("--cpus-per-worker", help="Ray: cores that each worker takes.")] = 1,
+    gpus: Annotated[
+        float | None, typer.Option("--gpus-per-worker", help="Ray: GPUs, or a part of one; one where there are any.")
+    ] = None,
+    storage: Annotated[
+        str, typer.Option("--storage", help="Ray: shared run directory, results to the driver, or auto.")
+    ] = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Locate, perturb, caption and compare: Tables II and III and Figure 2, with intervals and controls."""
-    from ..run.collect import collect
+    from ..run.engines import UnitsFailed
     from ..run.experiment import Experiment
-    from ..run.reproduce import Reproduction, open_run
     from ..run.tables import render
+    from ..run.worker import Job
     from ..samples import CocoFolder
 
     source = CocoFolder.open(data, split)
@@ -79,27 +99,91 @@ def run(
     if preset not in ("recommended", "paper"):
         raise InvalidOption(f"--preset {preset!r} is not one of recommended, paper")
     plan: Experiment = Experiment.paper(chosen, **given) if preset == "paper" else Experiment(chosen, **given)
-    vlm = open_model(model, device, dtype)
-    directory = open_run(out, vlm, source.identity(), plan)
-    with progress(len(plan.concepts) * plan.images, "building the data set") as step:
-        work = Reproduction(vlm, source, plan, directory, step=step)
-        left = work.left()
-    if not tables_only:
-        cost = work.cost()
-        sys.stderr.write(f"{_told(cost)}\n")
-        directory.require_space(cost.bytes)
-        with progress(left, "locating, captioning, comparing") as step:
-            work.step = step
-            work.work()
-    document = render(collect(work), out)
+    job = Job(plan, data, split, model=model, device=device, dtype=dtype, device_map=device_map)
+    cluster = {"address": address, "workers": workers, "cpus": cpus, "gpus": gpus, "storage": storage}
+    if engine not in _ENGINES:
+        raise InvalidOption(f"--engine {engine!r} is not one of {', '.join(_ENGINES)}")
+    with redirect_stdout(sys.stderr), closing(_ENGINES[engine](job, out, cluster)) as doing:  # Ray has its say there
+        with progress(len(plan.concepts) * plan.images, "building the data set") as step:
+            doing.prepare(step)
+            left = doing.left()
+        failures = ()
+        if not tables_only:
+            cost = doing.cost()
+            say(_told(cost))
+            doing.run.require_space(cost.bytes)
+            with _watched(engine, left, "locating, captioning, comparing") as step:
+                failures = doing.work(step)
+        document = render(doing.results(), out)
+    if failures:
+        raise UnitsFailed.of(failures)
     emit(document, as_json, lambda: lines((out / "tables.md").read_text(encoding="utf-8"), f"written to {out}"))
 
 
+def _local(job: Job, out: Path, cluster: Mapping[str, Any]) -> Engine:
+    from ..run.engines import Local
+
+    given = [option for name, (option, default) in _CLUSTER.items() if cluster[name] != default]
+    if given:
+        raise InvalidOption(f"{', '.join(given)}: only --engine ray has a cluster")
+    vlm = open_model(job.model, job.device, job.dtype) if job.device_map is None else job.load()
+    return Local(job, out, vlm)
+
+
+def _ray(job: Job, out: Path, cluster: Mapping[str, Any]) -> Engine:
+    from ..run.cluster import Cluster
+    from ..run.resources import Resources
+
+    return Cluster(job, out, Resources(**cluster), say=say)
+
+
+#: Engine -> how it is made.
+_ENGINES: Mapping[str, Callable[[Job, Path, Mapping[str, Any]], Engine]] = {"local": _local, "ray": _ray}
+#: What only a cluster has: setting -> option and default.
+_CLUSTER = {
+    "address": ("--address", None),
+    "workers": ("--workers", None),
+    "cpus": ("--cpus-per-worker", 1),
+    "gpus": ("--gpus-per-worker", None),
+    "storage": ("--storage", "auto"),
+}
+
+
+@contextmanager
+def _watched(engine: str, total: int, first: str) -> Generator[Callable[[str], None]]:
+    """A progress bar; of a cluster also a line now and then where there is no terminal, as in the log of a queue."""
+    with progress(total, first) as step:
+        if engine == "local" or sys.stderr.isatty():
+            yield step
+            return
+        told = time.monotonic()
+
+        def now_and_then(description: str) -> None:
+            nonlocal told
+            if time.monotonic() - told >= _EVERY:
+                told = time.monotonic()
+                say(description)
+
+        yield now_and_then
+
+
+_EVERY = 60.0  # seconds
+
+
+def say(line: str) -> None:
+    """One line on stderr."""
+    sys.stderr.write(f"{line}\n")
+    sys.stderr.flush()
+
+
 def _told(cost: Cost) -> str:
+    size = f"{cost.bytes / 2**20:.1f} MiB on disk"
+    if cost.seconds is None:
+        return f"{cost.captions} captions left: {size}"
     minutes, seconds = divmod(round(cost.seconds), 60)
     hours, minutes = divmod(minutes, 60)
-    time = f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
-    return f"{cost.captions} captions left: about {time} for one process, {cost.bytes / 2**20:.1f} MiB on disk"
+    duration = f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"
+    return f"{cost.captions} captions left: about {duration} for one process, {size}"
 
 
 def _methods(text: str) -> list[str]:

@@ -31,7 +31,7 @@ from ..errors import InvalidOption, RunMismatch
 from ..files import create_once, output_folder, refusing, write_bytes
 from ..types import Json
 from .claims import Claims, Owner
-from .parts import SUFFIX, Stamp, encode
+from .parts import SUFFIX, DamagedPart, Stamp, encode, verify
 from .rows import Row, same_columns, tabulate
 from .settings import Record, differences, environment, plain
 from .store import Store
@@ -123,7 +123,7 @@ class Run:
                 (root / name).mkdir(exist_ok=True)
         run = cls(root, _agreed(root, wanted), schemas or {}, patience)
         run._clean()
-        run._see(here)
+        run.see(here)
         run._check_schemas()
         return run
 
@@ -165,13 +165,7 @@ class Run:
         """
         stamp = self._stamp(kind, key)
         table = tabulate(kind, key, rows, self._layout(kind))
-        data, path = encode(table, stamp), self._store.path(stamp)
-        with refusing(path):
-            path.parent.mkdir(parents=True, exist_ok=True)
-        # Not waiting for the disk: what a power cut takes from a part is found when it is next looked at.
-        written = create_once(path, data, self._temporary(path.name))
-        if not written and not self._store.sound(path):
-            written = create_once(path, data, self._temporary(path.name))
+        written = self._keep(self._store.path(stamp), encode(table, stamp))
         now = time.monotonic()
         self._seconds[kind] = self._seconds.get(kind, 0.0) + now - self._clock
         self._written[kind] += 1
@@ -255,6 +249,47 @@ class Run:
                 time.sleep(wait)
                 wait = min(2 * wait, _LONGEST_WAIT)
 
+    def see(self, here: Mapping[str, Json]) -> None:
+        """Add an environment to run.json, unless it is there; under a claim, so that no process drops another's."""
+        path = self.folder / "run.json"
+        while not self.record.seen(here):
+            with self._claims.hold("run") as mine:
+                if mine:
+                    known = Record.load(path)
+                    if not known.seen(here):
+                        known = replace(known, environments=(*known.environments, here))
+                        write_bytes(path, known.to_bytes())
+                    self.record = known
+                else:
+                    time.sleep(0.05)
+
+    # ---- parts from elsewhere
+
+    def export(self, kind: str, key: Key) -> bytes:
+        """The part of a finished unit as it is on the disk, for :meth:`adopt` of another directory of the same run.
+
+        Raises RunMismatch when it is not finished.
+        """
+        path = self.part(kind, key)
+        if not self._store.sound(path):
+            raise RunMismatch(f"{kind} {dict(key)} is not finished in {self.folder}: compute it again")
+        return path.read_bytes()
+
+    def adopt(self, kind: str, key: Key, data: bytes) -> bool:
+        """Keep a part that :meth:`export` gave; False when the unit was finished already, whose rows then stay.
+
+        Raises RunMismatch, with nothing written, for a part that is damaged or belongs to another unit or to other
+        settings, and InvalidOption when the file cannot be written.
+        """
+        path = self.part(kind, key)
+        try:
+            verify(data, path.name, self.record.digest)
+        except DamagedPart as reason:
+            raise RunMismatch(
+                f"a part given for {kind} {dict(key)} is not taken into {self.folder}: {reason}"
+            ) from reason
+        return self._keep(path, data)
+
     # ---- planning
 
     def require_space(self, needed: int) -> None:
@@ -279,6 +314,16 @@ class Run:
 
     def _stamp(self, kind: str, key: Key) -> Stamp:
         return Stamp.of(kind, key, self.record.digest)
+
+    def _keep(self, path: Path, data: bytes) -> bool:
+        """Give a part its place, unless a sound one has it; whether this one has."""
+        with refusing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        # Not waiting for the disk: what a power cut takes from a part is found when it is next looked at.
+        written = create_once(path, data, self._temporary(path.name))
+        if not written and not self._store.sound(path):
+            written = create_once(path, data, self._temporary(path.name))
+        return written
 
     def _paths(self, kind: str, keys: Iterable[Key]) -> dict[Path, Key]:
         result: dict[Path, Key] = {}
@@ -316,20 +361,6 @@ class Run:
             if owner is not None and owner.is_dead:
                 path.unlink(missing_ok=True)
         self._claims.clean()
-
-    def _see(self, here: Mapping[str, Json]) -> None:
-        """Add an environment to run.json; under a claim, so that of two processes neither drops the other's."""
-        path = self.folder / "run.json"
-        while not self.record.seen(here):
-            with self._claims.hold("run") as mine:
-                if mine:
-                    known = Record.load(path)
-                    if not known.seen(here):
-                        known = replace(known, environments=(*known.environments, here))
-                        write_bytes(path, known.to_bytes())
-                    self.record = known
-                else:
-                    time.sleep(0.05)
 
 
 def _agreed(folder: Path, wanted: Record) -> Record:

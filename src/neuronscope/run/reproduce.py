@@ -1,14 +1,8 @@
 """The whole evaluation of Sato & Takagi as units of work in a run directory (METHODS b to e).
 
-- dataset: valid samples of every concept. One unit.
-- located: the neurons of one method in one sample. Method x sample.
-- captions: every image's captions under one condition on one set. Method x sample x condition.
-- random: J of layer-matched random sets beside that of the reference set. Sample.
-- localisation: heat maps of a method's sets against the objects. Method.
-- similarity: captions of the concept's images against those of its edited images. Metric x method.
-
-Every unit depends only on the settings and on units before it, so a run that is killed goes on where it was, and
-several processes on one directory share the work.
+Which units there are, and in which order, is in units.py; here is how each is done. A unit depends only on the settings
+and on units before it, so a run that is killed goes on where it was, and several processes on one directory share the
+work.
 """
 
 from __future__ import annotations
@@ -16,10 +10,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -42,14 +36,22 @@ from .experiment import Condition, Experiment
 from .samples import from_row, to_row
 from .schemas import SCHEMAS
 from .specs import MethodSpec
+from .units import DATASET, Cost, Unit, sample_key, units
 
 _BATCH = 128
-_DATASET = {"part": "all"}
 _TRUTH = ("precision", "recall", "average_precision")
-#: Disk space: of a caption's row, and of a part beside its rows.
-_BYTES, _PART = 12, 8000
 #: How the note of a method that could not be used on a sample begins; its set is empty.
 REFUSED = "refused"
+
+
+#: Rows of one unit, as a run directory keeps them.
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+
+
+def run_settings(vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> dict[str, Json]:
+    """Everything that decides what the results of an experiment on a model and some data are."""
+    model: dict[str, Json] = {**vlm.identity(), "dtype": str(vlm.dtype).removeprefix("torch.")}
+    return {**experiment.settings(), "model": model, "data": dict(data)}
 
 
 def open_run(folder: str | Path, vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> Run:
@@ -57,23 +59,7 @@ def open_run(folder: str | Path, vlm: VLM, data: Mapping[str, Json], experiment:
 
     Raises RunMismatch naming what differs.
     """
-    model: dict[str, Json] = {**vlm.identity(), "dtype": str(vlm.dtype).removeprefix("torch.")}
-    settings: dict[str, Json] = {**experiment.settings(), "model": model, "data": dict(data)}
-    return Run.open(folder, settings, schemas=SCHEMAS)
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One piece of work.
-
-    Attributes:
-        kind, key: what the run directory calls it.
-        rows: does it, and returns what is kept.
-    """
-
-    kind: str
-    key: Mapping[str, Json]
-    rows: Callable[[], Sequence[Mapping[str, Any]]]
+    return Run.open(folder, run_settings(vlm, data, experiment), schemas=SCHEMAS)
 
 
 class Reproduction:
@@ -101,12 +87,21 @@ class Reproduction:
         self.experiment = experiment
         self.run = run
         self.step = step
-        self._written: dict[object, list[dict[str, Any]]] = {}  # captions of the sample that is being worked on
+        self._written: dict[object, list[dict[str, Any]]] = {}  # captions of the sample that is being worked on,
+        self._writing = ""  # whose image is this
+        self._metrics: dict[str, Any] = {}
+        self._doing: dict[str, Callable[[Mapping[str, Any]], Rows]] = {
+            "located": lambda key: [self._locate(key["method"], self._sample(key))],
+            "captions": lambda key: self._caption(key["method"], self._sample(key), self._conditions[key["condition"]]),
+            "localisation": lambda key: self._localise(key["method"]),
+            "random": lambda key: self._random(self._sample(key)),
+            "similarity": lambda key: self._similar(key["metric"], key["method"]),
+        }
 
     @cached_property
     def dataset(self) -> Dataset:
         """The samples. Raises InvalidSample when a concept has too few, with the counts of what was rejected."""
-        if not self.run.done("dataset", _DATASET):
+        if not self.run.done(DATASET.kind, DATASET.key):
             plan = self.experiment
             found = build(
                 self._vlm,
@@ -121,8 +116,8 @@ class Reproduction:
                 limit=plan.limit,
                 step=self.step,
             )
-            self.run.write("dataset", _DATASET, [to_row(found)])
-        row = self.run.read("dataset", _DATASET).to_pylist()[0]
+            self.run.write(DATASET.kind, DATASET.key, [to_row(found)])
+        row = self.run.read(DATASET.kind, DATASET.key).to_pylist()[0]
         return from_row(row, self._vlm, self._source, self.experiment).complete()
 
     @cached_property
@@ -143,22 +138,11 @@ class Reproduction:
 
     def units(self) -> Iterator[Unit]:
         """Everything there is to do, in an order in which each unit finds what it needs."""
-        plan = self.experiment
-        for kept in self.samples:
-            self._written = {}
-            for text in dict.fromkeys([plan.reference, *plan.methods]):
-                yield Unit("located", self.key(text, kept), lambda t=text, k=kept: [self._locate(t, k)])
-            for text in plan.methods:
-                for condition in plan.conditions:
-                    key = self.captions_key(text, kept, condition)
-                    yield Unit("captions", key, lambda t=text, k=kept, c=condition: self._caption(t, k, c))
-        for text in plan.methods:
-            yield Unit("localisation", {"method": text}, lambda t=text: self._localise(t))
-        for kept in self.samples if plan.random_sets else ():
-            yield Unit("random", self.key(plan.reference, kept), lambda k=kept: self._random(k))
-        for name in plan.metrics:
-            for text in plan.methods:
-                yield Unit("similarity", {"metric": name, "method": text}, lambda n=name, t=text: self._similar(n, t))
+        return units(self.experiment, [(kept.concept, kept.image_id) for kept in self.samples])
+
+    def rows(self, unit: Unit) -> Rows:
+        """Do a unit; its rows are returned and not kept."""
+        return self._doing[unit.kind](unit.key)
 
     def work(self) -> None:
         """Do every unit that is not done. Units that another process is busy with are left for the end."""
@@ -175,18 +159,14 @@ class Reproduction:
     def cost(self) -> Cost:
         """Time and disk space of the captions that are left, measured on one of them; the rest takes little."""
         left = [unit for unit in self.units() if unit.kind == "captions" and not self.run.done(unit.kind, unit.key)]
+        cost = Cost.of(self.experiment, len(self.samples), left)
         if not left:
-            return Cost(0, 0.0, 0)
-        probe = left[0]
-        kept = next(k for k in self.samples if k.image_id == probe.key["image"])
-        self.neurons(str(probe.key["method"]), kept)
+            return replace(cost, seconds=0.0)
+        self.neurons(str(left[0].key["method"]), self._sample(left[0].key))
         self.captioner.captions()  # whatever is done once is not counted
         start = time.perf_counter()
-        rows = self._caption(str(probe.key["method"]), kept, self.experiment.conditions[0])
-        seconds = time.perf_counter() - start
-        draws = {c.name: self.experiment.draws if c.level is not None else 1 for c in self.experiment.conditions}
-        captions = len(self.samples) * sum(draws[str(unit.key["condition"])] for unit in left)
-        return Cost(captions, seconds * captions / len(rows), _BYTES * captions + _PART * len(left))
+        rows = self.rows(left[0])
+        return replace(cost, seconds=(time.perf_counter() - start) * cost.captions / len(rows))
 
     def _try(self, unit: Unit) -> bool:
         """Do a unit unless another process is at it; whether it is done."""
@@ -199,16 +179,24 @@ class Reproduction:
 
     def _do(self, unit: Unit) -> None:
         if not self.run.done(unit.kind, unit.key):
-            self.step(f"{unit.kind} {' '.join(str(value) for value in unit.key.values())}")
-            self.run.write(unit.kind, unit.key, unit.rows())
+            self.step(str(unit))
+            self.run.write(unit.kind, unit.key, self.rows(unit))
 
     def key(self, text: str, kept: Kept) -> dict[str, Json]:
         """What a method's unit for a sample is called."""
-        return {"method": text, "concept": kept.concept, "image": kept.image_id}
+        return sample_key(text, kept.concept, kept.image_id)
 
     def captions_key(self, text: str, kept: Kept, condition: Condition) -> dict[str, Json]:
         """What the captions under a condition on such a unit's neurons are called."""
         return {**self.key(text, kept), "condition": condition.name}
+
+    def _sample(self, key: Mapping[str, Any]) -> Kept:
+        """The sample that a unit's key names."""
+        return next(k for k in self.samples if (k.concept, k.image_id) == (key["concept"], key["image"]))
+
+    @cached_property
+    def _conditions(self) -> dict[str, Condition]:
+        return {condition.name: condition for condition in self.experiment.conditions}
 
     @property
     def widths(self) -> tuple[int, ...]:
@@ -272,6 +260,8 @@ class Reproduction:
         return float(np.median(differences)) if differences else 0.0
 
     def _caption(self, text: str, kept: Kept, condition: Condition) -> list[dict[str, Any]]:
+        if self._writing != kept.image_id:
+            self._writing, self._written = kept.image_id, {}
         neurons = self.neurons(text, kept)
         same = (frozenset(neurons), neurons.site, condition)  # two methods may find the same set
         if same not in self._written:
@@ -335,7 +325,7 @@ class Reproduction:
 
     def _similar(self, name: str, text: str) -> list[dict[str, Any]]:
         """Captions of each concept's own images under each condition against those of the edited images."""
-        judge = self._metrics[name]
+        judge = self._metric(name)
         rows: list[dict[str, Any]] = []
         for kept in self.samples:
             own = {sample.image_id: sample for sample in self.samples if sample.concept == kept.concept}
@@ -359,27 +349,15 @@ class Reproduction:
                 )
         return rows
 
-    @cached_property
-    def _metrics(self) -> dict[str, Any]:
-        return {name: metric(name, **dict(options)) for name, options in self.experiment.metrics.items()}
+    def _metric(self, name: str) -> Any:
+        """One metric, made when it is asked for: it may have a model to load, which should not stop the others."""
+        if name not in self._metrics:
+            self._metrics[name] = metric(name, **dict(self.experiment.metrics[name]))
+        return self._metrics[name]
 
     def captions(self, text: str, kept: Kept, condition: Condition) -> list[dict[str, Any]]:
         """Rows of one set under one condition. Raises RunMismatch when they are not there yet."""
         return self.run.read("captions", self.captions_key(text, kept, condition)).to_pylist()
-
-
-@dataclass(frozen=True)
-class Cost:
-    """What is left to do, extrapolated from one unit.
-
-    Attributes:
-        captions: how many.
-        seconds, bytes: by one process on this machine, and on disk.
-    """
-
-    captions: int
-    seconds: float
-    bytes: int
 
 
 def _located(neurons: Neurons, notes: Sequence[str], seconds: float) -> dict[str, Any]:
