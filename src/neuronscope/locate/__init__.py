@@ -21,6 +21,8 @@ from .registry import equal_size as equal_size
 from .registry import method as method
 from .registry import register_method as register_method
 from .schwettmann import Schwettmann as Schwettmann
+from .scores import Wanted as Wanted
+from .scores import attributions as attributions
 from .thresholds import Budget as Budget
 from .thresholds import Fixed as Fixed
 from .thresholds import Knee as Knee

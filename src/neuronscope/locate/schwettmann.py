@@ -22,7 +22,19 @@ from ..errors import InvalidOption
 from ..samples.inpaint import Counterfactual
 from ..samples.validity import Validity
 from .ranking import Ranked, Ranking
-from .scores import POOLS, TARGETS, Layout, Pool, Pooled, Score, Target, best_first, grad_products, reduce_patches
+from .scores import (
+    POOLS,
+    TARGETS,
+    Layout,
+    Pool,
+    Pooled,
+    Score,
+    Target,
+    best_first,
+    grad_products,
+    grad_times_activation,
+    reduce_patches,
+)
 from .target import CONCEPT_TOKENS, ConceptToken, concept_word
 
 if TYPE_CHECKING:
@@ -78,18 +90,18 @@ class Schwettmann(Ranking):
         """See the formula above; the array "gradient" holds it for all neurons."""
         word = concept_word(validity, self.concept_token)
         inputs = word.inputs(vlm, pair.original, self.decoding)
-        products = next(
-            grad_products(
-                vlm, inputs, [word.entries], target=self.target, score=_SCORE[self.site], average=word.average
-            )
-        )
-        arrays = {"gradient": Pooled.of([reduce_patches(g, self.pool) for g in products])}
+        score, target, average = _SCORE[self.site], self.target, word.average
         if self.unit == "neuron":
-            return Ranked("gradient", arrays)
+            (pooled,) = grad_times_activation(
+                vlm, inputs, [word.entries], target=target, score=score, pool=self.pool, average=average
+            )
+            return Ranked("gradient", {"gradient": pooled})
+        products = next(grad_products(vlm, inputs, [word.entries], target=target, score=score, average=average))
         neurons, _ = best_pairs(products, self.count)
         pairs = np.bincount(neurons, minlength=Layout(vlm.widths).total).astype(np.float32)
+        arrays = {"gradient": Pooled.of([reduce_patches(g, self.pool) for g in products]), "pairs": Pooled(pairs)}
         # The neurons of the best pairs are a prefix of the neurons ordered by their best patch.
-        return Ranked("gradient", arrays | {"pairs": Pooled(pairs)}, keep=int(np.count_nonzero(pairs)))
+        return Ranked("gradient", arrays, keep=int(np.count_nonzero(pairs)))
 
 
 def best_pairs(

@@ -1,13 +1,16 @@
 """The score arrays that everything is chosen from: activations, their differences, and grad x activation.
 
-Activations are reduced over patches inside the hook, so what is kept is O(L d_f), never O(L P d_f).
+    V = O_original - O_edited      one forward pass of both                                  METHODS b, step 3
+    g = O * dy/dO                  one forward pass, and one backward pass for each y        METHODS b, step 4; c
+
+Activations and gradients are reduced over patches inside the hooks, so what is kept is O(L d_f), never O(L P d_f).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, cast, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -16,7 +19,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..hooks import HookSession, Tap
-from ..types import Site
+from ..hooks.backward import GradientSession, Place
+from ..types import Site, one_of
 
 if TYPE_CHECKING:
     from ..models.vlm import VLM, Inputs
@@ -30,6 +34,8 @@ Target: TypeAlias = Literal["logit", "logprob", "prob", "contrast"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 Score: TypeAlias = Literal["gradcam", "pre"]
 SCORES: tuple[Score, ...] = get_args(Score)
+#: Where each score takes activation and gradient.
+_SITE: Mapping[Score, Site] = {"gradcam": "neuron", "pre": "pre"}
 
 #: One logit: (position counted from the end of the sequence, 1 being the last; token id).
 Entry: TypeAlias = tuple[int, int]
@@ -75,13 +81,19 @@ class Pooled:
 
 
 def reduce_patches(values: Float[Tensor, "... patches width"], pool: Pool) -> tuple[Tensor, Tensor]:
-    """Pool over patches, and where the largest is (the largest in size for "abs_mean")."""
+    """Pool over patches, and the first at which the largest is (the largest in size for "abs_mean")."""
     if pool == "abs_mean":
         values = values.abs()
-    best = values.max(dim=-2)
+    best = values.amax(-2)
+    # The index by arithmetic of floats: on the CPU max(dim=-2), and everything with bool, takes several times as long.
+    count = values.shape[-2]
+    found = torch.ge(values, best.unsqueeze(-2), out=torch.empty_like(values, dtype=torch.float32))
+    order = torch.arange(count, dtype=torch.float32, device=values.device)[:, None]
+    patches = torch.sub(order, found, alpha=count, out=found).amin(-2).long() + count
+    patches.clamp_(max=count - 1)  # a NaN is found nowhere
     if pool == "max":
-        return best.values, best.indices
-    return (values.sum(-2) if pool == "sum" else values.mean(-2)), best.indices
+        return best, patches
+    return (values.sum(-2) if pool == "sum" else values.mean(-2)), patches
 
 
 def best_first(values: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
@@ -133,21 +145,98 @@ def activation_differences(
 ) -> list[Pooled]:
     """V = O_original - O_other at the image tokens, pooled over patches, for each other image (METHODS b, step 3).
 
-    One forward pass of the original and the others together. Text after the image does not matter in a causal decoder
-    (identity 5). The reduction happens layer by layer in the hook.
+    One forward pass of the original and the others together; where the family reads prompts differently in a batch
+    (`Inputs.batches`), one of each group, and the original's activations at its image tokens are kept meanwhile. Text
+    after the image does not matter in a causal decoder (identity 5). The reduction happens layer by layer in the hook.
     """
     inputs = vlm.prepare([original, *others], prompt=prompt, template=template)
-    at = [torch.as_tensor(tokens.positions, device=vlm.device) for tokens in inputs.images]
-    found = no_neurons(vlm, len(others))
+    groups = inputs.batches()
+    kept: dict[int, Tensor] = {}
+    found: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
-    def use(layer: int, z: Tensor) -> None:
-        image = torch.stack([z[row].index_select(0, where.to(z.device)) for row, where in enumerate(at)]).float()
-        difference = image[:1] - image[1:]
-        pooled = reduce_patches(difference.abs() if sign == "abs" else difference, pool)
-        found[layer] = (pooled[0].cpu(), pooled[1].cpu())
+    def read(group: list[int]) -> None:
+        rows = inputs.select(group)
+        at = [torch.as_tensor(tokens.positions, device=vlm.device) for tokens in rows.images]
+        layers = no_neurons(vlm, len(group))
 
-    read_layers(vlm, inputs, site, use)
-    return [Pooled.of([(values[m], patches[m]) for values, patches in found]) for m in range(len(others))]
+        def use(layer: int, z: Tensor) -> None:
+            image = torch.stack([z[row].index_select(0, where.to(z.device)) for row, where in enumerate(at)])
+            clean = image[:1] if group[0] == 0 else kept[layer]
+            if group[0] == 0 and len(groups) > 1:
+                kept[layer] = clean.clone()
+            difference = clean.float() - image.float()
+            layers[layer] = reduce_patches(difference.abs() if sign == "abs" else difference, pool)
+
+        read_layers(vlm, rows, site, use)
+        found.update((row, [(v[i].cpu(), p[i].cpu()) for v, p in layers]) for i, row in enumerate(group))
+
+    for group in groups:
+        read(group)
+    return [Pooled.of(found[row]) for row in range(1, len(inputs.rows))]
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One score of every neuron that a backward pass gives.
+
+    Attributes:
+        score: "gradcam" is n * dy/dn (equal at `act` and `neuron`, METHODS a, identity 1); "pre" is Schwettmann's
+            Z * dy/dZ, which only layers have whose activation function is a module.
+        pool: over patches.
+    """
+
+    score: Score = "gradcam"
+    pool: Pool = "max"
+
+    def __post_init__(self) -> None:
+        one_of("score", self.score, SCORES)
+        one_of("pool", self.pool, POOLS)
+
+
+#: Stage 2 of two-stage filtering as published, grad x activation as a ranking, and Schwettmann's score.
+ALL_WANTED = (Wanted("gradcam", "max"), Wanted("gradcam", "sum"), Wanted("pre", "mean"))
+
+#: Sees the number of a target, a layer, a score, and its g at the image tokens in float32.
+UseProduct: TypeAlias = Callable[[int, int, Score, Float[Tensor, "_ _"]], None]
+
+
+def attributions(
+    vlm: VLM,
+    inputs: Inputs,
+    targets: Sequence[Sequence[Entry]],
+    wanted: Sequence[Wanted] = ALL_WANTED,
+    *,
+    target: Target = "logit",
+    average: bool = False,
+) -> list[dict[Wanted, Pooled]]:
+    """Scores of all layers from one forward pass and one backward pass per target (METHODS b, step 4, and c).
+
+    Args:
+        vlm: the model.
+        inputs: one row: prompt and teacher-forced ids.
+        targets: for each y the entries of the logits that are summed: (position counted from the end, token id), where
+            position 1 is the last one. Several entries make y the sum over a word's sub-tokens.
+        wanted: the scores; all come from the same passes.
+        target: raw logit, log-probability, probability, or the logit minus the mean logit of the other targets.
+        average: y is the mean over its entries instead of their sum.
+
+    Returns, for each target, what was wanted. Raises InvalidOption for "pre" where a layer's activation is a function.
+
+    The graph starts at the neurons of the first layer, no parameter requires a gradient, and logits are computed at the
+    targets' positions only. Each layer is reduced over patches as soon as the backward pass has its gradient, so what
+    is kept is O(L d_f) beside the graph. In fp16 the target is scaled by 2**10 before the backward pass and the
+    products back after it (METHODS B9).
+    """
+    found = [{each: no_neurons(vlm) for each in wanted} for _ in targets]
+
+    def use(number: int, layer: int, score: Score, product: Tensor) -> None:
+        for each, layers in found[number].items():
+            if each.score == score:
+                layers[layer] = reduce_patches(product, each.pool)
+
+    scores: dict[Score, None] = {each.score: None for each in wanted}
+    each_product(vlm, inputs, targets, use, scores=tuple(scores), target=target, average=average)
+    return [{each: Pooled.of(layers) for each, layers in of_target.items()} for of_target in found]
 
 
 def grad_times_activation(
@@ -160,25 +249,9 @@ def grad_times_activation(
     pool: Pool = "max",
     average: bool = False,
 ) -> list[Pooled]:
-    """g = O * dy/dO at the image tokens, pooled over patches, for several targets y (METHODS b, step 4).
-
-    One forward pass; one backward pass per target, each of which serves all layers.
-
-    Args:
-        vlm: the model.
-        inputs: one row: prompt and teacher-forced ids.
-        targets: for each y the entries of the logits that are summed: (position counted from the end, token id), where
-            position 1 is the last one. Several entries make y the sum over a word's sub-tokens.
-        target: raw logit, log-probability, probability, or the logit minus the mean logit of the other targets.
-        score: "gradcam" is n * dy/dn (equal at `act` and `neuron`, identity 1); "pre" is Schwettmann's Z * dy/dZ.
-        pool: over patches.
-        average: y is the mean over its entries instead of their sum.
-
-    The graph starts at the first decoder layer: neurons become leaves there, and no parameter requires a gradient.
-    In fp16 the target is scaled by 2**10 before the backward pass and back after it (METHODS B9).
-    """
-    found = grad_products(vlm, inputs, targets, target=target, score=score, average=average)
-    return [Pooled.of([reduce_patches(g, pool) for g in layers]) for layers in found]
+    """g = O * dy/dO at the image tokens, pooled over patches, of several targets: one score of :func:`attributions`."""
+    one = Wanted(score, pool)
+    return [found[one] for found in attributions(vlm, inputs, targets, (one,), target=target, average=average)]
 
 
 def patch_scores(
@@ -191,10 +264,15 @@ def patch_scores(
     score: Score = "gradcam",
     average: bool = False,
 ) -> Float[np.ndarray, "patches members"]:
-    """g of some (layer, unit) pairs at every image token; arguments as in :func:`grad_times_activation`."""
-    products = next(grad_products(vlm, inputs, [entries], target=target, score=score, average=average))
-    columns = [products[layer][:, unit].cpu() for layer, unit in members]
-    return torch.stack(columns, dim=1).numpy() if columns else np.zeros((inputs.images[0].count, 0), np.float32)
+    """g of some (layer, unit) pairs at every image token; other arguments as in :func:`attributions`."""
+    result = np.zeros((inputs.images[0].count, len(members)), np.float32)
+
+    def use(_number: int, layer: int, _score: Score, product: Tensor) -> None:
+        columns = [column for column, (own, _) in enumerate(members) if own == layer]
+        result[:, columns] = product[:, [members[column][1] for column in columns]].cpu().numpy()
+
+    each_product(vlm, inputs, [entries], use, scores=(score,), target=target, average=average)
+    return result
 
 
 def grad_products(
@@ -206,43 +284,51 @@ def grad_products(
     score: Score = "gradcam",
     average: bool = False,
 ) -> Iterator[list[Float[Tensor, "patches width"]]]:
-    """For each target the product of activation and gradient at the image tokens, one float32 tensor per layer.
+    """For each target g at every image token, one float32 tensor per layer; arguments as in :func:`attributions`.
 
-    Arguments as in :func:`grad_times_activation`.
+    Holds O(L P d_f) numbers per target: scores that are pooled come cheaper.
     """
-    site: Site = "neuron" if score == "gradcam" else "pre"
-    studied = vlm.structure.studied
-    leaves: dict[int, Tensor] = {}
+    nothing = torch.zeros(inputs.images[0].count, 0)
+    found = [[nothing] * vlm.layers for _ in targets]
 
-    def leaf(layer: int) -> Callable[[Tensor], Tensor]:
-        def run(z: Tensor) -> Tensor:
-            leaves[layer] = z if z.requires_grad else z.detach().requires_grad_()
-            return leaves[layer]
+    def use(number: int, layer: int, _score: Score, product: Tensor) -> None:
+        found[number][layer] = product
 
-        return run
+    each_product(vlm, inputs, targets, use, scores=(score,), target=target, average=average)
+    yield from found
 
-    at = torch.as_tensor(inputs.images[0].positions, device=vlm.device)
+
+def each_product(
+    vlm: VLM,
+    inputs: Inputs,
+    targets: Sequence[Sequence[Entry]],
+    use: UseProduct,
+    *,
+    scores: Sequence[Score] = ("gradcam",),
+    target: Target = "logit",
+    average: bool = False,
+) -> None:
+    """g of every target, layer and score at the image tokens, shown to `use` while the backward pass goes on.
+
+    Other arguments as in :func:`attributions`.
+    """
+    sites: dict[Site, Score] = {_SITE[score]: score for score in scores}
+    places: list[Place] = [(layer, site) for layer in vlm.structure.studied for site in sites]
     farthest = max(position for entries in targets for position, _ in entries)
     scale = backward_scale(vlm)
-    with torch.enable_grad():
-        with HookSession(vlm.structure, [Tap(i, site, leaf(i)) for i in studied]):
+    at = torch.as_tensor(inputs.images[0].positions, device=vlm.device)
+    with torch.enable_grad(), GradientSession(vlm.structure, places, at) as session:
+        with session.forward():
             logits = vlm.logits(inputs, last=farthest)[0].float()
         values = [target_value(logits, entries, targets, target, average) for entries in targets]
-        order = [leaves[layer] for layer in studied]
         for number, y in enumerate(values):
-            # The last layer's neurons at image positions reach no logit (identity 4): their gradient is a true zero.
-            last = number + 1 == len(values)
-            found = torch.autograd.grad(y * scale, order, retain_graph=not last, allow_unused=True)
-            grads = cast("tuple[Tensor | None, ...]", found)
-            products: list[Tensor] = []
-            for z, grad in zip(order, grads, strict=True):
-                here = z.detach()[0, at.to(z.device)].float()
-                products.append(
-                    torch.zeros_like(here) if grad is None else here * grad[0, at.to(z.device)].float() / scale
-                )
-            nothing = torch.zeros(len(at), 0)
-            by_layer = dict(zip(studied, products, strict=True))
-            yield [by_layer.get(layer, nothing) for layer in range(vlm.layers)]
+
+            def see(place: Place, clean: Tensor, slope: Tensor, number: int = number) -> None:
+                layer, site = place
+                product = clean.float() * slope.float()
+                use(number, layer, sites[site], product if scale == 1 else product / scale)
+
+            session.backward(y * scale, see, again=number + 1 < len(values))
 
 
 def backward_scale(vlm: VLM) -> float:
