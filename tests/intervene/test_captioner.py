@@ -11,6 +11,7 @@ import neuronscope as ns
 from neuronscope.errors import InvalidOption, NeuronOutOfRange
 from neuronscope.intervene import generate_captions
 from neuronscope.intervene.captioner import Captioner
+from neuronscope.intervene.engine import Engine
 from neuronscope.intervene.operations import Intervention
 from zoo import ZOO
 
@@ -56,20 +57,22 @@ def test_some_images_in_another_order(vlm: ns.VLM, captioner: Captioner, picture
     assert captioner.captions(noise, rows=[2, 0]) == expected
 
 
-def test_the_tower_and_the_layers_before_are_left_out(vlm: ns.VLM, captioner: Captioner):
+def test_the_tower_and_the_layers_before_are_left_out(vlm: ns.VLM, pictures: list[Image.Image]):
+    captioner = Captioner(vlm, pictures[:1], engine=Engine(remember=0))
     captioner.captions(ns.Zero(LATE))  # proves the layer
     called: list[str] = []
-    parts = {"tower": vlm.model.model.vision_tower, **{f"{i}": vlm.structure.ffns[i].output for i in (1, 2)}}
+    parts = {"tower": vlm.model.model.vision_tower, **{f"{i}": vlm.structure.ffns[i].output for i in (1, 2, 3)}}
     handles = [
         module.register_forward_hook(lambda *_, name=name: called.append(name)) for name, module in parts.items()
     ]
     try:
-        captioner.captions(ns.Zero(LATE), rows=[0])
+        captioner.captions(ns.Zero(LATE))
     finally:
         for handle in handles:
             handle.remove()
     assert "tower" not in called
-    assert called.count("2") == called.count("1") + 1  # the prompt is read from layer 2 on, tokens are written by all
+    # Layer 2 is changed, and not run for the prompt; layer 3 is run for what stands behind the image.
+    assert called.count("2") == called.count("1") == called.count("3") - 1
 
 
 def test_forwards_are_put_back_after_an_error(vlm: ns.VLM, captioner: Captioner):
@@ -80,7 +83,7 @@ def test_forwards_are_put_back_after_an_error(vlm: ns.VLM, captioner: Captioner)
 
     handle = vlm.structure.ffns[3].output.register_forward_hook(fail)
     with pytest.raises(KeyboardInterrupt):
-        captioner.captions(ns.Zero(LATE))
+        captioner.captions(ns.Scale(LATE, factor=0.5))
     handle.remove()
     assert [dict(vars(layer)) for layer in vlm.structure.layers] == before
     assert not any("forward" in vars(layer) for layer in vlm.structure.layers)
@@ -90,9 +93,9 @@ def test_a_model_whose_residual_stream_is_added_to_on_the_way_says_so():
     vlm = ns.load(ZOO["qwen3_vl"].build(), check=False)  # features of the tower are added after its first layers
     picture = Image.effect_noise((64, 48), 90).convert("RGB")
     captioner = Captioner(vlm, [picture])
-    noise = ns.Noise(ns.Neurons.of([(1, unit) for unit in range(20)]), level=10, draws=2)
+    noise = ns.Noise(ns.Neurons.of([(0, unit) for unit in range(20)]), level=10, draws=2)
     assert captioner.captions(noise) == generate_captions(vlm, [picture], noise)
-    assert "logits from copied states differ" in captioner.plain[1]
+    assert "logits from copied states differ" in captioner.plain[0]
 
 
 def test_a_model_with_a_generate_of_its_own_says_so():

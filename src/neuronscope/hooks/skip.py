@@ -10,6 +10,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 
+class Enough(Exception):
+    """Raised inside a forward pass once what it was run for is known; whoever started the pass suppresses it."""
+
+
 @contextmanager
 def seeing_inputs(layers: Sequence[nn.Module], seen: dict[int, Tensor]) -> Generator[None]:
     """Put what enters each layer into `seen`, layer -> [batch, positions, hidden], for the time of the block."""
