@@ -9,6 +9,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .edit import Ablate as Ablate
+    from .edit import Amplify as Amplify
+    from .edit import Edit as Edit
+    from .edit import Embed as Embed
+    from .edit import Learned as Learned
+    from .edit import RowNoise as RowNoise
+    from .edit import Swap as Swap
     from .intervene import Captioner as Captioner
     from .intervene import Decoding as Decoding
     from .intervene import Mean as Mean
@@ -59,6 +66,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
+    "edit": ("Ablate", "Amplify", "Edit", "Embed", "Learned", "RowNoise", "Swap"),
     "intervene": ("Captioner", "Decoding", "Mean", "Noise", "Patch", "Scale", "Zero"),
     "locate": (
         "Activation",

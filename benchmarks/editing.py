@@ -1,0 +1,202 @@
+"""Edit the bundled model: every concept renamed to another one, on held-out scenes, beside random neurons.
+
+    python -m benchmarks.editing [--pairs 30] [--editors swap embed ...] [--jobs 1]
+                                 [--work neuronscope-editing] [--out docs/results/editing]
+
+Every concept is once the source and once the target. An edit changes the source's 12 planted neurons (0.2 % of all)
+and is made with 8 scenes of the source, `Learned` also with 16 scenes without it that are to stay; it is measured on 12
+other scenes of the source and 29 without it. After each edit has been reverted, every parameter is compared bit by bit
+and every caption is written again; and its LoRA adapter is put on a second copy of the model.
+
+A pair's figures are kept in the work folder: a broken run goes on from there, and further editors join those measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import tempfile
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
+from itertools import islice
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+import neuronscope as ns
+from neuronscope.edit import Edit, Embed, Learned, Swap
+from neuronscope.evaluate import planted
+from neuronscope.evaluate.editing import Evaluation, Probes, Wording, evaluate_edit, read
+from neuronscope.files import output_folder, write_text
+from neuronscope.run.editing import across, tables
+from neuronscope.run.settings import environment
+from neuronscope.run.showcase import scene_stream
+from neuronscope.samples.scenes import CONCEPTS, PLACES, render
+
+#: Scenes an edit is made with, of others that are to stay, held out, and of others that it is measured on.
+EDITED, KEPT, HELD_OUT, OTHERS = 8, 16, 12, 29
+PROMPTS = ("There is a",)
+#: Of the unedited captions that are read without an image.
+TEXTS = 10
+#: What is asked of the best editor, and of the random control.
+ASKED = {"success": 0.90, "generality": 0.85, "locality": 0.95}
+RANDOM = 0.02
+
+EDITORS = ("swap", "embed", "embed, lambda 1 and 5", "learned")
+
+Making = Callable[[ns.Neurons, Sequence[Image.Image], Sequence[Image.Image]], Edit]
+
+
+def editors(vlm: ns.VLM, source: str, target: str) -> Mapping[str, Making]:
+    """What is compared, each from neurons, images of the source, and images that are to stay."""
+    closed = {
+        "swap": Swap(source=source, target=target),
+        "embed": Embed(source=source, target=target),
+        "embed, lambda 1 and 5": Embed(source=source, target=target, lambda2=5.0),
+    }
+    learned = Learned(source=source, target=target)
+    made: dict[str, Making] = {
+        name: lambda neurons, images, _, editor=editor: editor.edit(vlm, neurons, images)
+        for name, editor in closed.items()
+    }
+    return {**made, "learned": lambda neurons, images, keep: learned.edit(vlm, neurons, images, keep=keep)}
+
+
+def pairs(count: int) -> list[tuple[str, str]]:
+    """Source and target: one shuffled circle of all concepts after the other."""
+    found: list[tuple[str, str]] = []
+    for seed in range(-(-count // len(CONCEPTS))):
+        circle = random.Random(seed).sample(sorted(CONCEPTS), len(CONCEPTS))
+        found += zip(circle, [*circle[1:], circle[0]], strict=True)
+    return found[:count]
+
+
+def pictures(source: str, target: str) -> dict[str, list[Image.Image]]:
+    """Held-out scenes of the source without the target, and scenes without the source, one for each other concept."""
+    own = (s for s in scene_stream(source, 1) if target not in s.concepts)
+    shown = [render(scene).image for scene in islice(own, EDITED + HELD_OUT)]
+    rest = [concept for concept in sorted(CONCEPTS) if concept != source]
+    streams = {concept: (s for s in scene_stream(concept, 2) if source not in s.concepts) for concept in rest}
+    order = random.Random(source).sample(rest, len(rest))
+    others = [render(next(streams[order[n % len(order)]])).image for n in range(KEPT + OTHERS)]
+    return {
+        "edited": shown[:EDITED],
+        "held_out": shown[EDITED:],
+        "kept": others[:KEPT],
+        "others": others[KEPT:],
+    }
+
+
+def measure(model: str, wanted: Sequence[str], work: Path, pair: tuple[str, str]) -> Path:
+    """One pair with every wanted editor that its file does not have yet; the file."""
+    source, target = pair
+    path = work / f"{source}-{target}.json".replace(" ", "_")
+    torch.set_num_threads(1)
+    vlm = ns.load(model)
+    settings = {"fingerprint": vlm.fingerprint, "scenes": [EDITED, KEPT, HELD_OUT, OTHERS], "prompts": [*PROMPTS]}
+    document: dict[str, Any] = {"settings": settings, "rows": []}
+    if path.is_file():
+        document = json.loads(path.read_text(encoding="utf-8"))
+    if document["settings"] != settings:
+        raise SystemExit(f"{path} was measured with other settings: name another folder with --work")
+    missing = [name for name in wanted if name not in [row["editor"] for row in document["rows"]]]
+    if not missing:
+        return path
+    shown, neurons = pictures(source, target), planted(vlm)[source]
+    words = Wording(source, target, facts=tuple(sorted(PLACES)))
+    texts = tuple(dict.fromkeys(vlm.captions(shown["others"])))[:TEXTS]
+    probes = Probes(shown["edited"], shown["held_out"], shown["others"], texts=texts, prompts=PROMPTS)
+    before, stock = read(vlm, probes), ns.load(model)
+    weights = {name: value.detach().clone() for name, value in vlm.model.named_parameters()}
+    makers = editors(vlm, source, target)
+    rows: list[dict[str, Any]] = []
+    for name in missing:
+        start = time.process_time()
+        make = partial(_made, makers[name], shown)
+        found = evaluate_edit(vlm, make, neurons, words, probes, before=before)
+        rows.append(
+            {
+                "editor": name,
+                **_figures(found),
+                "weights_restored": all(
+                    torch.equal(value.detach().view(torch.uint8), weights[key].view(torch.uint8))
+                    for key, value in vlm.model.named_parameters()
+                ),
+                "adapter_error": adapter_error(vlm, stock, found.edit, shown["held_out"][:4]),
+                "seconds": round(time.process_time() - start, 1),
+            }
+        )
+    same = read(vlm, probes) == before  # after all of them: weights are compared after each
+    rows = [row | {"captions_restored": same} for row in rows]
+    written = {**document, "source": source, "target": target, "rows": [*document["rows"], *rows]}
+    write_text(path, json.dumps(written, indent=1) + "\n")
+    return path
+
+
+def _made(make: Making, shown: Mapping[str, list[Image.Image]], neurons: ns.Neurons) -> Edit:
+    return make(neurons, shown["edited"], shown["kept"])
+
+
+def adapter_error(vlm: ns.VLM, stock: ns.VLM, edit: Edit, images: Sequence[Image.Image]) -> float:
+    """Largest difference of the last four positions' logits: edit in force, and its adapter on another copy."""
+    from peft import PeftModel
+
+    inputs = vlm.prepare(images)
+    with torch.no_grad(), edit:
+        edited = vlm.logits(inputs, last=4)
+    base: Any = stock.model
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        edit.save_adapter(folder)
+        adapted: Any = PeftModel.from_pretrained(base, folder).eval()
+        output = adapted(**inputs.tensors, use_cache=False)
+        adapted.unload()
+    return float((output.logits[:, -4:] - edited).abs().max())
+
+
+def _figures(found: Evaluation) -> dict[str, Any]:
+    report = {k: v for k, v in found.edit.report.items() if k in ("steps", "kept_step", "converged", "images")}
+    return {
+        "share": found.edit.share,
+        "report": report,
+        "left_out": found.left_out,
+        "edited": {name: list(one.values) for name, one in found.measured.items()},
+        "random": {name: list(one.values) for name, one in found.control.items()},
+        "captions": [list(pair) for pair in zip(found.before.held_out[:3], found.after.held_out[:3], strict=True)],
+        "others_changed": [
+            list(pair) for pair in zip(found.before.others, found.after.others, strict=True) if pair[0] != pair[1]
+        ],
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--model", default="demo")
+    parser.add_argument("--pairs", type=int, default=len(CONCEPTS))
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--work", type=Path, default=Path("neuronscope-editing"))
+    parser.add_argument("--out", type=Path, default=Path("docs/results/editing"))
+    parser.add_argument("--editors", nargs="+", default=EDITORS, choices=EDITORS)
+    args = parser.parse_args()
+    one = partial(measure, args.model, args.editors, output_folder(args.work))
+    console = Console(stderr=True)
+    with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
+        left = [pool.submit(one, pair) for pair in pairs(args.pairs)]
+        paths = [f.result() for f in track(as_completed(left), "editing", len(left), console=console)]
+    documents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(paths)]
+    result = across(documents, asked=ASKED, random=RANDOM) | {"environment": environment()}
+    folder = output_folder(args.out)
+    write_text(folder / "tables.json", json.dumps(result, indent=1) + "\n")
+    write_text(folder / "tables.md", tables(result))
+    print(tables(result))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,14 @@
+"""Rewriting what neurons write: reversible edits of value vectors."""
+
+from .closed import Embed as Embed
+from .closed import Swap as Swap
+from .edit import Edit as Edit
+from .editor import Editor as Editor
+from .learned import Learned as Learned
+from .observe import Observation as Observation
+from .observe import observe as observe
+from .simple import Ablate as Ablate
+from .simple import Amplify as Amplify
+from .simple import RowNoise as RowNoise
+from .transfer import Transfer as Transfer
+from .transfer import transfer as transfer

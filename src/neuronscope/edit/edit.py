@@ -1,0 +1,189 @@
+"""An edit: which value vectors are replaced by what, in force or not, and undone to the bit.
+
+    W_out[:, i] <- new[:, i]      for the neurons i of a set, layer by layer; nothing else is touched
+
+The columns that are replaced are kept, so reverting writes back the very bits. An edit goes into force as a whole or,
+when an error or an interrupt comes in between, not at all. Edits of different neurons are undone in any order, edits of
+the same neurons last in, first out (ledger.py).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor
+
+from ..errors import InvalidOption, RunMismatch
+from ..types import Json, Neuron, Neurons
+from .columns import read_columns, require_editable, write_all
+from .ledger import ledger_of
+from .observe import Observation
+from .words import WordPair
+
+if TYPE_CHECKING:
+    from ..models.vlm import VLM
+
+
+@dataclass(frozen=True, eq=False)
+class Edit(AbstractContextManager["Edit"]):
+    """New value vectors for some neurons of one model. Made by an editor; not in force until applied.
+
+    `with edit:` applies it for the time of the block.
+
+    Attributes:
+        vlm: the model.
+        neurons: whose value vectors are replaced.
+        old, new: layer -> [hidden, units] in the weights' type, columns in the order of `neurons.by_layer()`.
+        editor: the editor's name.
+        settings: its options.
+        words: the source and target word, where the editor has them.
+        before: what the model said about the images that were given, taken before any weight changed.
+        model: `{"id", "fingerprint"}` of the weights that the edit was made from.
+        report: what the editor has to say about its work, such as the losses of learning.
+
+    Raises InvalidOption for vectors that are not finite.
+    """
+
+    vlm: VLM = field(repr=False)
+    neurons: Neurons
+    old: Mapping[int, Float[Tensor, "_hidden _units"]] = field(repr=False)
+    new: Mapping[int, Float[Tensor, "_hidden _units"]] = field(repr=False)
+    editor: str
+    settings: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    words: WordPair | None = None
+    before: tuple[Observation, ...] = ()
+    model: Mapping[str, str] = field(default_factory=dict[str, str])
+    report: Mapping[str, Json] = field(default_factory=dict[str, Json], repr=False)
+
+    def __post_init__(self) -> None:
+        for layer, columns in self.new.items():
+            if not bool(torch.isfinite(columns).all()):
+                raise InvalidOption(
+                    f"the new value vectors of layer {layer} are not finite in {columns.dtype}: "
+                    f"{self.editor} needs smaller settings ({dict(self.settings)})"
+                )
+
+    @property
+    def title(self) -> str:
+        """For messages."""
+        words = "" if self.words is None else f" {self.words.source} -> {self.words.target}"
+        return f"{self.editor}{words}, {len(self.neurons)} neurons"
+
+    @cached_property
+    def digest(self) -> str:
+        """A hash of which columns are replaced, and by what."""
+        digest = hashlib.sha256()
+        for layer, units in self.neurons.by_layer().items():
+            digest.update(f"{layer}:{units}:{self.new[layer].dtype}".encode())
+            for columns in (self.old[layer], self.new[layer]):
+                digest.update(_bits(columns).numpy().tobytes())
+        return digest.hexdigest()
+
+    @property
+    def applied(self) -> bool:
+        """Whether it is in force."""
+        return ledger_of(self.vlm).holds(self.digest)
+
+    @property
+    def share(self) -> float:
+        """Changed neurons / neurons of the decoder."""
+        return len(self.neurons) / sum(self.vlm.widths)
+
+    def delta(self, layer: int) -> Float[Tensor, "hidden units"]:
+        """new - old of one layer, in float32 (float64 for float64 weights)."""
+        wide = torch.promote_types(self.new[layer].dtype, torch.float32)
+        return self.new[layer].to(wide) - self.old[layer].to(wide)
+
+    def apply(self) -> Edit:
+        """Put it in force. Returns the edit.
+
+        Raises InvalidOption where it is in force, and RunMismatch where the columns are not those it was made from;
+        the weights are then as before.
+        """
+        ledger = ledger_of(self.vlm)
+        if ledger.holds(self.digest):
+            raise InvalidOption(f"the edit ({self.title}) is in force already")
+        require_editable(self.vlm, self._addressed(), ledger)
+        self._require_columns(self.old, "are not those the edit was made from: another edit, or another model")
+        units = self.neurons.by_layer()
+        write_all(self.vlm, units, self.new, self.old)
+        self.vlm.fingerprint = ledger.enter(self.digest, self.title, self.neurons.members)
+        return self
+
+    def revert(self) -> None:
+        """Put back the columns that it replaced, bit by bit.
+
+        Raises InvalidOption where it is not in force, or where a later edit changed some of its neurons again, and
+        RunMismatch where somebody else did; the weights are then as before.
+        """
+        ledger = ledger_of(self.vlm)
+        ledger.require_last(self.digest)
+        self._require_columns(self.new, "were changed by something else since: load the model again")
+        write_all(self.vlm, self.neurons.by_layer(), self.old, self.new)
+        self.vlm.fingerprint = ledger.leave(self.digest)
+
+    def __enter__(self) -> Edit:
+        return self.apply()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.applied:  # the block may have reverted it
+            self.revert()
+
+    def save(self, path: str | Path) -> None:
+        """Write the edit: both sets of columns as safetensors, and all else as JSON in their header (store.py)."""
+        from .store import save_edit
+
+        save_edit(self, path)
+
+    @classmethod
+    def load(cls, path: str | Path, vlm: VLM) -> Edit:
+        """Read an edit for a model. Raises RunMismatch for a file that is no edit, or of other weights."""
+        from .store import load_edit
+
+        return load_edit(path, vlm)
+
+    def save_adapter(self, folder: str | Path) -> None:
+        """Write the edit as a LoRA adapter for `peft.PeftModel.from_pretrained` (adapter.py)."""
+        from .adapter import save_adapter
+
+        save_adapter(self, folder)
+
+    def save_model(self, folder: str | Path) -> None:
+        """Write the whole model with the edit in force, and its processor, as a checkpoint (store.py)."""
+        from .store import save_model
+
+        save_model(self, folder)
+
+    def _addressed(self) -> Neurons:
+        """The set without its origin, which was checked when the edit was made or loaded."""
+        return Neurons.of((neuron.layer, neuron.unit) for neuron in self.neurons)
+
+    def _require_columns(self, expected: Mapping[int, Tensor], why: str) -> None:
+        for layer, units in self.neurons.by_layer().items():
+            now, then = read_columns(self.vlm, layer, units).cpu(), expected[layer].cpu()
+            if now.dtype != then.dtype or now.shape != then.shape:
+                raise RunMismatch(
+                    f"layer {layer} has columns of {tuple(now.shape)} {now.dtype}, the edit of {tuple(then.shape)} "
+                    f"{then.dtype}: they {why}"
+                )
+            differing = _bits(now) != _bits(then)
+            same = ~differing.view(*now.shape, -1).any(-1).any(0)
+            if not bool(same.all()):
+                wrong = [Neuron(layer, units[n]) for n in range(len(units)) if not bool(same[n])]
+                raise RunMismatch(f"the value vectors of {', '.join(map(str, wrong[:3]))} {why}")
+
+
+def _bits(columns: Float[Tensor, "hidden units"]) -> UInt8[Tensor, "hidden bytes"]:
+    """The bytes of some numbers: 0.0 and -0.0 differ, and so would what is not a number."""
+    return columns.detach().cpu().contiguous().view(torch.uint8)

@@ -1,0 +1,119 @@
+"""What every editor does: check the set, look at the images, work out new value vectors, and hand back an edit."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+
+from jaxtyping import Float
+from torch import Tensor
+
+from ..intervene.captions import Decoding
+from ..locate.located import options_of
+from ..samples.image import ImageSource
+from ..types import Neurons, one_of
+from .columns import read_columns, require_editable
+from .edit import Edit
+from .ledger import ledger_of
+from .observe import observe
+from .words import FOLDS, PAIRINGS, Fold, Pairing, WordPair, directions, pair_words, require_apart
+
+if TYPE_CHECKING:
+    from ..models.vlm import VLM
+
+
+@runtime_checkable
+class Editor(Protocol):
+    """How value vectors are rewritten. An editor is a frozen dataclass of its options."""
+
+    @property
+    def name(self) -> str:
+        """What results call the editor."""
+        ...
+
+    def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = ()) -> Edit:
+        """An edit of these neurons, not yet in force."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnEditor(ABC):
+    """An editor that computes each new value vector from the old one.
+
+    Attributes:
+        decoding: how the images' captions are written, and after which prompt words are spelled.
+    """
+
+    decoding: Decoding = field(default_factory=Decoding)
+
+    name: ClassVar[str]
+
+    def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = ()) -> Edit:
+        """An edit of these neurons, not yet in force.
+
+        Args:
+            vlm: the model.
+            neurons: whose value vectors are rewritten.
+            images: what is captioned first, for `Edit.before`; nothing else depends on them.
+
+        Raises InvalidOption for words that cannot be edited, ConceptNotNamed where images are given and no caption
+        names the source, and what columns.require_editable raises; no weight is changed.
+        """
+        ledger = ledger_of(vlm)
+        require_editable(vlm, neurons, ledger)
+        words = self.words(vlm)
+        before = observe(vlm, images, words, self.decoding)
+        old = {layer: read_columns(vlm, layer, units) for layer, units in neurons.by_layer().items()}
+        new = {
+            layer: self.rewrite(vlm, layer, units, old[layer].float(), words).to(old[layer].dtype)
+            for layer, units in neurons.by_layer().items()
+        }
+        settings = options_of(self)
+        return Edit(vlm, neurons, old, new, self.name, settings, words, before, vlm.identity())
+
+    def words(self, vlm: VLM) -> WordPair | None:
+        """The source and target word; None for editors that have none."""
+        return None
+
+    @abstractmethod
+    def rewrite(
+        self, vlm: VLM, layer: int, units: Sequence[int], w: Float[Tensor, "hidden units"], words: WordPair | None
+    ) -> Float[Tensor, "hidden units"]:
+        """The new value vectors of some neurons of one layer, from the old ones, both float32."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordEditor(ColumnEditor):
+    """An editor that replaces a source word by a target word.
+
+    Attributes:
+        source, target: the words.
+        tokens: which of their tokens are paired; see :data:`Pairing`.
+        fold: what stands between a value vector and the logits; see :data:`Fold`.
+    """
+
+    source: str
+    target: str
+    tokens: Pairing = "first"
+    fold: Fold = "gain"
+
+    def __post_init__(self) -> None:
+        one_of("tokens", self.tokens, PAIRINGS)
+        one_of("fold", self.fold, FOLDS)
+
+    def words(self, vlm: VLM) -> WordPair:
+        """The words' tokens. Raises InvalidOption where they are the same or cannot be spelled."""
+        return pair_words(vlm, self.source, self.target, self.tokens, self.decoding.prompt)
+
+    def directions(
+        self, vlm: VLM, layer: int, words: WordPair | None
+    ) -> tuple[Float[Tensor, "hidden pairs"], Float[Tensor, "hidden pairs"]]:
+        """Directions of the sources' and of the targets' tokens. Raises InvalidOption where they are parallel."""
+        assert words is not None
+        tokens = [token for side in zip(*words.pairs, strict=True) for token in side]
+        u = directions(vlm, layer, tokens, self.fold)
+        for n in range(len(words.pairs)):
+            require_apart(u[:, [n, n + len(words.pairs)]], words)
+        return u[:, : len(words.pairs)], u[:, len(words.pairs) :]

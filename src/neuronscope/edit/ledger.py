@@ -1,0 +1,101 @@
+"""Which edits are in force on a model, and what its weights are called meanwhile.
+
+Edits of different neurons are undone in any order. Where a later edit changed a neuron again, the earlier one cannot be
+undone first: it would take the later one's work with it. The order is that of a stack for those neurons only.
+
+    fingerprint while edits are in force = sha256(fingerprint without them, their digests sorted)
+
+so that neurons found in an edited model do not claim the unedited one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+from weakref import WeakKeyDictionary
+
+from torch import nn
+
+from ..errors import InvalidOption
+from ..types import Neuron
+
+if TYPE_CHECKING:
+    from ..models.vlm import VLM
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One edit in force.
+
+    Attributes:
+        digest: of what it replaced by what.
+        title: for messages.
+        members: the neurons whose columns it replaced.
+        fingerprint: what the weights were called from then on.
+    """
+
+    digest: str
+    title: str
+    members: frozenset[Neuron]
+    fingerprint: str
+
+
+@dataclass
+class Ledger:
+    """The edits in force on one model, oldest first. `base` is its fingerprint without any."""
+
+    base: str
+    entries: list[Entry] = field(default_factory=list[Entry])
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """What the weights have been called, from the unedited ones to the present ones."""
+        return (self.base, *(entry.fingerprint for entry in self.entries))
+
+    def holds(self, digest: str) -> bool:
+        """Whether an edit is in force."""
+        return any(entry.digest == digest for entry in self.entries)
+
+    def enter(self, digest: str, title: str, members: Sequence[Neuron]) -> str:
+        """Note an edit that has just been made. Returns the new fingerprint."""
+        name = self._name([*(entry.digest for entry in self.entries), digest])
+        self.entries.append(Entry(digest, title, frozenset(members), name))
+        return name
+
+    def leave(self, digest: str) -> str:
+        """Note that an edit has just been undone. Returns the fingerprint that holds now."""
+        left = [entry for entry in self.entries if entry.digest != digest]
+        self.entries.clear()
+        for entry in left:
+            self.enter(entry.digest, entry.title, list(entry.members))
+        return self.fingerprints[-1]
+
+    def require_last(self, digest: str) -> None:
+        """Raise InvalidOption for an edit that is not in force, or of which a later one changed neurons again."""
+        at = next((n for n, entry in enumerate(self.entries) if entry.digest == digest), None)
+        if at is None:
+            raise InvalidOption("the edit is not in force: there is nothing to revert")
+        for later in self.entries[at + 1 :]:
+            if shared := sorted(later.members & self.entries[at].members):
+                named = ", ".join(map(str, shared[:3])) + (", ..." if len(shared) > 3 else "")
+                raise InvalidOption(
+                    f"a later edit ({later.title}) changed {len(shared)} of this one's neurons again ({named}): "
+                    "revert that one first"
+                )
+
+    def _name(self, digests: Sequence[str]) -> str:
+        return hashlib.sha256("\n".join([self.base, *sorted(digests)]).encode()).hexdigest()[:16]
+
+
+#: By the model itself, not by its VLM: two of them may share one. Entries hold no reference to the model.
+_LEDGERS: WeakKeyDictionary[nn.Module, Ledger] = WeakKeyDictionary()
+
+
+def ledger_of(vlm: VLM) -> Ledger:
+    """The ledger of a model; begun with its present fingerprint where no edit is in force."""
+    ledger = _LEDGERS.get(vlm.model)
+    if ledger is None or not ledger.entries:
+        ledger = _LEDGERS[vlm.model] = Ledger(vlm.fingerprint)
+    return ledger

@@ -1,0 +1,149 @@
+"""Source and target words: the tokens they are spelled with, and the directions that those have in the unembedding.
+
+    u_t = gamma * W_U[t]          gamma: gain of the final norm, and of the norm after the FFN where there is one
+
+so that (u_t . w) is what a value vector w adds to the logit of token t, up to a positive factor (METHODS e, f). Words
+are spelled as they would follow the prompt, like the words of captions (tokens/words.py).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..errors import InvalidOption, UnsupportedModel
+from ..models.devices import present
+from ..models.structure import gain
+from ..models.vlm import PROMPT
+
+if TYPE_CHECKING:
+    from ..models.vlm import VLM
+
+#: What stands between a value vector and the logit: nothing, or the gain of the norms in between.
+Fold: TypeAlias = Literal["none", "gain"]
+FOLDS: tuple[Fold, ...] = get_args(Fold)
+
+#: Which tokens of the two words are paired: the first of each; the first, the second, ... of both; or the first of each
+#: in every spelling (as given, capitalised, upper case, plural).
+Pairing: TypeAlias = Literal["first", "each", "variants"]
+PAIRINGS: tuple[Pairing, ...] = get_args(Pairing)
+
+#: Two directions with 1 - |cosine| at most this are one direction: no change can exchange them.
+_APART = 1e-6
+
+
+@dataclass(frozen=True)
+class WordPair:
+    """A source and a target word with their tokens.
+
+    Attributes:
+        source, target: the words.
+        source_ids, target_ids: all tokens of each, as spelled after the prompt.
+        pairs: (token of the source, token of the target) that are exchanged.
+    """
+
+    source: str
+    target: str
+    source_ids: tuple[int, ...]
+    target_ids: tuple[int, ...]
+    pairs: tuple[tuple[int, int], ...]
+
+
+def spell(vlm: VLM, word: str, argument: str, context: str = PROMPT) -> tuple[int, ...]:
+    """The tokens of a word as it is spelled after `context`.
+
+    Raises InvalidOption for an empty word and for one that the vocabulary cannot spell.
+    """
+    if not word.strip():
+        raise InvalidOption(f"{argument}={word!r} is empty; a word is needed")
+    ids = _tokens(vlm, word, context)
+    if ids is None:
+        raise InvalidOption(f"{argument}={word!r} is not in the vocabulary of {vlm.id}: it has no tokens that spell it")
+    return ids
+
+
+def pair_words(vlm: VLM, source: str, target: str, pairing: Pairing = "first", context: str = PROMPT) -> WordPair:
+    """The tokens of two words, paired.
+
+    With "each", what one word has more tokens than the other is left as it is; with "variants", spellings that the
+    vocabulary does not have are left out. Pairs of one and the same token change nothing and are dropped, and so
+    is a pair with a token of an earlier one.
+
+    Raises InvalidOption for words that are the same, that begin with the same token, or that cannot be spelled.
+    """
+    if source.strip().casefold() == target.strip().casefold():
+        raise InvalidOption(f"source={source!r} and target={target!r} are the same word: there is nothing to edit")
+    ids = spell(vlm, source, "source", context), spell(vlm, target, "target", context)
+    found = {
+        "first": lambda: [(ids[0][0], ids[1][0])],
+        "each": lambda: list(zip(*ids, strict=False)),
+        "variants": lambda: _variants(vlm, source.strip(), target.strip(), context),
+    }[pairing]()
+    pairs: list[tuple[int, int]] = []
+    for s, t in found:
+        if s != t and not {s, t} & {token for pair in pairs for token in pair}:
+            pairs.append((s, t))
+    if not pairs:
+        token = vlm.tokenizer.decode([ids[0][0]])
+        raise InvalidOption(
+            f"source={source!r} and target={target!r} begin with the same token {token!r}: choose another target, or "
+            "tokens='each'"
+        )
+    return WordPair(source.strip(), target.strip(), *ids, tuple(pairs))
+
+
+def directions(
+    vlm: VLM, layer: int, tokens: tuple[int, ...] | list[int], fold: Fold = "gain"
+) -> Float[Tensor, "hidden tokens"]:
+    """u_t of each token, in float32, as the value vectors of one layer see it.
+
+    Raises UnsupportedModel when the gain is asked for and the model has no final norm.
+    """
+    head, norm, after = vlm.structure.unembedding, vlm.structure.norm, vlm.structure.ffns[layer].after
+    with present(head):
+        table = head.weight
+        assert isinstance(table, Tensor)
+        rows = table[list(tokens)].detach().float()
+    if fold == "gain":
+        if norm is None:
+            raise UnsupportedModel(f"fold={fold!r} needs a final norm, and {vlm.id} has none; use fold='none'")
+        for each in (norm, after):
+            rows = rows if each is None else rows * gain(each, vlm.structure.hidden).to(rows.device)
+    return rows.T
+
+
+def require_apart(u: Float[Tensor, "hidden tokens"], pair: WordPair) -> None:
+    """Raise InvalidOption where the directions of a word pair's tokens depend on each other linearly."""
+    unit = u.double() / u.double().norm(dim=0).clamp_min(torch.finfo(torch.float64).tiny)
+    smallest = float(torch.linalg.svdvals(unit)[-1])
+    # Of two unit vectors with cosine c the smallest singular value is sqrt(1 - |c|).
+    if not smallest**2 > _APART:
+        raise InvalidOption(
+            f"the unembedding directions of source={pair.source!r} and target={pair.target!r} are parallel: no change "
+            "of a value vector can exchange them. Choose another target"
+        )
+
+
+def _tokens(vlm: VLM, word: str, context: str) -> tuple[int, ...] | None:
+    """The tokens that a word adds to a context; None where one of them is the unknown token."""
+    alone: list[int] = vlm.tokenizer(context, add_special_tokens=False).input_ids
+    joined: list[int] = vlm.tokenizer(f"{context} {word.strip()}", add_special_tokens=False).input_ids
+    shared = 0
+    while shared < min(len(alone), len(joined)) and alone[shared] == joined[shared]:
+        shared += 1
+    ids = tuple(int(token) for token in joined[shared:])
+    return None if not ids or vlm.tokenizer.unk_token_id in ids else ids
+
+
+def _variants(vlm: VLM, source: str, target: str, context: str) -> list[tuple[int, int]]:
+    """First tokens of both words in each spelling that the vocabulary has for both."""
+    found: list[tuple[int, int]] = []
+    for respell in (str, str.capitalize, str.upper, lambda word: f"{word}s"):
+        ids = [_tokens(vlm, respell(word), context) for word in (source, target)]
+        if ids[0] is not None and ids[1] is not None:
+            found.append((ids[0][0], ids[1][0]))
+    return found

@@ -1,0 +1,184 @@
+"""What a model says to a fixed set of questions: read once before an edit, and again while it is in force.
+
+A reading holds texts and numbers only, no weights, so that what was read before an edit stays what it was.
+
+    nll of a caption    mean over its tokens of -log p(token | prompt, image, tokens before), by the model that wrote it
+    nll of a text       -log p of each of its tokens but the first, without an image
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ...errors import InvalidOption, UnsupportedModel
+from ...intervene.captions import Caption, Decoding, generate_captions
+from ...models.conformance import MODEL_ERRORS
+from ...models.inputs import Inputs, Row
+from ...samples.image import ImageSource
+
+if TYPE_CHECKING:
+    from ...models.vlm import VLM
+
+
+@dataclass(frozen=True)
+class Probes:
+    """What an edit is measured on.
+
+    Attributes:
+        edited: images of the source that the edit is made with.
+        held_out: images of the source that it is not made with.
+        others: images that do not show the source, which it is not made with either.
+        texts: read without an image, by themselves. None for the captions that the unedited model writes of `others`;
+            none at all, (), where the model reads no text without an image.
+        prompts: other prompts, after which `held_out` is captioned again.
+        decoding: how captions are written.
+
+    Raises InvalidOption where one of the three groups of images is empty.
+    """
+
+    edited: Sequence[ImageSource]
+    held_out: Sequence[ImageSource]
+    others: Sequence[ImageSource]
+    texts: tuple[str, ...] | None = None
+    prompts: tuple[str, ...] = ()
+    decoding: Decoding = field(default_factory=Decoding)
+
+    def __post_init__(self) -> None:
+        for name in ("edited", "held_out", "others"):
+            if not len(getattr(self, name)):
+                raise InvalidOption(f"{name} is empty: an edit is measured on images of all three kinds")
+
+
+@dataclass(frozen=True)
+class TextReading:
+    """One text without an image: -log p of each token but the first (nats), and what was most probable there."""
+
+    nll: tuple[float, ...]
+    best: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The answers, in the order of the probes.
+
+    Attributes:
+        edited, held_out, others: captions without the prompt.
+        prompted: other prompt -> captions of the held-out images.
+        nll: of each held-out caption, mean -log p of its tokens (nats); None for an empty caption.
+        texts: of each text of `asked`.
+        asked: the texts that were read.
+    """
+
+    edited: tuple[str, ...]
+    held_out: tuple[str, ...]
+    others: tuple[str, ...]
+    prompted: Mapping[str, tuple[str, ...]]
+    nll: tuple[float | None, ...]
+    texts: tuple[TextReading, ...]
+    asked: tuple[str, ...]
+
+
+def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batch_size: int = 32) -> Reading:
+    """Ask the model as it is now.
+
+    Args:
+        vlm: the model, edited or not.
+        probes: what is asked.
+        texts: the texts of an earlier reading, which is to be compared with; those of the probes by default.
+        batch_size: captions that are generated together.
+
+    Raises UnsupportedModel for texts where the model reads none without an image, and InvalidOption for a text of
+    fewer than two tokens.
+    """
+    decoding = probes.decoding
+    edited, held_out, others = (
+        _captions(vlm, images, decoding, batch_size) for images in (probes.edited, probes.held_out, probes.others)
+    )
+    prompted = {
+        prompt: _captions(vlm, probes.held_out, replace(decoding, prompt=prompt), batch_size)
+        for prompt in probes.prompts
+    }
+    asked = texts if texts is not None else probes.texts
+    if asked is None:
+        asked = tuple(dict.fromkeys(caption.full for caption in others))
+    return Reading(
+        _texts(edited),
+        _texts(held_out),
+        _texts(others),
+        {prompt: _texts(captions) for prompt, captions in prompted.items()},
+        _caption_nll(vlm, probes.held_out, held_out, decoding, batch_size),
+        _read_texts(vlm, asked),
+        asked,
+    )
+
+
+def _captions(vlm: VLM, images: Sequence[ImageSource], decoding: Decoding, batch_size: int) -> tuple[Caption, ...]:
+    return tuple(row[0] for row in generate_captions(vlm, images, decoding=decoding, batch_size=batch_size))
+
+
+def _texts(captions: Iterable[Caption]) -> tuple[str, ...]:
+    return tuple(caption.text for caption in captions)
+
+
+@torch.no_grad()
+def _caption_nll(
+    vlm: VLM, images: Sequence[ImageSource], captions: Sequence[Caption], decoding: Decoding, batch_size: int
+) -> tuple[float | None, ...]:
+    found: list[float | None] = [None] * len(captions)
+    written = [n for n, caption in enumerate(captions) if caption.ids]
+    prompts = vlm.prepare(list(images), prompt=decoding.prompt, template=decoding.template).rows
+    rows = [prompts[n].extended(captions[n].ids) for n in written]
+    for group in _groups(vlm, rows, batch_size):
+        longest = max(len(captions[written[k]].ids) for k in group)
+        logits = vlm.logits(Inputs(tuple(rows[k] for k in group)), last=longest + 1)
+        for k, row in zip(group, logits, strict=True):
+            ids = captions[written[k]].ids
+            found[written[k]] = float(_nll(row[-len(ids) - 1 : -1], ids).mean())
+    return tuple(found)
+
+
+def _groups(vlm: VLM, rows: Sequence[Row], size: int) -> list[list[int]]:
+    """Rows that are read together; an encoder's rows are padded on the right, so those are read one by one."""
+    if not rows:
+        return []
+    size = 1 if vlm.family.single or any(row.encoded for row in rows) else size
+    return [g[start : start + size] for g in Inputs(tuple(rows)).batches() for start in range(0, len(g), size)]
+
+
+def _nll(logits: Float[Tensor, "tokens vocabulary"], ids: Sequence[int]) -> Float[Tensor, "tokens"]:
+    """-log p of each token, nats."""
+    logprobs = logits.float().log_softmax(-1)
+    return -logprobs[torch.arange(len(ids)), torch.tensor(list(ids), device=logprobs.device)]
+
+
+@torch.no_grad()
+def _read_texts(vlm: VLM, texts: Sequence[str]) -> tuple[TextReading, ...]:
+    """Each by itself, so that no padding can change a number."""
+    given: list[list[int]] = [vlm.tokenizer(text).input_ids for text in texts]
+    for text, ids in zip(texts, given, strict=True):
+        if len(ids) < 2:
+            raise InvalidOption(f"texts holds {text!r}, of which {len(ids)} tokens are made; at least 2 are needed")
+    with vlm.frozen():
+        return tuple(_read_text(vlm, ids) for ids in given)
+
+
+def _read_text(vlm: VLM, ids: list[int]) -> TextReading:
+    given = torch.tensor([ids], device=vlm.device)
+    try:
+        output: Any = vlm.model(input_ids=given, attention_mask=torch.ones_like(given), use_cache=False)
+        logits = output.logits[0]
+    except MODEL_ERRORS as error:
+        raise UnsupportedModel(
+            f"{vlm.id} reads no text without an image ({type(error).__name__}: {error}): give no texts, texts=()"
+        ) from error
+    if len(logits) != len(ids):
+        raise UnsupportedModel(
+            f"{vlm.id} gives {len(logits)} positions for a text of {len(ids)} tokens: give no texts, texts=()"
+        )
+    return TextReading(tuple(_nll(logits[:-1], ids[1:]).tolist()), tuple(logits[:-1].argmax(-1).tolist()))

@@ -1,0 +1,105 @@
+"""`neuronscope edit`: one small edit with everything it writes, and what is refused."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+import pytest
+
+import neuronscope as ns
+from neuronscope.cli.edit import _job, _value
+from neuronscope.edit import Edit
+from neuronscope.evaluate import planted
+from neuronscope.run.showcase import scene_stream
+from neuronscope.samples.scenes import render
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, demo: ns.VLM) -> Path:
+    """Four scenes whose captions name a bear, and three without one."""
+    place = tmp_path_factory.mktemp("pictures")
+    for concept, count, named in (("bear", 4, True), ("pizza", 3, False)):
+        shown = (render(scene).image for scene in scene_stream(concept, 7) if "horse" not in scene.concepts)
+        fitting = (image for image in shown if (" bear" in demo.caption(image)) is named)
+        for n, image in enumerate(islice(fitting, count)):
+            image.save(place / f"{concept}{n}.png")
+    return place
+
+
+def test_an_edit_and_what_it_writes(
+    cli: Callable[..., tuple[int, str, str]], demo: ns.VLM, folder: Path, tmp_path: Path
+):
+    set_file, out = tmp_path / "bear.json", tmp_path / "out"
+    planted(demo)["bear"].save(set_file)
+    (tmp_path / "texts.txt").write_text("The image shows a cake.\n\nA red bus on a street.\n", encoding="utf-8")
+    given = ("--source", "bear", "--target", "horse", "--images", folder, "--editor", "embed", "--set", "lambda2=6.5")
+    rest = ("--neurons", set_file, "--texts", tmp_path / "texts.txt", "--prompt", "There is a", "--out", out)
+    code, text, told = cli("edit", *given, *rest, "--adapter", "--json")
+    assert (code, told) == (0, "")
+    document = json.loads(text)
+    assert document == json.loads((out / "tables.json").read_text(encoding="utf-8"))
+    assert document["settings"]["lambda2"] == 6.5
+    assert {name: len(images) for name, images in document["images"].items()} == {
+        "edited": 2,
+        "held_out": 2,
+        "kept": 0,
+        "others": 3,
+    }
+    assert document["edited"]["success"]["value"] == 1
+    assert document["random"]["success"]["value"] == 0
+    assert document["edited"]["text_agreement"]["items"] == 2
+    assert document["edited"]["prompts"]["items"] == 2
+    edit = Edit.load(out / "edit.safetensors", demo)
+    shown = [pair["after"] for pair in document["captions"]["edited"]]
+    with edit:
+        names = document["images"]["edited"]
+        assert [f"The image shows a {text}" for text in shown] == demo.captions([folder / name for name in names])
+    assert {path.name for path in (out / "adapter").iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
+    assert "| success " in (out / "tables.md").read_text(encoding="utf-8")
+    assert "embed: bear -> horse, 12 neurons (0.20 % of the decoder's)" in (out / "tables.md").read_text("utf-8")
+
+
+def test_neurons_are_ranked_where_none_are_given(cli, folder: Path, tmp_path: Path, demo: ns.VLM):
+    out = tmp_path / "out"
+    given = ("--source", "bear", "--images", folder, "--editor", "ablate", "--position", "image", "--count", 12)
+    code, text, _ = cli("edit", *given, "--controls", 0, "--out", out)
+    assert code == 0
+    assert "ablate: bear -> -, 12 neurons" in text
+    neurons = ns.Neurons.load(out / "neurons.json")
+    assert len(set(neurons) & set(planted(demo)["bear"])) >= 9
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--editor", "rome"), "--editor='rome'"),
+        (("--editor", "embed"), "--editor embed needs --target"),
+        (("--editor", "ablate", "--set", "alpha=1"), "--set='alpha'"),
+        (("--target", "dog", "--made-with", "0"), "--made-with 0 must be at least 1"),
+        (("--target", "dog", "--texts", "missing.txt"), "missing.txt cannot be read"),
+        (("--target", "dog", "--neurons", "missing.json"), "missing.json cannot be read"),
+    ],
+)
+def test_bad_options_are_refused_before_anything_is_loaded(cli, options, reason: str, tmp_path: Path):
+    code, text, _ = cli("edit", "--source", "bear", "--images", tmp_path / "none.png", *options, "--json")
+    assert code == 1
+    assert reason in json.loads(text)["error"]["message"]
+
+
+def test_images_that_do_not_name_the_source_are_refused(cli, folder: Path, tmp_path: Path):
+    given = ("--images", folder, "--editor", "ablate", "--out", tmp_path)
+    code, _, told = cli("edit", "--source", "zebra", *given)
+    assert code == 1
+    assert "of 7 images the captions of 0 name 'zebra' and 7 do not" in told
+    code, _, told = cli("edit", "--source", "bear", *given, "--made-with", 4)
+    assert code == 1
+    assert "needed are 4 that the edit is made with" in told
+
+
+def test_settings_of_the_editor():
+    job = _job("bear", "dog", "learned", ["lr=0.01", "start=swap", "settle=false"])
+    assert dict(job.settings) == {"lr": 0.01, "start": "swap", "settle": False}
+    assert (_value("1"), _value("x"), _value("null")) == (1, "x", None)
