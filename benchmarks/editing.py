@@ -4,7 +4,7 @@
                                  [--work neuronscope-editing] [--out docs/results/editing]
 
 Every concept is once the source and once the target. An edit changes the source's 12 planted neurons (0.2 % of all)
-and is made with 8 scenes of the source, `Learned` also with 16 scenes without it that are to stay; it is measured on 12
+and is made with 8 scenes of the source, `Learned` also with 24 scenes without it that are to stay; it is measured on 12
 other scenes of the source and 29 without it. After each edit has been reverted, every parameter is compared bit by bit
 and every caption is written again; and its LoRA adapter is put on a second copy of the model.
 
@@ -42,7 +42,7 @@ from neuronscope.run.showcase import scene_stream
 from neuronscope.samples.scenes import CONCEPTS, PLACES, render
 
 #: Scenes an edit is made with, of others that are to stay, held out, and of others that it is measured on.
-EDITED, KEPT, HELD_OUT, OTHERS = 8, 16, 12, 29
+EDITED, KEPT, HELD_OUT, OTHERS = 8, 24, 12, 29
 PROMPTS = ("There is a",)
 #: Of the unedited captions that are read without an image.
 TEXTS = 10

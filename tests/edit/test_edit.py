@@ -37,6 +37,17 @@ def test_reverting_restores_every_bit_and_every_caption(own, some, pictures, wei
     assert own.fingerprint == name
 
 
+def test_a_captioner_does_not_go_on_with_other_weights(own, some, pictures):
+    captioner = ns.Captioner(own, pictures)
+    clean = captioner.captions()
+    with (
+        RowNoise(sigma=3.0).edit(own, some),
+        pytest.raises(InvalidOption, match="edited after this captioner read its images"),
+    ):
+        captioner.captions()
+    assert captioner.captions() == clean
+
+
 def test_only_the_columns_of_the_set_change(own, some):
     old = {layer: own.structure.ffns[layer].output.weight.detach().clone() for layer in range(own.layers)}
     with Amplify().edit(own, some) as edit:

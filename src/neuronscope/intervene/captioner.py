@@ -80,6 +80,7 @@ class Captioner:
         if batch_size < 1:
             raise InvalidOption(f"batch_size={batch_size} must be at least 1")
         self._vlm = vlm
+        self._fingerprint = vlm.fingerprint
         self._images = list(images)
         self._decoding = decoding or Decoding()
         self._batch_size = batch_size
@@ -120,8 +121,10 @@ class Captioner:
         """Captions under several interventions, intervention x image x draw, batched over all three.
 
         Interventions share a batch in the order of their first layers. Arguments as of :meth:`captions`. Raises
-        NeuronOutOfRange for neurons that the model does not have.
+        NeuronOutOfRange for neurons that the model does not have, and InvalidOption when its weights were edited.
         """
+        if self._vlm.fingerprint != self._fingerprint:  # what is kept was read with the weights as they were
+            raise InvalidOption("the model's weights were edited after this captioner read its images: make a new one")
         chosen = list(range(len(self._images))) if rows is None else list(rows)
         result: list[list[list[Caption]]] = [[] for _ in changes]
         wanted: list[_Wanted] = []
