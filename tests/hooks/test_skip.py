@@ -43,7 +43,11 @@ def test_layers_are_put_back_when_a_pass_is_cut_short(vlm: ns.VLM, picture: Imag
         raise Enough
 
     handle = vlm.structure.layers[3].register_forward_pre_hook(stop)
-    with pytest.raises(Enough), torch.no_grad(), starting_at(vlm.structure.layers, 1, torch.zeros(1, inputs.length, 32)):
+    with (
+        pytest.raises(Enough),
+        torch.no_grad(),
+        starting_at(vlm.structure.layers, 1, torch.zeros(1, inputs.length, 32)),
+    ):
         vlm.logits(inputs)
     handle.remove()
     assert not any("forward" in vars(layer) for layer in vlm.structure.layers)
