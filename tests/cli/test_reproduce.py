@@ -18,6 +18,16 @@ from neuronscope.run.units import Unit
 from neuronscope.samples import CocoFolder
 
 
+def test_a_metric_without_its_package_is_refused_before_anything_is_done(
+    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    code, _, told = cli("reproduce", "--data", str(scenes), "--out", str(tmp_path / "run"), "--min-side", "16")
+    assert code == 1
+    assert "pip install 'neuronscope[metrics]'; --metrics none leaves them out" in told
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path):
     out = tmp_path / "run"
     options = ("--data", str(scenes), "--out", str(out), "--concepts", "bear,bus", "--images", "1", "--min-side", "16")
@@ -63,8 +73,11 @@ def test_sweeps_and_numbers():
 
 
 def test_models_of_metrics():
-    assert _metrics("package:x", None)["bertscore"] == {"model": "package:x"}
-    assert "clipscore" not in _metrics(None, None)
+    assert _metrics("none", "package:x", None) == {"bertscore": {"model": "package:x"}}
+    assert list(_metrics("bleu-4,rouge-l", None, None)) == ["bleu-4", "rouge-l"]
+    with pytest.raises(InvalidOption, match=r"--metrics x: metric.*'x'"):
+        _metrics("x", None, None)
+    assert "clipscore" not in _metrics("bleu-1", None, None)
 
 
 def test_concepts(scenes: Path):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import fields, replace
 
@@ -246,6 +246,17 @@ def test_several_images_in_a_prompt(vlm: ns.VLM, pictures: list[Image.Image]):
     captioner = Captioner(vlm, rows, decoding=SHORT)
     assert captioner.captions(STRONG) == generate_captions(vlm, rows, STRONG, decoding=SHORT)
     assert not any(captioner.plain.values())
+
+
+def test_weights_that_are_kept_elsewhere_stay_there(make_vlm: Callable[..., ns.VLM], pictures: list[Image.Image]):
+    from accelerate import cpu_offload
+
+    vlm = make_vlm(0)
+    cpu_offload(vlm.model, execution_device=torch.device("cpu"))
+    captioner = Captioner(vlm, pictures[:1], decoding=SHORT)
+    assert captioner.captions(STRONG) == generate_captions(vlm, pictures[:1], STRONG, decoding=SHORT)
+    assert captioner.used[1] == Engine(low_rank=False, short_last=False)
+    assert all(weight.device.type == "meta" for layer in vlm.structure.layers for weight in layer.parameters())
 
 
 def test_settings_that_count_from_the_start_of_writing(vlm: ns.VLM, pictures: list[Image.Image]):

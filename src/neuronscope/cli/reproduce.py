@@ -44,6 +44,9 @@ def run(
         typer.Option("--sweep", help="OPTION=V1,V2,...: two-stage with each value; may be repeated."),
     ] = None,
     random_sets: Annotated[int, typer.Option("--random-sets", help="Random sets behind each empirical p.")] = 0,
+    metrics: Annotated[
+        str, typer.Option("--metrics", help="Captions against those of the edited images; none for none.")
+    ] = "bleu-1,bleu-4,rouge-1,rouge-l",
     bertscore: Annotated[str | None, typer.Option("--bertscore", help="Hub id, directory, package:NAME.")] = None,
     clip: Annotated[str | None, typer.Option("--clip", help="CLIP model: hub id or directory.")] = None,
     edit: Annotated[str, typer.Option("--edit", help="telea, navier_stokes, mean_fill or exact.")] = "telea",
@@ -88,7 +91,7 @@ def run(
         "sharing": sharing,
         "ablations": _words(ablations),
         "random_sets": random_sets,
-        "metrics": _metrics(bertscore, clip),
+        "metrics": _metrics(metrics, bertscore, clip),
         "edit": edit,
         "limits": _limits(min_side),
         "limit": limit,
@@ -225,8 +228,16 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
         raise InvalidOption(f"{option} {text!r} is not a list of numbers separated by commas") from error
 
 
-def _metrics(bertscore: str | None, clip: str | None) -> dict[str, dict[str, str]]:
-    found: dict[str, dict[str, str]] = {name: {} for name in ("bleu-1", "bleu-4", "rouge-1", "rouge-l")}
+def _metrics(names: str, bertscore: str | None, clip: str | None) -> dict[str, dict[str, str]]:
+    """Raises InvalidOption at once, not at the end of a long run, where a metric's package is not installed."""
+    from ..evaluate.captions import compare, metric
+
+    found: dict[str, dict[str, str]] = {name: {} for name in ([] if names == "none" else names.split(","))}
+    try:
+        for name in found:
+            compare(metric(name), ["a bear"], ["a bear"], prompt="")
+    except InvalidOption as error:
+        raise InvalidOption(f"--metrics {names}: {error}; --metrics none leaves them out") from error
     for name, model in (("bertscore", bertscore), ("clipscore", clip)):
         if model is not None:
             found[name] = {"model": model}

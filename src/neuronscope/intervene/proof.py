@@ -41,6 +41,9 @@ def proved(vlm: VLM, engine: Engine, decoding: Decoding, state: Clean, layer: in
     ffn = vlm.structure.ffns[layer]
     if odd:
         engine = replace(engine, draft=False, compact=False)
+    if any(weight.device.type == "meta" for weight in vlm.model.parameters()):
+        # Accelerate takes the weights of a layer away again when it ends; a pass that is cut short would keep them.
+        engine = replace(engine, low_rank=False, short_last=False)
     if vlm.family.alone:
         engine = replace(engine, compact=False)
     if ffn.after is not None or ffn.experts:
