@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 PROMPT = "The image shows a"
 
 #: What processors and models raise that take one image per prompt only.
-_REFUSALS = (AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+_REFUSALS = (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
 
 
 class VLM:

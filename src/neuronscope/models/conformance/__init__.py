@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 
 #: What transformers and torch raise when inputs do not suit a model.
-MODEL_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, TypeError, ValueError)
+#: StopIteration: processors run out of images for the placeholders of a text.
+MODEL_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
