@@ -21,7 +21,10 @@ from neuronscope.samples import CocoFolder
 def test_a_metric_without_its_package_is_refused_before_anything_is_done(
     cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setitem(sys.modules, "sacrebleu", None)
+    def lacking(name: str) -> None:
+        raise ModuleNotFoundError(f"No module named {name!r}")
+
+    monkeypatch.setattr("neuronscope.evaluate.captions.sources.import_module", lacking)
     code, _, told = cli("reproduce", "--data", str(scenes), "--out", str(tmp_path / "run"), "--min-side", "16")
     assert code == 1
     assert "pip install 'neuronscope[metrics]'; --metrics none leaves them out" in told
