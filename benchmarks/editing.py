@@ -4,8 +4,8 @@
                                  [--work neuronscope-editing] [--out docs/results/editing]
 
 Every concept is once the source and once the target. An edit changes the source's 12 planted neurons (0.2 % of all)
-and is made with 8 scenes of the source, `Learned` also with 24 scenes without it that are to stay; it is measured on 12
-other scenes of the source and 29 without it. After each edit has been reverted, every parameter is compared bit by bit
+and is made with 8 scenes of the source, `Learned` also with 24 scenes without it that are to stay, and `Graft` with the
+target's 12 planted neurons; it is measured on 12 other scenes of the source and 29 without it. After each edit has been reverted, every parameter is compared bit by bit
 and every caption is written again; and its LoRA adapter is put on a second copy of the model.
 
 A pair's figures are kept in the work folder: a broken run goes on from there, and further editors join those measured.
@@ -32,7 +32,7 @@ from rich.console import Console
 from rich.progress import track
 
 import neuronscope as ns
-from neuronscope.edit import Edit, Embed, Learned, Swap
+from neuronscope.edit import Edit, Embed, Graft, Learned, Swap
 from neuronscope.evaluate import planted
 from neuronscope.evaluate.editing import Evaluation, Probes, Wording, evaluate_edit, read
 from neuronscope.files import output_folder, write_text
@@ -50,24 +50,32 @@ TEXTS = 10
 ASKED = {"success": 0.90, "generality": 0.85, "locality": 0.95}
 RANDOM = 0.02
 
-EDITORS = ("swap", "embed", "embed, lambda 1 and 5", "learned")
+EDITORS = ("swap", "embed", "embed, lambda 1 and 5", "graft", "learned", "learned from graft")
 
 Making = Callable[[ns.Neurons, Sequence[Image.Image], Sequence[Image.Image]], Edit]
 
 
 def editors(vlm: ns.VLM, source: str, target: str) -> Mapping[str, Making]:
     """What is compared, each from neurons, images of the source, and images that are to stay."""
+    graft = Graft(source=source, target=target, donors=planted(vlm)[target])
     closed = {
         "swap": Swap(source=source, target=target),
         "embed": Embed(source=source, target=target),
         "embed, lambda 1 and 5": Embed(source=source, target=target, lambda2=5.0),
+        "graft": graft,
     }
-    learned = Learned(source=source, target=target)
+    learned = {
+        "learned": Learned(source=source, target=target),
+        "learned from graft": Learned(source=source, target=target, start=graft),
+    }
     made: dict[str, Making] = {
         name: lambda neurons, images, _, editor=editor: editor.edit(vlm, neurons, images)
         for name, editor in closed.items()
     }
-    return {**made, "learned": lambda neurons, images, keep: learned.edit(vlm, neurons, images, keep=keep)}
+    return made | {
+        name: lambda neurons, images, keep, editor=editor: editor.edit(vlm, neurons, images, keep=keep)
+        for name, editor in learned.items()
+    }
 
 
 def pairs(count: int) -> list[tuple[str, str]]:

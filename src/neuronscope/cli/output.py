@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidOption
+from ..types import one_of
 
 if TYPE_CHECKING:
     from ..models.vlm import VLM
@@ -18,18 +19,17 @@ if TYPE_CHECKING:
 ModelOption = Annotated[str, typer.Option("--model", "-m", help='"demo", a checkpoint directory, or a hub id.')]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")]
-DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16, or auto.")]
-
-_DTYPES = ("auto", "float32", "bfloat16", "float16")
+DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16, 8bit, 4bit, or auto.")]
 
 
 def open_model(name: str, device: str | None, dtype: str) -> VLM:
     """Load a model for a verb. Raises InvalidOption for an unknown dtype or device."""
-    if dtype not in _DTYPES:
-        raise InvalidOption(f"--dtype {dtype!r} is not one of {', '.join(_DTYPES)}")
     import torch
 
     from ..models import load
+    from ..models.load import DTYPES
+
+    one_of("--dtype", dtype, DTYPES)
 
     if device is not None:
         try:
@@ -38,7 +38,7 @@ def open_model(name: str, device: str | None, dtype: str) -> VLM:
             raise InvalidOption(f"--device {device!r} is not a device: {error}") from error
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise InvalidOption(f"--device {device!r}: this PyTorch sees no CUDA device")
-    return load(name, device=device, dtype=dtype if dtype == "auto" else getattr(torch, dtype))
+    return load(name, device=device, dtype=dtype)
 
 
 def emit(document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None:

@@ -19,14 +19,13 @@ from torch import Tensor, nn
 
 from ..errors import InvalidOption, RunMismatch, UnsupportedModel
 from ..hooks import check_unit
+from ..models.quantised import is_plain
 from ..types import Neurons
 
 if TYPE_CHECKING:
     from ..models.structure import FFN
     from ..models.vlm import VLM
     from .ledger import Ledger
-
-_PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
 def parameter_of(ffn: FFN) -> Tensor:
@@ -74,8 +73,7 @@ def require_plain(vlm: VLM, layer: int) -> None:
     """Raise UnsupportedModel unless a layer's W_out holds floating-point numbers, in memory."""
     ffn = vlm.structure.ffns[layer]
     weight = parameter_of(ffn)
-    quantised = weight.dtype not in _PLAIN or type(weight) not in (nn.Parameter, Tensor)
-    if quantised or type(weight.data) is not Tensor or getattr(vlm.model, "is_quantized", False):
+    if not is_plain(weight) or getattr(vlm.model, "is_quantized", False):
         kind = type(weight).__name__ if type(weight) is not nn.Parameter else type(weight.data).__name__
         raise UnsupportedModel(
             f"{ffn.name} is quantised or split ({kind}, {weight.dtype}): its columns cannot be changed exactly. Load "

@@ -14,6 +14,7 @@ these captions and all of those that are to stay as before; or no fewer captions
 From Delta = 0 the first thing that is learned is to say the source less, and a model that no longer sees the source may
 go on without naming anything there: a local optimum. From the closed-form `Swap` both words have begun to change
 places. From `Embed` they have done so at once; but its long vectors also speak up where a neuron is a little active.
+From `Graft`, which needs neurons of the target, little is left to learn.
 
 As published: lr 5e-3 (in Llama-2), kl 1, repeat 10, norm 0.1, start 0, no others, no `settle`; rows are text. Here they
 are prompts with images, several of them, so that what is learned is the concept and not one picture, and Adam's step
@@ -40,6 +41,7 @@ from ..types import Json, Neurons, one_of
 from .closed import Embed, Swap
 from .columns import read_columns, require_editable, with_columns
 from .edit import Edit
+from .editor import ColumnEditor
 from .ledger import ledger_of
 from .lessons import Lesson, asked, batched, drift, other_lessons, strayed, word_lessons
 from .observe import observe
@@ -89,7 +91,7 @@ class Learned:
 
     Attributes:
         source, target: the words; all tokens of the target are taught.
-        start: what Delta is at first: 0, or that of Swap or Embed with their default settings.
+        start: what Delta is at first: 0, that of Swap or Embed with their default settings, or that of an editor.
         lr: Adam's step, in the weights' own units; None for a quarter of the vectors' root mean square entry.
         steps: at most so many.
         until: stop when the target is at least as probable in every image,
@@ -102,7 +104,7 @@ class Learned:
 
     source: str
     target: str
-    start: Start = "swap"
+    start: Start | ColumnEditor = "swap"
     lr: float | None = None
     steps: int = 50
     until: float = 0.9
@@ -117,7 +119,8 @@ class Learned:
     name: ClassVar[str] = "learned"
 
     def __post_init__(self) -> None:
-        one_of("start", self.start, get_args(Start))
+        if not isinstance(self.start, ColumnEditor):
+            one_of("start", self.start, get_args(Start))
         weights = (self.kl, self.repeat, self.norm, self.others)
         if not all(0 <= weight < math.inf for weight in weights):
             raise InvalidOption(f"kl, repeat, norm and others must be finite and at least 0, got {weights}")
@@ -173,10 +176,12 @@ class Learned:
         self, vlm: VLM, layer: int, units: Sequence[int], old: Float[Tensor, "hidden units"]
     ) -> Float[Tensor, "hidden units"]:
         """The value vectors that learning starts from."""
-        made = _STARTS[self.start]
-        if made is None:
-            return _wide(old)
-        editor = made(source=self.source, target=self.target, decoding=self.decoding)
+        editor = self.start
+        if not isinstance(editor, ColumnEditor):
+            made = _STARTS[editor]
+            if made is None:
+                return _wide(old)
+            editor = made(source=self.source, target=self.target, decoding=self.decoding)
         return editor.rewrite(vlm, layer, units, _wide(old), editor.words(vlm))
 
     @torch.no_grad()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..errors import InvalidOption, UnsupportedModel
 from ..models.devices import present
+from ..models.quantised import dense
 from ..models.structure import gain
 from ..models.vlm import PROMPT
 
@@ -105,9 +106,7 @@ def directions(
     """
     head, norm, after = vlm.structure.unembedding, vlm.structure.norm, vlm.structure.ffns[layer].after
     with present(head):
-        table = head.weight
-        assert isinstance(table, Tensor)
-        rows = table[list(tokens)].detach().float()
+        rows = dense(head)[list(tokens)].detach().float()
     if fold == "gain":
         if norm is None:
             raise UnsupportedModel(f"fold={fold!r} needs a final norm, and {vlm.id} has none; use fold='none'")

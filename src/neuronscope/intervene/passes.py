@@ -184,7 +184,7 @@ class Pass:
         hidden = self._clean_residual(begin, end)
         if self.start == self.first:
             return hidden
-        matrix = self.vlm.structure.ffns[self.first].value_vectors()
+        matrix = self.vlm.structure.ffns[self.first].value_vectors().to(hidden)
         at = torch.as_tensor(self.states[0].row.image.positions - begin, device=hidden.device)
         for rows, change, draws in self._groups:
             units = change.layers.get(self.first)

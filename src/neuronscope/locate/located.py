@@ -103,6 +103,8 @@ def options_of(method: Any) -> dict[str, Json]:
 
 
 def _json(value: Any) -> Json:
+    if isinstance(value, Neurons):
+        return [*value.addresses]
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {"kind": type(value).__name__, **options_of(value)}
     if isinstance(value, tuple):

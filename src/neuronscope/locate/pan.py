@@ -21,6 +21,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import UnsupportedModel
+from ..models.quantised import dense
 from ..models.structure import gain
 from ..samples.inpaint import Counterfactual
 from ..samples.validity import Validity
@@ -151,9 +152,7 @@ def predicted(
 
 def token_directions(vlm: VLM, tokens: Sequence[int], norm: LensNorm) -> Float[Tensor, "tokens hidden"]:
     """u_t of each token in float32, times the final norm's gain if asked for."""
-    table = vlm.structure.unembedding.weight
-    assert isinstance(table, Tensor)
-    directions = table[list(tokens)].detach().float()
+    directions = dense(vlm.structure.unembedding)[list(tokens)].detach().float()
     if norm == "none":
         return directions
     if vlm.structure.norm is None:

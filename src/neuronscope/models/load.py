@@ -17,6 +17,7 @@ from ..errors import InvalidOption, UnsupportedModel
 from .conformance import MODEL_ERRORS
 from .families import FAMILIES, family_of, has_vision, lacking
 from .processor import load_processor
+from .quantised import BITS, bits_config, keep_differentiable
 from .selfcheck import SelfCheck, self_check
 from .structure import find_structure
 from .towers import with_towers
@@ -28,6 +29,9 @@ BUNDLED = Path(__file__).parent / "demo"
 #: "demo", a directory, a hub id, or a model and processor already in memory.
 ModelSource: TypeAlias = str | Path | tuple[nn.Module, Any]
 
+
+#: Types of weights by name, as every verb takes them; the checkpoint's own is "auto".
+DTYPES = ("auto", "float32", "bfloat16", "float16", *BITS)
 
 #: Of image processors: on torchvision if that is installed, or always on PIL.
 Backend: TypeAlias = Literal["auto", "pil"]
@@ -47,7 +51,8 @@ def load(
 
     Args:
         source: "demo", a checkpoint directory, a hub id, or (model, processor).
-        dtype: a torch dtype or its name; "auto" keeps the checkpoint's.
+        dtype: a torch dtype or its name; "auto" keeps the checkpoint's; "8bit" and "4bit" load the linear maps with
+            bitsandbytes (LLM.int8, NF4), which do everything but edits.
         device: where to put the model; a GPU if there is one. Not together with `device_map`.
         device_map: handed to accelerate, for models larger than one device.
         revision: hub revision.
@@ -65,10 +70,12 @@ def load(
         name = str(getattr(model, "name_or_path", "") or type(model).__name__)
     else:
         name = str(source)
-        model, processor = _from_files(source, dtype, device_map, revision, backend)
+        place = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model, processor = _from_files(source, dtype, place, device_map, revision, backend)
         model.requires_grad_(False).eval()
-        if device_map is None:
-            model.to(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        if device_map is None and not getattr(model, "is_quantized", False):
+            model.to(place)
+    keep_differentiable(model)
     config: Any = model.config
     vlm = VLM(model, processor, id=name, family=family_of(config), structure=with_towers(model, find_structure(model)))
     with _in_words(vlm):
@@ -111,7 +118,7 @@ def checkpoint_directory(source: str) -> Path | None:
 
 
 def _from_files(
-    source: str | Path, dtype: torch.dtype | str, device_map: Any, revision: str | None, backend: Backend
+    source: str | Path, dtype: torch.dtype | str, device: str, device_map: Any, revision: str | None, backend: Backend
 ) -> tuple[nn.Module, Any]:
     from transformers import AutoModelForImageTextToText, PreTrainedConfig
     from transformers.utils import logging
@@ -125,6 +132,9 @@ def _from_files(
     else:
         where = str(source)
     minigpt4.register()
+    few: dict[str, Any] = {}
+    if isinstance(dtype, str) and dtype in BITS:
+        few, dtype = {"quantization_config": bits_config(dtype, gpu=not device.startswith("cpu"))}, "auto"
     verbosity, progress_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
     logging.disable_progress_bar()
@@ -133,6 +143,8 @@ def _from_files(
         row = FAMILIES.get(str(settings.get("model_type")))
         if row and (why := lacking(row)):  # before transformers says that it does not know the type
             raise UnsupportedModel(f"{where}: {why}")
+        if few or "quantization_config" in settings:  # these cannot be moved once they are loaded
+            device_map = device_map or {"": device}
         loaded: Any = AutoModelForImageTextToText.from_pretrained(
             where,
             dtype=dtype,
@@ -141,6 +153,7 @@ def _from_files(
             use_safetensors=True,
             trust_remote_code=False,
             output_loading_info=True,
+            **few,
         )
         model, info = loaded
         processor: Any = load_processor(where, revision=revision or "main", backend=backend)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from ..errors import NeuronOutOfRange, UnsupportedModel
 from ..types import Part, Site
 from .devices import device_of, present
+from .quantised import dense, is_plain
 
 #: Names of the linear map that ends an FFN, over all families of transformers.
 _OUTPUT_NAMES = ("down_proj", "fc2", "w2", "c_proj", "dense_4h_to_h", "wo", "proj_2", "ff_out", "fc_out")
@@ -54,14 +55,24 @@ class FFN:
         return ("neuron", "act", "pre") if self.activation is not None else ("neuron",)
 
     def value_vectors(self) -> Float[Tensor, "hidden width"]:
-        """W_out; column i is the value vector of neuron i. With values also where accelerate keeps them elsewhere."""
+        """W_out; column i is the value vector of neuron i. With values also where accelerate keeps them elsewhere.
+
+        Of a quantised W_out a new tensor in float32 (quantised.py).
+        """
         with present(self.output):
             if self.experts:
                 stacked: Any = self.output.down_proj
                 return stacked.permute(1, 0, 2).flatten(1)
+            if isinstance(self.output, nn.Linear):
+                return dense(self.output)
             weight = self.output.weight
             assert isinstance(weight, Tensor)
-            return weight if isinstance(self.output, nn.Linear) else weight.T
+            return weight.T
+
+    @property
+    def quantised(self) -> bool:
+        """Whether W_out is kept in another form than floating-point numbers."""
+        return isinstance(self.output, nn.Linear) and not is_plain(self.output.weight)
 
     def bias(self) -> Float[Tensor, "hidden"] | None:
         """What the output map adds after W_out; None where it adds nothing."""

@@ -20,6 +20,7 @@ from typing import Literal, TypeAlias, get_args
 
 from ..errors import InvalidOption, RunMismatch
 from ..models import load
+from ..models.load import DTYPES
 from ..models.vlm import VLM
 from ..samples import CocoFolder
 from ..types import Json, one_of
@@ -36,7 +37,6 @@ from .units import DATASET, Name, Unit
 Storage: TypeAlias = Literal["auto", "shared", "driver"]
 STORAGES: tuple[Storage, ...] = get_args(Storage)
 
-DTYPES = ("auto", "float32", "bfloat16", "float16")
 
 #: Seconds to wait for what is done; longer than a network file system hides a new file.
 PATIENCE = 60.0

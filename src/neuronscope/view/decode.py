@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..errors import InvalidOption, UnsupportedModel
 from ..models.devices import device_of, present
+from ..models.quantised import dense
 from ..models.structure import gain
 from ..types import Neuron, Neurons, one_of
 
@@ -55,7 +56,7 @@ def decode(vlm: VLM, neurons: Neurons, *, top: int = 5, norm: Norm = "gain", sig
     if neurons.part != "text":
         raise InvalidOption(f"{neurons.part} neurons write into no residual stream that the unembedding reads")
     with present(vlm.structure.unembedding):
-        table: Tensor = vlm.structure.unembedding.weight  # pyright: ignore[reportAssignmentType]
+        table = dense(vlm.structure.unembedding)
     found: dict[Neuron, Decoded] = {}
     for layer, units in neurons.by_layer().items():
         vectors = torch.from_numpy(vlm.value_vectors(layer, units)).to(table.device)
