@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+import transformers
 from PIL import Image
 
 import neuronscope as ns
@@ -49,6 +50,8 @@ PLAIN = {
     "qwen3_vl": "logits from copied states differ",
     "qwen3_vl_moe": "logits from copied states differ",
 }
+#: Families that an earlier transformers does not let go on: from which release, and what is said before.
+SINCE = {"ernie4_5_vl_moe": ((5, 23), "cannot go on from copied states")}
 #: One of each build: the rest of the zoo is like these.
 CHOSEN = (
     *("llava", "llava_next", "aria", "chameleon", "fuyu", "idefics2", "internvl", "llama4", "minigpt4"),
@@ -65,8 +68,10 @@ def test_captions_are_those_of_the_plain_path(name: str):
     noise = ns.Noise(ns.Neurons.of([(first, unit) for unit in range(20)]), level=10, draws=2)
     captioner = Captioner(vlm, [picture], decoding=SHORT)
     assert captioner.captions(noise) == generate_captions(vlm, [picture], noise, decoding=SHORT)
-    if name in PLAIN:
-        assert PLAIN[name] in captioner.plain[first]
+    release = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    since, before = SINCE.get(name, ((0, 0), ""))
+    if name in PLAIN or release < since:
+        assert PLAIN.get(name, before) in captioner.plain[first]
     else:
         assert captioner.plain[first] == ""
         used = captioner.used[first]
