@@ -5,8 +5,9 @@
 
 Every concept is once the source and once the target. An edit changes the source's 12 planted neurons (0.2 % of all)
 and is made with 8 scenes of the source, `Learned` also with 24 scenes without it that are to stay, and `Graft` with the
-target's 12 planted neurons; it is measured on 12 other scenes of the source and 29 without it. After each edit has been reverted, every parameter is compared bit by bit
-and every caption is written again; and its LoRA adapter is put on a second copy of the model.
+target's 12 planted neurons; it is measured on 12 other scenes of the source and 29 without it. After each edit has been
+reverted, every parameter is compared bit by bit and every caption is written again; and its LoRA adapter is put on a
+second copy of the model.
 
 A pair's figures are kept in the work folder: a broken run goes on from there, and further editors join those measured.
 """
@@ -66,7 +67,7 @@ def editors(vlm: ns.VLM, source: str, target: str) -> Mapping[str, Making]:
     }
     learned = {
         "learned": Learned(source=source, target=target),
-        "learned from graft": Learned(source=source, target=target, start=graft),
+        "learned from graft": Learned(source=source, target=target, start=graft, lessons="written"),
     }
     made: dict[str, Making] = {
         name: lambda neurons, images, _, editor=editor: editor.edit(vlm, neurons, images)
