@@ -352,23 +352,19 @@ class VLM:
     def frozen(self) -> Generator[None]:
         """Evaluation mode and no parameter gradients for the time of the block, then as before."""
         training = [m for m in self.model.modules() if m.training]
-        wanted = [
-            (m, name)
-            for m in self.model.modules()
-            for name, parameter in m.named_parameters(recurse=False)
-            if parameter.requires_grad
-        ]
-        for module, name in wanted:  # names: where accelerate brings weights for a call, the objects change
-            module.get_parameter(name).requires_grad_(False)
-        self.model.eval()
+        wanted = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
+        for name in wanted:  # names: where accelerate brings weights for a call, the objects change
+            self.model.get_parameter(name).requires_grad_(False)
+        if training:
+            self.model.eval()
         try:
             with running(self.model):
                 yield
         finally:
             for module in training:  # one by one: a part may have been in evaluation mode by itself
                 module.training = True
-            for module, name in wanted:
-                module.get_parameter(name).requires_grad_(True)
+            for name in wanted:
+                self.model.get_parameter(name).requires_grad_(True)
 
     def caption(self, image: ImageRow) -> str:
         """Greedy caption of an image, or of several together; begins "The image shows a", up to 32 new tokens."""
