@@ -67,7 +67,7 @@ def editors(vlm: ns.VLM, source: str, target: str) -> Mapping[str, Making]:
     }
     learned = {
         "learned": Learned(source=source, target=target),
-        "learned from graft": Learned(source=source, target=target, start=graft, lessons="written"),
+        "learned from graft": Learned(source=source, target=target, start=graft),
     }
     made: dict[str, Making] = {
         name: lambda neurons, images, _, editor=editor: editor.edit(vlm, neurons, images)

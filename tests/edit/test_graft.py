@@ -5,6 +5,7 @@ import neuronscope as ns
 from neuronscope.edit import Graft, Learned
 from neuronscope.edit.columns import read_columns
 from neuronscope.edit.graft import unit_mean
+from neuronscope.edit.words import directions, pair_words
 from neuronscope.errors import InvalidOption, NeuronOutOfRange
 from neuronscope.evaluate.truth import planted
 from neuronscope.samples.lexicon import Lexicon
@@ -25,16 +26,20 @@ def test_the_unit_mean_by_hand():
 
 
 def test_it_is_its_formula(own):
-    """One neuron and one donor in its layer: |w| (lambda2 w_d/|w_d| - lambda1 w/|w|)."""
+    """One neuron and one donor in its layer: |w| (lambda_t w_d/|w_d| - lambda_s w/|w| + lambda_u u)."""
     neurons, donors = ns.Neurons.of([(2, 7)]), ns.Neurons.of([(2, 1), (3, 4)])
-    edit = Graft(source="bear", target="dog", donors=donors, lambda1=0.5, lambda2=3.0).edit(own, neurons)
+    edit = Graft(source="bear", target="dog", donors=donors, lambda_s=0.5, lambda_t=3.0, lambda_u=2.0).edit(
+        own, neurons
+    )
+    u = directions(own, 2, pair_words(own, "bear", "dog").target_ids)[:, 0]
+    u = u / u.norm()
     (w,), (donor,) = read_columns(own, 2, [7]).T, read_columns(own, 2, [1]).T
-    torch.testing.assert_close(edit.new[2][:, 0], 3 * donor * w.norm() / donor.norm() - 0.5 * w)
+    torch.testing.assert_close(edit.new[2][:, 0], 3 * donor * w.norm() / donor.norm() - 0.5 * w + 2 * u * w.norm())
 
 
 def test_a_layer_without_donors_takes_all_of_them(own):
     donors = ns.Neurons.of([(2, 1), (3, 4)])
-    edit = Graft(source="bear", target="dog", donors=donors, lambda1=0.0, lambda2=1.0).edit(
+    edit = Graft(source="bear", target="dog", donors=donors, lambda_s=0.0, lambda_u=0.0).edit(
         own, ns.Neurons.of([(1, 5)])
     )
     both = torch.cat([read_columns(own, 2, [1]), read_columns(own, 3, [4])], 1)
@@ -75,7 +80,7 @@ def test_it_is_saved_and_loaded(demo, tmp_path):
     ("options", "message"),
     [
         ({"donors": ns.Neurons.of([])}, "donors is an empty set"),
-        ({"lambda2": float("nan")}, "lambda1=1.0 and lambda2=nan must be finite"),
+        ({"lambda_t": float("nan")}, "lambda_s, lambda_t and lambda_u must be finite"),
     ],
 )
 def test_bad_options(options, message):

@@ -11,7 +11,7 @@ from neuronscope.edit.reader import Reader
 from neuronscope.edit.words import pair_words
 from neuronscope.errors import ConceptNotNamed, InvalidOption
 from neuronscope.evaluate.truth import planted
-from neuronscope.intervene.captions import Decoding, caption_of
+from neuronscope.intervene.captions import Decoding
 from neuronscope.models.inputs import Inputs
 from neuronscope.samples.lexicon import Lexicon
 from neuronscope.samples.scenes.scene import render, sample_scene
@@ -113,41 +113,6 @@ def test_lessons_by_hand(demo, bears):
     assert not set(lesson.kept) & predicting
 
 
-def test_written_lessons_by_hand(demo, bears):
-    """A caption in another order, as an edited model might write it."""
-    words = pair_words(demo, "bear", "cell phone", "each")
-    (one,) = observe(demo, bears[:1], words)
-    tail = demo.tokenizer(" and a white cell phone in a field.", add_special_tokens=False).input_ids
-    ids = (*one.ids[:1], *tail)
-    caption = caption_of(demo, ids, Decoding().prompt)
-    (lesson,) = word_lessons(demo, bears[:1], [one], words, Decoding(), [caption])
-    row = lesson.row.tensors["input_ids"][0].tolist()
-    own = lesson.kept_row.tensors["input_ids"][0].tolist()
-    assert row[-len(ids) :] == list(ids)
-    assert [token for _, token in lesson.targets] == list(words.target_ids)
-    assert [token for _, token in lesson.rest] == [t for t in ids[1:] if t not in words.target_ids]
-    for position, token in (*lesson.targets, *lesson.rest, *lesson.path):
-        assert row[-position + 1] == token
-    assert row[-lesson.after] == words.target_ids[-1]
-    for new, old in zip(lesson.kept, lesson.kept_from, strict=True):
-        assert row[-new] == own[-old]
-        assert row[-new + 1] == own[-old + 1]  # what is kept is the prediction of the same token
-    with torch.no_grad():
-        logits = demo.logits(Inputs((lesson.row,)), last=lesson.reach)
-    nll = [-math.log(float(logits[0].softmax(-1)[-p, t])) for p, t in lesson.rest]
-    assert float(asked(logits, [lesson])[2]) == pytest.approx(sum(nll) / len(nll), rel=1e-3)
-
-
-def test_captions_that_do_not_name_the_target_alone_are_exchanged(demo, bears):
-    words = pair_words(demo, "bear", "horse", "each")
-    seen = observe(demo, bears[:1], words)
-    exchanged = word_lessons(demo, bears[:1], seen, words, Decoding())
-    for text in (" white bear and a brown horse.", " clock."):
-        ids = tuple(demo.tokenizer(text, add_special_tokens=False).input_ids)
-        (lesson,) = word_lessons(demo, bears[:1], seen, words, Decoding(), [caption_of(demo, ids, Decoding().prompt)])
-        assert (lesson.path, lesson.rest) == (exchanged[0].path, ())
-
-
 def test_the_terms_of_the_loss_by_hand(demo, bears):
     words = pair_words(demo, "bear", "cell phone", "each")
     (lesson,) = word_lessons(demo, bears[:1], observe(demo, bears[:1], words), words, Decoding())
@@ -156,9 +121,8 @@ def test_the_terms_of_the_loss_by_hand(demo, bears):
         old = demo.logits(Inputs((lesson.kept_row,)), last=lesson.kept_reach)[0].log_softmax(-1)
     kept = [old[[-p for p in lesson.kept_from]]]
     p = logits[0].softmax(-1)
-    nll, again, rest = asked(logits, [lesson])
+    nll, again = asked(logits, [lesson])
     assert float(nll) == pytest.approx(max(-math.log(float(p[-q, t])) for q, t in lesson.targets), rel=1e-4)
-    assert float(rest) == 0.0  # the word was exchanged, and that is all
     assert float(again) == pytest.approx(-math.log(1 - float(p[-lesson.after, words.target_ids[0]])), abs=1e-5)
     kl = [
         sum(float(a) * (math.log(float(a) + 1e-30) - float(b)) for a, b in zip(p[-new], before, strict=True))

@@ -43,6 +43,20 @@ def test_the_predicting_position_ranks_others(demo: ns.VLM, bears: list[Image.Im
     assert at_image != predicting
 
 
+def test_what_other_images_contribute_is_subtracted(demo: ns.VLM, bears: list[Image.Image]):
+    every = sum(demo.widths)
+
+    def scores(images: list[Image.Image], **given: list[Image.Image]) -> dict[ns.Neuron, float]:
+        found = rank_for_edit(demo, images, "bear", every, **given)
+        return dict(zip(found, found.scores["contribution"], strict=True))
+
+    one, other, both = scores(bears[:1]), scores(bears[1:]), scores(bears[:1], against=bears[1:])
+    assert all(both[neuron] == pytest.approx(one[neuron] - other[neuron], abs=1e-5) for neuron in one)
+    found = rank_for_edit(demo, bears[:1], "bear", 5, against=bears[1:])
+    assert found.options["against"] == 1
+    assert list(found) == sorted(both, key=lambda neuron: (-both[neuron], neuron))[:5]
+
+
 def test_refusals(demo: ns.VLM, bears: list[Image.Image]):
     with pytest.raises(ConceptNotNamed, match="none of 2 captions names 'zebra'"):
         rank_for_edit(demo, bears, "zebra", 5)

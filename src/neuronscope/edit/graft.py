@@ -1,13 +1,15 @@
 """What the target's own neurons write, grafted onto the source's.
 
-    w_i' = |w_i| (lambda2 t_l - lambda1 s_l)        for the neurons i of layer l of a set
+    w_i' = |w_i| (lambda_t t_l - lambda_s s_l + lambda_u u)        for the neurons i of layer l of a set
 
     t_l = unit mean of w_j / |w_j| over the donors j of layer l, or over all donors where that layer has none
     s_l = the same of the set's own neurons of layer l                       (unit mean: the mean, scaled to length 1)
+    u   = the target's direction in the unembedding, scaled to length 1
 
-It is `Embed` with another dictionary. The unembedding says how a vector reads at the last layer; neurons that are found
-at image tokens write for the layers in between, whose directions are not the words'. Neurons found for the target
-write in these directions, so no gradient is needed to learn them (METHODS g: G3).
+`Embed` knows the words by the unembedding only: how a vector reads at the last layer. Neurons that are found at image
+tokens also write for the layers in between, whose directions are not the words'. Neurons found for the target write in
+these, so that they need not be learned by gradient (METHODS g: G3). The defaults were chosen on four pairs of concepts
+of the bundled model (docs/results/editing).
 """
 
 from __future__ import annotations
@@ -20,58 +22,60 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from ..errors import InvalidOption
 from ..types import Neurons
 from .columns import read_columns, require_editable
-from .editor import ColumnEditor
+from .editor import WordEditor
 from .ledger import ledger_of
-from .words import WordPair, pair_words
+from .words import WordPair
 
 if TYPE_CHECKING:
     from ..models.vlm import VLM
 
 
 @dataclass(frozen=True, kw_only=True)
-class Graft(ColumnEditor):
+class Graft(WordEditor):
     """Write what the donors write, in place of what the neurons of the set write; see the formula above.
 
     Attributes:
-        source, target: the words, for `Edit.before` and for results; the value vectors depend on the donors only.
         donors: neurons of the target, found as those of the source were. They stay as they are.
-        lambda1, lambda2: how much of the source is taken away and of the target is added.
+        lambda_s: how much of what the set writes is taken away.
+        lambda_t: how much of what the donors write is added.
+        lambda_u: how much of the target's direction in the unembedding is added.
     """
 
-    source: str
-    target: str
     donors: Neurons
-    lambda1: float = 1.0
-    lambda2: float = 4.0
+    lambda_s: float = 1.0
+    lambda_t: float = 1.0
+    lambda_u: float = 4.0
     name: ClassVar[str] = "graft"
 
     def __post_init__(self) -> None:
-        if not (math.isfinite(self.lambda1) and math.isfinite(self.lambda2)):
-            raise InvalidOption(f"lambda1={self.lambda1} and lambda2={self.lambda2} must be finite numbers")
+        super().__post_init__()
+        factors = (self.lambda_s, self.lambda_t, self.lambda_u)
+        if not all(map(math.isfinite, factors)):
+            raise InvalidOption(f"lambda_s, lambda_t and lambda_u must be finite numbers, got {factors}")
         if not len(self.donors):
             raise InvalidOption("donors is an empty set: Graft needs neurons of the target")
-
-    def words(self, vlm: VLM) -> WordPair:
-        """The words' tokens. Raises InvalidOption where they are the same or cannot be spelled."""
-        return pair_words(vlm, self.source, self.target, "each", self.decoding.prompt)
 
     def rewrite(
         self, vlm: VLM, layer: int, units: Sequence[int], w: Float[Tensor, "hidden units"], words: WordPair | None
     ) -> Float[Tensor, "hidden units"]:
-        """w'. Raises what columns.require_editable raises, for the donors."""
+        """w'; with several pairs of tokens u is the mean of their directions, each of length 1.
+
+        Raises what columns.require_editable raises, for the donors.
+        """
         require_editable(vlm, self.donors, ledger_of(vlm))
         found = self.donors.by_layer()
         layers = [layer] if layer in found else sorted(found)
         given = torch.cat([read_columns(vlm, one, found[one]).to(w) for one in layers], 1)
-        written = self.lambda2 * unit_mean(given) - self.lambda1 * unit_mean(w)
+        u = normalize(self.directions(vlm, layer, words)[1].to(w), dim=0).mean(1)
+        written = self.lambda_t * unit_mean(given) - self.lambda_s * unit_mean(w) + self.lambda_u * u
         return w.norm(dim=0) * written[:, None]
 
 
 def unit_mean(w: Float[Tensor, "hidden units"]) -> Float[Tensor, "hidden"]:
     """The mean of vectors that were scaled to length 1, itself scaled to length 1; vectors of zeros count as zeros."""
-    mean = torch.nn.functional.normalize(w, dim=0).mean(1)
-    return torch.nn.functional.normalize(mean, dim=0)
+    return normalize(normalize(w, dim=0).mean(1), dim=0)

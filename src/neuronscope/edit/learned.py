@@ -2,14 +2,12 @@
 
     w_i <- w_i + Delta_i        for the neurons i of a set; Delta by Adam, from `start` on
 
-    loss = mean_images [ max_t NLL(target_t) + repeat * -log(1 - p(target again)) + kl * (KL(new || old) + NLL(rest)) ]
+    loss = mean_images [ max_t NLL(target_t) + repeat * -log(1 - p(target again)) + kl * KL(new || old) ]
          + others * mean_others KL(new || old) + norm * |Delta|_2
 
 NLL at the positions that predict the target's tokens in place of the source's, in the caption that the unedited model
 wrote; KL is the mean over the prompt's and the caption's other positions, and over whole captions of images that are to
-stay as they are. With `lessons="written"` the captions are those that the model writes at the start instead, where they
-name the target and not the source; the rest is then the words with which they depart from the unedited ones
-(lessons.py). It stops when every image gives each token of the target a probability above `until` and,
+stay as they are (lessons.py). It stops when every image gives each token of the target a probability above `until` and,
 with `settle`, greedy decoding comes to the target by the words that it came to the source by, and writes the rest of
 these captions and all of those that are to stay as before; or no fewer captions are lost for `patience` steps.
 
@@ -35,7 +33,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InvalidOption
-from ..intervene.captions import Caption, Decoding, generate_captions
+from ..intervene.captions import Decoding
 from ..locate.located import options_of
 from ..models.inputs import Inputs
 from ..samples.image import ImageSource
@@ -56,8 +54,6 @@ if TYPE_CHECKING:
 
 #: What learning starts from.
 Start: TypeAlias = Literal["zero", "swap", "embed"]
-#: Which captions are taught.
-Lessons: TypeAlias = Literal["exchanged", "written"]
 _STARTS: Mapping[Start, type[Swap | Embed] | None] = {"zero": None, "swap": Swap, "embed": Embed}
 
 #: Adam's step / root mean square of the entries of the vectors that are learned.
@@ -96,7 +92,6 @@ class Learned:
     Attributes:
         source, target: the words; all tokens of the target are taught.
         start: what Delta is at first: 0, that of Swap or Embed with their default settings, or that of an editor.
-        lessons: captions with the word exchanged, or those written at the start; see above.
         lr: Adam's step, in the weights' own units; None for a quarter of the vectors' root mean square entry.
         steps: at most so many.
         until: stop when the target is at least as probable in every image,
@@ -110,7 +105,6 @@ class Learned:
     source: str
     target: str
     start: Start | ColumnEditor = "swap"
-    lessons: Lessons = "exchanged"
     lr: float | None = None
     steps: int = 50
     until: float = 0.9
@@ -127,7 +121,6 @@ class Learned:
     def __post_init__(self) -> None:
         if not isinstance(self.start, ColumnEditor):
             one_of("start", self.start, get_args(Start))
-        one_of("lessons", self.lessons, get_args(Lessons))
         weights = (self.kl, self.repeat, self.norm, self.others)
         if not all(0 <= weight < math.inf for weight in weights):
             raise InvalidOption(f"kl, repeat, norm and others must be finite and at least 0, got {weights}")
@@ -169,29 +162,15 @@ class Learned:
             raise InvalidOption("images is empty: Learned needs images whose captions name the source")
         before = observe(vlm, images, words, self.decoding)
         old = {layer: read_columns(vlm, layer, units) for layer, units in neurons.by_layer().items()}
-        start = {layer: self._start(vlm, layer, units, old[layer]) for layer, units in neurons.by_layer().items()}
-        edited = self._written(vlm, neurons, old, start, images) if self.lessons == "written" else ()
-        taught = word_lessons(vlm, images, before, words, self.decoding, edited)
+        taught = word_lessons(vlm, images, before, words, self.decoding)
         spared = other_lessons(vlm, keep, self.decoding) if self.others else []
         first = min(old)
         classes = [self._class(vlm, first, group) for group in batched(vlm, taught, self.batch_size)]
         spared_classes = [self._class(vlm, first, group) for group in batched(vlm, spared, self.batch_size)]
+        start = {layer: self._start(vlm, layer, units, old[layer]) for layer, units in neurons.by_layer().items()}
         new, report = self._learn(vlm, neurons, old, start, classes, spared_classes)
         settings = options_of(self)
         return Edit(vlm, neurons, old, new, self.name, settings, words, before, vlm.identity(), report)
-
-    def _written(
-        self,
-        vlm: VLM,
-        neurons: Neurons,
-        old: Mapping[int, Float[Tensor, "_hidden _units"]],
-        start: Mapping[int, Float[Tensor, "_hidden _units"]],
-        images: Sequence[ImageSource],
-    ) -> list[Caption]:
-        """Captions with the value vectors that learning starts from."""
-        new = {layer: columns.to(old[layer].dtype) for layer, columns in start.items()}
-        with Edit(vlm, neurons, old, new, "start"):
-            return [row[0] for row in generate_captions(vlm, images, decoding=self.decoding)]
 
     def _start(
         self, vlm: VLM, layer: int, units: Sequence[int], old: Float[Tensor, "hidden units"]
@@ -247,8 +226,8 @@ class Learned:
             missed = lost = 0
             for one in taught:
                 logits = one.reader.logits(self._changed(vlm, units, wide, deltas))
-                each, again, rest = asked(logits, one.lessons)
-                loss = each + self.repeat * again + self.kl * (drift(logits, one.lessons, one.kept) + rest)
+                each, again = asked(logits, one.lessons)
+                loss = each + self.repeat * again + self.kl * drift(logits, one.lessons, one.kept)
                 (loss.sum() / images).backward()
                 nll.extend(each.tolist())
                 astray = strayed(logits, one.lessons, up_to_target=True) if self.settle else [False] * len(each)

@@ -1,18 +1,12 @@
 """What an edit is taught with: captions of the concept's images with the word exchanged, and what must stay as it is.
 
     image's caption     t_0 .. t_{c-1}  source  t_{c+k} ..        as the unedited model writes it
-    exchanged           t_0 .. t_{c-1}  target  t_{c+k} ..        teacher-forced
-    written             t_0 .. t_{d-1}  s_d ..  target ..         as an edited model writes it; d: where it departs
+    lesson              t_0 .. t_{c-1}  target  t_{c+k} ..        teacher-forced
 
     position            what is asked of it
     predicts target     the target's token
     end of the target   not the target again
-    exchanged: others   what the unedited model says there, reading its own caption
-    written: before d   the same
-    written: from d on  the other tokens
-
-A written lesson suits models that would not put the target where the source stood: in another order of objects, with
-other words around it.
+    any other           what the unedited model says there, reading its own caption
 
 Positions are counted from the end of the row, so that rows padded on the left can share a batch.
 """
@@ -27,10 +21,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..intervene.captions import Caption, Decoding, generate_captions
+from ..intervene.captions import Decoding, generate_captions
 from ..models.inputs import Inputs, Row
 from ..samples.image import ImageSource
-from .observe import Observation, named_at
+from .observe import Observation
 from .words import WordPair
 
 if TYPE_CHECKING:
@@ -46,8 +40,6 @@ class Lesson:
         targets: (position from the end, 1 being the last; token) of each token of the target, in order.
         path: (position that predicts it; token) of the whole caption that is to be written.
         after: the position of the target's last token, where it must not be repeated; 0 without a target.
-        word: the target's first token, which must not be repeated.
-        rest: (position that predicts it; token) of what else is to be written, where it departs from `kept_row`.
         kept: positions where the unedited model's distribution is kept.
         kept_row, kept_from: the row and its positions that the distributions of `kept` come from.
     """
@@ -59,8 +51,6 @@ class Lesson:
     kept: tuple[int, ...]
     kept_row: Row
     kept_from: tuple[int, ...]
-    word: int = -1
-    rest: tuple[tuple[int, int], ...] = ()
 
     @property
     def reach(self) -> int:
@@ -74,67 +64,28 @@ class Lesson:
 
 
 def word_lessons(
-    vlm: VLM,
-    images: Sequence[ImageSource],
-    seen: Sequence[Observation],
-    words: WordPair,
-    decoding: Decoding,
-    edited: Sequence[Caption] = (),
+    vlm: VLM, images: Sequence[ImageSource], seen: Sequence[Observation], words: WordPair, decoding: Decoding
 ) -> list[Lesson]:
-    """One lesson for each image whose caption names the source.
-
-    Written ones where `edited`, captions of the same images under an edit, name the target and not the source.
-    """
+    """One lesson for each image whose caption names the source."""
     made: list[Lesson] = []
-    for number, (image, one) in enumerate(zip(images, seen, strict=True)):
+    for image, one in zip(images, seen, strict=True):
         if not one.at:
             continue
-        caption = edited[number] if len(edited) else None
-        at = named_at(vlm, caption, words.target) if caption else ()
-        if caption is None or not at or named_at(vlm, caption, words.source):
-            made.append(_exchanged(vlm, image, one, words, decoding))
-        else:
-            made.append(_written(vlm, image, one, caption.ids, at, words, decoding))
+        first, length = one.at[0], len(one.at)
+        rest = one.ids[first + length :]
+        prompt, text = _prompt(vlm, image, decoding)
+        own = _with(prompt, one.ids)
+        new, spelled = len(words.target_ids), len(rest)
+        # The token at position p from the end is predicted at p + 1.
+        targets = tuple((spelled + new - n + 1, token) for n, token in enumerate(words.target_ids))
+        written = (*one.ids[:first], *words.target_ids, *rest)
+        path = tuple((len(written) + 1 - n, token) for n, token in enumerate(written))
+        later = tuple(range(1, spelled + 2))  # after the word: the same distance from the end in both rows
+        earlier = range(spelled + length + 2, spelled + length + 1 + first + text)
+        shifted = tuple(position + new - length for position in earlier)
+        row = _with(prompt, written)
+        made.append(Lesson(row, targets, path, spelled + 1, (*later, *shifted), own, (*later, *earlier)))
     return made
-
-
-def _exchanged(vlm: VLM, image: ImageSource, one: Observation, words: WordPair, decoding: Decoding) -> Lesson:
-    first, length = one.at[0], len(one.at)
-    rest = one.ids[first + length :]
-    prompt, text = _prompt(vlm, image, decoding)
-    own = _with(prompt, one.ids)
-    new, spelled = len(words.target_ids), len(rest)
-    # The token at position p from the end is predicted at p + 1.
-    targets = tuple((spelled + new - n + 1, token) for n, token in enumerate(words.target_ids))
-    ids = (*one.ids[:first], *words.target_ids, *rest)
-    later = tuple(range(1, spelled + 2))  # after the word: the same distance from the end in both rows
-    earlier = range(spelled + length + 2, spelled + length + 1 + first + text)
-    shifted = tuple(position + new - length for position in earlier)
-    row, word = _with(prompt, ids), words.target_ids[0]
-    return Lesson(row, targets, _path(ids), spelled + 1, (*later, *shifted), own, (*later, *earlier), word)
-
-
-def _written(
-    vlm: VLM,
-    image: ImageSource,
-    one: Observation,
-    ids: Sequence[int],
-    at: Sequence[int],
-    words: WordPair,
-    decoding: Decoding,
-) -> Lesson:
-    prompt, text = _prompt(vlm, image, decoding)
-    path, own = _path(ids), len(one.ids)
-    shared = next((n for n, (a, b) in enumerate(zip(one.ids, ids, strict=False)) if a != b), min(own, len(ids)))
-    rest = tuple(path[n] for n in range(shared, len(ids)) if n not in at)
-    common = range(1 - text, shared)  # tokens before the first generated one are the prompt's
-    kept, kept_from = (tuple(length + 1 - n for n in common) for length in (len(ids), own))
-    targets, row, kept_row = tuple(path[n] for n in at), _with(prompt, ids), _with(prompt, one.ids)
-    return Lesson(row, targets, path, len(ids) - at[-1], kept, kept_row, kept_from, words.target_ids[0], rest)
-
-
-def _path(ids: Sequence[int]) -> tuple[tuple[int, int], ...]:
-    return tuple((len(ids) + 1 - n, token) for n, token in enumerate(ids))
 
 
 def other_lessons(vlm: VLM, images: Sequence[ImageSource], decoding: Decoding) -> list[Lesson]:
@@ -147,7 +98,8 @@ def other_lessons(vlm: VLM, images: Sequence[ImageSource], decoding: Decoding) -
         prompt, text = _prompt(vlm, image, decoding)
         row = _with(prompt, caption.ids)
         kept = tuple(range(1, len(caption.ids) + text + 1))
-        made.append(Lesson(row, (), _path(caption.ids), 0, kept, row, kept))
+        path = tuple((len(caption.ids) + 1 - n, token) for n, token in enumerate(caption.ids))
+        made.append(Lesson(row, (), path, 0, kept, row, kept))
     return made
 
 
@@ -163,21 +115,15 @@ def batched(vlm: VLM, lessons: Sequence[Lesson], size: int) -> list[list[Lesson]
 
 def asked(
     logits: Float[Tensor, "rows positions vocabulary"], lessons: Sequence[Lesson]
-) -> tuple[Float[Tensor, "rows"], Float[Tensor, "rows"], Float[Tensor, "rows"]]:
-    """Of each lesson max_t -log p(target t), -log(1 - p(the target again)), and mean -log p(rest); nats."""
+) -> tuple[Float[Tensor, "rows"], Float[Tensor, "rows"]]:
+    """Of each lesson max_t -log p(target t), and -log(1 - p(the target again)); nats."""
     nll: list[Tensor] = []
     again: list[Tensor] = []
-    rest: list[Tensor] = []
     for row, lesson in zip(logits.float().log_softmax(-1), lessons, strict=True):
         nll.append(torch.stack([-row[-position, token] for position, token in lesson.targets]).max())
-        repeated = row[-lesson.after, lesson.word].exp()
+        repeated = row[-lesson.after, lesson.targets[0][1]].exp()
         again.append(-torch.log1p(-repeated.clamp_max(1 - 1e-6)))
-        rest.append(_mean([-row[-position, token] for position, token in lesson.rest], row))
-    return torch.stack(nll), torch.stack(again), torch.stack(rest)
-
-
-def _mean(values: Sequence[Tensor], like: Tensor) -> Tensor:
-    return torch.stack(list(values)).mean() if len(values) else like.new_zeros(())
+    return torch.stack(nll), torch.stack(again)
 
 
 def drift(
@@ -185,11 +131,11 @@ def drift(
     lessons: Sequence[Lesson],
     kept: Sequence[Float[Tensor, "_kept _vocabulary"]],
 ) -> Float[Tensor, "rows"]:
-    """Of each lesson the mean over its kept positions of KL(new || old), 0 without any; nats."""
+    """Of each lesson the mean over its kept positions of KL(new || old); nats."""
     found: list[Tensor] = []
     for row, lesson, old in zip(logits, lessons, kept, strict=True):
         new = row[[-position for position in lesson.kept]].float().log_softmax(-1)
-        found.append(_mean([*(new.exp() * (new - old)).sum(-1)], new))
+        found.append((new.exp() * (new - old)).sum(-1).mean())
     return torch.stack(found)
 
 

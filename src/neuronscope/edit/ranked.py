@@ -2,7 +2,8 @@
 
     s[l, i] = mean over images of Pan's contribution to the source's first token      (locate/pan.py, METHODS c)
 
-at the position that predicts the token, or averaged over the image tokens. Ties go by (layer, unit).
+at the position that predicts the token, or averaged over the image tokens. Ties go by (layer, unit). What makes a word
+wrong in one image is looked for in the difference: from s is taken the same mean over images whose mention is right.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+from jaxtyping import Float
 
 from ..errors import ConceptNotNamed, InvalidOption
 from ..intervene.captions import Decoding, generate_captions
@@ -33,9 +35,10 @@ def rank_for_edit(
     count: int,
     *,
     position: Position = "predict",
+    against: Sequence[ImageSource] = (),
     decoding: Decoding | None = None,
 ) -> Neurons:
-    """The neurons that contribute most to a word in some images.
+    """The neurons that contribute most to a word in some images, or more than in others.
 
     Args:
         vlm: the model.
@@ -43,26 +46,42 @@ def rank_for_edit(
         concept: the word.
         count: how many neurons.
         position: where they are ranked.
+        against: images whose mean contribution is subtracted; those whose caption does not name the word are passed
+            over as well.
         decoding: how captions are written.
 
-    Raises InvalidOption for a count out of range and another position, ConceptNotNamed where no caption names the word.
+    Raises InvalidOption for a count out of range and another position, ConceptNotNamed where no caption of `images`,
+    or of `against` where it is given, names the word.
     """
     one_of("position", position, POSITIONS)
     layout, decoding = Layout(vlm.widths), decoding or Decoding()
     if not 1 <= count <= layout.total:
         raise InvalidOption(f"count={count} must be 1 to {layout.total}, the neurons of {vlm.id}")
-    found: list[Pooled] = []
+    found = _contributions(vlm, images, concept, position, decoding)
+    score = np.mean(found, axis=0)
+    options: dict[str, Json] = {"count": count, "position": position, "norm": "gain", "images": len(found)}
+    if len(against):
+        right = _contributions(vlm, against, concept, position, decoding)
+        score = score - np.mean(right, axis=0)
+        options["against"] = len(right)
+    members, kept = Scores(layout, {"contribution": Pooled(score)}).members(best_first(score)[:count])
+    return Neurons(
+        members, kept, site="neuron", concept=concept, method="pan-edit", options=options, model=vlm.identity()
+    )
+
+
+def _contributions(
+    vlm: VLM, images: Sequence[ImageSource], concept: str, position: Position, decoding: Decoding
+) -> list[Float[np.ndarray, "neurons"]]:
+    """Of each image whose caption names the word. Raises ConceptNotNamed where none does."""
+    found: list[Float[np.ndarray, "neurons"]] = []
     captions = [row[0] for row in generate_captions(vlm, images, decoding=decoding)]
     for image, caption in zip(images, captions, strict=True):
         if at := named_at(vlm, caption, concept):
             row = vlm.prepare([image], prompt=decoding.prompt, template=decoding.template)
             inputs = row.extend(caption.ids[: at[0]]) if at[0] else row
-            found.append(contributions(vlm, inputs, [(1, caption.ids[at[0]])], position=position, norm="gain"))
+            entry = (1, caption.ids[at[0]])
+            found.append(contributions(vlm, inputs, [entry], position=position, norm="gain").values)
     if not found:
         raise ConceptNotNamed(f"none of {len(images)} captions names {concept!r}, so no neuron can be ranked for it")
-    score = np.mean([one.values for one in found], axis=0)
-    members, kept = Scores(layout, {"contribution": Pooled(score)}).members(best_first(score)[:count])
-    options: dict[str, Json] = {"count": count, "position": position, "norm": "gain", "images": len(found)}
-    return Neurons(
-        members, kept, site="neuron", concept=concept, method="pan-edit", options=options, model=vlm.identity()
-    )
+    return found
