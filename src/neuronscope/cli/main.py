@@ -9,7 +9,22 @@ import typer
 
 from .. import __version__
 from ..errors import NeuronscopeError
-from . import caption, check, convert, decode, demo, discover, edit, heatmap, locate, models, report, reproduce, scenes
+from . import (
+    caption,
+    check,
+    convert,
+    decode,
+    demo,
+    discover,
+    edit,
+    explore,
+    heatmap,
+    locate,
+    models,
+    report,
+    reproduce,
+    scenes,
+)
 
 app = typer.Typer(
     name="neuronscope",
@@ -19,7 +34,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo, scenes, check, models, locate, caption, decode, heatmap, discover, edit, reproduce, report):
+for verb in (demo, scenes, check, models, locate, caption, decode, heatmap, discover, edit, reproduce, report, explore):
     app.command(name=verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(convert.app, name="convert")
 

@@ -1,0 +1,98 @@
+"""`neuronscope explore`: the local page on which a person points at an object and watches the caption change."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InvalidOption
+from .again import Asked
+from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+
+if TYPE_CHECKING:
+    from PIL import Image
+
+    from ..view.explorer import Entry, Marks, Question
+    from ..view.report import Origin
+
+#: Concepts of the scenes on offer; the bundled model names each of them.
+_SCENES = (
+    "bear", "giraffe", "horse", "bus", "pizza", "umbrella",
+    "surfboard", "airplane", "laptop", "cake", "bicycle", "vase",
+)  # fmt: skip
+
+
+def run(
+    images: Annotated[Path | None, typer.Option("--images", help="A folder of your pictures to choose from.")] = None,
+    port: Annotated[int | None, typer.Option("--port", help="The first free one from 7860 on.")] = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; others than you can reach 0.0.0.0.")] = (
+        "127.0.0.1"
+    ),
+    model: ModelOption = "demo",
+    device: DeviceOption = None,
+    dtype: DtypeOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Serve the explorer until Ctrl-C. It listens on this machine only, unless another --host is given."""
+    from ..view.explorer import Desk, Shelf, Workshop
+    from ..view.explorer.layout import gradio, is_local, serve
+    from ..view.explorer.shelf import folder
+
+    if port is not None and not 1 <= port <= 65535:
+        raise InvalidOption(f"--port {port} is not between 1 and 65535")
+    gradio()  # missing packages are told before the model is loaded
+    entries = [*(folder(images) if images is not None else []), *_scenes()]
+    vlm = open_model(model, device, dtype)
+    origin = partial(origin_of, model, device, None if dtype == "auto" else dtype)
+    running = serve(Workshop(Desk(vlm), Shelf(entries), origin), host=host, port=port)
+    try:
+        if not is_local(host):
+            sys.stderr.write(f"neuronscope: everybody who can reach {host} can use this page\n")
+        emit({"url": running.url, "model": model}, as_json, lambda: lines(f"{running.url}   Ctrl-C ends it"))
+        sys.stdout.flush()
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        lines("", "bye") if not as_json else None
+    finally:
+        running.close()
+
+
+def _scenes() -> list[Entry]:
+    from ..view.explorer import Entry
+
+    return [Entry(f"scene: {concept}", partial(_scene, concept)) for concept in _SCENES]
+
+
+def _scene(concept: str) -> Image.Image:
+    from ..run.showcase import scenes_of
+
+    return scenes_of(concept, 1)[0].load()
+
+
+def origin_of(
+    model: str, device: str | None, dtype: str | None, question: Question, picture: str, marks: Marks
+) -> Origin:
+    """How `neuronscope locate` makes a result of the explorer again."""
+    from ..run.settings import environment
+    from ..view.explorer.again import MASK
+    from ..view.report import Origin
+
+    brushed = bool(marks.strokes)
+    asked = Asked(
+        picture,
+        question.concept,
+        model,
+        question.method,
+        question.edit,
+        boxes=() if brushed else marks.boxes,
+        mask=Path(MASK) if brushed else None,
+        device=device,
+        dtype=dtype,
+        **question.options(),  # pyright: ignore[reportArgumentType]
+    )
+    return Origin(picture, asked.command(), asked.python(), environment())
