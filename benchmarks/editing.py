@@ -4,10 +4,10 @@
                                  [--work neuronscope-editing] [--out docs/results/editing]
 
 Every concept is once the source and once the target. An edit changes the source's 12 planted neurons (0.2 % of all)
-and is made with 8 scenes of the source, `Learned` also with 24 scenes without it that are to stay, and `Graft` with the
-target's 12 planted neurons; it is measured on 12 other scenes of the source and 29 without it. After each edit has been
-reverted, every parameter is compared bit by bit and every caption is written again; and its LoRA adapter is put on a
-second copy of the model.
+and is made with 8 scenes of the source, `Learned` and tuned ones also with 24 scenes without it that are to stay, and
+`Graft` with the target's 12 planted neurons; it is measured on 12 other scenes of the source and 29 without it. After
+each edit has been reverted, every parameter is compared bit by bit and every caption is written again; and its LoRA
+adapter is put on a second copy of the model.
 
 A pair's figures are kept in the work folder: a broken run goes on from there, and further editors join those measured.
 """
@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.progress import track
 
 import neuronscope as ns
-from neuronscope.edit import Edit, Embed, Graft, Learned, Swap
+from neuronscope.edit import Edit, Embed, Graft, Learned, Swap, Tuned
 from neuronscope.evaluate import planted
 from neuronscope.evaluate.editing import Evaluation, Probes, Wording, evaluate_edit, read
 from neuronscope.files import output_folder, write_text
@@ -47,11 +47,13 @@ EDITED, KEPT, HELD_OUT, OTHERS = 8, 24, 12, 29
 PROMPTS = ("There is a",)
 #: Of the unedited captions that are read without an image.
 TEXTS = 10
+#: What Graft is tuned over.
+GRAFTED = (1.5, 2.0, 3.0, 4.0, 6.0)
 #: What is asked of the best editor, and of the random control.
 ASKED = {"success": 0.90, "generality": 0.85, "locality": 0.95}
 RANDOM = 0.02
 
-EDITORS = ("swap", "embed", "embed, lambda 1 and 5", "graft", "learned", "learned from graft")
+EDITORS = ("swap", "embed", "embed, lambda 1 and 5", "graft", "graft, tuned", "learned", "learned from graft")
 
 Making = Callable[[ns.Neurons, Sequence[Image.Image], Sequence[Image.Image]], Edit]
 
@@ -65,7 +67,8 @@ def editors(vlm: ns.VLM, source: str, target: str) -> Mapping[str, Making]:
         "embed, lambda 1 and 5": Embed(source=source, target=target, lambda2=5.0),
         "graft": graft,
     }
-    learned = {
+    fitted: dict[str, Learned | Tuned] = {
+        "graft, tuned": Tuned.over(graft, lambda_u=GRAFTED),
         "learned": Learned(source=source, target=target),
         "learned from graft": Learned(source=source, target=target, start=graft),
     }
@@ -75,7 +78,7 @@ def editors(vlm: ns.VLM, source: str, target: str) -> Mapping[str, Making]:
     }
     return made | {
         name: lambda neurons, images, keep, editor=editor: editor.edit(vlm, neurons, images, keep=keep)
-        for name, editor in learned.items()
+        for name, editor in fitted.items()
     }
 
 

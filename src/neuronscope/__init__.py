@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from .edit import Learned as Learned
     from .edit import RowNoise as RowNoise
     from .edit import Swap as Swap
+    from .edit import Tuned as Tuned
     from .intervene import Captioner as Captioner
     from .intervene import Decoding as Decoding
     from .intervene import Mean as Mean
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "edit": ("Ablate", "Amplify", "Edit", "Embed", "Graft", "Learned", "RowNoise", "Swap"),
+    "edit": ("Ablate", "Amplify", "Edit", "Embed", "Graft", "Learned", "RowNoise", "Swap", "Tuned"),
     "intervene": ("Captioner", "Decoding", "Mean", "Noise", "Patch", "Scale", "Zero"),
     "locate": (
         "Activation",

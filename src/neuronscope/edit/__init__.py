@@ -13,3 +13,4 @@ from .simple import Amplify as Amplify
 from .simple import RowNoise as RowNoise
 from .transfer import Transfer as Transfer
 from .transfer import transfer as transfer
+from .tuned import Tuned as Tuned

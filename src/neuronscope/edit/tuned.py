@@ -1,0 +1,95 @@
+"""One editor with several settings: the one that is kept is chosen by what the model then says.
+
+    lost(e) = #{images: the caption under e does not name the target, or still names the source}
+            + #{keep: the caption under e is not the one before}                  images: those whose caption named it
+    chosen  = the first e with the fewest lost
+
+Every picture counts once, so that a stronger edit is taken only where it wins more images than it disturbs others. No
+gradient is needed: an editor in closed form costs the captions of both lists.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ..errors import InvalidOption
+from ..intervene.captions import generate_captions
+from ..samples.image import ImageSource
+from ..samples.lexicon import Lexicon
+from ..types import Json, Neurons
+from .edit import Edit
+from .editor import WordEditor
+
+if TYPE_CHECKING:
+    from ..models.vlm import VLM
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Of some word editors the one under which the fewest captions are lost; see the formula above.
+
+    Attributes:
+        editors: in the order of preference, gentlest first; with the same words and decoding.
+    """
+
+    editors: tuple[WordEditor, ...]
+    name: ClassVar[str] = "tuned"
+
+    def __post_init__(self) -> None:
+        if not self.editors:
+            raise InvalidOption("editors is empty: Tuned needs at least one")
+        if len({(one.source, one.target, one.decoding) for one in self.editors}) > 1:
+            raise InvalidOption("Tuned compares editors of one source, one target and one decoding")
+
+    @classmethod
+    def over(cls, editor: WordEditor, **values: Sequence[Any]) -> Tuned:
+        """The editor with each value of one option. Raises InvalidOption for none, several, or an unknown option."""
+        if len(values) != 1:
+            raise InvalidOption(f"one option is tuned at a time, got {', '.join(values) or 'none'}")
+        ((option, tried),) = values.items()
+        if option not in vars(editor):
+            raise InvalidOption(f"{type(editor).__name__} has no option {option!r}")
+        settings: list[dict[str, Any]] = [{option: value} for value in tried]
+        return cls(tuple(replace(editor, **one) for one in settings))
+
+    def edit(
+        self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = (), *, keep: Sequence[ImageSource] = ()
+    ) -> Edit:
+        """The chosen editor's edit, not in force; its report says how many captions each lost.
+
+        Args:
+            vlm: the model.
+            neurons: whose value vectors are rewritten.
+            images: of the concept.
+            keep: images whose captions are to stay as they are; should not show the concept.
+
+        Raises InvalidOption without images, and what the editors raise; the weights are as before in any case.
+        """
+        if not len(images):
+            raise InvalidOption("images is empty: Tuned needs images whose captions name the source")
+        made = [editor.edit(vlm, neurons, images) for editor in self.editors]
+        own = [image for image, one in zip(images, made[0].before, strict=True) if one.at]
+        stay = self._captions(vlm, keep)
+        tried: list[dict[str, Json]] = []
+        lost: list[int] = []
+        for edit in made:
+            with edit:
+                said, kept = self._captions(vlm, own), self._captions(vlm, keep)
+            missed = sum(not self._replaced(text) for text in said)
+            changed = sum(a != b for a, b in zip(stay, kept, strict=True))
+            lost.append(missed + changed)
+            tried.append({"missed": missed, "changed": changed, "settings": {**edit.settings}})
+        best = lost.index(min(lost))
+        report: dict[str, Json] = {"images": len(own), "others": len(stay), "chosen": best, "tried": [*tried]}
+        return replace(made[best], report=report)
+
+    def _captions(self, vlm: VLM, images: Sequence[ImageSource]) -> list[str]:
+        if not len(images):
+            return []
+        return [row[0].text for row in generate_captions(vlm, images, decoding=self.editors[0].decoding)]
+
+    def _replaced(self, caption: str) -> bool:
+        lexicon, editor = Lexicon.default(), self.editors[0]
+        return lexicon.match(caption, editor.target) is not None and lexicon.match(caption, editor.source) is None
