@@ -23,6 +23,7 @@ from .. import __version__
 from ..errors import InvalidOption, RunMismatch
 from ..files import output_folder, refusing, write_bytes
 from ..models.load import checkpoint_directory
+from ..models.vlm import EDITS
 from ..types import Neurons
 from .columns import require_editable
 from .edit import Edit
@@ -116,9 +117,18 @@ def save_model(edit: Edit, folder: str | Path) -> None:
 
 
 def _write(vlm: VLM, place: Path) -> None:
+    """The checkpoint's config names the edits that are in it, so that its fingerprint is another (models/vlm.py)."""
     model: Any = vlm.model
+    before = list(getattr(model.config, EDITS, None) or [])
+    setattr(model.config, EDITS, sorted({*before, *(entry.digest for entry in ledger_of(vlm).entries)}))
+    try:
+        with refusing(place):
+            model.save_pretrained(place, safe_serialization=True)
+    finally:
+        setattr(model.config, EDITS, before)
+        if not before:
+            delattr(model.config, EDITS)
     with refusing(place):
-        model.save_pretrained(place, safe_serialization=True)
         vlm.processor.save_pretrained(place)
 
 

@@ -41,6 +41,9 @@ if TYPE_CHECKING:
     from ..intervene.apply import Intervening
     from ..intervene.operations import Intervention, Noise
 
+#: Where a checkpoint's config names the edits that were written into its weights.
+EDITS = "neuronscope_edits"
+
 #: The published prompt (Sato & Takagi III-B).
 PROMPT = "The image shows a"
 
@@ -117,8 +120,13 @@ class VLM:
 
     @cached_property
     def fingerprint(self) -> str:
-        """A hash of names, shapes, types and a sample of values of all weights: tells checkpoints apart."""
+        """A hash of names, shapes, types and a sample of values of all weights: tells checkpoints apart.
+
+        A checkpoint that `Edit.save_model` wrote differs in a few columns, which a sample may miss; its config names
+        the edits, and they belong to the hash.
+        """
         digest = hashlib.sha256()
+        digest.update("".join(getattr(self.model.config, EDITS, None) or ()).encode())
         for name, value in weights(self.model):
             flat = value.flatten()
             picked = flat[:: max(1, flat.numel() // 256)].float().cpu().numpy()
