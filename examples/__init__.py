@@ -1,0 +1,1 @@
+"""Notebooks on the bundled model, and how they are executed."""

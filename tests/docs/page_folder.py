@@ -1,0 +1,163 @@
+"""What pages take for granted: pictures, folders and models by name, and variables that nothing on the page makes.
+
+The code of a page runs in a folder of its own. Whatever of FILES its blocks name is made there first; whatever of
+VALUES they use without making it is made when it is first used. All pictures are drawn scenes, and every model is the
+bundled one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+import neuronscope as ns
+from neuronscope.models.load import BUNDLED
+from neuronscope.samples.scenes import Item, Scene, render, write_coco
+from report_samples import make_run
+
+#: The bear's box as pages give it, (x, y, width, height) in pixels, and the side of the pictures that it fits.
+BEAR_BOX = (120, 60, 310, 280)
+SIDE = 576
+_FRAME = 128
+
+
+def picture(place: str, *items: tuple[str, str, tuple[float, ...]]) -> Image.Image:
+    """A drawn scene of SIDE x SIDE pixels; items are (concept, colour, box in its pixels)."""
+    scale = _FRAME / SIDE
+    drawn = tuple(
+        Item(concept, colour, (x * scale, y * scale, w * scale, h * scale), angle=0.0, mirror=False, seed=7)
+        for concept, colour, (x, y, w, h) in items
+    )
+    return render(Scene(5, place, drawn)).image.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+_BEAR = ("bear", "brown", (125, 65, 300, 270))
+_PICTURES: Mapping[str, tuple[Any, ...]] = {
+    "bear.jpg": ("forest", _BEAR),
+    "image.jpg": ("forest", _BEAR),
+    "photo.jpg": ("forest", _BEAR),
+    "bear-2.jpg": ("snow", _BEAR),
+    "bear-edited.png": ("forest",),
+    "before.jpg": ("forest", _BEAR),
+    "after.jpg": ("forest",),
+    "alone.jpg": ("street", ("bus", "red", (90, 200, 330, 190))),
+    "bus.jpg": ("street", ("bus", "red", (90, 200, 330, 190))),
+    "dog-same-place.jpg": ("forest", ("horse", "brown", (125, 65, 300, 270))),  # nothing draws dogs
+}
+
+
+def _picture(path: Path) -> None:
+    place, *items = _PICTURES[path.name]
+    picture(place, *items).save(path, quality=95)
+
+
+def _mask(path: Path) -> None:
+    x, y, w, h = BEAR_BOX
+    mask = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    mask[y : y + h, x : x + w] = 255
+    Image.fromarray(mask).save(path)
+
+
+def _pictures(folder: Path) -> None:
+    """Nine bears, then three other scenes."""
+    places = ("forest", "snow", "field", "beach", "street", "kitchen", "office", "bedroom", "night")
+    folder.mkdir()
+    for k in range(9):
+        x, y = 60 + 17 * k, 80 + 40 * (k % 4)
+        bear = ("bear", ("brown", "black", "white")[k % 3], (x, y, 290, 225))
+        picture(places[k % len(places)], bear).save(folder / f"bear-{k:02}.png")
+    for k, concept in enumerate(("horse", "bus", "clock")):
+        picture(places[k], (concept, "red", (100 + 20 * k, 150, 280, 240))).save(folder / f"other-{k}.png")
+
+
+def _scenes(folder: Path) -> None:
+    write_coco(folder, count=12, seed=20_000_000)
+
+
+def _neurons(path: Path) -> None:
+    _located(ns.load("demo")).save(path)
+
+
+def _run(folder: Path) -> None:
+    make_run(folder, folder.with_name(f"{folder.name}-data"))
+
+
+def _model(folder: Path) -> None:
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    folder.symlink_to(BUNDLED, target_is_directory=True)
+
+
+#: Name on a page -> what makes the file or folder at a path.
+FILES: Mapping[str, Callable[[Path], None]] = {
+    **dict.fromkeys(_PICTURES, _picture),
+    "mask.png": _mask,
+    "pictures": _pictures,
+    "scenes": _scenes,
+    "coco": _scenes,
+    "COCO": _scenes,
+    "neurons.json": _neurons,
+    "RUN": _run,
+    **dict.fromkeys(("MODEL", "DIR", "M", "path/to/llava-1.5-7b-hf"), _model),
+}
+
+
+def prepare(folder: Path, code: str) -> None:
+    """Make in a folder what a page's code names."""
+    for name, make in FILES.items():
+        if re.search(rf"(?<![\w./-]){re.escape(name)}(?![\w.-])", code):
+            make(folder / name)
+
+
+class Names(dict[str, Any]):
+    """The variables of a page: what its blocks made, else what VALUES makes."""
+
+    def __missing__(self, name: str) -> Any:
+        if name not in VALUES:
+            raise KeyError(name)
+        self[name] = value = VALUES[name](self)
+        return value
+
+
+def _sample(file: str = "bear.jpg") -> ns.Sample:
+    place, item = _PICTURES[file]
+    return ns.Sample(image=picture(place, item), concept=item[0], boxes=[BEAR_BOX])
+
+
+def _located(vlm: ns.VLM, file: str = "bear.jpg") -> ns.Neurons:
+    return ns.TwoStage().locate(vlm, ns.counterfactual(_sample(file))).neurons
+
+
+def _folder(pattern: str) -> list[str]:
+    folder = Path("pictures")
+    if not folder.exists():
+        _pictures(folder)
+    return [str(path) for path in sorted(folder.glob(pattern))]
+
+
+#: Variable -> what makes it of the page's other variables.
+VALUES: Mapping[str, Callable[[Names], Any]] = {
+    "ns": lambda _: ns,
+    "vlm": lambda _: ns.load("demo"),
+    "sample": lambda _: _sample(),
+    "pair": lambda page: ns.counterfactual(page["sample"]),
+    "found": lambda page: ns.TwoStage().locate(page["vlm"], page["pair"]),
+    "neurons": lambda page: page["found"].neurons,
+    "dogs": lambda page: _located(page["vlm"], "dog-same-place.jpg"),
+    "mask": lambda page: page["pair"].mask,
+    "all_heats": lambda page: [ns.heatmap(page["vlm"], page["pair"].original, page["neurons"])],
+    "images": lambda _: _folder("other-*")[:2],
+    "bears": lambda _: _folder("bear-*"),
+    "others": lambda _: _folder("other-*"),
+    "no_bears": lambda _: _folder("other-*"),
+    "noise": lambda page: ns.Noise(page["neurons"], level=8, draws=2),
+    "zero": lambda page: ns.Zero(page["neurons"]),
+    "other": lambda page: ns.Zero(ns.layer_matched(page["vlm"], page["neurons"])),
+    "change": lambda page: page["zero"],
+    "inputs": lambda page: page["vlm"].prepare([page["pair"].original]).tensors,
+    "concepts": lambda _: ["bear", "bus"],
+}
