@@ -22,8 +22,11 @@ from neuronscope.models.families import FAMILIES
 from neuronscope.run.showcase import scenes_of
 from zoo import ZOO
 
-#: What does not hang on the type of the weights: where image tokens are, and what is left behind.
-FORM = ("coloured square", "several images", "heat map", "model left alone", "memory released")
+#: What does not hang on the type of the weights: where image tokens are, what is kept, and what is left behind.
+FORM = (
+    *("coloured square", "several images", "copied = whole", "heat map"),
+    *("vision neurons", "projector neurons", "model left alone", "memory released"),
+)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])

@@ -359,10 +359,12 @@ class VLM:
     @contextmanager
     def frozen(self) -> Generator[None]:
         """Evaluation mode and no parameter gradients for the time of the block, then as before."""
-        training = [m for m in self.model.modules() if m.training]
-        wanted = [name for name, parameter in self.model.named_parameters() if parameter.requires_grad]
-        for name in wanted:  # names: where accelerate brings weights for a call, the objects change
-            self.model.get_parameter(name).requires_grad_(False)
+        modules = list(self.model.modules())
+        training = [m for m in modules if m.training]
+        held: list[dict[str, nn.Parameter | None]] = [vars(m)["_parameters"] for m in modules]  # asked by name is slow
+        wanted = [(own, name) for own in held for name, p in own.items() if p is not None and p.requires_grad]
+        for own, name in wanted:  # names: where accelerate brings weights for a call, the objects change
+            _require_grad(own[name], False)
         if training:
             self.model.eval()
         try:
@@ -371,8 +373,8 @@ class VLM:
         finally:
             for module in training:  # one by one: a part may have been in evaluation mode by itself
                 module.training = True
-            for name in wanted:
-                self.model.get_parameter(name).requires_grad_(True)
+            for own, name in wanted:
+                _require_grad(own[name], True)
 
     def caption(self, image: ImageRow) -> str:
         """Greedy caption of an image, or of several together; begins "The image shows a", up to 32 new tokens."""
@@ -417,3 +419,8 @@ class VLM:
 
     def __repr__(self) -> str:
         return f"VLM({self.id!r}, {self.family.title}, {self.layers} layers, d_f {max(self.widths)})"
+
+
+def _require_grad(parameter: nn.Parameter | None, wanted: bool) -> None:
+    assert parameter is not None
+    parameter.requires_grad_(wanted)
