@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import neuronscope as ns
+from hallucinations import write_folder
 from neuronscope.cli.edit import _job, _value
 from neuronscope.edit import Edit
 from neuronscope.evaluate import planted
@@ -62,6 +63,20 @@ def test_an_edit_and_what_it_writes(
     assert "embed: bear -> horse, 12 neurons (0.20 % of the decoder's)" in (out / "tables.md").read_text("utf-8")
 
 
+def test_donors_and_several_values(cli, demo: ns.VLM, folder: Path, tmp_path: Path):
+    sets = planted(demo)
+    for name in ("bear", "horse"):
+        sets[name].save(tmp_path / f"{name}.json")
+    given = ("--source", "bear", "--target", "horse", "--images", folder, "--editor", "graft", "--controls", 0)
+    files = ("--neurons", tmp_path / "bear.json", "--donors", tmp_path / "horse.json", "--out", tmp_path / "out")
+    code, text, _ = cli("edit", *given, *files, "--set", "lambda_u=0,3", "--json")
+    assert code == 0
+    document = json.loads(text)
+    assert [one["settings"]["lambda_u"] for one in document["report"]["tried"]] == [0, 3]
+    assert document["settings"]["donors"] == sets["horse"].addresses
+    assert len(document["images"]["kept"]) == 1  # of three others, which then are not measured
+
+
 def test_neurons_are_ranked_where_none_are_given(cli, folder: Path, tmp_path: Path, demo: ns.VLM):
     out = tmp_path / "out"
     given = ("--source", "bear", "--images", folder, "--editor", "ablate", "--position", "image", "--count", 12)
@@ -78,6 +93,11 @@ def test_neurons_are_ranked_where_none_are_given(cli, folder: Path, tmp_path: Pa
         (("--editor", "rome"), "--editor='rome'"),
         (("--editor", "embed"), "--editor embed needs --target"),
         (("--editor", "ablate", "--set", "alpha=1"), "--set='alpha'"),
+        (("--target", "dog", "--editor", "graft"), "--editor graft needs --donors"),
+        (("--target", "dog", "--donors", "some.json"), "--editor learned does not"),
+        (("--target", "dog", "--editor", "graft", "--donors", "missing.json"), "missing.json cannot be read"),
+        (("--target", "dog", "--set", "steps=3,4"), "--set steps: several values are tried"),
+        (("--target", "dog", "--editor", "embed", "--set", "lambda1=1,2", "--set", "lambda2=3,4"), "of one option"),
         (("--target", "dog", "--made-with", "0"), "--made-with 0 must be at least 1"),
         (("--target", "dog", "--texts", "missing.txt"), "missing.txt cannot be read"),
         (("--target", "dog", "--neurons", "missing.json"), "missing.json cannot be read"),
@@ -99,7 +119,45 @@ def test_images_that_do_not_name_the_source_are_refused(cli, folder: Path, tmp_p
     assert "needed are 4 that the edit is made with" in told
 
 
+def test_hallucinations_are_repaired(cli, demo: ns.VLM, tmp_path: Path):
+    place, out = write_folder(tmp_path / "coco"), tmp_path / "out"
+    given = ("--images", place, "--count", 5, "--set", "right=1")
+    code, text, told = cli("edit", "--repair", *given, "--out", out, "--json")
+    assert (code, told) == (0, "")
+    document = json.loads(text)
+    assert document == json.loads((out / "tables.json").read_text(encoding="utf-8"))
+    assert document["settings"]["counts"] == [1, 2, 5]
+    assert [one["source"] for one in document["hallucinations"]] == ["horse"]
+    assert "horse" in document["hallucinations"][0]["before"]
+    assert "| horse " in (out / "tables.md").read_text(encoding="utf-8")
+    assert document["together"]["halves"]["searched"]["before"]["chair_s"]["value"] == pytest.approx(1 / 3)
+    repaired = document["single"]["found"]["repaired"]["value"]
+    assert (out / "edit.safetensors").is_file() == bool(repaired)
+    if repaired:
+        with Edit.load(out / "edit.safetensors", demo):
+            assert "horse" not in demo.caption(place / "images" / "0.png")
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--repair", "--target", "dog"), "--repair takes no --target"),
+        (("--repair", "--controls", "2"), "--repair takes no --controls"),
+        (("--repair", "--editor", "embed"), "--editor='embed'"),
+        (("--repair", "--set", "alpha=2"), "--set='alpha'"),
+        (("--repair", "--set", "right=many"), "--set right=many is not of type int"),
+        (("--repair", "--images", "another"), "--repair takes one --images"),
+        (("--repair",), "holds no annotations/instances_"),
+        ((), "--source is missing"),
+    ],
+)
+def test_what_repair_refuses(cli, options, reason: str, tmp_path: Path):
+    code, text, _ = cli("edit", "--images", tmp_path, *options, "--out", tmp_path / "out", "--json")
+    assert code == 1
+    assert reason in json.loads(text)["error"]["message"]
+
+
 def test_settings_of_the_editor():
-    job = _job("bear", "dog", "learned", ["lr=0.01", "start=swap", "settle=false"])
+    job = _job("bear", "dog", "learned", ["lr=0.01", "start=swap", "settle=false"], None)
     assert dict(job.settings) == {"lr": 0.01, "start": "swap", "settle": False}
     assert (_value("1"), _value("x"), _value("null")) == (1, "x", None)

@@ -15,6 +15,7 @@ from ..errors import InvalidOption
 from ..files import output_folder, write_text
 from ..types import one_of
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, progress
+from .repair import repair_folder
 
 if TYPE_CHECKING:
     from ..edit import Edit
@@ -25,19 +26,23 @@ if TYPE_CHECKING:
 #: Images an edit is made with, and others that are to stay, at most; half of what there is otherwise.
 _MADE_WITH, _KEPT = 8, 24
 
+_DEFAULT, _COUNT = "learned", 20
+
 
 @dataclass(frozen=True)
 class _Kind:
-    """What an editor takes: its class in `neuronscope.edit`, a source and target word, images that are to stay."""
+    """What an editor takes: its class in `neuronscope.edit`, two words, images that are to stay, donors."""
 
     cls: str
     words: bool = True
     keeps: bool = False
+    donors: bool = False
 
 
 _EDITORS: Mapping[str, _Kind] = {
     "swap": _Kind("Swap"),
     "embed": _Kind("Embed"),
+    "graft": _Kind("Graft", donors=True),
     "learned": _Kind("Learned", keeps=True),
     "ablate": _Kind("Ablate", words=False),
     "amplify": _Kind("Amplify", words=False),
@@ -47,20 +52,36 @@ _EDITORS: Mapping[str, _Kind] = {
 
 @dataclass(frozen=True)
 class _Job:
-    """What is to be done, checked before anything is loaded."""
+    """What is to be done, checked before anything is loaded.
+
+    Attributes:
+        tuned: an option of the editor and the values of which the best is taken.
+        donors: of an editor that takes neurons of the target.
+    """
 
     source: str
     target: str | None
     kind: _Kind
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    tuned: tuple[str, tuple[Any, ...]] | None = None
+    donors: Neurons | None = None
+
+    @property
+    def keeps(self) -> bool:
+        """Whether images are put aside that are to stay."""
+        return self.kind.keeps or self.tuned is not None
 
     def make(self, vlm: VLM, neurons: Neurons, images: Sequence[Path], kept: Sequence[Path]) -> Edit:
         """The edit of some neurons."""
         from .. import edit as package
 
         words = {"source": self.source, "target": self.target} if self.kind.words else {}
-        editor = getattr(package, self.kind.cls)(**words, **self.settings)
-        return editor.edit(vlm, neurons, images, **({"keep": kept} if self.kind.keeps else {}))
+        donors = {"donors": self.donors} if self.kind.donors else {}
+        editor = getattr(package, self.kind.cls)(**words, **donors, **self.settings)
+        if self.tuned is not None:
+            option, values = self.tuned
+            editor = package.Tuned.over(editor, **{option: values})
+        return editor.edit(vlm, neurons, images, **({"keep": kept} if self.keeps else {}))
 
 
 @dataclass(frozen=True)
@@ -74,17 +95,22 @@ class _Groups:
 
 
 def run(
-    source: Annotated[str, typer.Option("--source", help="The word that is to go, as captions name it.")],
     images: Annotated[
         list[str], typer.Option("--images", help="Files or folders; may be repeated. Captions sort them.")
     ],
+    source: Annotated[str | None, typer.Option("--source", help="The word that is to go, as captions name it.")] = None,
     target: Annotated[str | None, typer.Option("--target", help="The word that is to take its place.")] = None,
-    editor: Annotated[str, typer.Option("--editor", help=", ".join(_EDITORS) + ".")] = "learned",
+    editor: Annotated[
+        str | None, typer.Option("--editor", help=f"{', '.join(_EDITORS)}; {_DEFAULT}, or ablate to repair.")
+    ] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--set", help="Of the editor, NAME=VALUE, as lambda2=6; may be repeated.")
+        list[str] | None, typer.Option("--set", help="Of the editor, NAME=VALUE, as lambda2=6; of NAME=2,4,8 the best.")
     ] = None,
     neurons: Annotated[Path | None, typer.Option("--neurons", help="neurons.json; else they are ranked.")] = None,
-    count: Annotated[int, typer.Option("--count", help="How many are ranked.")] = 20,
+    donors: Annotated[Path | None, typer.Option("--donors", help="The target's neurons.json, for graft.")] = None,
+    count: Annotated[
+        int | None, typer.Option("--count", help="How many are ranked; 20, or up to 100 to repair.")
+    ] = None,
     position: Annotated[str, typer.Option("--position", help="Where they are ranked: predict, or image.")] = "predict",
     made_with: Annotated[
         int | None, typer.Option("--made-with", help="Images of the source that the edit is made with; half, up to 8.")
@@ -93,10 +119,13 @@ def run(
         Path | None, typer.Option("--texts", help="Texts, one a line, read without images; else captions.")
     ] = None,
     prompts: Annotated[list[str] | None, typer.Option("--prompt", help="Another prompt; may be repeated.")] = None,
-    controls: Annotated[int, typer.Option("--controls", help="Random sets of neurons.")] = 1,
+    controls: Annotated[int | None, typer.Option("--controls", help="Random sets of neurons; 1.")] = None,
     bertscore: Annotated[
         str | None, typer.Option("--bertscore", help="Similarity by it, not ROUGE-L: hub id, directory, package:NAME.")
     ] = None,
+    repair: Annotated[
+        bool, typer.Option("--repair", help="Edit away what captions name and a COCO folder's pictures do not show.")
+    ] = False,
     adapter: Annotated[bool, typer.Option("--adapter", help="Also write a LoRA adapter (needs PEFT).")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the random sets.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("neuronscope-edit"),
@@ -109,9 +138,39 @@ def run(
 
     Images whose caption names the source are edited with or held out, the rest must stay. Writes edit.safetensors,
     neurons.json, tables.md and tables.json, and with --adapter the folder adapter. The model is left as it was.
+
+    With --repair, hallucinated objects are edited away, of --source or of any: --images is a COCO folder.
     """
-    job = _job(source, target, editor, option or [])
-    _counts(made_with, controls)
+    if repair:
+        _refuse_besides_repair(
+            {
+                "--target": target,
+                "--neurons": neurons,
+                "--donors": donors,
+                "--made-with": made_with,
+                "--texts": texts,
+                "--prompt": prompts,
+            }
+            | {"--bertscore": bertscore, "--adapter": adapter or None, "--controls": controls}
+        )
+        repair_folder(
+            images,
+            only=source,
+            editor=editor or "ablate",
+            count=100 if count is None else count,
+            position=position,
+            seed=seed,
+            settings=_settings(option or []),
+            out=out,
+            load=lambda: open_model(model, device, dtype),
+            as_json=as_json,
+        )
+        return
+    if source is None:
+        raise InvalidOption("--source is missing: the word that is to go (only --repair finds its own)")
+    job = _job(source, target, editor or _DEFAULT, option or [], donors)
+    sets = 1 if controls is None else controls
+    _counts(made_with, sets)
     wanted = None if texts is None else _lines(texts)
     from ..edit.ranked import rank_for_edit
     from ..evaluate import metric
@@ -124,14 +183,14 @@ def run(
     given = None if neurons is None else NeuronSet.load(neurons)
     pictures = gather(images)
     folder = output_folder(out)
-    with progress(5 + controls, "loading the model") as step:
+    with progress(5 + sets, "loading the model") as step:
         vlm = open_model(model, device, dtype)
         step("sorting the images")
         groups = _sorted(vlm, job, pictures.items, made_with)
         paths = {name: [p.path for p in getattr(groups, name)] for name in ("edited", "held_out", "kept", "others")}
         step("choosing neurons")
         at: Any = position
-        chosen = given or rank_for_edit(vlm, paths["edited"], source, count, position=at)
+        chosen = given or rank_for_edit(vlm, paths["edited"], source, _COUNT if count is None else count, position=at)
         probes = Probes(paths["edited"], paths["held_out"], paths["others"], texts=wanted, prompts=tuple(prompts or ()))
         found = evaluate_edit(
             vlm,
@@ -139,7 +198,7 @@ def run(
             chosen,
             Wording(source, target),
             probes,
-            controls=controls,
+            controls=sets,
             seed=seed,
             similarity=None if bertscore is None else metric("bertscore", model=bertscore),
             done=step,
@@ -158,9 +217,10 @@ def run(
     emit(result, as_json, lambda: lines(one_table(result), f"written to {out}"))
 
 
-def _job(source: str, target: str | None, editor: str, options: Sequence[str]) -> _Job:
-    """Raises InvalidOption for an unknown editor or setting, and where a target is missing."""
+def _job(source: str, target: str | None, editor: str, options: Sequence[str], donors: Path | None) -> _Job:
+    """Raises InvalidOption for an unknown editor or setting, and where a target or donors are missing or too many."""
     from .. import edit as package
+    from ..types import Neurons as NeuronSet
 
     one_of("--editor", editor, list(_EDITORS))
     kind = _EDITORS[editor]
@@ -169,22 +229,48 @@ def _job(source: str, target: str | None, editor: str, options: Sequence[str]) -
     known = [
         name
         for name in inspect.signature(getattr(package, kind.cls)).parameters
-        if name not in ("source", "target", "decoding")
+        if name not in ("source", "target", "decoding", "donors")
     ]
-    settings: dict[str, Any] = {}
-    for option in options:
-        name, _, text = option.partition("=")
+    settings = _settings(options)
+    for name in settings:
         one_of("--set", name, known)
-        settings[name] = _value(text)
-    return _Job(source, target, kind, settings)
+    if kind.donors is not (donors is not None):
+        raise InvalidOption(
+            f"--editor {editor} needs --donors: a neurons.json of {target!r}, located as those of {source!r} were"
+            if kind.donors
+            else f"--donors {donors} is for an editor that takes them, such as graft; --editor {editor} does not"
+        )
+    several = {name: value for name, value in settings.items() if isinstance(value, tuple)}
+    if len(several) > 1 or (several and kind.keeps) or (several and not kind.words):
+        raise InvalidOption(
+            f"--set {', '.join(several)}: several values are tried of one option, of an editor in closed form that "
+            "replaces a word"
+        )
+    single = {name: value for name, value in settings.items() if name not in several}
+    given = None if donors is None else NeuronSet.load(donors)
+    return _Job(source, target, kind, single, next(iter(several.items()), None), given)
+
+
+def _settings(options: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE of each option."""
+    parts = [option.partition("=") for option in options]
+    return {name: _value(text) for name, _, text in parts}
 
 
 def _value(text: str) -> Any:
-    """A number or true, false, null as JSON has them; text otherwise."""
+    """A number or true, false, null as JSON has them; several between commas; text otherwise."""
+    if "," in text:
+        return tuple(map(_value, text.split(",")))
     try:
         return json.loads(text)
     except ValueError:
         return text
+
+
+def _refuse_besides_repair(given: Mapping[str, object]) -> None:
+    """Raise InvalidOption for options that --repair would leave unused."""
+    if unused := [name for name, value in given.items() if value is not None and value != []]:
+        raise InvalidOption(f"--repair takes no {', '.join(unused)}: it chooses neurons and words itself")
 
 
 def _counts(made_with: int | None, controls: int) -> None:
@@ -211,7 +297,7 @@ def _sorted(vlm: VLM, job: _Job, pictures: Sequence[Picture], made_with: int | N
     own = tuple(p for p, caption in zip(pictures, captions, strict=True) if named(caption, job.source))
     rest = tuple(p for p in pictures if p not in own)
     edited = min(_MADE_WITH, len(own) // 2) if made_with is None else made_with
-    kept = min(_KEPT, len(rest) // 2) if job.kind.keeps else 0
+    kept = min(_KEPT, len(rest) // 2) if job.keeps else 0
     if not 1 <= edited < len(own) or not len(rest) > kept:
         raise InvalidOption(
             f"of {len(pictures)} images the captions of {len(own)} name {job.source!r} and {len(rest)} do not; needed "

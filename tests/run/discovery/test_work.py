@@ -204,7 +204,7 @@ def test_what_is_written(work: DiscoveryRun, found: Discoveries, tmp_path: Path)
     assert not (tmp_path / "figures" / "region-invariance.png").exists()
 
 
-def test_similarity_is_kept_with_what_made_it(work: DiscoveryRun, demo: ns.VLM, pictures):
+def test_similarity_is_kept_with_what_made_it(work: DiscoveryRun, demo: ns.VLM, pictures, tmp_path: Path):
     plan = dataclasses.replace(PLAN, metrics={"rouge-1": {}})
     again = DiscoveryRun(demo, pictures, plan, open_discovery(work.run.folder, demo, plan))
     again.work()
@@ -219,6 +219,14 @@ def test_similarity_is_kept_with_what_made_it(work: DiscoveryRun, demo: ns.VLM, 
     by_image = [np.mean([r["value"] for r in rows if r["image"] == p.name and r["of"] == "found"]) for p in pictures]
     assert similar.value.found.value == pytest.approx(np.mean(by_image))
     assert similar.provenance["metric"] == "rouge-1"
+    document = render_discoveries(again, collect_discoveries(again), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == len(texts)
+    assert {(one["image"], one["noun"], one["of"]): one["text"] for one in lines} == texts
+    values = {(row["image"], row["noun"], row["of"]): row["value"] for row in rows}
+    assert {(one["image"], one["noun"], one["of"]): one["rouge-1"] for one in lines} == values
+    assert len(lines[0]["neurons"]) == 10
+    assert "sensitivity" in document["figures"]
 
 
 def test_images_without_nouns_are_counted_and_say_what_is_absent(demo: ns.VLM, pictures, tmp_path: Path):

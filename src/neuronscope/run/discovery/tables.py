@@ -1,7 +1,8 @@
 """A discovery run as tables, figures and files of neurons.
 
 discovery.json, discovery.md    all numbers, and the same for people
-figures/*.png, *.svg            Pan et al.'s Figures 2 to 5
+figures/*.png, *.svg            Pan et al.'s Figures 2 to 5, and semantic sensitivity
+texts.jsonl                     the texts behind semantic sensitivity with their scores, for any other metric
 neurons/NOUN.json               the neurons of every noun over all its images, for `edit`, `decode`, `heatmap`
 """
 
@@ -24,14 +25,16 @@ from ...view.discovery_figures import plot_groups, plot_layer_sizes, plot_matrix
 from ...view.figures import Written, styles
 from ..markdown import number, table
 from .collect import Discoveries, estimates
-from .concepts import Found, together
+from .concepts import Found, rows_of, together
 from .work import DiscoveryRun
 
 SCHEMA = "neuronscope.discovery/1"
-_FIGURES = ("layers", "region-invariance", "cross-image", "specificity", "specificity-matrix")
+_FIGURES = ("layers", "sensitivity", "region-invariance", "cross-image", "specificity", "specificity-matrix")
 #: Columns of a table of measures: how they are called.
 _TITLES = {FOUND: "discovered", OTHERS: "neurons of other nouns"}
 _SHOWN_CONCEPTS = 60
+#: What a metric that does not end at 1 is divided by to stand in a figure with others.
+_PERCENT = {"clipscore": 100}
 
 
 def render_discoveries(
@@ -48,6 +51,7 @@ def render_discoveries(
     document = _document(work, found, refused)
     document["figures"] = {name: [f"figures/{path.name}" for path in written] for name, written in figures.items()}
     document["neurons"] = _write_neurons(work, found, output_folder(target / "neurons"))
+    _write_texts(work, target / "texts.jsonl")
     write_text(target / "discovery.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(target / "discovery.md", _markdown(document, found))
     return document
@@ -142,6 +146,32 @@ def _write_neurons(work: DiscoveryRun, found: Discoveries, folder: Path) -> dict
     return written
 
 
+def _write_texts(work: DiscoveryRun, path: Path) -> None:
+    """One line for each noun of each image and each set of neurons."""
+
+    def key(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+        return row["image"], row["sha256"], row["noun"], row["of"]
+
+    scores: dict[tuple[str, str, str, str], dict[str, float]] = {}
+    for row in rows_of(work.run, "similarity", work.pictures) if work.plan.metrics else ():
+        if row["metric"] in work.plan.metrics:
+            scores.setdefault(key(row), {})[row["metric"]] = row["value"]
+    lines = [
+        json.dumps(
+            {
+                **{name: row[name] for name in ("image", "noun", "of", "named")},
+                "neurons": [f"L{layer}.U{unit}" for layer, unit in zip(row["layers"], row["units"], strict=True)],
+                "text": row["text"],
+                **scores.get(key(row), {}),
+            },
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+        for row in rows_of(work.run, "texts", work.pictures)
+    ]
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
 def _of(work: DiscoveryRun) -> Any:
     return work.run.settings["finder"]
 
@@ -155,6 +185,16 @@ def _draw(found: Discoveries, folder: Path) -> dict[str, Written]:
     drawn: dict[str, Written] = {}
     if any(sum(counts.weighted) for counts in found.layers.values()):
         drawn["layers"] = plot_layer_sizes({k: counts.unique for k, counts in found.layers.items()}, folder / "layers")
+    if found.named is not None:
+        similar = {
+            f"{name} / {by}" if (by := _PERCENT.get(name, 1)) > 1 else name: {
+                of: Estimate(one.value / by, one.low / by, one.high / by) for of, one in estimates(given.value).items()
+            }
+            for name, given in found.similar.items()
+        }
+        drawn["sensitivity"] = plot_groups(
+            {"own token named": estimates(found.named), **similar}, style, "mean over images", folder / "sensitivity"
+        )
     if found.region:
         curves = {name: {k: estimates(one)[name] for k, one in found.region.items()} for name in (FOUND, *CONTROLS)}
         drawn["region-invariance"] = plot_sizes(curves, style, "region invariance", folder / "region-invariance")
@@ -204,6 +244,7 @@ def _markdown(document: Mapping[str, Any], found: Discoveries) -> str:
         _picture(document, "layers", "Neurons per layer for several k"),
         "## Semantic sensitivity",
         _sensitivity(document),
+        _picture(document, "sensitivity", "Semantic sensitivity"),
         "## Region invariance",
         _region(document),
         _picture(document, "region-invariance", "Region invariance against k"),
