@@ -53,7 +53,10 @@ GRAFTED = (1.5, 2.0, 3.0, 4.0, 6.0)
 ASKED = {"success": 0.90, "generality": 0.85, "locality": 0.95}
 RANDOM = 0.02
 
-EDITORS = ("swap", "embed", "embed, lambda 1 and 5", "graft", "graft, tuned", "learned", "learned from graft")
+EDITORS = (
+    *("swap", "embed", "embed, lambda 1 and 5", "graft", "graft, tuned", "graft, focused, tuned"),
+    *("learned", "learned from graft"),
+)
 
 Making = Callable[[ns.Neurons, Sequence[Image.Image], Sequence[Image.Image]], Edit]
 
@@ -69,6 +72,7 @@ def editors(vlm: ns.VLM, source: str, target: str) -> Mapping[str, Making]:
     }
     fitted: dict[str, Learned | Tuned] = {
         "graft, tuned": Tuned.over(graft, lambda_u=GRAFTED),
+        "graft, focused, tuned": Tuned.over(graft, focused=True, lambda_u=GRAFTED),
         "learned": Learned(source=source, target=target),
         "learned from graft": Learned(source=source, target=target, start=graft),
     }

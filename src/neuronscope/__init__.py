@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .edit import Amplify as Amplify
     from .edit import Edit as Edit
     from .edit import Embed as Embed
+    from .edit import Focused as Focused
     from .edit import Graft as Graft
     from .edit import Learned as Learned
     from .edit import RowNoise as RowNoise
@@ -68,7 +69,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOME = {
-    "edit": ("Ablate", "Amplify", "Edit", "Embed", "Graft", "Learned", "RowNoise", "Swap", "Tuned"),
+    "edit": ("Ablate", "Amplify", "Edit", "Embed", "Focused", "Graft", "Learned", "RowNoise", "Swap", "Tuned"),
     "intervene": ("Captioner", "Decoding", "Mean", "Noise", "Patch", "Scale", "Zero"),
     "locate": (
         "Activation",

@@ -75,6 +75,8 @@ def test_donors_and_several_values(cli, demo: ns.VLM, folder: Path, tmp_path: Pa
     assert [one["settings"]["lambda_u"] for one in document["report"]["tried"]] == [0, 3]
     assert document["settings"]["donors"] == sets["horse"].addresses
     assert len(document["images"]["kept"]) == 1  # of three others, which then are not measured
+    code, text, _ = cli("edit", *given, *files, "--focused", "--json")
+    assert (code, len(json.loads(text)["report"]["weights"])) == (0, 12)
 
 
 def test_neurons_are_ranked_where_none_are_given(cli, folder: Path, tmp_path: Path, demo: ns.VLM):
@@ -94,6 +96,10 @@ def test_neurons_are_ranked_where_none_are_given(cli, folder: Path, tmp_path: Pa
         (("--editor", "embed"), "--editor embed needs --target"),
         (("--editor", "ablate", "--set", "alpha=1"), "--set='alpha'"),
         (("--target", "dog", "--editor", "graft"), "--editor graft needs --donors"),
+        (
+            ("--target", "dog", "--focused"),
+            "--focused is for an editor in closed form that replaces a word, not Learned",
+        ),
         (("--target", "dog", "--donors", "some.json"), "--editor learned does not"),
         (("--target", "dog", "--editor", "graft", "--donors", "missing.json"), "missing.json cannot be read"),
         (("--target", "dog", "--set", "steps=3,4"), "--set steps: several values are tried"),

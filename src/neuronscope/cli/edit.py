@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -57,6 +57,7 @@ class _Job:
     Attributes:
         tuned: an option of the editor and the values of which the best is taken.
         donors: of an editor that takes neurons of the target.
+        focused: whether its changes are weighted by neuron.
     """
 
     source: str
@@ -65,11 +66,12 @@ class _Job:
     settings: Mapping[str, Any] = field(default_factory=dict[str, Any])
     tuned: tuple[str, tuple[Any, ...]] | None = None
     donors: Neurons | None = None
+    focused: bool = False
 
     @property
     def keeps(self) -> bool:
         """Whether images are put aside that are to stay."""
-        return self.kind.keeps or self.tuned is not None
+        return self.kind.keeps or self.tuned is not None or self.focused
 
     def make(self, vlm: VLM, neurons: Neurons, images: Sequence[Path], kept: Sequence[Path]) -> Edit:
         """The edit of some neurons."""
@@ -80,7 +82,9 @@ class _Job:
         editor = getattr(package, self.kind.cls)(**words, **donors, **self.settings)
         if self.tuned is not None:
             option, values = self.tuned
-            editor = package.Tuned.over(editor, **{option: values})
+            editor = package.Tuned.over(editor, focused=self.focused, **{option: values})
+        elif self.focused:
+            editor = package.Focused(editor)
         return editor.edit(vlm, neurons, images, **({"keep": kept} if self.keeps else {}))
 
 
@@ -108,6 +112,9 @@ def run(
     ] = None,
     neurons: Annotated[Path | None, typer.Option("--neurons", help="neurons.json; else they are ranked.")] = None,
     donors: Annotated[Path | None, typer.Option("--donors", help="The target's neurons.json, for graft.")] = None,
+    focused: Annotated[
+        bool, typer.Option("--focused", help="Weight the changes so that little is heard on other images.")
+    ] = False,
     count: Annotated[
         int | None, typer.Option("--count", help="How many are ranked; 20, or up to 100 to repair.")
     ] = None,
@@ -151,7 +158,12 @@ def run(
                 "--texts": texts,
                 "--prompt": prompts,
             }
-            | {"--bertscore": bertscore, "--adapter": adapter or None, "--controls": controls}
+            | {
+                "--focused": focused or None,
+                "--bertscore": bertscore,
+                "--adapter": adapter or None,
+                "--controls": controls,
+            }
         )
         repair_folder(
             images,
@@ -168,7 +180,9 @@ def run(
         return
     if source is None:
         raise InvalidOption("--source is missing: the word that is to go (only --repair finds its own)")
-    job = _job(source, target, editor or _DEFAULT, option or [], donors)
+    job = replace(_job(source, target, editor or _DEFAULT, option or [], donors), focused=focused)
+    if focused and (job.kind.keeps or not job.kind.words):
+        raise InvalidOption(f"--focused is for an editor in closed form that replaces a word, not {job.kind.cls}")
     sets = 1 if controls is None else controls
     _counts(made_with, sets)
     wanted = None if texts is None else _lines(texts)

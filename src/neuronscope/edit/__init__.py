@@ -4,6 +4,7 @@ from .closed import Embed as Embed
 from .closed import Swap as Swap
 from .edit import Edit as Edit
 from .editor import Editor as Editor
+from .focused import Focused as Focused
 from .graft import Graft as Graft
 from .learned import Learned as Learned
 from .observe import Observation as Observation

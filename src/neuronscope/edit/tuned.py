@@ -21,6 +21,7 @@ from ..samples.lexicon import Lexicon
 from ..types import Json, Neurons
 from .edit import Edit
 from .editor import WordEditor
+from .focused import Focused
 
 if TYPE_CHECKING:
     from ..models.vlm import VLM
@@ -34,7 +35,7 @@ class Tuned:
         editors: in the order of preference, gentlest first; with the same words and decoding.
     """
 
-    editors: tuple[WordEditor, ...]
+    editors: tuple[WordEditor | Focused, ...]
     name: ClassVar[str] = "tuned"
 
     def __post_init__(self) -> None:
@@ -44,15 +45,19 @@ class Tuned:
             raise InvalidOption("Tuned compares editors of one source, one target and one decoding")
 
     @classmethod
-    def over(cls, editor: WordEditor, **values: Sequence[Any]) -> Tuned:
-        """The editor with each value of one option. Raises InvalidOption for none, several, or an unknown option."""
+    def over(cls, editor: WordEditor, *, focused: bool = False, **values: Sequence[Any]) -> Tuned:
+        """The editor, or that :class:`Focused`, with each value of one option.
+
+        Raises InvalidOption for none, several, or an unknown option.
+        """
         if len(values) != 1:
             raise InvalidOption(f"one option is tuned at a time, got {', '.join(values) or 'none'}")
         ((option, tried),) = values.items()
         if option not in vars(editor):
             raise InvalidOption(f"{type(editor).__name__} has no option {option!r}")
         settings: list[dict[str, Any]] = [{option: value} for value in tried]
-        return cls(tuple(replace(editor, **one) for one in settings))
+        made = [replace(editor, **one) for one in settings]
+        return cls(tuple(map(Focused, made)) if focused else tuple(made))
 
     def edit(
         self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = (), *, keep: Sequence[ImageSource] = ()
@@ -69,7 +74,10 @@ class Tuned:
         """
         if not len(images):
             raise InvalidOption("images is empty: Tuned needs images whose captions name the source")
-        made = [editor.edit(vlm, neurons, images) for editor in self.editors]
+        made = [
+            one.edit(vlm, neurons, images, keep=keep) if isinstance(one, Focused) else one.edit(vlm, neurons, images)
+            for one in self.editors
+        ]
         own = [image for image, one in zip(images, made[0].before, strict=True) if one.at]
         stay = self._captions(vlm, keep)
         tried: list[dict[str, Json]] = []
