@@ -10,9 +10,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 sys.path.insert(0, str(Path(__file__).parent))
-from jaxtyping import install_import_hook
+import shape_checker
 
-install_import_hook("neuronscope", "shape_checker.shapes")
+shape_checker.install("neuronscope")
 
 from collections.abc import Callable
 
