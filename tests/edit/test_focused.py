@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 import neuronscope as ns
-from neuronscope.edit import Embed, Focused, Swap
+from neuronscope.edit import Embed, Focused, Swap, focused
 from neuronscope.edit.focused import focus
 from neuronscope.errors import InvalidOption
 from neuronscope.evaluate.truth import planted
@@ -47,6 +49,28 @@ def test_less_is_heard_elsewhere_and_as_much_on_the_object(demo):
     assert top @ r == pytest.approx(top.sum(), rel=1e-4)
     rest = np.concatenate(off)
     assert ((rest @ r) ** 2).mean() < 0.9 * (rest.sum(1) ** 2).mean()
+
+
+def test_activations_are_read_as_captions_are_and_at_the_input_of_w_out(demo, monkeypatch):
+    """Wherever the set was found, in whatever order its members stand, and with the caller's prompt and template."""
+    bear = render(sample_scene(26_000_000, concepts=("bear",), count=1)).image
+    other = next(s for s in map(sample_scene, range(26_000_200, 26_000_300)) if "bear" not in s.concepts)
+    neurons, asked = planted(demo)["bear"], []
+    editor = Focused(Embed(source="bear", target="horse"))
+    first = editor.edit(demo, neurons, [bear], keep=[render(other).image])
+    turned = replace(neurons[::-1], site="act")
+    again = editor.edit(demo, turned, [bear], keep=[render(other).image])
+    assert again.report["weights"] == pytest.approx(first.report["weights"][::-1])
+
+    def note(_vlm, _image, members, **options):
+        asked.append((members.site, options))
+        return np.ones((2, len(members)))
+
+    monkeypatch.setattr(focused, "activations", note)
+    decoding = ns.Decoding(template="USER: {image}\n{prompt}")
+    monkeypatch.setattr(Embed, "edit", lambda *_: first)
+    Focused(Embed(source="bear", target="horse", decoding=decoding)).edit(demo, turned, [bear], keep=[bear])
+    assert asked == [("neuron", {"prompt": decoding.prompt, "template": decoding.template})] * 2
 
 
 def test_images_of_both_kinds_are_needed(vlm, picture):

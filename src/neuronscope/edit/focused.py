@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -81,10 +82,10 @@ class Focused:
         lengths = {layer: made.delta(layer).norm(dim=0).cpu().numpy() for layer in units}
         at = {(layer, unit): lengths[layer][n] for layer, chosen in units.items() for n, unit in enumerate(chosen)}
         heard = np.array([at[neuron.layer, neuron.unit] for neuron in neurons])
-        r = focus(
-            [activations(vlm, image, neurons, prompt=self.decoding.prompt) * heard for image in images],
-            [activations(vlm, image, neurons, prompt=self.decoding.prompt) * heard for image in keep],
-        )
+        read = partial(activations, vlm, prompt=self.decoding.prompt, template=self.decoding.template)
+        members = replace(neurons, site="neuron")  # what W_out multiplies, wherever the set was found
+        shown, others = ([read(image, members) * heard for image in group] for group in (images, keep))
+        r = focus(shown, others)
         weight = {(neuron.layer, neuron.unit): float(r[n]) for n, neuron in enumerate(neurons)}
         new = {
             layer: (
@@ -99,7 +100,14 @@ class Focused:
 def focus(
     shown: Sequence[Float[np.ndarray, "_tokens neurons"]], others: Sequence[Float[np.ndarray, "_others neurons"]]
 ) -> Float[np.ndarray, "neurons"]:
-    """r of the formula above, from z by token of the concept's images and of others; 1 where nothing is heard."""
+    """r of the formula above.
+
+    Args:
+        shown: z by token, of each image of the concept.
+        others: the same of images without it.
+
+    1 for every neuron where none is heard on the object, or none elsewhere.
+    """
     sums = [z.sum(1) for z in shown]
     seen = [z[s >= s.max() / 2] for z, s in zip(shown, sums, strict=True) if s.max() > 0]
     if not seen:  # the neurons are not active on the object
