@@ -13,7 +13,7 @@ import jaxtyping
 from beartype import BeartypeConf, beartype
 from jaxtyping import install_import_hook
 
-_SHAPED = re.compile(r"\b(Float|Int|Bool|UInt8)\[")
+_SHAPED = re.compile(r"\b(Float|Int|Bool|UInt8|UInt16)\[")
 _CONF = BeartypeConf(is_pep484_tower=True)  # an int will do for a float
 
 
