@@ -29,9 +29,9 @@ from rich.console import Console
 from rich.table import Table
 
 import neuronscope as ns
-from neuronscope.intervene import Caption, Captioner
-from neuronscope.intervene.captions import caption_of, generate_settings
-from neuronscope.intervene.engine import Engine
+from neuronscope.caption import Caption, Captioner
+from neuronscope.caption.captions import caption_of, generate_settings
+from neuronscope.caption.shortcuts import Engine
 
 from .models import pictures, smol
 
@@ -68,8 +68,8 @@ def scene(vlm: ns.VLM, name: str) -> Image.Image:
     """A picture that the model can say something about."""
     if name != "demo":
         return pictures(1)[0]
-    from neuronscope.run.showcase import scene_stream
     from neuronscope.samples.scenes import scene_sample
+    from neuronscope.studies.demo.scenes import scene_stream
 
     return ns.counterfactual(scene_sample(next(iter(scene_stream("bear", 7))), "bear")).original
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import neuronscope as ns
 from neuronscope.evaluate import Estimate
-from neuronscope.models.load import BUNDLED
+from neuronscope.loading.load import BUNDLED
 
 from . import organism, truth
 

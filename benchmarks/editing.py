@@ -37,10 +37,10 @@ from neuronscope.edit import Edit, Embed, Graft, Learned, Swap, Tuned
 from neuronscope.evaluate import planted
 from neuronscope.evaluate.editing import Evaluation, Probes, Wording, evaluate_edit, read
 from neuronscope.files import output_folder, write_text
-from neuronscope.run.editing import across, tables
 from neuronscope.run.settings import environment
-from neuronscope.run.showcase import scene_stream
 from neuronscope.samples.scenes import CONCEPTS, PLACES, render
+from neuronscope.studies.demo.scenes import scene_stream
+from neuronscope.studies.edit.tables import across, tables
 
 #: Scenes an edit is made with, of others that are to stay, held out, and of others that it is measured on.
 EDITED, KEPT, HELD_OUT, OTHERS = 8, 24, 12, 29

@@ -22,8 +22,8 @@ import neuronscope as ns
 from neuronscope.evaluate import Effect, Estimate, Labelled, bootstrap_effects, bootstrap_mean, measure, named, planted
 from neuronscope.intervene import activations
 from neuronscope.locate.scores import Layout, grad_times_activation
-from neuronscope.run.showcase import HELD_OUT
 from neuronscope.samples.scenes import CONCEPTS, Rendered, Scene, render, sample_scene, scene_sample
+from neuronscope.studies.demo.scenes import HELD_OUT
 from neuronscope.tokens import first_token
 
 FIRST_SEED = HELD_OUT + 90_000_000
@@ -79,7 +79,7 @@ def best_unplanted(vlm: ns.VLM, image, concept: str, truth: ns.Neurons, count: i
 
 
 def _caption(vlm: ns.VLM, image):
-    from neuronscope.intervene import generate_captions
+    from neuronscope.caption import generate_captions
 
     return generate_captions(vlm, [image])[0][0]
 

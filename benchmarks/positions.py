@@ -33,18 +33,18 @@ from rich.console import Console
 from rich.progress import track
 
 import neuronscope as ns
+from neuronscope.caption import generate_captions
 from neuronscope.edit import Edit
 from neuronscope.edit.columns import read_columns
 from neuronscope.edit.ranked import rank_for_edit
 from neuronscope.edit.words import directions, spell
 from neuronscope.evaluate import Estimate, bootstrap_mean, named
 from neuronscope.files import output_folder, write_text
-from neuronscope.intervene import generate_captions
 from neuronscope.intervene.operations import Intervention
 from neuronscope.locate.target import Position
-from neuronscope.run.markdown import interval, table
-from neuronscope.run.showcase import scene_stream
 from neuronscope.samples.scenes import CONCEPTS, render
+from neuronscope.studies.demo.scenes import scene_stream
+from neuronscope.studies.reproduce.sections import interval, table
 from neuronscope.types import Neuron
 
 SIZES = (1, 3, 6, 12, 24, 48)
@@ -182,7 +182,7 @@ def collect(documents: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, dict[
 def draw(found: Mapping[str, Any], path: Path) -> Path:
     """One panel for each use that is shown: success against the size of the set."""
     # One style for all figures, whose parts are private to the package.
-    from neuronscope.view.discovery_figures import _line as line  # pyright: ignore[reportPrivateUsage]
+    from neuronscope.studies.discover.figures import _line as line  # pyright: ignore[reportPrivateUsage]
     from neuronscope.view.figures import _figure as drawing  # pyright: ignore[reportPrivateUsage]
     from neuronscope.view.figures import _legend_above as legend_above  # pyright: ignore[reportPrivateUsage]
     from neuronscope.view.figures import _save as save_figure  # pyright: ignore[reportPrivateUsage]

@@ -16,8 +16,8 @@ from rich.console import Console
 from rich.table import Table
 
 import neuronscope as ns
-from neuronscope.intervene import Captioner, generate_captions
-from neuronscope.run.study import recommended_level
+from neuronscope.caption import Captioner, generate_captions
+from neuronscope.intervene.operations import recommended_level
 from neuronscope.samples.scenes import CONCEPTS
 
 from .captions import CLOCKS

@@ -3,7 +3,7 @@
     neuronscope scenes --out repair-scenes -n 1000 --seed 50000000
     python -m benchmarks.repair --images repair-scenes [--work neuronscope-repair] [--out docs/results/repair]
 
-Every way searches the same half of the pictures and is measured on the other; see evaluate/editing/repair.py. A way's
+Every way searches the same half of the pictures and is measured on the other; see studies/repair/work.py. A way's
 document is kept in the work folder: a broken run goes on from there. `neuronscope edit --repair` does one of them.
 """
 
@@ -19,13 +19,13 @@ from typing import Any
 import torch
 
 import neuronscope as ns
-from neuronscope.evaluate.editing.repair import repair
-from neuronscope.evaluate.editing.repaired import Repair
+from neuronscope.caption import generate_captions
 from neuronscope.files import output_folder, write_text
-from neuronscope.intervene import generate_captions
-from neuronscope.run.repair import document, tables
 from neuronscope.run.settings import environment
 from neuronscope.samples.objects import AnnotatedFolder
+from neuronscope.studies.repair.settings import Repair
+from neuronscope.studies.repair.tables import document, tables
+from neuronscope.studies.repair.work import repair
 
 WAYS: Mapping[str, Repair] = {
     "ablate, word": Repair(),

@@ -19,9 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 import neuronscope as ns
-from neuronscope.intervene import Captioner
-from neuronscope.intervene.engine import Engine
-from neuronscope.intervene.passes import Change, Job, Pass
+from neuronscope.caption import Captioner
+from neuronscope.caption.prefill import Change, Job, Pass
+from neuronscope.caption.shortcuts import Engine
 
 from .captions import CLOCKS, MODELS
 from .models import pictures

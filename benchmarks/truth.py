@@ -20,11 +20,11 @@ from rich.table import Table
 import neuronscope as ns
 from neuronscope.errors import InvalidSample
 from neuronscope.evaluate import Estimate, Labelled, agreement, bootstrap_mean, measure, planted
-from neuronscope.run.showcase import scene_stream
-from neuronscope.run.study import recommended_level
+from neuronscope.intervene.operations import recommended_level
+from neuronscope.locate.validity import check_validity
 from neuronscope.samples import Counterfactual
 from neuronscope.samples.scenes import CONCEPTS, scene_sample
-from neuronscope.samples.validity import check_validity
+from neuronscope.studies.demo.scenes import scene_stream
 
 METHODS = {
     "two-stage": ns.TwoStage(),

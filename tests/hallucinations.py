@@ -6,8 +6,8 @@ import json
 from itertools import islice
 from pathlib import Path
 
-from neuronscope.run.showcase import scene_stream
 from neuronscope.samples.scenes import CONCEPTS, Scene, render, sample_scene
+from neuronscope.studies.demo.scenes import scene_stream
 
 #: A white bus under a night sky, and a white horse only in the caption.
 WRONG = 50_000_003

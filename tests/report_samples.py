@@ -11,14 +11,14 @@ import numpy as np
 from PIL import Image
 
 import neuronscope as ns
+from neuronscope.report import Curve, Evidence, Spoken, Unit, Word
 from neuronscope.run.directory import Run
-from neuronscope.run.results import Results
-from neuronscope.run.schemas import SCHEMAS
-from neuronscope.run.tables import render
 from neuronscope.samples.inpaint import inpaint
 from neuronscope.samples.sample import boxes_mask
+from neuronscope.studies.reproduce.results import Results
+from neuronscope.studies.reproduce.tables import render
+from neuronscope.studies.reproduce.units import SCHEMAS
 from neuronscope.view.figures import LayerCounts
-from neuronscope.view.report import Curve, Evidence, Spoken, Unit, Word
 
 #: Each sets window.hacked where a page lets it run.
 SCRIPT = "<script>window.hacked=1</script>"

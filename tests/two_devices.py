@@ -18,7 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_map_only
 
-from neuronscope.models.structure import find_structure
+from neuronscope.architecture.structure import find_structure
 
 FIRST, SECOND = torch.device("lazy", 0), torch.device("lazy", 1)
 

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from neuronscope.run.showcase import HELD_OUT
 from neuronscope.samples.scenes.registry import CONCEPTS
 from neuronscope.samples.scenes.scene import render, sample_scene
+from neuronscope.studies.demo.scenes import HELD_OUT
 
 from .organism import GRID, PROMPT, Planting
 from .removals import IMAGE

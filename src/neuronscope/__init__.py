@@ -8,7 +8,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from .version import __version__
+
 if TYPE_CHECKING:
+    from .caption.captioner import Captioner as Captioner
+    from .caption.captions import Decoding as Decoding
     from .edit import Ablate as Ablate
     from .edit import Amplify as Amplify
     from .edit import Edit as Edit
@@ -19,13 +23,13 @@ if TYPE_CHECKING:
     from .edit import RowNoise as RowNoise
     from .edit import Swap as Swap
     from .edit import Tuned as Tuned
-    from .intervene import Captioner as Captioner
-    from .intervene import Decoding as Decoding
     from .intervene import Mean as Mean
     from .intervene import Noise as Noise
     from .intervene import Patch as Patch
     from .intervene import Scale as Scale
     from .intervene import Zero as Zero
+    from .loading import VLM as VLM
+    from .loading import load as load
     from .locate import Activation as Activation
     from .locate import ActivationDifference as ActivationDifference
     from .locate import Budget as Budget
@@ -49,9 +53,7 @@ if TYPE_CHECKING:
     from .locate import layer_matched as layer_matched
     from .locate import method as method
     from .locate import register_method as register_method
-    from .models import VLM as VLM
     from .models import Family as Family
-    from .models import load as load
     from .models import register_family as register_family
     from .samples import CocoFolder as CocoFolder
     from .samples import Counterfactual as Counterfactual
@@ -66,11 +68,11 @@ if TYPE_CHECKING:
     from .view import decode as decode
     from .view import heatmap as heatmap
 
-__version__ = "0.1.0"
 
 _HOME = {
     "edit": ("Ablate", "Amplify", "Edit", "Embed", "Focused", "Graft", "Learned", "RowNoise", "Swap", "Tuned"),
-    "intervene": ("Captioner", "Decoding", "Mean", "Noise", "Patch", "Scale", "Zero"),
+    "caption": ("Captioner", "Decoding"),
+    "intervene": ("Mean", "Noise", "Patch", "Scale", "Zero"),
     "locate": (
         "Activation",
         "ActivationDifference",
@@ -96,7 +98,8 @@ _HOME = {
         "method",
         "register_method",
     ),
-    "models": ("VLM", "Family", "load", "register_family"),
+    "loading": ("VLM", "load"),
+    "models": ("Family", "register_family"),
     "samples": ("CocoFolder", "Counterfactual", "ImageList", "Lexicon", "Region", "Sample", "counterfactual"),
     "types": ("Neuron", "Neurons"),
     "view": ("Heatmap", "decode", "heatmap"),

@@ -55,6 +55,11 @@ class RunMismatch(NeuronscopeError):
     """Saved results belong to another model, schema or set of settings than the one asked for."""
 
 
+#: What transformers and torch raise when inputs do not suit a model.
+#: StopIteration: processors run out of images for the placeholders of a text.
+MODEL_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
+
+
 def suggest(name: str, choices: list[str]) -> str:
     """A sentence for a misspelt name: the nearest choice, then all of them."""
     import difflib

@@ -14,31 +14,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from PIL import Image
 
-    from .types import Neurons
-
 #: Neurons that are listed; a notebook cell is for a look, neurons.json for all of them.
 ROWS = 20
 
 
-def neurons_html(neurons: Neurons, rows: int = ROWS) -> str:
-    """A set as a table of its first members, with their scores."""
-    names = [name for name in neurons.scores if not name.endswith("_patch")]
-    head = "".join(f"<th>{escape(name)}</th>" for name in ("neuron", *names))
-    body = "".join(
-        "<tr>" + "".join(f"<td>{escape(text)}</td>" for text in (address, *_numbers(neurons, names, k))) + "</tr>"
-        for k, address in enumerate(neurons.addresses[:rows])
-    )
-    title = [f"{len(neurons)} neurons"]
-    title += [f"of “{neurons.concept}”"] if neurons.concept else []
-    title += [f"by {neurons.method}"] if neurons.method else []
-    hidden = len(neurons) - rows
+def table_html(title: str, names: Sequence[str], rows: Sequence[Sequence[str]], hidden: int = 0) -> str:
+    """Rows under column names, with a title and how many more there are."""
+    head = "".join(f"<th>{escape(name)}</th>" for name in names)
+    body = "".join("<tr>" + "".join(f"<td>{escape(text)}</td>" for text in row) + "</tr>" for row in rows)
     more = f"<p>and {hidden} more</p>" if hidden > 0 else ""
     table = f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-    return f"<p><b>{escape(' '.join(title))}</b></p>{table}{more}"
-
-
-def _numbers(neurons: Neurons, names: Sequence[str], member: int) -> list[str]:
-    return [f"{neurons.scores[name][member]:.4g}" for name in names]
+    return f"<p><b>{escape(title)}</b></p>{table}{more}"
 
 
 def lines_html(lines: Sequence[tuple[str, str]]) -> str:

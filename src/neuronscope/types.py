@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, Literal, TypeAlias, cast, get_args, overload
 
 from .errors import InvalidOption, RunMismatch, suggest
 from .files import write_text
+from .notebook import ROWS, table_html
 
 #: Where a neuron is read (METHODS a): `neuron` is the input of the FFN's down projection, the coefficient of its value
 #: vector; `act` is the output of the activation function; `pre` is that function's input. Without a gate, act = neuron.
@@ -20,6 +22,10 @@ SITES: tuple[Site, ...] = get_args(Site)
 #: Which positions of the prompt: the image tokens, everything after them, or all.
 Span: TypeAlias = Literal["image", "text", "all"]
 SPANS: tuple[Span, ...] = get_args(Span)
+
+#: When: while the prompt is read, while new tokens are written, or both.
+Phase: TypeAlias = Literal["prefill", "decode", "both"]
+PHASES: tuple[Phase, ...] = get_args(Phase)
 
 #: Which part of the model: the decoder, the vision tower, or the projector between them.
 Part: TypeAlias = Literal["text", "vision", "projector"]
@@ -34,6 +40,12 @@ def one_of(argument: str, value: str, choices: Sequence[str]) -> None:
     """Raise InvalidOption unless `value` is one of the choices."""
     if value not in choices:
         raise InvalidOption(f"{argument}={value!r} is not known.{suggest(value, list(choices))}")
+
+
+def whole_number(option: str, value: object, least: int) -> None:
+    """Raise InvalidOption unless an option is a whole number of at least `least`."""
+    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+        raise InvalidOption(f"{option}={value!r} is not a whole number of at least {least}")
 
 
 @dataclass(frozen=True, order=True)
@@ -106,10 +118,17 @@ class Neurons(Sequence[Neuron]):
         """The inverse of :meth:`at`."""
         return [f"{self.part}.{neuron.layer}.{neuron.unit}" for neuron in self.members]
 
-    def _repr_html_(self) -> str:
-        from .notebook import neurons_html
+    def to_html(self) -> str:
+        """The set as a table of its first members, with their scores."""
+        names = [name for name in self.scores if not name.endswith("_patch")]
+        rows = [
+            (address, *(f"{self.scores[name][k]:.4g}" for name in names))
+            for k, address in enumerate(self.addresses[:ROWS])
+        ]
+        of, by = self.concept and f" of “{self.concept}”", self.method and f" by {self.method}"
+        return table_html(f"{len(self)} neurons{of}{by}", ("neuron", *names), rows, len(self) - ROWS)
 
-        return neurons_html(self)
+    _repr_html_ = to_html
 
     def __len__(self) -> int:
         return len(self.members)
@@ -208,6 +227,21 @@ class Neurons(Sequence[Neuron]):
         if not isinstance(data, dict):
             raise RunMismatch(f"{path} holds no JSON object")
         return cls.from_dict(cast("dict[str, Any]", data))
+
+
+def options_of(method: Any) -> dict[str, Json]:
+    """All options of a method, which is a dataclass, as a file can hold them."""
+    return {item.name: _plain(getattr(method, item.name)) for item in dataclasses.fields(method)}
+
+
+def _plain(value: Any) -> Json:
+    if isinstance(value, Neurons):
+        return [*value.addresses]
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {"kind": type(value).__name__, **options_of(value)}
+    if isinstance(value, tuple):
+        return [_plain(part) for part in cast("tuple[object, ...]", value)]
+    return cast("Json", value)
 
 
 def _address(address: str) -> tuple[Part, int, int]:

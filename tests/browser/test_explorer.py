@@ -11,8 +11,9 @@ from functools import partial
 import pytest
 
 from neuronscope.cli.explore import origin_of
-from neuronscope.run.showcase import scenes_of
-from neuronscope.view.explorer import Desk, Entry, Shelf, Workshop, session, shelf
+from neuronscope.explorer import Desk, Entry, Shelf, Workshop, session
+from neuronscope.explorer import picture_list as shelf
+from neuronscope.studies.demo.scenes import scenes_of
 from report_samples import IMAGE
 
 pytest.importorskip("gradio", reason="the explorer needs gradio (the app extra)")
@@ -32,7 +33,7 @@ def bear():
 @pytest.fixture(scope="module")
 def served(demo, bear, tmp_path_factory):
     """A page with a scene, and a folder with a picture whose name would like to run."""
-    from neuronscope.view.explorer.layout import serve
+    from neuronscope.explorer.app import serve
 
     folder = tmp_path_factory.mktemp("pictures")
     scenes_of("bus", 1)[0].load().save(folder / f"{IMAGE}.png")

@@ -10,7 +10,7 @@ import pytest
 
 from neuronscope.cli.discover import _discovery, _sizes
 from neuronscope.errors import InvalidOption
-from neuronscope.run.showcase import scenes_of
+from neuronscope.studies.demo.scenes import scenes_of
 
 
 def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], tmp_path: Path):

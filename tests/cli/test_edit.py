@@ -14,8 +14,8 @@ from hallucinations import write_folder
 from neuronscope.cli.edit import _job, _value
 from neuronscope.edit import Edit
 from neuronscope.evaluate import planted
-from neuronscope.run.showcase import scene_stream
 from neuronscope.samples.scenes import render
+from neuronscope.studies.demo.scenes import scene_stream
 
 
 @pytest.fixture(scope="module")

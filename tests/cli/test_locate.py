@@ -7,8 +7,8 @@ import pytest
 from PIL import Image
 
 import neuronscope as ns
-from neuronscope.intervene.captions import Caption
-from neuronscope.samples import validity
+from neuronscope.caption import Caption
+from neuronscope.locate import validity
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import neuronscope as ns
-from neuronscope.cli.again import Asked
+from neuronscope.report.recipe import Asked
 from report_samples import make_run, save_result
 
 

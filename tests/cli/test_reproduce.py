@@ -12,10 +12,10 @@ import pytest
 
 from neuronscope.cli.reproduce import _concepts, _methods, _metrics, _numbers, _swept, _watched
 from neuronscope.errors import InvalidOption
-from neuronscope.run.engines import Local
-from neuronscope.run.schedule import Failure
-from neuronscope.run.units import Unit
 from neuronscope.samples import CocoFolder
+from neuronscope.studies.reproduce.engine import Local
+from neuronscope.studies.reproduce.schedule import Failure
+from neuronscope.studies.reproduce.units import Unit
 
 
 def test_a_metric_without_its_package_is_refused_before_anything_is_done(

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 import neuronscope as ns
-from neuronscope.models.load import BUNDLED
+from neuronscope.loading.load import BUNDLED
 from neuronscope.samples.scenes import Item, Scene, render, write_coco
 from report_samples import make_run
 

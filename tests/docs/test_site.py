@@ -241,8 +241,8 @@ def test_source_leaves_out_the_docstring_only() -> None:
 
 def test_messages_are_read_from_the_source() -> None:
     found = messages.raised()["NoImagePositions"]
-    assert found == {"neuronscope.models.vlm": ["… has no neurons at image positions: …"]}
-    assert "- `neuronscope.samples.validity`" in messages.expand("ConceptNotNamed")
+    assert found == {"neuronscope.models.loaded": ["… has no neurons at image positions: …"]}
+    assert "- `neuronscope.locate.validity`" in messages.expand("ConceptNotNamed")
     assert not messages.raised()["NeuronscopeError"]
 
 

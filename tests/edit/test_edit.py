@@ -8,13 +8,7 @@ import torch
 import neuronscope as ns
 from neuronscope.edit import Ablate, Amplify, RowNoise, Swap
 from neuronscope.edit import columns as columns_module
-from neuronscope.errors import (
-    ConceptNotNamed,
-    InvalidOption,
-    NeuronOutOfRange,
-    RunMismatch,
-    UnsupportedModel,
-)
+from neuronscope.errors import ConceptNotNamed, InvalidOption, NeuronOutOfRange, RunMismatch, UnsupportedModel
 
 FOREIGN = dataclasses.replace(ns.Neurons.of([(1, 3)]), model={"id": "x", "fingerprint": "0" * 16})
 SWAP = Swap(source="bear", target="dog")

@@ -4,14 +4,14 @@ import pytest
 import torch
 
 import neuronscope as ns
+from neuronscope.caption import Decoding
 from neuronscope.edit import Embed, Learned
-from neuronscope.edit.lessons import asked, drift, other_lessons, strayed, word_lessons
+from neuronscope.edit.examples import asked, drift, other_lessons, strayed, word_lessons
 from neuronscope.edit.observe import observe
-from neuronscope.edit.reader import Reader
+from neuronscope.edit.partial_forward import Reader
 from neuronscope.edit.words import pair_words
 from neuronscope.errors import ConceptNotNamed, InvalidOption
 from neuronscope.evaluate.truth import planted
-from neuronscope.intervene.captions import Decoding
 from neuronscope.models.inputs import Inputs
 from neuronscope.samples.lexicon import Lexicon
 from neuronscope.samples.scenes.scene import render, sample_scene

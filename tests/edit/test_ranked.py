@@ -13,8 +13,8 @@ from neuronscope.edit.ranked import rank_for_edit
 from neuronscope.errors import ConceptNotNamed, InvalidOption
 from neuronscope.evaluate import planted
 from neuronscope.locate.pan import contributions
-from neuronscope.run.showcase import scene_stream
 from neuronscope.samples.scenes import render
+from neuronscope.studies.demo.scenes import scene_stream
 
 
 @pytest.fixture(scope="module")

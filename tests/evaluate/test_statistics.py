@@ -5,12 +5,7 @@ import pytest
 
 from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.evaluate.aggregate import Trials, aggregate
-from neuronscope.evaluate.statistics import (
-    benjamini_hochberg,
-    bootstrap_trials,
-    empirical_p,
-    sign_flip,
-)
+from neuronscope.evaluate.statistics import benjamini_hochberg, bootstrap_trials, empirical_p, sign_flip
 from neuronscope.evaluate.statistics.bootstrap import draw_weights, weighted_shares
 
 

@@ -12,9 +12,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 import neuronscope as ns
+from neuronscope.architecture.structure import FFN, Structure
 from neuronscope.errors import InvalidOption
 from neuronscope.hooks.backward import GradientSession, Place
-from neuronscope.models.structure import FFN, Structure
 
 Found = dict[Place, tuple[Tensor, Tensor]]
 

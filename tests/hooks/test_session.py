@@ -10,9 +10,9 @@ import torch
 from torch import nn
 
 import neuronscope as ns
+from neuronscope.architecture.structure import Structure
 from neuronscope.errors import HookNeverFired, InvalidOption, NeuronOutOfRange
 from neuronscope.hooks import HookSession, Tap, check_unit
-from neuronscope.models.structure import Structure
 
 
 def hooks(vlm: ns.VLM) -> list[tuple[str, int]]:

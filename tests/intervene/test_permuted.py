@@ -7,9 +7,9 @@ import pytest
 import torch
 
 import neuronscope as ns
+from neuronscope.caption import Decoding, generate_captions
 from neuronscope.errors import HookNeverFired, InvalidOption, NoImagePositions
 from neuronscope.hooks.skip import seeing_inputs
-from neuronscope.intervene.captions import Decoding, generate_captions
 from neuronscope.intervene.permuted import permuted_image
 from zoo import ZOO
 

@@ -10,7 +10,7 @@ from PIL import Image
 import neuronscope as ns
 from neuronscope.errors import HookNeverFired, InvalidOption, NeuronOutOfRange
 from neuronscope.intervene import activations
-from neuronscope.intervene.queue import one_row_at_a_time
+from neuronscope.intervene.batching import one_row_at_a_time
 from zoo import ZOO
 
 VISION = ns.Neurons.at("vision.0.3", "vision.0.7", "vision.1.0")
@@ -61,7 +61,7 @@ def test_noise_is_the_same_in_any_batch(vlm: ns.VLM, pictures: list[Image.Image]
 
 
 def test_uncached_generation_disturbs_the_image_at_every_step(vlm: ns.VLM, picture: Image.Image):
-    from neuronscope.intervene import generate_captions
+    from neuronscope.caption import generate_captions
 
     noise = ns.Noise(VISION, level=30, draws=2)
     cached, uncached = (

@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 import neuronscope as ns
-from neuronscope.intervene.captions import Caption
-from neuronscope.samples import validity
+from neuronscope.caption import Caption
+from neuronscope.locate import validity
 
 PROMPT = "The image shows a"
 

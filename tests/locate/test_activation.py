@@ -7,7 +7,7 @@ import torch
 import neuronscope as ns
 from neuronscope.evaluate import agreement, planted
 from neuronscope.locate import Activation, ActivationDifference, GradTimesActivation, Random
-from neuronscope.run.showcase import scenes_of
+from neuronscope.studies.demo.scenes import scenes_of
 
 
 def test_difference_and_gradient_are_the_stages_of_two_stage(vlm, pair, speaks):

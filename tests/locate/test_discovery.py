@@ -9,8 +9,8 @@ import pytest
 import torch
 
 import neuronscope as ns
+from neuronscope.caption import Caption
 from neuronscope.errors import InvalidOption
-from neuronscope.intervene.captions import Caption
 from neuronscope.locate.discovery import Discovery, discover, discover_in
 
 PROMPT = "The image shows a"

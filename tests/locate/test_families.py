@@ -7,13 +7,13 @@ import pytest
 import torch
 
 import neuronscope as ns
+from neuronscope.architecture.structure import gain
+from neuronscope.caption import Caption
 from neuronscope.errors import InvalidOption
 from neuronscope.intervene import activations
-from neuronscope.intervene.captions import Caption
 from neuronscope.locate import IntegratedGradients, Pan, Schwettmann
-from neuronscope.models.structure import gain
+from neuronscope.locate.validity import Validity
 from neuronscope.samples.lexicon import Match
-from neuronscope.samples.validity import Validity
 from zoo import ZOO
 
 

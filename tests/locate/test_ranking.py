@@ -9,10 +9,10 @@ import pytest
 import neuronscope as ns
 from neuronscope.errors import ConceptNotNamed, InvalidOption, NoImagePositions
 from neuronscope.locate import METHODS, Method, Pan, Ranked, Ranking, method
+from neuronscope.locate import validity as validity_module
 from neuronscope.locate.located import Located
 from neuronscope.locate.scores import Pooled, best_first
-from neuronscope.samples import validity as validity_module
-from neuronscope.samples.validity import check_validity
+from neuronscope.locate.validity import check_validity
 
 FAST = {
     "integrated-gradients": {"steps": 2},

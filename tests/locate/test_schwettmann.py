@@ -8,11 +8,11 @@ import torch
 from torch import nn
 
 import neuronscope as ns
+from neuronscope.architecture.structure import FFN, Structure
 from neuronscope.errors import InvalidOption
 from neuronscope.locate import Schwettmann
 from neuronscope.locate.schwettmann import best_pairs
 from neuronscope.locate.scores import grad_products
-from neuronscope.models.structure import FFN, Structure
 from neuronscope.tokens import ImageTokens
 
 

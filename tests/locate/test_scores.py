@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 import neuronscope as ns
+from neuronscope.caption import Caption
 from neuronscope.hooks import HookSession, Tap
-from neuronscope.intervene.captions import Caption
 from neuronscope.locate.scores import POOLS, SIGNS, Pool, Sign, activation_differences
+from neuronscope.locate.validity import Validity
 from neuronscope.models.inputs import Inputs
 from neuronscope.samples.lexicon import Match
-from neuronscope.samples.validity import Validity
 from zoo import ZOO
 
 PROMPT = "The image shows a"

@@ -5,11 +5,11 @@ import dataclasses
 import pytest
 import torch
 
+from neuronscope.caption import Caption, Decoding
 from neuronscope.errors import InvalidSample
-from neuronscope.intervene.captions import Caption, Decoding
 from neuronscope.locate.target import concept_word, positions_of
+from neuronscope.locate.validity import Validity
 from neuronscope.samples.lexicon import Match
-from neuronscope.samples.validity import Validity
 
 
 @pytest.fixture

@@ -260,7 +260,7 @@ def test_options_out_of_range_are_refused(changes):
 
 def test_no_decoy_noun_is_an_error_with_a_way_out(vlm, pair, speaks, monkeypatch):
     speaks(vlm, "bear", "horse")
-    from neuronscope.locate import controls
+    from neuronscope.locate import decoys as controls
 
     monkeypatch.setattr(controls, "_has_word", lambda *a: False)
     with pytest.raises(InvalidSample, match="fixed threshold or budget"):

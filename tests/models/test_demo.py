@@ -7,9 +7,9 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.evaluate import named, planted
-from neuronscope.models.load import BUNDLED
-from neuronscope.run.showcase import scenes_of
+from neuronscope.loading.load import BUNDLED
 from neuronscope.samples.scenes import CONCEPTS
+from neuronscope.studies.demo.scenes import scenes_of
 
 
 def test_it_is_small_enough_to_ship():

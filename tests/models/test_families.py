@@ -9,19 +9,11 @@ from types import SimpleNamespace
 import pytest
 
 import neuronscope as ns
+from neuronscope.check import conformance
+from neuronscope.check.suite import CHECKS
 from neuronscope.errors import InvalidOption, NoImagePositions, UnsupportedModel
 from neuronscope.models import families
-from neuronscope.models.conformance import CHECKS, conformance
-from neuronscope.models.families import (
-    FAMILIES,
-    Family,
-    applies,
-    family_of,
-    lacking,
-    markdown,
-    register_family,
-    remark,
-)
+from neuronscope.models.families import FAMILIES, Family, applies, family_of, lacking, markdown, register_family, remark
 from zoo import ZOO
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"

@@ -28,6 +28,7 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
+from neuronscope.architecture.structure import find_structure
 from neuronscope.cli import convert as verb
 from neuronscope.errors import InvalidOption, UnsupportedModel
 from neuronscope.models.minigpt4 import (
@@ -44,7 +45,6 @@ from neuronscope.models.minigpt4.modeling import PatchProjector
 from neuronscope.models.minigpt4.parts import resize_positions
 from neuronscope.models.minigpt4.processing import make_processor
 from neuronscope.models.minigpt4.write import assemble, convert_files
-from neuronscope.models.structure import find_structure
 from neuronscope.tokens.frame import measure_frames
 from neuronscope.tokens.layout import equal_cells
 

@@ -10,8 +10,8 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.intervene import activations
-from neuronscope.models.conformance import image as checks
-from neuronscope.models.conformance import parts
+from neuronscope.loading.checks import common as parts
+from neuronscope.loading.checks import image as checks
 from neuronscope.view.heatmap import paint
 from zoo import ZOO
 

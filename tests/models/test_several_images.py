@@ -12,11 +12,12 @@ import torch
 from PIL import Image
 
 import neuronscope as ns
+from neuronscope.caption import Decoding, generate_captions
 from neuronscope.errors import ImageTokenMismatch, InvalidOption
-from neuronscope.intervene import Decoding, generate_captions
-from neuronscope.models import VLM, families
-from neuronscope.models.conformance import NotApplicable
-from neuronscope.models.conformance.image import check_several_images
+from neuronscope.loading import VLM
+from neuronscope.loading.checks.common import NotApplicable
+from neuronscope.loading.checks.image import check_several_images
+from neuronscope.models import families
 from neuronscope.models.families import FAMILIES, Family
 from neuronscope.tokens import ImageTokens
 from zoo import ZOO

@@ -15,7 +15,6 @@ import neuronscope as ns
 from neuronscope.errors import InvalidOption, NeuronOutOfRange, NoGrid, NoImagePositions
 from neuronscope.intervene import activations
 from neuronscope.view import rollout
-from neuronscope.view.attribution import input_times_gradient, occlusion
 from neuronscope.view.rollout import (
     Look,
     Part,
@@ -28,6 +27,7 @@ from neuronscope.view.rollout import (
     trace_agreement,
     watched,
 )
+from neuronscope.view.trace import input_times_gradient, occlusion
 from zoo import ZOO, Loaded
 
 NEURONS = ns.Neurons.of([(0, 3), (1, 7), (1, 20)])

@@ -11,7 +11,7 @@ from ..errors import UnsupportedModel
 from .output import DeviceOption, DtypeOption, JsonOption, emit, open_model, progress, table
 
 if TYPE_CHECKING:
-    from ..models.selfcheck import Check
+    from ..loading.selfcheck import Check
 
 
 def run(
@@ -26,8 +26,9 @@ def run(
     import torch
     import transformers
 
-    from .. import __version__
-    from ..models.conformance import CHECKS, conformance
+    from ..check import conformance
+    from ..check.suite import CHECKS
+    from ..version import __version__
 
     vlm = open_model(model, device, dtype)
     with progress(1 + len(CHECKS), "self-check") as step:

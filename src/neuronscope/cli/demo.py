@@ -21,10 +21,10 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Locate, look at and test the neurons of one concept in the bundled model; write one HTML page."""
-    from ..run.showcase import bystanders, scenes_of
-    from ..run.study import steps_of, study
     from ..samples.scenes import CONCEPTS
-    from ..view.page import write_page
+    from ..studies.demo.page import write_page
+    from ..studies.demo.scenes import bystanders, scenes_of
+    from ..studies.demo.study import steps_of, study
 
     if concept not in CONCEPTS:
         raise InvalidOption(f"--concept {concept!r} is not drawn.{suggest(concept, sorted(CONCEPTS))}")

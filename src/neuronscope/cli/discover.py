@@ -47,11 +47,11 @@ def run(
 
     Writes discovery.md, discovery.json, figures/ and neurons/.
     """
-    from ..run.discovery.collect import collect_discoveries
-    from ..run.discovery.pictures import gather
-    from ..run.discovery.plan import DiscoveryPlan, open_discovery
-    from ..run.discovery.tables import render_discoveries
-    from ..run.discovery.work import DiscoveryRun
+    from ..samples.picture_files import gather
+    from ..studies.discover.collect import collect_discoveries
+    from ..studies.discover.settings import DiscoveryPlan, open_discovery
+    from ..studies.discover.tables import render_discoveries
+    from ..studies.discover.work import DiscoveryRun
 
     options: dict[str, Any] = {
         "top": top,

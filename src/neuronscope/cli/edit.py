@@ -19,8 +19,8 @@ from .repair import repair_folder
 
 if TYPE_CHECKING:
     from ..edit import Edit
-    from ..models.vlm import VLM
-    from ..run.discovery.pictures import Picture
+    from ..loading import VLM
+    from ..samples.picture_files import Picture
     from ..types import Neurons
 
 #: Images an edit is made with, and others that are to stay, at most; half of what there is otherwise.
@@ -189,9 +189,9 @@ def run(
     from ..edit.ranked import rank_for_edit
     from ..evaluate import metric
     from ..evaluate.editing import Probes, Wording, evaluate_edit
-    from ..run.discovery.pictures import gather
-    from ..run.editing import document, one_table
     from ..run.settings import environment
+    from ..samples.picture_files import gather
+    from ..studies.edit.tables import document, one_table
     from ..types import Neurons as NeuronSet
 
     given = None if neurons is None else NeuronSet.load(neurons)
@@ -304,8 +304,8 @@ def _lines(path: Path) -> tuple[str, ...]:
 
 def _sorted(vlm: VLM, job: _Job, pictures: Sequence[Picture], made_with: int | None) -> _Groups:
     """Raises InvalidOption where too few captions name the source, or too few do not."""
+    from ..caption import generate_captions
     from ..evaluate import named
-    from ..intervene.captions import generate_captions
 
     captions = [row[0].text for row in generate_captions(vlm, [picture.path for picture in pictures])]
     own = tuple(p for p, caption in zip(pictures, captions, strict=True) if named(caption, job.source))

@@ -11,14 +11,13 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InvalidOption
-from .again import Asked
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
 
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..view.explorer import Entry, Marks, Question
-    from ..view.report import Origin
+    from ..explorer import Entry, Marks, Question
+    from ..report import Origin
 
 #: Concepts of the scenes on offer; the bundled model names each of them.
 _SCENES = (
@@ -39,9 +38,9 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Serve the explorer until Ctrl-C. It listens on this machine only, unless another --host is given."""
-    from ..view.explorer import Desk, Shelf, Workshop
-    from ..view.explorer.layout import gradio, is_local, serve
-    from ..view.explorer.shelf import folder
+    from ..explorer import Desk, Shelf, Workshop
+    from ..explorer.app import gradio, is_local, serve
+    from ..explorer.picture_list import folder
 
     if port is not None and not 1 <= port <= 65535:
         raise InvalidOption(f"--port {port} is not between 1 and 65535")
@@ -63,13 +62,13 @@ def run(
 
 
 def _scenes() -> list[Entry]:
-    from ..view.explorer import Entry
+    from ..explorer import Entry
 
     return [Entry(f"scene: {concept}", partial(_scene, concept)) for concept in _SCENES]
 
 
 def _scene(concept: str) -> Image.Image:
-    from ..run.showcase import scenes_of
+    from ..studies.demo.scenes import scenes_of
 
     return scenes_of(concept, 1)[0].load()
 
@@ -78,9 +77,10 @@ def origin_of(
     model: str, device: str | None, dtype: str | None, question: Question, picture: str, marks: Marks
 ) -> Origin:
     """How `neuronscope locate` makes a result of the explorer again."""
+    from ..explorer.archive import MASK
+    from ..report import Origin
+    from ..report.recipe import Asked
     from ..run.settings import environment
-    from ..view.explorer.again import MASK
-    from ..view.report import Origin
 
     brushed = bool(marks.strokes)
     asked = Asked(

@@ -9,7 +9,6 @@ import typer
 
 from ..errors import InvalidOption
 from ..files import output_folder, replacing, write_text
-from .again import Asked
 from .output import (
     DeviceOption,
     DtypeOption,
@@ -67,11 +66,12 @@ def run(
     """
     import numpy as np
 
+    from ..report import Origin, Test, gather, locate_watched
+    from ..report.recipe import Asked
     from ..run.settings import environment
     from ..samples import Sample, counterfactual
     from ..samples.image import read_image
     from ..view import decode, heatmap, layer_distribution, plot_layers
-    from ..view.report import Origin, Test, gather, locate_watched
 
     if draws < 1:
         raise InvalidOption(f"--draws {draws} must be at least 1")
@@ -199,7 +199,7 @@ def _paper(chosen: TwoStage, concept: str, budget: int | None, q: float | None) 
 
 def _level(neurons: Neurons) -> float | None:
     """The noise level of the test: none for sets without activation differences to measure it in."""
-    from ..run.study import recommended_level
+    from ..intervene.operations import recommended_level
 
     level = recommended_level(neurons) if neurons.scores.get("activation") else 0.0
     return level if level > 0 else None

@@ -7,8 +7,8 @@ import sys
 
 import typer
 
-from .. import __version__
 from ..errors import NeuronscopeError
+from ..version import __version__
 from . import (
     caption,
     check,

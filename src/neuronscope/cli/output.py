@@ -14,7 +14,7 @@ from ..errors import InvalidOption
 from ..types import one_of
 
 if TYPE_CHECKING:
-    from ..models.vlm import VLM
+    from ..loading import VLM
 
 ModelOption = Annotated[str, typer.Option("--model", "-m", help='"demo", a checkpoint directory, or a hub id.')]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
@@ -26,8 +26,8 @@ def open_model(name: str, device: str | None, dtype: str) -> VLM:
     """Load a model for a verb. Raises InvalidOption for an unknown dtype or device."""
     import torch
 
-    from ..models import load
-    from ..models.load import DTYPES
+    from ..loading import load
+    from ..loading.load import DTYPES
 
     one_of("--dtype", dtype, DTYPES)
 

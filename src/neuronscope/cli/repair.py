@@ -13,8 +13,8 @@ from ..types import one_of
 from .output import emit, lines, progress
 
 if TYPE_CHECKING:
-    from ..evaluate.editing.repaired import Repair
-    from ..models.vlm import VLM
+    from ..loading import VLM
+    from ..studies.repair.settings import Repair
 
 #: Settings of `Repair` that --set may give; the others have options of their own.
 _SETTINGS: Mapping[str, type] = {"toward": str, "right": int, "against": bool}
@@ -40,10 +40,10 @@ def repair_folder(
     if len(folders) != 1:
         raise InvalidOption(f"--repair takes one --images, a COCO folder with annotated objects; got {len(folders)}")
     how = _how(editor, count, position, seed, settings)
-    from ..evaluate.editing.repair import repair
-    from ..run.repair import document, tables
     from ..run.settings import environment
     from ..samples.objects import AnnotatedFolder
+    from ..studies.repair.tables import document, tables
+    from ..studies.repair.work import repair
 
     folder = AnnotatedFolder.read(folders[0])
     target = output_folder(out)
@@ -60,7 +60,7 @@ def repair_folder(
 
 
 def _how(editor: str, count: int, position: str, seed: int, settings: dict[str, Any]) -> Repair:
-    from ..evaluate.editing.repaired import COUNTS, Repair
+    from ..studies.repair.settings import COUNTS, Repair
 
     one_of("--editor", editor, ("ablate", "swap"))
     for name, value in settings.items():

@@ -19,7 +19,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Write one HTML file that opens anywhere, without a network: pictures, captions, neurons, tables. No model."""
-    from ..view.report import Evidence, write_located, write_run
+    from ..report import Evidence, write_located
+    from ..studies.reproduce.write import write_run
 
     is_run = (result / "run.json").is_file()
     if not is_run and not (result / "neurons.json").is_file():
@@ -28,7 +29,7 @@ def run(
         raise InvalidOption(f"--data {data}: a located result has its own pictures")
     output_folder(out.parent)
     if is_run:
-        from ..run.gallery import run_page
+        from ..studies.reproduce.page import run_page
 
         page = write_run(run_page(result, data), out)
     else:

@@ -15,11 +15,11 @@ from ..errors import InvalidOption, suggest
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, progress
 
 if TYPE_CHECKING:
-    from ..run.engines import Engine
-    from ..run.experiment import Experiment
-    from ..run.units import Cost
-    from ..run.worker import Job
     from ..samples import CocoFolder
+    from ..studies.reproduce.engine import Engine
+    from ..studies.reproduce.job import Job
+    from ..studies.reproduce.settings import Experiment
+    from ..studies.reproduce.units import Cost
 
 
 def run(
@@ -75,11 +75,11 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Locate, perturb, caption and compare: Tables II and III and Figure 2, with intervals and controls."""
-    from ..run.engines import UnitsFailed
-    from ..run.experiment import Experiment
-    from ..run.tables import render
-    from ..run.worker import Job
     from ..samples import CocoFolder
+    from ..studies.reproduce.engine import UnitsFailed
+    from ..studies.reproduce.job import Job
+    from ..studies.reproduce.settings import Experiment
+    from ..studies.reproduce.tables import render
 
     source = CocoFolder.open(data, split)
     changes: dict[str, Any] = {
@@ -124,7 +124,7 @@ def run(
 
 
 def _local(job: Job, out: Path, cluster: Mapping[str, Any]) -> Engine:
-    from ..run.engines import Local
+    from ..studies.reproduce.engine import Local
 
     given = [option for name, (option, default) in _CLUSTER.items() if cluster[name] != default]
     if given:
@@ -134,8 +134,8 @@ def _local(job: Job, out: Path, cluster: Mapping[str, Any]) -> Engine:
 
 
 def _ray(job: Job, out: Path, cluster: Mapping[str, Any]) -> Engine:
-    from ..run.cluster import Cluster
-    from ..run.resources import Resources
+    from ..studies.reproduce.cluster.ray import Cluster
+    from ..studies.reproduce.cluster.resources import Resources
 
     return Cluster(job, out, Resources(**cluster), say=say)
 
@@ -245,7 +245,7 @@ def _metrics(names: str, bertscore: str | None, clip: str | None) -> dict[str, d
 
 
 def _limits(min_side: float) -> Any:
-    from ..samples.conditions import Limits
+    from ..studies.reproduce.conditions import Limits
 
     return Limits(min_side=min_side)
 

@@ -1,7 +1,7 @@
 """Rewriting what neurons write: reversible edits of value vectors."""
 
-from .closed import Embed as Embed
-from .closed import Swap as Swap
+from .closed_form import Embed as Embed
+from .closed_form import Swap as Swap
 from .edit import Edit as Edit
 from .editor import Editor as Editor
 from .focused import Focused as Focused

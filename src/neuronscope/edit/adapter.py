@@ -8,8 +8,8 @@ so that B A changes exactly the edited columns: one rank for each of them. The n
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import torch
 from safetensors.torch import save
@@ -17,16 +17,15 @@ from torch import Tensor
 
 from ..errors import InvalidOption, UnsupportedModel
 from ..files import output_folder, write_bytes
+from ..loading import VLM
+from ..types import Neurons
 from .columns import transposed
-
-if TYPE_CHECKING:
-    from .edit import Edit
 
 INSTALL = "pip install 'neuronscope[edit]'"
 
 
-def save_adapter(edit: Edit, folder: str | Path) -> None:
-    """Write `adapter_config.json` and `adapter_model.safetensors`.
+def write_adapter(folder: str | Path, vlm: VLM, deltas: Mapping[int, Tensor], neurons: Neurons) -> None:
+    """Write `adapter_config.json` and `adapter_model.safetensors`; `deltas` are new - old columns of each layer.
 
     Raises InvalidOption without PEFT or for a folder that cannot be written, and UnsupportedModel for neurons of routed
     experts, whose weights are no linear maps that an adapter could be put on.
@@ -35,7 +34,7 @@ def save_adapter(edit: Edit, folder: str | Path) -> None:
         from peft import LoraConfig
     except ImportError as error:
         raise InvalidOption(f"save_adapter needs PEFT: {INSTALL}") from error
-    units, ffns = edit.neurons.by_layer(), edit.vlm.structure.ffns
+    units, ffns = neurons.by_layer(), vlm.structure.ffns
     if routed := [layer for layer in units if ffns[layer].experts]:
         raise UnsupportedModel(
             f"layers {routed} have routed experts, whose weights are no linear maps: LoRA cannot change single columns "
@@ -53,11 +52,11 @@ def save_adapter(edit: Edit, folder: str | Path) -> None:
         bias="none",
         fan_in_fan_out=any(transposed(ffns[layer]) for layer in units),
         inference_mode=True,
-        base_model_name_or_path=edit.vlm.id,
+        base_model_name_or_path=vlm.id,
     )
     tensors: dict[str, Tensor] = {}
     for layer, members in units.items():
-        delta = edit.delta(layer).cpu()
+        delta = deltas[layer]
         one_hot = torch.zeros(len(members), ffns[layer].width, dtype=delta.dtype)
         one_hot[range(len(members)), members] = 1
         name = f"base_model.model.{ffns[layer].name}"

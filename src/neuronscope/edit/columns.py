@@ -11,21 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ..architecture.quantised import is_plain
+from ..architecture.structure import FFN
 from ..errors import InvalidOption, RunMismatch, UnsupportedModel
 from ..hooks import check_unit
-from ..models.quantised import is_plain
+from ..loading import VLM
 from ..types import Neurons
-
-if TYPE_CHECKING:
-    from ..models.structure import FFN
-    from ..models.vlm import VLM
-    from .ledger import Ledger
+from .ledger import Ledger
 
 
 def parameter_of(ffn: FFN) -> Tensor:

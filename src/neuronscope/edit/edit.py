@@ -11,26 +11,28 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from contextlib import AbstractContextManager
-from dataclasses import dataclass, field
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..errors import InvalidOption, RunMismatch
+from ..files import output_folder
+from ..loading import VLM
+from ..loading.load import checkpoint_directory
 from ..types import Json, Neuron, Neurons
+from .adapter import write_adapter
 from .columns import read_columns, require_editable, write_all
 from .ledger import ledger_of
 from .observe import Observation
+from .store import read_edit, write_edit, write_model
 from .words import WordPair
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 
 @dataclass(frozen=True, eq=False)
@@ -141,29 +143,83 @@ class Edit(AbstractContextManager["Edit"]):
             self.revert()
 
     def save(self, path: str | Path) -> None:
-        """Write the edit: both sets of columns as safetensors, and all else as JSON in their header (store.py)."""
-        from .store import save_edit
-
-        save_edit(self, path)
+        """Write the edit as one file (store.py). Raises InvalidOption where that cannot be done."""
+        document = {
+            "model": dict(self.model),
+            "editor": self.editor,
+            "settings": dict(self.settings),
+            "words": None if self.words is None else asdict(self.words),
+            "neurons": self.neurons.to_dict(),
+            "before": [one.to_dict() for one in self.before],
+            "report": dict(self.report),
+            "digest": self.digest,
+        }
+        both = {"old": self.old, "new": self.new}
+        layers = self.neurons.by_layer()
+        write_edit(
+            path, document, {f"{layer}.{name}": columns[layer] for layer in layers for name, columns in both.items()}
+        )
 
     @classmethod
     def load(cls, path: str | Path, vlm: VLM) -> Edit:
-        """Read an edit for a model. Raises RunMismatch for a file that is no edit, or of other weights."""
-        from .store import load_edit
+        """Read an edit that was made from this model's weights.
 
-        return load_edit(path, vlm)
+        Raises RunMismatch for a file that is missing, damaged, no edit or of other weights, and what
+        columns.require_editable raises.
+        """
+        document, tensors = read_edit(Path(path))
+        ledger = ledger_of(vlm)
+        made_from: Any = document.get("model")
+        if not isinstance(made_from, dict) or made_from.get("fingerprint") not in ledger.fingerprints:
+            of = made_from.get("fingerprint") if isinstance(made_from, dict) else None
+            named = made_from.get("id") if isinstance(made_from, dict) else None
+            raise RunMismatch(
+                f"{path} is an edit of {named!r} with fingerprint {of}, and this is {vlm.id!r} with "
+                f"{ledger.fingerprints[-1]}: load the weights that it was made from"
+            )
+        try:
+            neurons = Neurons.from_dict(document["neurons"])
+            layers = neurons.by_layer()
+            edit = cls(
+                vlm,
+                neurons,
+                {layer: tensors[f"{layer}.old"] for layer in layers},
+                {layer: tensors[f"{layer}.new"] for layer in layers},
+                document["editor"],
+                document["settings"],
+                None if document["words"] is None else WordPair.from_dict(document["words"]),
+                tuple(Observation.from_dict(one) for one in document["before"]),
+                made_from,
+                document["report"],
+            )
+            intact = edit.digest == document["digest"]
+        except (KeyError, TypeError, ValueError, AttributeError, InvalidOption) as error:
+            raise RunMismatch(f"{path} is a damaged edit: {type(error).__name__}: {error}") from error
+        if not intact:
+            raise RunMismatch(f"{path} is a damaged edit: its columns are not those that were saved")
+        require_editable(vlm, edit._addressed(), ledger)
+        return edit
 
     def save_adapter(self, folder: str | Path) -> None:
-        """Write the edit as a LoRA adapter for `peft.PeftModel.from_pretrained` (adapter.py)."""
-        from .adapter import save_adapter
+        """Write the edit as a LoRA adapter for `peft.PeftModel.from_pretrained` (adapter.py).
 
-        save_adapter(self, folder)
+        Raises what :func:`neuronscope.edit.adapter.write_adapter` raises.
+        """
+        write_adapter(
+            folder, self.vlm, {layer: self.delta(layer).cpu() for layer in self.neurons.by_layer()}, self.neurons
+        )
 
     def save_model(self, folder: str | Path) -> None:
-        """Write the whole model with the edit in force, and its processor, as a checkpoint (store.py)."""
-        from .store import save_model
+        """Write the model with the edit in force, and every other edit that is, and its processor as a checkpoint.
 
-        save_model(self, folder)
+        Raises InvalidOption for a folder that cannot be written, or that holds the model's own files.
+        """
+        own = checkpoint_directory(self.vlm.id)
+        if own is not None and own.resolve() == Path(folder).resolve():
+            raise InvalidOption(f"{folder} holds the unedited model: choose another folder")
+        place = output_folder(folder)
+        with nullcontext() if self.applied else self:
+            write_model(self.vlm, place, [entry.digest for entry in ledger_of(self.vlm).entries])
 
     def _addressed(self) -> Neurons:
         """The set without its origin, which was checked when the edit was made or loaded."""

@@ -5,23 +5,20 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Protocol, runtime_checkable
+from typing import ClassVar, Protocol, runtime_checkable
 
 from jaxtyping import Float
 from torch import Tensor
 
-from ..intervene.captions import Decoding
-from ..locate.located import options_of
+from ..caption import Decoding
+from ..loading import VLM
 from ..samples.image import ImageSource
-from ..types import Neurons, one_of
+from ..types import Neurons, one_of, options_of
 from .columns import read_columns, require_editable
 from .edit import Edit
 from .ledger import ledger_of
 from .observe import observe
 from .words import FOLDS, PAIRINGS, Fold, Pairing, WordPair, directions, pair_words, require_apart
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 
 @runtime_checkable

@@ -17,22 +17,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
 from jaxtyping import Float
 
+from ..caption import Decoding
 from ..errors import InvalidOption
-from ..intervene.captions import Decoding
 from ..intervene.capture import activations
+from ..loading import VLM
 from ..samples.image import ImageSource
 from ..types import Neurons
 from .edit import Edit
 from .editor import WordEditor
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 from jaxtyping import Float
@@ -25,14 +25,12 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..errors import InvalidOption
+from ..loading import VLM
 from ..types import Neurons
 from .columns import read_columns, require_editable
 from .editor import WordEditor
 from .ledger import ledger_of
 from .words import WordPair
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,31 +26,27 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..caption import Decoding
 from ..errors import InvalidOption
-from ..intervene.captions import Decoding
-from ..locate.located import options_of
+from ..loading import VLM
 from ..models.inputs import Inputs
 from ..samples.image import ImageSource
-from ..types import Json, Neurons, one_of
-from .closed import Embed, Swap
+from ..types import Json, Neurons, one_of, options_of
+from .closed_form import Embed, Swap
 from .columns import read_columns, require_editable, with_columns
 from .edit import Edit
 from .editor import ColumnEditor
+from .examples import Lesson, asked, batched, drift, other_lessons, strayed, word_lessons
 from .ledger import ledger_of
-from .lessons import Lesson, asked, batched, drift, other_lessons, strayed, word_lessons
 from .observe import observe
-from .reader import Reader
+from .partial_forward import Reader
 from .words import pair_words
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
-
 
 #: What learning starts from.
 Start: TypeAlias = Literal["zero", "swap", "embed"]

@@ -7,19 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 
+from ..caption import Caption, Decoding, generate_captions
 from ..errors import ConceptNotNamed, RunMismatch
-from ..intervene.captions import Caption, Decoding, generate_captions
+from ..loading import VLM
 from ..samples.image import ImageSource
 from ..samples.lexicon import Lexicon
 from ..tokens import tokens_of_span
 from .words import WordPair
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 
 @dataclass(frozen=True)

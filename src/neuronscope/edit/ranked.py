@@ -9,13 +9,13 @@ wrong in one image is looked for in the difference: from s is taken the same mea
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Float
 
+from ..caption import Decoding, generate_captions
 from ..errors import ConceptNotNamed, InvalidOption
-from ..intervene.captions import Decoding, generate_captions
+from ..loading import VLM
 from ..locate.located import Scores
 from ..locate.pan import contributions
 from ..locate.scores import Layout, Pooled, best_first
@@ -23,9 +23,6 @@ from ..locate.target import POSITIONS, Position
 from ..samples.image import ImageSource
 from ..types import Json, Neurons, one_of
 from .observe import named_at
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 
 def rank_for_edit(

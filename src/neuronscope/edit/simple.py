@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -21,11 +21,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InvalidOption
+from ..loading import VLM
 from .editor import ColumnEditor
 from .words import WordPair
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,10 +8,9 @@ each edited layer, `L.old` and `L.new`, [hidden, units] in the weights' own type
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 import transformers
@@ -19,120 +18,26 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from .. import __version__
-from ..errors import InvalidOption, RunMismatch
-from ..files import output_folder, refusing, write_bytes
-from ..models.load import checkpoint_directory
-from ..models.vlm import EDITS
-from ..types import Neurons
-from .columns import require_editable
-from .edit import Edit
-from .ledger import ledger_of
-from .observe import Observation
-from .words import WordPair
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
+from ..errors import RunMismatch
+from ..files import refusing, write_bytes
+from ..loading import VLM
+from ..models.loaded import EDITS
+from ..version import __version__
 
 SCHEMA = "neuronscope.edit/1"
 _KEY = "neuronscope.edit"
 
 
-def save_edit(edit: Edit, path: str | Path) -> None:
-    """Write an edit (to a temporary name first, then renamed). Raises InvalidOption where that cannot be done."""
-    document = {
-        "schema": SCHEMA,
-        "versions": {"neuronscope": __version__, "torch": torch.__version__, "transformers": transformers.__version__},
-        "model": dict(edit.model),
-        "editor": edit.editor,
-        "settings": dict(edit.settings),
-        "words": None if edit.words is None else asdict(edit.words),
-        "neurons": edit.neurons.to_dict(),
-        "before": [one.to_dict() for one in edit.before],
-        "report": dict(edit.report),
-        "digest": edit.digest,
-    }
-    tensors: dict[str, Tensor] = {}
-    for layer in edit.neurons.by_layer():
-        tensors[f"{layer}.old"] = edit.old[layer].cpu().contiguous()
-        tensors[f"{layer}.new"] = edit.new[layer].cpu().contiguous()
-    write_bytes(path, save(tensors, {_KEY: json.dumps(document, allow_nan=False)}))
+def write_edit(path: str | Path, document: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> None:
+    """Write what an edit is (to a temporary name first, then renamed). Raises InvalidOption where it cannot be done."""
+    versions = {"neuronscope": __version__, "torch": torch.__version__, "transformers": transformers.__version__}
+    header = {"schema": SCHEMA, "versions": versions, **document}
+    whole = {name: tensor.cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(whole, {_KEY: json.dumps(header, allow_nan=False)}))
 
 
-def load_edit(path: str | Path, vlm: VLM) -> Edit:
-    """Read an edit that was made from this model's weights.
-
-    Raises RunMismatch for a file that is missing, damaged, no edit or of other weights, and what
-    columns.require_editable raises.
-    """
-    document, tensors = _read(Path(path))
-    ledger = ledger_of(vlm)
-    made_from: Any = document.get("model")
-    if not isinstance(made_from, dict) or made_from.get("fingerprint") not in ledger.fingerprints:
-        of = made_from.get("fingerprint") if isinstance(made_from, dict) else None
-        named = made_from.get("id") if isinstance(made_from, dict) else None
-        raise RunMismatch(
-            f"{path} is an edit of {named!r} with fingerprint {of}, and this is {vlm.id!r} with "
-            f"{ledger.fingerprints[-1]}: load the weights that it was made from"
-        )
-    try:
-        neurons = Neurons.from_dict(document["neurons"])
-        layers = neurons.by_layer()
-        edit = Edit(
-            vlm,
-            neurons,
-            {layer: tensors[f"{layer}.old"] for layer in layers},
-            {layer: tensors[f"{layer}.new"] for layer in layers},
-            document["editor"],
-            document["settings"],
-            _words(document["words"]),
-            tuple(Observation.from_dict(one) for one in document["before"]),
-            made_from,
-            document["report"],
-        )
-        intact = edit.digest == document["digest"]
-    except (KeyError, TypeError, ValueError, AttributeError, InvalidOption) as error:
-        raise RunMismatch(f"{path} is a damaged edit: {type(error).__name__}: {error}") from error
-    if not intact:
-        raise RunMismatch(f"{path} is a damaged edit: its columns are not those that were saved")
-    require_editable(vlm, Neurons.of((neuron.layer, neuron.unit) for neuron in neurons), ledger)
-    return edit
-
-
-def save_model(edit: Edit, folder: str | Path) -> None:
-    """Write the model with the edit in force, and every other edit that is, and its processor as a checkpoint.
-
-    Raises InvalidOption for a folder that cannot be written, or that holds the model's own files.
-    """
-    vlm = edit.vlm
-    own = checkpoint_directory(vlm.id)
-    if own is not None and own.resolve() == Path(folder).resolve():
-        raise InvalidOption(f"{folder} holds the unedited model: choose another folder")
-    place = output_folder(folder)
-    if not edit.applied:
-        with edit:
-            _write(vlm, place)
-    else:
-        _write(vlm, place)
-
-
-def _write(vlm: VLM, place: Path) -> None:
-    """The checkpoint's config names the edits that are in it, so that its fingerprint is another (models/vlm.py)."""
-    model: Any = vlm.model
-    before = list(getattr(model.config, EDITS, None) or [])
-    setattr(model.config, EDITS, sorted({*before, *(entry.digest for entry in ledger_of(vlm).entries)}))
-    try:
-        with refusing(place):
-            model.save_pretrained(place, safe_serialization=True)
-    finally:
-        setattr(model.config, EDITS, before)
-        if not before:
-            delattr(model.config, EDITS)
-    with refusing(place):
-        vlm.processor.save_pretrained(place)
-
-
-def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+def read_edit(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The document and the tensors of a file. Raises RunMismatch for one that is missing, damaged or no edit."""
     try:
         with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
             header: Mapping[str, str] = file.metadata() or {}
@@ -146,13 +51,20 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     return document, tensors
 
 
-def _words(data: Mapping[str, Any] | None) -> WordPair | None:
-    if data is None:
-        return None
-    return WordPair(
-        data["source"],
-        data["target"],
-        tuple(data["source_ids"]),
-        tuple(data["target_ids"]),
-        tuple((int(s), int(t)) for s, t in data["pairs"]),
-    )
+def write_model(vlm: VLM, place: Path, digests: Iterable[str]) -> None:
+    """Write model and processor as a checkpoint whose config names the edits that are in its weights.
+
+    So its fingerprint is another (models/loaded.py). Raises InvalidOption where it cannot be written.
+    """
+    model: Any = vlm.model
+    before = list(getattr(model.config, EDITS, None) or [])
+    setattr(model.config, EDITS, sorted({*before, *digests}))
+    try:
+        with refusing(place):
+            model.save_pretrained(place, safe_serialization=True)
+    finally:
+        setattr(model.config, EDITS, before)
+        if not before:
+            delattr(model.config, EDITS)
+    with refusing(place):
+        vlm.processor.save_pretrained(place)

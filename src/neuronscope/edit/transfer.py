@@ -12,21 +12,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 
+from ..caption import Decoding, generate_captions
 from ..errors import InvalidOption
-from ..intervene.captions import Decoding, generate_captions
 from ..intervene.operations import Patch
+from ..loading import VLM
 from ..samples.image import ImageSource, read_image
 from ..samples.lexicon import Lexicon
 from ..types import Neurons
 from .observe import observe
 from .words import pair_words
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 
 @dataclass(frozen=True)

@@ -12,19 +12,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
+from ..caption import generate_captions
 from ..errors import InvalidOption
-from ..intervene.captions import generate_captions
+from ..loading import VLM
 from ..samples.image import ImageSource
 from ..samples.lexicon import Lexicon
 from ..types import Json, Neurons
 from .edit import Edit
 from .editor import WordEditor
 from .focused import Focused
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 
 @dataclass(frozen=True)

@@ -8,21 +8,20 @@ are spelled as they would follow the prompt, like the words of captions (tokens/
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..architecture.devices import present
+from ..architecture.quantised import dense
+from ..architecture.structure import gain
 from ..errors import InvalidOption, UnsupportedModel
-from ..models.devices import present
-from ..models.quantised import dense
-from ..models.structure import gain
-from ..models.vlm import PROMPT
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
+from ..loading import VLM
+from ..models.loaded import PROMPT
 
 #: What stands between a value vector and the logit: nothing, or the gain of the norms in between.
 Fold: TypeAlias = Literal["none", "gain"]
@@ -52,6 +51,13 @@ class WordPair:
     source_ids: tuple[int, ...]
     target_ids: tuple[int, ...]
     pairs: tuple[tuple[int, int], ...]
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> WordPair:
+        """The inverse of dataclasses.asdict, from JSON."""
+        source_ids, target_ids = tuple(data["source_ids"]), tuple(data["target_ids"])
+        pairs = tuple((int(s), int(t)) for s, t in data["pairs"])
+        return cls(data["source"], data["target"], source_ids, target_ids, pairs)
 
 
 def spell(vlm: VLM, word: str, argument: str, context: str = PROMPT) -> tuple[int, ...]:

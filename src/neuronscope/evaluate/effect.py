@@ -14,10 +14,10 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
+from ..caption import Decoding, generate_captions
 from ..errors import InvalidSample
-from ..intervene.captions import Decoding, generate_captions
 from ..intervene.operations import Intervention
-from ..models.vlm import VLM
+from ..loading import VLM
 from ..samples.lexicon import Lexicon, Mode
 
 

@@ -16,19 +16,16 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from ..errors import InvalidOption, InvalidSample
+from ..loading import VLM
 from ..locate.random import layer_matched
 from ..samples.image import ImageSource, read_image
 from ..types import Neurons
 from ..view.heatmap import Heatmap, Resize, Trace, heatmap
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import InvalidOption, RunMismatch
+from ..loading import VLM
+from ..loading.load import checkpoint_directory
 from ..locate.scores import Layout, best_first
-from ..models.load import checkpoint_directory
-from ..models.vlm import VLM
 from ..types import Neuron, Neurons
 
 

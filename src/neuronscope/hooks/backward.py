@@ -13,18 +13,16 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from ..architecture.structure import Structure
 from ..types import Site
 from .session import HookSession, Tap
-
-if TYPE_CHECKING:
-    from ..models.structure import Structure
 
 #: Neurons of one layer, read at one site.
 Place: TypeAlias = tuple[int, Site]

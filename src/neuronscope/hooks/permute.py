@@ -11,16 +11,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
+from ..architecture.structure import Structure
 from ..errors import HookNeverFired
-
-if TYPE_CHECKING:
-    from ..models.structure import Structure
 
 #: For so many positions of the call that is running, the rank of each among its row's image tokens; -1 elsewhere.
 Ranks: TypeAlias = Callable[[int], Int[Tensor, "batch positions"]]

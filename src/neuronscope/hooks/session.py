@@ -11,18 +11,16 @@ from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
+from ..architecture.structure import FFN, Structure
 from ..errors import HookNeverFired, InvalidOption, NeuronOutOfRange
 from ..types import Part, Site
 from .routed import RoutedTap
-
-if TYPE_CHECKING:
-    from ..models.structure import FFN, Structure
 
 #: Sees a layer's activations [batch, positions, d_f], before the decoder [pictures, positions, d_f]; returns a
 #: replacement, or None to leave them as they are.

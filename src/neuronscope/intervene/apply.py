@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float, Int
@@ -13,12 +12,10 @@ from torch import Tensor
 
 from ..errors import HookNeverFired, InvalidOption
 from ..hooks import HookSession, Tap, check_unit
+from ..models.loaded import LoadedModel
+from .batching import one_row_at_a_time
 from .operations import Intervention, Moment, Noise
 from .positions import Positions
-from .queue import one_row_at_a_time
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 
 class Intervening(AbstractContextManager["Intervening"]):
@@ -34,7 +31,7 @@ class Intervening(AbstractContextManager["Intervening"]):
     when the model ran without reaching a span position in some hooked layer, or did not run at all.
     """
 
-    def __init__(self, vlm: VLM, changes: Sequence[Intervention], draws: Sequence[int] | None = None) -> None:
+    def __init__(self, vlm: LoadedModel, changes: Sequence[Intervention], draws: Sequence[int] | None = None) -> None:
         self._vlm = vlm
         _check_draws(changes, draws)
         for change in changes:

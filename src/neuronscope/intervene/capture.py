@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -12,17 +11,14 @@ from torch import Tensor
 
 from ..errors import HookNeverFired, InvalidOption
 from ..hooks import HookSession, Tap, check_unit
-from ..models.vlm import PROMPT
+from ..models.loaded import PROMPT, LoadedModel
 from ..samples.image import ImageSource
 from ..types import Neuron, Neurons, Site, Span
 from .positions import Positions
 
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
-
 
 def activations(
-    vlm: VLM,
+    vlm: LoadedModel,
     image: ImageSource,
     neurons: Neurons,
     *,
@@ -70,7 +66,12 @@ def activations(
 
 
 def mean_activations(
-    vlm: VLM, images: Sequence[ImageSource], *, site: Site = "neuron", prompt: str = PROMPT, template: str | None = None
+    vlm: LoadedModel,
+    images: Sequence[ImageSource],
+    *,
+    site: Site = "neuron",
+    prompt: str = PROMPT,
+    template: str | None = None,
 ) -> tuple[Float[np.ndarray, "_"], ...]:
     """The mean of every decoder neuron over the image tokens of some images, one array per layer.
 
@@ -99,7 +100,7 @@ def mean_activations(
 
 
 def _before_decoder(
-    vlm: VLM, image: ImageSource, neurons: Neurons, prompt: str, template: str | None
+    vlm: LoadedModel, image: ImageSource, neurons: Neurons, prompt: str, template: str | None
 ) -> Float[np.ndarray, "positions neurons"]:
     """Activations in the vision tower or the projector; pictures of one image (tiles) follow one another."""
     inputs = vlm.prepare([image], prompt=prompt, template=template)

@@ -7,20 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InvalidOption
 from ..hooks.permute import permuting
+from ..models.loaded import LoadedModel
 from .positions import Positions
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 
 @contextmanager
-def permuted_image(vlm: VLM, order: int | Sequence[int] = 0) -> Generator[None]:
+def permuted_image(vlm: LoadedModel, order: int | Sequence[int] = 0) -> Generator[None]:
     """Every call of the model inside the block reads the image tokens' embeddings in another order.
 
     Args:

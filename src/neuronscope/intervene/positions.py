@@ -8,18 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from ..errors import InvalidOption
-from ..types import Span
-from .operations import Phase
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
+from ..models.loaded import LoadedModel
+from ..types import Phase, Span
 
 
 class Positions:
@@ -30,7 +27,7 @@ class Positions:
     language model: there the ids are those that `generate` was called with.
     """
 
-    def __init__(self, vlm: VLM) -> None:
+    def __init__(self, vlm: LoadedModel) -> None:
         self._vlm = vlm
         self._ids: Int[Tensor, "batch positions"] | None = None
         self._inside: dict[Span, Bool[Tensor, "batch positions"]] = {}

@@ -10,10 +10,10 @@ each pooled over the image tokens.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
+from ..loading import VLM
 from ..samples.inpaint import Counterfactual
-from ..samples.validity import Validity
 from ..types import SITES, Site
 from .ranking import Ranked, Ranking
 from .scores import (
@@ -28,9 +28,7 @@ from .scores import (
     image_activations,
 )
 from .target import CONCEPT_TOKENS, ConceptToken, concept_word
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
+from .validity import Validity
 
 
 @dataclass(frozen=True, kw_only=True)

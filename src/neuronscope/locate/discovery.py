@@ -15,26 +15,23 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
+from ..caption import Caption, Decoding, generate_captions
 from ..errors import InvalidOption
-from ..intervene.captions import Caption, Decoding, generate_captions
-from ..models.vlm import PROMPT
+from ..loading import VLM
+from ..models.loaded import PROMPT
 from ..samples.image import ImageSource
 from ..samples.nouns import FINDERS, Noun, NounFinder, noun_finder
 from ..tokens import tokens_of_span
-from ..types import Json, Neurons, one_of
-from .located import Scores, options_of
+from ..types import Json, Neurons, one_of, options_of, whole_number
+from .located import Scores
 from .pan import LENS_NORMS, LENS_SITES, LensNorm, LensSite, predicted
-from .ranking import whole_number
 from .scores import Entry, Layout, Pooled, best_first
 from .target import CONCEPT_TOKENS, ConceptToken
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 #: The name of the score that discovered neurons are saved with.
 SCORE = "contribution"

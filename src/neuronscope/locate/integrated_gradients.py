@@ -20,23 +20,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, cast, get_args
+from typing import ClassVar, Literal, TypeAlias, cast, get_args
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..hooks import HookSession, Tap
+from ..loading import VLM
+from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
-from ..samples.validity import Validity
-from ..types import SITES, Site
-from .ranking import Ranked, Ranking, whole_number
+from ..types import SITES, Site, whole_number
+from .ranking import Ranked, Ranking
 from .scores import POOLS, TARGETS, Pool, Pooled, Target, backward_scale, no_neurons, read_layers, reduce_patches
 from .scores import target_value as value_of
 from .target import CONCEPT_TOKENS, POSITIONS, ConceptToken, Position, Word, concept_word, positions_of
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM, Inputs
+from .validity import Validity
 
 Path: TypeAlias = Literal["joint", "layer"]
 #: rule -> where in its step a gradient is taken.

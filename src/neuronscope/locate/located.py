@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
+from ..loading import VLM
+from ..notebook import lines_html
 from ..samples.inpaint import Counterfactual
-from ..samples.validity import Validity
-from ..types import Json, Neuron, Neurons
+from ..types import Neuron, Neurons
 from .scores import Layout, Pooled
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
+from .validity import Validity
 
 
 @dataclass(frozen=True)
@@ -69,11 +67,9 @@ class Located:
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
 
     def _repr_html_(self) -> str:
-        from ..notebook import lines_html, neurons_html
-
         captions = [("original", self.validity.original.full), ("edited", self.validity.edited.full)]
         notes = [("note", note) for note in self.notes]
-        return lines_html([*captions, *notes]) + neurons_html(self.neurons)
+        return lines_html([*captions, *notes]) + self.neurons.to_html()
 
 
 @runtime_checkable
@@ -95,21 +91,6 @@ class Method(Protocol):
         compared then share its captions. Without it the captions are made.
         """
         ...
-
-
-def options_of(method: Any) -> dict[str, Json]:
-    """All options of a method, which is a dataclass, as a file can hold them."""
-    return {item.name: _json(getattr(method, item.name)) for item in dataclasses.fields(method)}
-
-
-def _json(value: Any) -> Json:
-    if isinstance(value, Neurons):
-        return [*value.addresses]
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {"kind": type(value).__name__, **options_of(value)}
-    if isinstance(value, tuple):
-        return [_json(part) for part in cast("tuple[object, ...]", value)]
-    return cast("Json", value)
 
 
 class Clock:

@@ -13,25 +13,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..architecture.quantised import dense
+from ..architecture.structure import gain
 from ..errors import UnsupportedModel
-from ..models.quantised import dense
-from ..models.structure import gain
+from ..loading import VLM
+from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
-from ..samples.validity import Validity
 from ..types import Site
 from .ranking import Ranked, Ranking
 from .scores import POOLS, Entry, Pool, Pooled, no_neurons, read_layers, reduce_patches
 from .target import CONCEPT_TOKENS, POSITIONS, ConceptToken, Position, concept_word
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM, Inputs
+from .validity import Validity
 
 #: What stands between a value vector and the logit: nothing (the paper), or the gain of the final norm and of the norm
 #: after the FFN, where there is one.

@@ -8,22 +8,19 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from ..errors import InvalidOption
 from ..hooks import check_unit
+from ..loading import VLM
 from ..samples.inpaint import Counterfactual
-from ..samples.validity import Validity
-from ..types import Json, Neuron, Neurons
-from .located import options_of
-from .ranking import Ranked, Ranking, whole_number
+from ..types import Json, Neuron, Neurons, options_of, whole_number
+from .ranking import Ranked, Ranking
 from .scores import Layout, Pooled
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
+from .validity import Validity
 
 
 def layer_matched(vlm: VLM, neurons: Neurons, seed: int = 0) -> Neurons:

@@ -11,21 +11,19 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
+from ..caption import Decoding
 from ..errors import InvalidOption
-from ..intervene.captions import Decoding
+from ..loading import VLM
 from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import MODES, Mode
-from ..samples.validity import Validity, check_validity
-from ..types import Json, Neurons, Site, one_of
-from .located import Clock, Located, Scores, options_of
+from ..types import Json, Neurons, Site, one_of, options_of, whole_number
+from .located import Clock, Located, Scores
 from .scores import Layout, Pooled, best_first
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
+from .validity import Validity, check_validity
 
 
 @dataclass(frozen=True)
@@ -123,9 +121,3 @@ class Ranking(ABC):
     def to_dict(self) -> dict[str, Json]:
         """All options, as a file can hold them."""
         return options_of(self)
-
-
-def whole_number(option: str, value: object, least: int) -> None:
-    """Raise InvalidOption unless an option is a whole number of at least `least`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
-        raise InvalidOption(f"{option}={value!r} is not a whole number of at least {least}")

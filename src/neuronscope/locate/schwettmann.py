@@ -12,15 +12,15 @@ in a gated FFN the two differ by the factor rho(Z) of METHODS (a), identity 2.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import InvalidOption
+from ..loading import VLM
 from ..samples.inpaint import Counterfactual
-from ..samples.validity import Validity
 from .ranking import Ranked, Ranking
 from .scores import (
     POOLS,
@@ -36,9 +36,7 @@ from .scores import (
     reduce_patches,
 )
 from .target import CONCEPT_TOKENS, ConceptToken, concept_word
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
+from .validity import Validity
 
 Unit: TypeAlias = Literal["neuron", "neuron_patch"]
 GradSite: TypeAlias = Literal["pre", "neuron"]

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -20,10 +20,9 @@ from torch import Tensor
 
 from ..hooks import HookSession, Tap
 from ..hooks.backward import GradientSession, Place
+from ..loading import VLM
+from ..models.loaded import Inputs
 from ..types import Site, one_of
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM, Inputs
 
 #: How a neuron's scores at the patches become one: the largest, their mean, sum, or the mean of their sizes.
 Pool: TypeAlias = Literal["max", "mean", "sum", "abs_mean"]

@@ -11,20 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import torch
 from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
+from ..caption import Decoding
 from ..errors import InvalidSample
-from ..intervene.captions import Decoding
-from ..samples.validity import Validity
+from ..loading import VLM
+from ..models.loaded import Inputs
 from .scores import Entry
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM, Inputs
+from .validity import Validity
 
 #: Which sub-tokens of the word y_c belongs to (B3).
 ConceptToken: TypeAlias = Literal["first", "last", "sum", "mean"]

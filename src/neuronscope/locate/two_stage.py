@@ -14,19 +14,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
 
+from ..caption import Decoding
 from ..errors import InvalidOption
-from ..intervene import Decoding, activations
+from ..intervene import activations
+from ..loading import VLM
 from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import Mode, published_thresholds
-from ..samples.validity import Validity, check_validity
-from ..types import SITES, Json, Neurons, Site, one_of
-from .controls import control_images, decoy_tokens
-from .located import Clock, Located, Scores, options_of
+from ..types import SITES, Json, Neurons, Site, one_of, options_of
+from .decoys import control_images, decoy_tokens
+from .located import Clock, Located, Scores
 from .scores import (
     SCORES,
     SIGNS,
@@ -45,9 +46,7 @@ from .scores import (
 )
 from .target import CONCEPT_TOKENS, ConceptToken, concept_word
 from .thresholds import Cut, Fixed, TargetDecoy, Threshold
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
+from .validity import Validity, check_validity
 
 #: What a filter asks of the patches: that any exceeds the threshold, or their mean or sum does.
 Quantifier: TypeAlias = Literal["any", "mean", "sum"]

@@ -106,16 +106,15 @@ _ROWS = (
         "PaliGemma 1, 2",
         template="{image}{prompt}",
         notes="the prompt is read in both directions",
-        since="5.18",
     ),
     Family(
         "gemma3", "Gemma 3", placeholder="<start_of_image>", notes="image tokens see one another; norm after the FFN"
     ),
     Family("aya_vision", "Aya Vision", notes="tiles, whole picture last; attention and FFN are parallel"),
-    Family("idefics3", "Idefics 3", notes="tiles, whole picture last", since="5.18"),
-    Family("idefics2", "Idefics 2", no_grid=_QUERIES, since="5.18"),
-    Family("ovis2", "Ovis 2", notes="tiles, whole picture last", since="5.18"),
-    Family("got_ocr2", "GOT-OCR 2", placeholder="<img><imgpad></img>", each="<imgpad>", nested=False, since="5.15"),
+    Family("idefics3", "Idefics 3", notes="tiles, whole picture last"),
+    Family("idefics2", "Idefics 2", no_grid=_QUERIES),
+    Family("ovis2", "Ovis 2", notes="tiles, whole picture last"),
+    Family("got_ocr2", "GOT-OCR 2", placeholder="<img><imgpad></img>", each="<imgpad>", nested=False),
     Family("janus", "Janus", placeholder="<image_placeholder>"),
     Family("deepseek_vl", "DeepSeek-VL", placeholder="<image_placeholder>"),
     Family("blip-2", "BLIP-2", template="{image}{prompt}", placeholder="", no_grid=_QUERIES, one_image=_ONE_WRITTEN),
@@ -152,7 +151,6 @@ _ROWS = (
         prefix=True,
         no_image="the image comes before the text as vectors without tokens",
         one_image=_ONE_READ,
-        since="5.18",
     ),
     Family("blip", "BLIP", placeholder="", no_image=_CROSS, one_image=_ONE_READ),
     Family("idefics", "IDEFICS", placeholder="", no_image=_CROSS),
@@ -164,7 +162,6 @@ _ROWS = (
         pixels="image_patches",
         one_image=_ONE_WRITTEN,
         notes="raw patches, no vision tower",
-        since="5.20",
     ),
     Family("lighton_ocr", "LightOnOCR", placeholder="<|image_pad|>"),
     Family("granite_docling", "Granite-Docling", notes="tiles, whole picture last", since="5.23"),
@@ -177,14 +174,12 @@ _ROWS = (
         discrete=_CODES,
         unpadded="the part that turns pixels into codes sees what pads them",
         notes="row ends are image tokens too",
-        since="5.16",
     ),
     Family(
         "granite4_vision",
         "Granite 4 Vision",
         no_grid="",
         notes="windowed Q-Former: thumbnail, then stitched tiles",
-        since="5.8",
     ),
     Family("deepseek_vl_hybrid", "DeepSeek-VL hybrid", placeholder="<image_placeholder>"),
     Family(
@@ -240,16 +235,12 @@ _ROWS = (
         since="5.23",
     ),
     Family("internvl", "InternVL 2, 3", placeholder="<IMG_CONTEXT>", notes="tiles row by row, thumbnail last"),
-    Family(
-        "smolvlm", "SmolVLM", placeholder="<image>", notes="tiles, whole picture last; needs num2words", since="5.18"
-    ),
+    Family("smolvlm", "SmolVLM", placeholder="<image>", notes="tiles, whole picture last; needs num2words"),
     Family("glm4v", "GLM-4V", placeholder=_GLM, notes="2 x 2 patches merged; norm after the FFN"),
     Family("glm46v", "GLM-4.6V", placeholder=_GLM, notes="2 x 2 patches merged; norm after the FFN"),
     Family("glm_ocr", "GLM-OCR", placeholder=_GLM, notes="2 x 2 patches merged; norm after the FFN"),
     Family("glm4v_moe", "GLM-4V MoE", placeholder=_GLM, notes="dense layers and shared experts"),
-    Family(
-        "gemma4", "Gemma 4", placeholder="<|image|>", notes="3 x 3 patches pooled; norm after the FFN", since="5.21"
-    ),
+    Family("gemma4", "Gemma 4", placeholder="<|image|>", notes="3 x 3 patches pooled; norm after the FFN"),
     Family("mistral3", "Mistral Small 3", placeholder="[IMG]", notes="2 x 2 patches merged; row breaks are other ids"),
     Family(
         "minicpmv4_6",
@@ -257,7 +248,6 @@ _ROWS = (
         placeholder="<|image_pad|>",
         strip=True,
         notes="overview, then slices",
-        since="5.15",
     ),
     Family("video_llama_3", "VideoLLaMA 3", placeholder="<|image_pad|>", notes="2 x 2 patches merged"),
     Family("paddleocr_vl", "PaddleOCR-VL", placeholder="<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>"),
@@ -277,7 +267,7 @@ _ROWS = (
         notes="row ends and both edges are image tokens too",
         since="5.22",
     ),
-    Family("exaone4_5", "EXAONE 4.5", placeholder="<|image_pad|>", notes="norm after the FFN", since="5.8"),
+    Family("exaone4_5", "EXAONE 4.5", placeholder="<|image_pad|>", notes="norm after the FFN"),
     Family("qianfan_ocr", "Qianfan-OCR", placeholder="<image>", notes="tiles, whole picture last"),
     Family(
         "llama4", "Llama 4", placeholder="<|image|>", notes="tiles, whole picture last; shared experts; torchvision"
@@ -289,14 +279,12 @@ _ROWS = (
         "Molmo 2",
         placeholder="<|image|>",
         notes="overview, then the stitched crops; torchvision",
-        since="5.20",
     ),
     Family(
         "kimi_k25",
         "Kimi K2.5",
         placeholder="<|media_begin|>image<|media_content|><|media_pad|><|media_end|>",
         notes="dense layers and shared experts; torchvision",
-        since="5.13",
     ),
 )
 

@@ -1,5 +1,1 @@
-"""Jobs that put the pieces together."""
-
-from .study import Finding as Finding
-from .study import Study as Study
-from .study import study as study
+"""The run directory: parts that are written once, claims between processes, and what a run was computed with."""

@@ -30,6 +30,7 @@ from .image import read_image
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader  # the type has no public name before Python 3.13
 
+
 #: Files of a folder that are taken for pictures.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 

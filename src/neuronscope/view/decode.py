@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..architecture.devices import device_of, present
+from ..architecture.quantised import dense
+from ..architecture.structure import gain
 from ..errors import InvalidOption, UnsupportedModel
-from ..models.devices import device_of, present
-from ..models.quantised import dense
-from ..models.structure import gain
+from ..loading import VLM
 from ..types import Neuron, Neurons, one_of
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
 
 #: What stands between a value vector and the logits: nothing (the papers), the final norm's gain (right up to a
 #: positive factor), or the whole norm applied to the vector.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -14,14 +14,13 @@ from PIL import Image, ImageDraw
 from ..errors import InvalidOption
 from ..files import replacing
 from ..intervene.capture import activations
+from ..loading import VLM
+from ..notebook import picture_html
 from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens
 from ..types import Neurons, one_of
-from .attribution import input_times_gradient, occlusion
 from .rollout import cross_attention_rollout
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
+from .trace import input_times_gradient, occlusion
 
 #: How grid cells become pixels: bilinear between half-pixel centres; bilinear as the code of Pan et al. does it, which
 #: extrapolates past the last cell; or each token's own footprint, flat - the faithful view of merged patches.
@@ -77,8 +76,6 @@ class Heatmap:
         return mixed
 
     def _repr_html_(self) -> str:
-        from ..notebook import picture_html
-
         shown = ", ".join(map(str, self.neurons[:5])) + (" ..." if len(self.neurons) > 5 else "")
         return picture_html(self.overlay(), f"mean activation of {shown}")
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -38,13 +38,11 @@ from torch.overrides import TorchFunctionMode
 
 from ..errors import NoGrid
 from ..intervene.capture import activations
+from ..loading import VLM
 from ..samples.image import ImageSource, read_image
 from ..tokens import ImageTokens
 from ..types import Neurons
-from .attribution import input_times_gradient, occlusion, patch_places, vision_layers
-
-if TYPE_CHECKING:
-    from ..models.vlm import VLM
+from .trace import input_times_gradient, occlusion, patch_places, vision_layers
 
 _BY_PLACE = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")  # of scaled_dot_product_attention
 _ROUNDING = 0.02  # how far from 1 the sum of a row of bfloat16 probabilities may lie

@@ -12,8 +12,8 @@ from neuronscope.edit import Ablate, Edit, Embed, Swap
 from neuronscope.errors import InvalidOption, RunMismatch
 from neuronscope.evaluate import planted
 from neuronscope.evaluate.editing import Probes, Wording, evaluate_edit, read
-from neuronscope.run.showcase import scene_stream
 from neuronscope.samples.scenes import render
+from neuronscope.studies.demo.scenes import scene_stream
 
 
 @pytest.fixture(scope="module")

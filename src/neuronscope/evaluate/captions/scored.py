@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import InvalidOption, RunMismatch
-from ...models.vlm import PROMPT
+from ...models.loaded import PROMPT
 from ...types import Json
 
 #: What the references of a metric are.

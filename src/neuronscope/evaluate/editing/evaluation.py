@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 from ...edit import Edit
 from ...errors import InvalidOption
+from ...loading import VLM
 from ...locate import layer_matched
-from ...models.vlm import VLM
 from ...types import Neurons
 from ..captions import CaptionMetric
 from .measures import Measured, Wording, compare_readings

@@ -10,20 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...errors import InvalidOption, UnsupportedModel
-from ...intervene.captions import Caption, Decoding, generate_captions
-from ...models.conformance import MODEL_ERRORS
+from ...caption import Caption, Decoding, generate_captions
+from ...errors import MODEL_ERRORS, InvalidOption, UnsupportedModel
+from ...loading import VLM
 from ...models.inputs import Inputs, Row
 from ...samples.image import ImageSource
-
-if TYPE_CHECKING:
-    from ...models.vlm import VLM
 
 
 @dataclass(frozen=True)

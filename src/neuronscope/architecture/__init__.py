@@ -1,0 +1,1 @@
+"""Where the parts of a transformers model are: layers, FFNs, towers, devices, quantised weights."""

@@ -1,0 +1,135 @@
+"""Batched greedy captions, with or without an intervention."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+import torch
+
+from ..errors import InvalidOption
+from ..intervene.apply import Intervening
+from ..intervene.batching import one_row_at_a_time
+from ..intervene.operations import Intervention, Noise
+from ..models.inputs import ImageRow
+from ..models.loaded import PROMPT, LoadedModel
+
+
+@dataclass(frozen=True)
+class Decoding:
+    """How captions are written (METHODS d; the published settings).
+
+    Attributes:
+        prompt: what the caption begins with; never matched against concepts.
+        template: how image and prompt are joined, with {image} and {prompt}; the family's own when None.
+        max_new_tokens: length limit.
+        use_cache: keep keys and values between steps; without, every step re-reads the whole sequence.
+    """
+
+    prompt: str = PROMPT
+    template: str | None = None
+    max_new_tokens: int = 32
+    use_cache: bool = True
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise InvalidOption(f"max_new_tokens={self.max_new_tokens} must be at least 1")
+
+
+@dataclass(frozen=True)
+class Caption:
+    """One generated caption.
+
+    Attributes:
+        text: what was generated, without the prompt.
+        full: prompt and text, as a person would read it.
+        ids: generated token ids, up to and without the end of sequence.
+    """
+
+    text: str
+    full: str
+    ids: tuple[int, ...]
+
+
+def generate_captions(
+    vlm: LoadedModel,
+    images: Sequence[ImageRow],
+    change: Intervention | None = None,
+    *,
+    decoding: Decoding | None = None,
+    batch_size: int = 32,
+) -> list[list[Caption]]:
+    """Captions of each image, one per draw of the intervention (one where it is deterministic).
+
+    An element of `images` that is itself a sequence of images is one prompt that shows all of them.
+
+    Rows of a batch are images x draws; results do not depend on how they are batched. Raises InvalidOption for a
+    `batch_size` below 1.
+    """
+    if batch_size < 1:
+        raise InvalidOption(f"batch_size={batch_size} must be at least 1")
+    decoding = decoding or Decoding()
+    draws = change.draws if isinstance(change, Noise) else 1
+    rows = [(i, draw) for i in range(len(images)) for draw in range(draws)]
+    result: list[list[Caption]] = [[] for _ in images]
+    if change is not None and not len(change.neurons):
+        change = None  # nothing to change: every draw is the clean caption
+    # Before the decoder, images of different sizes stand in one queue: there every batch holds one image.
+    part = "text" if change is None else change.neurons.part
+    one_image = bool(vlm.family.single) or part != "text"
+    for chunk in _chunks(rows, 1 if one_row_at_a_time(vlm, part) else batch_size, one_image=one_image):
+        distinct = list(dict.fromkeys(i for i, _ in chunk))
+        prepared = vlm.prepare([images[i] for i in distinct], prompt=decoding.prompt, template=decoding.template)
+        repeated = prepared.select(distinct.index(i) for i, _ in chunk)
+        for group in repeated.batches():
+            inputs, members = repeated.select(group), [chunk[at] for at in group]
+            around = nullcontext() if change is None else Intervening(vlm, (change,), [draw for _, draw in members])
+            with torch.no_grad(), vlm.frozen(), around:
+                generate: Any = vlm.model.generate
+                output = generate(**inputs.tensors, **generate_settings(vlm, decoding))
+            for (i, _), ids in zip(members, inputs.written(output).tolist(), strict=True):
+                result[i].append(caption_of(vlm, ids, decoding.prompt))
+    return result
+
+
+def _chunks(rows: list[tuple[int, int]], size: int, *, one_image: bool) -> Iterator[list[tuple[int, int]]]:
+    """Rows (image, draw) in batches; each of one image only where a model cannot be given padded prompts."""
+    groups = [list(group) for _, group in groupby(rows, key=lambda row: row[0])] if one_image else [rows]
+    for group in groups:
+        for start in range(0, len(group), size):
+            yield group[start : start + size]
+
+
+def generate_settings(vlm: LoadedModel, decoding: Decoding) -> dict[str, Any]:
+    """The arguments of `generate` that are the same for every caption."""
+    return {
+        "max_new_tokens": decoding.max_new_tokens,
+        "do_sample": False,
+        "num_beams": 1,
+        "use_cache": decoding.use_cache,
+        "suppress_tokens": _never_written(vlm),
+    }
+
+
+def _never_written(vlm: LoadedModel) -> list[int] | None:
+    """A strongly disturbed model may prefer the image's placeholder, which is no word and would ask for an image."""
+    config: Any = vlm.model.generation_config
+    placeholder = [] if vlm.image_token is None else [vlm.image_token]
+    return [*(config.suppress_tokens or ()), *placeholder] or None
+
+
+def caption_of(vlm: LoadedModel, ids: list[int], prompt: str) -> Caption:
+    """The caption that new token ids spell, up to the end of the sequence."""
+    config: Any = vlm.model.generation_config
+    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    stop = next((n for n, token in enumerate(ids) if token in ends), len(ids))
+    kept = ids[:stop]
+    tokenizer = vlm.tokenizer
+    prefix = tokenizer(prompt, add_special_tokens=False).input_ids
+    # Decoded together, so that the join is spelled as the tokenizer spells it; the prompt itself is kept as written.
+    start = tokenizer.decode(prefix, skip_special_tokens=True)
+    joined = tokenizer.decode([*prefix, *kept], skip_special_tokens=True)
+    return Caption(tokenizer.decode(kept, skip_special_tokens=True), prompt + joined[len(start) :], tuple(kept))

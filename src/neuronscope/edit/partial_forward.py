@@ -1,0 +1,84 @@
+"""Reading the same rows again and again while some value vectors change.
+
+An edit of layers l and later leaves the vision tower and every layer before l as they were: what enters layer l is kept
+from one pass, and the next ones begin there. Where a model does not allow it (its logits from kept states differ, or it
+cannot be called so), rows are read from the beginning; `Reader.plain` then says why.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+from torch.func import functional_call
+
+from ..errors import MODEL_ERRORS
+from ..hooks.skip import seeing_inputs, starting_at
+from ..loading import VLM
+from ..models.inputs import Inputs
+
+#: Largest difference of logits from kept states, relative to their spread, that rounding explains.
+_ROUNDING = {torch.float64: 1e-8, torch.float32: 1e-3}
+
+
+class Reader:
+    """Logits of one batch under changing parameters.
+
+    Args:
+        vlm: the model.
+        inputs: the batch.
+        last: how many positions at the end are wanted.
+        first: the first layer whose parameters will change.
+
+    Attributes:
+        clean: [batch, last, vocabulary] logits of the model as it is.
+        plain: why passes begin at the beginning; empty where they begin at layer `first`.
+    """
+
+    def __init__(self, vlm: VLM, inputs: Inputs, last: int, first: int) -> None:
+        self._vlm, self._inputs, self._last, self._first = vlm, inputs, last, first
+        apart = bool(vlm.family.no_image) or any(row.encoded for row in inputs.rows)
+        seen: dict[int, Tensor] = {}
+        with torch.no_grad(), seeing_inputs(() if apart else vlm.structure.layers, seen):
+            self.clean = vlm.logits(inputs, last=last)
+        self._entering = seen.get(first)
+        self.plain = self._why_plain()
+        if self.plain:
+            self._entering = None
+
+    def logits(self, parameters: Mapping[str, Tensor]) -> Float[Tensor, "batch last vocabulary"]:
+        """Logits of the last positions with some parameters replaced; differentiable in them."""
+        vlm, entering = self._vlm, self._entering
+        tensors = self._inputs.tensors
+        around: Any = nullcontext()
+        if entering is not None:
+            tensors = {name: value for name, value in tensors.items() if not value.is_floating_point()}
+            around = starting_at(vlm.structure.layers, self._first, entering)
+        fewer = {"logits_to_keep": self._last} if _keeps(vlm) else {}
+        with vlm.frozen(), around:
+            output: Any = functional_call(vlm.model, dict(parameters), (), {**tensors, **fewer, "use_cache": False})
+        return output.logits[:, -self._last :]
+
+    def _why_plain(self) -> str:
+        vlm = self._vlm
+        if self._entering is None:
+            return f"{vlm.family.title} does not read image and text in one decoder"
+        try:
+            with torch.no_grad():
+                again = self.logits({})
+        except MODEL_ERRORS as error:
+            return f"it cannot begin at a later layer: {type(error).__name__}: {error}"
+        finite = torch.isfinite(self.clean) & (self.clean > -1e30)  # some models forbid tokens by a huge number
+        off = ((again - self.clean).abs() * finite).nan_to_num(0).max() / self.clean[finite].std().clamp_min(1e-12)
+        if float(off) <= _ROUNDING.get(vlm.dtype, 0.1):
+            return ""
+        return f"logits from kept states differ by {float(off):.1e} of their spread"
+
+
+def _keeps(vlm: VLM) -> bool:
+    return "logits_to_keep" in inspect.signature(vlm.model.forward).parameters

@@ -1,0 +1,186 @@
+"""What a person can choose in the explorer, as plain data, and what the library makes of it.
+
+    noise     a + level * eps                      ns.Noise, at the image tokens
+    ablate    0                                    ns.Zero
+    scale     factor * a                           ns.Scale
+    swap      value vectors write another word     ns.Embed, an edit of weights that is taken back at once
+
+Everything is done to the first `count` located neurons and, as the control, to as many random ones of the same layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+from PIL import Image
+
+from ..caption import Decoding, generate_captions
+from ..edit import Embed
+from ..errors import InvalidOption
+from ..intervene import Intervention, Noise, Scale, Zero, activations
+from ..loading import VLM
+from ..locate import Budget, Method, TargetDecoy, TwoStage
+from ..locate import method as by_name
+from ..locate.registry import METHODS
+from ..samples.inpaint import INPAINTERS
+from ..types import Neurons, one_of
+
+#: How thresholds are chosen: by target-decoy control, as a number of neurons a stage, or as the paper published them.
+Rule: TypeAlias = Literal["target-decoy", "budget", "paper"]
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+Operation: TypeAlias = Literal["noise", "ablate", "scale", "swap"]
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+
+#: Methods that can be chosen; the layer-matched random set needs another set to match, and is the control of all.
+OFFERED: tuple[str, ...] = tuple(name for name in METHODS if name != "random-layer-matched")
+EDITS: tuple[str, ...] = tuple(sorted(INPAINTERS))
+
+#: The noise level slider ends at this multiple of the level that is set first.
+REACH = 4.0
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is looked for, and how.
+
+    Attributes:
+        concept: the word.
+        method: a name of :data:`OFFERED`.
+        rule: for methods with thresholds.
+        q: accepted share of false finds, for "target-decoy".
+        budget: neurons a stage, for "budget".
+        count: neurons, for methods that rank.
+        edit: how the object is taken out of the picture.
+    """
+
+    concept: str = ""
+    method: str = "two-stage"
+    rule: Rule = "target-decoy"
+    q: float = 0.1
+    budget: int = 50
+    count: int = 50
+    edit: str = "telea"
+
+    def __post_init__(self) -> None:
+        one_of("method", self.method, OFFERED)
+        one_of("rule", self.rule, RULES)
+        one_of("edit", self.edit, EDITS)
+
+    @property
+    def thresholds(self) -> bool:
+        """Whether the method has thresholds."""
+        return has_thresholds(self.method)
+
+    def locator(self) -> Method:
+        """The method. Raises InvalidOption for numbers out of range and concepts without published thresholds."""
+        made = by_name(self.method)
+        if not isinstance(made, TwoStage):
+            return by_name(self.method, count=self.count)
+        if self.rule == "paper":
+            return TwoStage.paper(self.concept, stages=made.stages)
+        rule = TargetDecoy(self.q) if self.rule == "target-decoy" else Budget(self.budget)
+        return by_name(self.method, activation=rule, gradient=rule)
+
+    def options(self) -> dict[str, str | int | float]:
+        """What `neuronscope locate` has to be told beside the method's name."""
+        if not self.thresholds:
+            return {"count": self.count}
+        return {
+            "target-decoy": {"q": self.q},
+            "budget": {"budget": self.budget},
+            "paper": {"preset": "paper"},
+        }[self.rule]  # pyright: ignore[reportReturnType]
+
+
+def has_thresholds(method: str) -> bool:
+    """Whether a method of :data:`OFFERED` has thresholds; the others keep a set number."""
+    return isinstance(METHODS[method](), TwoStage)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What is done to the located neurons.
+
+    Attributes:
+        operation: one of :data:`OPERATIONS`.
+        count: to how many of them, best first; None for all.
+        level: of the noise, in activation units.
+        factor: of "scale".
+        word: of "swap".
+        draws: of the noise.
+        seed: of the noise and of the control set.
+    """
+
+    operation: Operation = "noise"
+    count: int | None = None
+    level: float = 0.0
+    factor: float = 2.0
+    word: str = ""
+    draws: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        one_of("operation", self.operation, OPERATIONS)
+        if self.count is not None and self.count < 1:
+            raise InvalidOption(f"count={self.count} must be at least 1")
+        if not (math.isfinite(self.level) and math.isfinite(self.factor)):
+            raise InvalidOption(f"level={self.level} and factor={self.factor} must be finite numbers")
+
+    def says(self, concept: str) -> str:
+        """The change in words, for headings."""
+        return {
+            "noise": f"noise of level {self.level:.3g}",
+            "ablate": "set to zero",
+            "scale": f"times {self.factor:g}",
+            "swap": f"“{concept}” written over by “{self.word}”",
+        }[self.operation]
+
+    def python(self, concept: str, neurons: str) -> str:
+        """The same as an expression, `neurons` being one."""
+        return {
+            "noise": f"ns.Noise({neurons}, level={self.level!r}, draws={self.draws}, seed={self.seed})",
+            "ablate": f"ns.Zero({neurons})",
+            "scale": f"ns.Scale({neurons}, factor={self.factor!r})",
+            "swap": f"ns.Embed(source={concept!r}, target={self.word!r}).edit(vlm, {neurons})",
+        }[self.operation]
+
+
+_INTERVENTIONS: Mapping[str, Callable[[Neurons, Change], Intervention]] = {
+    "noise": lambda neurons, change: Noise(neurons, level=change.level, draws=change.draws, seed=change.seed),
+    "ablate": lambda neurons, change: Zero(neurons),
+    "scale": lambda neurons, change: Scale(neurons, factor=change.factor),
+}
+
+
+def captions_under(vlm: VLM, image: Image.Image, neurons: Neurons, change: Change) -> tuple[str, ...]:
+    """What the model says after the prompt, once per draw, with the change done to these neurons.
+
+    Raises InvalidOption for numbers out of range, and for words that cannot be exchanged.
+    """
+    if change.operation != "swap":
+        made = _INTERVENTIONS[change.operation](neurons, change)
+        return tuple(caption.text for caption in generate_captions(vlm, [image], made)[0])
+    with Embed(source=neurons.concept, target=change.word).edit(vlm, neurons):
+        return tuple(caption.text for caption in generate_captions(vlm, [image])[0])
+
+
+def usual_level(vlm: VLM, image: Image.Image, neurons: Neurons) -> float:
+    """The noise level that the slider starts at: twice the median activation difference, in activation units.
+
+    For methods that measure no difference twice the median of the neurons' largest activations, by size.
+    """
+    if not len(neurons):
+        return 0.0
+    sizes = neurons.scores.get("activation")
+    if sizes is None:
+        sizes = np.abs(activations(vlm, image, neurons)).max(axis=0)
+    return 2.0 * float(np.median(np.abs(sizes)))
+
+
+#: What every caption of the explorer begins with.
+PROMPT = Decoding().prompt

@@ -1,0 +1,330 @@
+"""What one person does in the explorer, without any page: every action is a job at the model's desk, or done at once.
+
+An action that is cancelled, refused or fails leaves the state as it was. A new action of the same person cancels the
+one before, so that dragging a slider twice asks the model once.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+from PIL import Image
+
+from ..caption import generate_captions
+from ..errors import InvalidOption, InvalidSample
+from ..intervene import activations
+from ..locate import layer_matched
+from ..report import Origin, Test, gather, locate_watched, write_located
+from ..samples.inpaint import counterfactual
+from ..samples.nouns import noun_finder
+from ..samples.sample import Sample
+from ..types import Neuron
+from .annotations import Marks
+from .archive import bundle
+from .forms import PROMPT, Change, Question, captions_under, usual_level
+from .jobs import Desk, Job
+from .picture_list import Shelf, limited, shrunk
+from .state import Found, Picture, Said, Seen, State
+
+#: States that undo can go back to.
+_REMEMBERED = 30
+#: Pictures of the shelf that are looked at for a neuron's best ones, and how many are shown.
+LOOKED_AT, BEST = 48, 6
+#: Fields of a state and their new values.
+Changes: TypeAlias = Mapping[str, Any]
+Work: TypeAlias = Callable[[Job[Changes]], Changes]
+
+#: What is no longer true when another question is asked.
+_NOTHING: Changes = {"found": None, "said": None, "chosen": None, "tops": {}, "note": ""}
+#: A job that has committed its main result already completes it with the rest.
+_COMPLETES = "completes"
+_LATER: Changes = {_COMPLETES: True}
+#: What a picture without a file of its own is called in commands.
+UPLOADED = "image.png"
+
+
+@dataclass(frozen=True)
+class Workshop:
+    """What all sessions share.
+
+    Attributes:
+        desk: the model and its queue.
+        shelf: the pictures on offer.
+        origin: how to make a result again, from the question, the picture's path and the marks.
+    """
+
+    desk: Desk
+    shelf: Shelf
+    origin: Callable[[Question, str, Marks], Origin]
+
+
+class Session:
+    """One person's work; see the module.
+
+    Attributes:
+        state: what is known.
+        job: the last job that was asked for.
+        side: the last search for a neuron's best pictures, which may go on beside other work.
+    """
+
+    def __init__(self, shop: Workshop) -> None:
+        self.shop = shop
+        self.state = State()
+        self.job: Job[Changes] | None = None
+        self.side: Job[Changes] | None = None
+        self._past: list[State] = []
+        self._lock = threading.RLock()
+        self._folder = tempfile.TemporaryDirectory(prefix="neuronscope-explorer-")
+        self._files = 0
+
+    @property
+    def undoable(self) -> bool:
+        """Whether there is something to go back to."""
+        return bool(self._past)
+
+    @property
+    def shown(self) -> State:
+        """The state, with what running jobs have to show so far."""
+        with self._lock:
+            state = self.state
+            for job in (self.job, self.side):
+                if job is not None and not job.over and job.shown:
+                    state = replace(state, **job.shown)
+            return state
+
+    def close(self) -> None:
+        """Cancel what is running and remove the session's files."""
+        self.cancel()
+        self._folder.cleanup()
+
+    def cancel(self) -> None:
+        """Stop what is running or waiting; the state stays as it was."""
+        for job in (self.job, self.side):
+            if job is not None and not job.over:
+                job.cancel()
+
+    def undo(self) -> State:
+        """Go back by one action."""
+        with self._lock:
+            self.cancel()
+            if self._past:
+                self.state = self._past.pop()
+            return self.state
+
+    def pick(self, number: int) -> Job[Changes]:
+        """Take a picture of the shelf and caption it."""
+        entry = self.shop.shelf.entry(number)
+        return self._take(entry.name, entry.load, entry.path or UPLOADED, number)
+
+    def upload(self, path: str | Path, name: str = "") -> Job[Changes]:
+        """Take a picture of the user's and caption it. The job is refused where it is too large or no picture."""
+        return self._take(name or Path(path).name, partial(limited, path), UPLOADED, None)
+
+    def mark(self, marks: Marks) -> State:
+        """Where the concept is. Raises InvalidSample where there is no picture."""
+        with self._lock:
+            self._picture()
+            if marks != self.state.marks:
+                self._commit({"marks": marks})
+            return self.state
+
+    def locate(self, question: Question) -> Job[Changes]:
+        """Find the neurons of a concept, and what the model says when they are disturbed.
+
+        Raises InvalidSample before a picture is chosen, or where nothing is marked.
+        """
+        picture, marks = self._picture(), self.state.marks
+        if not question.concept.strip():
+            raise InvalidSample("the concept is empty; type the word to find neurons for, as the caption says it")
+        if not marks:
+            raise InvalidSample(f"nothing is marked: draw a box around the {question.concept}, or brush over it")
+        name = f"locating neurons of “{question.concept}”"
+        return self._start(name, partial(self._locate, picture, marks, question))
+
+    def change(self, change: Change) -> Job[Changes]:
+        """Do something to the located neurons and to their control, and caption the picture under both."""
+        found = self._found()
+        if self.job is not None and not self.job.over:  # the captions of the settings before
+            self.job.cancel()
+        return self._start("captions under the change", partial(self._say, found, change), alone=False)
+
+    def choose(self, neuron: Neuron) -> Job[Changes] | None:
+        """Look at one neuron: its map and tokens at once, its best pictures of the shelf by a job; None if known."""
+        found = self._found()
+        if neuron not in found.evidence.neurons:
+            raise InvalidOption(f"{neuron} is not one of the located neurons")
+        with self._lock:
+            if neuron != self.state.chosen:
+                self._commit({"chosen": neuron})
+            if self.state.tops or (self.side is not None and not self.side.over):
+                return self.side
+            self.side = self._submit("pictures that move these neurons", partial(self._tops, found), same=True)
+            return self.side
+
+    def report(self) -> Job[Changes]:
+        """Test every neuron alone and make the page to share, and an archive with everything in it."""
+        found = self._found()
+        return self._start("testing neurons for the report", partial(self._report, found), same=True)
+
+    def _take(self, name: str, load: Callable[[], Image.Image], path: str, number: int | None) -> Job[Changes]:
+        def work(job: Job[Changes]) -> Changes:
+            job.step("reading the picture")
+            whole = load()
+            image = shrunk(whole)
+            picture = Picture(name, image, path if image is whole else UPLOADED, number)
+            fresh: Changes = {
+                **_NOTHING,
+                "picture": picture,
+                "marks": Marks(),
+                "edited": None,
+                "caption": "",
+                "nouns": (),
+            }
+            job.step("writing the caption", fresh)
+            text = generate_captions(self.shop.desk.vlm, [picture.image])[0][0].text
+            nouns = tuple(noun.text for noun in noun_finder().find(text, PROMPT))
+            question = replace(self.state.question, concept=nouns[0] if nouns else "")
+            return {**fresh, "caption": text, "nouns": nouns, "question": question}
+
+        return self._start("reading the picture", work)
+
+    def _locate(self, picture: Picture, marks: Marks, question: Question, job: Job[Changes]) -> Changes:
+        vlm = self.shop.desk.vlm
+        job.step("taking the object out of the picture")
+        mask = marks.mask(picture.image.size)
+        boxes = marks.boxes if mask is None else ()
+        sample = Sample(picture.image, question.concept, boxes=boxes, mask=mask, image_id=picture.name)
+        pair = counterfactual(sample, question.edit)  # pyright: ignore[reportArgumentType]
+        asked: Changes = {**_NOTHING, "question": question, "edited": Picture(picture.name, pair.edited, "")}
+        job.step("locating neurons", asked)
+        located, curves = locate_watched(question.locator(), vlm, pair)
+        origin = replace(self.shop.origin(question, picture.path, marks), image=picture.name)
+        job.step("maps of the neurons")
+        evidence = gather(vlm, pair, located, curves, test=None, origin=origin)
+        level = usual_level(vlm, picture.image, located.neurons)
+        found = Found(question, marks, pair, located, evidence, level)
+        path = self._place() / "neurons.json"
+        located.neurons.save(path)
+        change = Change("noise" if level else "ablate", None, level, word=_other(question.concept))
+        answer: Changes = {
+            **asked,
+            "found": replace(found, files={"neurons": path}),
+            "change": change,
+            "chosen": located.neurons[0] if len(located.neurons) else None,
+        }
+        if not len(located.neurons):
+            return answer
+        with self._lock:  # what is found stays, whatever becomes of the captions
+            job.check()
+            self._commit(answer)
+        return {**self._say(found, change, job), **_LATER}
+
+    def _say(self, found: Found, change: Change, job: Job[Changes]) -> Changes:
+        vlm, picture = self.shop.desk.vlm, found.pair.original
+        job.step("captions with the located neurons changed", {"change": change, "said": None})
+        neurons = found.evidence.neurons[: change.count]
+        said = Said(change, captions_under(vlm, picture, neurons, change))
+        try:
+            control = replace(layer_matched(vlm, neurons, change.seed), concept=neurons.concept)
+        except InvalidOption as error:  # a layer with fewer neurons left than were located in it
+            said = replace(said, note=f"there is no random control: {error}")
+        else:
+            job.step("captions with random neurons changed", {"change": change, "said": said})
+            said = replace(said, control=captions_under(vlm, picture, control, change))
+        return {"change": change, "said": said}
+
+    def _tops(self, found: Found, job: Job[Changes]) -> Changes:
+        """Every located neuron's largest activation in every picture, so that the next neuron is known at once."""
+        neurons, shelf, vlm = found.evidence.neurons, self.shop.shelf, self.shop.desk.vlm
+        count = min(LOOKED_AT, len(shelf.entries))
+        rows: dict[int, Float[np.ndarray, "_"]] = {}
+        unread: list[str] = []
+        for number in range(count):
+            job.step(f"looking at picture {number + 1} of {count}")
+            try:
+                rows[number] = activations(vlm, shrunk(shelf.entry(number).load()), neurons).max(axis=0)
+            except InvalidSample as error:
+                unread.append(str(error))
+        notes = [f"of the first {count} of {len(shelf.entries)} pictures"] if count < len(shelf.entries) else []
+        notes += [f"{len(unread)} pictures cannot be read; the first: {unread[0]}"] if unread else []
+        return {"tops": {neuron: _best(rows, k) for k, neuron in enumerate(neurons)}, "note": "; ".join(notes)}
+
+    def _report(self, found: Found, job: Job[Changes]) -> Changes:
+        old = found.evidence
+        origin = Origin(old.image, old.command, old.python, old.environment)
+        evidence = gather(
+            self.shop.desk.vlm,
+            found.pair,
+            found.located,
+            old.curves,
+            test=Test(found.level or None),
+            origin=origin,
+            step=job.step,
+        )
+        job.step("writing the page")
+        folder = self._place()
+        page = write_located(evidence, folder / "report.html")
+        tested = replace(found, evidence=evidence)
+        archive = bundle(folder / "neuronscope.zip", tested, self.state, page)
+        return {"found": replace(tested, files={**found.files, "report": page, "archive": archive})}
+
+    def _place(self) -> Path:
+        """A new folder, so that a file that is being downloaded is never written again."""
+        self._files += 1
+        folder = Path(self._folder.name) / str(self._files)
+        folder.mkdir()
+        return folder
+
+    def _picture(self) -> Picture:
+        if self.state.picture is None:
+            raise InvalidSample("no picture is chosen yet")
+        return self.state.picture
+
+    def _found(self) -> Found:
+        if self.state.found is None or not len(self.state.found.evidence.neurons):
+            raise InvalidSample("no neurons are located yet")
+        return self.state.found
+
+    def _start(self, name: str, work: Work, *, same: bool = False, alone: bool = True) -> Job[Changes]:
+        """Hand in a job in the place of the one before; `alone`: also of the search for pictures."""
+        with self._lock:
+            if alone:
+                self.cancel()
+            self.job = self._submit(name, work, same=same)
+            return self.job
+
+    def _submit(self, name: str, work: Work, *, same: bool) -> Job[Changes]:
+        """`same`: the result only completes the state, so that undo does not stop at it."""
+
+        def run(job: Job[Changes]) -> Changes:
+            changes = dict(work(job))
+            later = bool(changes.pop(_COMPLETES, same))
+            with self._lock:
+                job.check()  # from here on it is too late to cancel
+                self._commit(changes, same=later)
+            return changes
+
+        return self.shop.desk.submit(name, run)
+
+    def _commit(self, changes: Changes, *, same: bool = False) -> None:
+        if not same and self.state.picture is not None:
+            self._past = [*self._past, self.state][-_REMEMBERED:]
+        self.state = replace(self.state, **changes)
+
+
+def _best(rows: Mapping[int, Float[np.ndarray, "_"]], column: int) -> tuple[Seen, ...]:
+    seen = [Seen(number, float(values[column])) for number, values in rows.items()]
+    return tuple(sorted(seen, key=lambda one: (-one.activation, one.number))[:BEST])
+
+
+def _other(concept: str) -> str:
+    """A word to exchange a concept for, until the user types one."""
+    return "dog" if concept.strip().lower() != "dog" else "cat"

@@ -1,0 +1,114 @@
+"""What the explorer knows at one moment. A state never changes; every action makes the next one, so undo goes back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image
+
+from ..locate import Located
+from ..report import Evidence
+from ..samples.inpaint import Counterfactual
+from ..types import Neuron
+from .annotations import Marks
+from .forms import Change, Question
+
+
+@dataclass(frozen=True, eq=False)
+class Picture:
+    """The picture that is looked at.
+
+    Attributes:
+        name: what people see.
+        image: upright RGB.
+        path: how a command names it: its file, or the name it has among the downloads.
+        number: its place on the shelf; None for an upload.
+    """
+
+    name: str
+    image: Image.Image
+    path: str
+    number: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Found:
+    """A located set.
+
+    Attributes:
+        question: what was looked for.
+        marks: where.
+        pair: the picture with and without the concept.
+        located: what the method gave.
+        evidence: captions, neurons, their tokens and maps.
+        level: the noise level that suits the set, in activation units.
+        files: what can be downloaded, by kind.
+    """
+
+    question: Question
+    marks: Marks
+    pair: Counterfactual
+    located: Located
+    evidence: Evidence
+    level: float
+    files: Mapping[str, Path] = field(default_factory=dict[str, Path])
+
+
+@dataclass(frozen=True)
+class Said:
+    """Captions under a change, without the prompt, one per draw.
+
+    Attributes:
+        change: what was done.
+        after: to the located neurons.
+        control: to as many random neurons of the same layers; empty where a layer has too few.
+        note: why there is no control.
+    """
+
+    change: Change
+    after: tuple[str, ...]
+    control: tuple[str, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One picture of the shelf as a neuron sees it: its place there, and the neuron's largest activation in it."""
+
+    number: int
+    activation: float
+
+
+@dataclass(frozen=True, eq=False)
+class State:
+    """Everything that is on the page.
+
+    Attributes:
+        picture: None before one is chosen.
+        caption: what the model says of it, without the prompt.
+        nouns: of the caption.
+        marks: what is marked on it.
+        edited: the picture without the object.
+        question: the last question.
+        found: its answer.
+        change: what is done to the neurons.
+        said: the captions under it.
+        chosen: the neuron that is looked at.
+        tops: neuron -> the pictures of the shelf that move it most.
+        note: what a reader should know of these, such as files that cannot be read.
+    """
+
+    picture: Picture | None = None
+    caption: str = ""
+    nouns: tuple[str, ...] = ()
+    marks: Marks = field(default_factory=Marks)
+    edited: Picture | None = None
+    question: Question = field(default_factory=Question)
+    found: Found | None = None
+    change: Change = field(default_factory=Change)
+    said: Said | None = None
+    chosen: Neuron | None = None
+    tops: Mapping[Neuron, tuple[Seen, ...]] = field(default_factory=dict[Neuron, tuple[Seen, ...]])
+    note: str = ""

@@ -1,0 +1,1 @@
+"""Checks that loading a model without a row needs too."""

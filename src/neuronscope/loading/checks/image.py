@@ -1,0 +1,157 @@
+"""Image tokens: the map against a coloured square, one image and several, two-stage scores, heat maps."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...errors import ImageTokenMismatch, InvalidOption
+from ...models.inputs import ImageRow
+from ...models.rounding import relative, tolerance
+from ...tokens import ImageTokens
+from ..vlm import VLM
+from .common import NotApplicable, Outcome, noise_picture, unmapped
+
+#: (width, height) of the pictures of a prompt that shows two.
+_SIZES = ((96, 64), (48, 64))
+#: Largest move of another image's tokens over the mean move of an image's own that rounding explains.
+_UNMOVED = 1e-2
+
+
+class _Entered(Exception):
+    """The first decoder layer was reached: nothing after it is needed, and most of a model's time is spent there."""
+
+
+def check_coloured_patch(vlm: VLM) -> Outcome:
+    """A lone coloured square moves the image token that the map says it covers more than tokens that it does not."""
+    if reason := unmapped(vlm) or vlm.family.discrete:
+        return NotApplicable(reason)
+    share = float(np.mean(_ranks(vlm, [_faint()], 0)))
+    return f"its token moves more than {share:.0%} of those elsewhere", share >= 0.85
+
+
+def check_several_images(vlm: VLM) -> Outcome:
+    """In a prompt with two pictures each has its own tokens and its own map, and padding moves nothing.
+
+    Another picture in place k changes the tokens of k and no others (the logits, where no token shows an image). A
+    coloured square in k moves the token that the map says it covers more than tokens that it does not, of both. Rows of
+    two pictures and of one, padded together, give what each gives alone.
+    """
+    if vlm.family.one_image:
+        return NotApplicable(vlm.family.one_image)
+    plain = [_faint(size, seed) for seed, size in enumerate(_SIZES)]
+    try:
+        tokens = vlm.prepare([[Image.fromarray(picture) for picture in plain]]).images[0]
+    except (InvalidOption, ImageTokenMismatch) as error:
+        if vlm.family.listed:
+            raise
+        return NotApplicable(str(error))  # general rules need not fit, and it is refused in so many words
+    lines = [] if vlm.family.no_image else [f"{' + '.join(map(str, tokens.counts))} tokens"]
+    problems = [f"picture {image} {what}" for image in range(2) if (what := astray(vlm, plain, image, tokens))]
+    if not unmapped(vlm) and not vlm.family.discrete:
+        shares = [float(np.mean(_ranks(vlm, plain, image))) for image in range(2)]
+        lines.append(f"a square's token moves more than {' and '.join(f'{s:.0%}' for s in shares)} of those elsewhere")
+        problems += [f"picture {image} has a wrong map" for image, share in enumerate(shares) if share < 0.85]
+    if vlm.family.single or vlm.family.alone:
+        lines.append(f"no batches: {vlm.family.single or vlm.family.alone}")
+    else:
+        others = [noise_picture(size, seed) for seed, size in enumerate(_SIZES)]
+        difference = apart(vlm, [[Image.fromarray(p) for p in plain], noise_picture(), others])
+        lines.append(f"in one batch {difference:.1e} from alone")
+        problems += ["padding matters"] if difference > tolerance(vlm) else []
+    return "; ".join([*problems, *lines]), not problems
+
+
+def _faint(size: tuple[int, int] = (96, 64), seed: int = 0) -> np.ndarray:
+    """Faint noise, [height, width, 3]: on one flat colour all patches look at one another alike."""
+    return np.asarray(noise_picture(size, seed)) // 4 + 96
+
+
+def _ranks(vlm: VLM, plain: Sequence[np.ndarray], image: int) -> list[float]:
+    """Of some tokens of one of a prompt's pictures: the share of tokens elsewhere that a square on theirs moves less.
+
+    Towers mix patches, so the square moves its surroundings too; with a wrong map its token could be anywhere.
+    """
+    height, width = plain[image].shape[:2]
+    tokens = vlm.prepare([[Image.fromarray(picture) for picture in plain]]).images[0]
+    own, at = tokens.of(image), tokens.part(image)
+    before = entering(vlm, plain)
+    ranks: list[float] = []
+    for tile, row, column in _probes(own.mapped()):
+        x, y, w, h = tile.box(row, column)
+        square = np.zeros((height, width), dtype=bool)
+        square[max(0, round(y)) : max(round(y + h), 1), max(0, round(x)) : max(round(x + w), 1)] = True
+        moved = np.zeros(tokens.count)
+        for colour in ([255, 0, 0], [0, 255, 0], [0, 0, 255]):
+            painted = np.where(square[..., None], colour, plain[image]).astype(np.uint8)
+            after = entering(vlm, [*plain[:image], painted, *plain[image + 1 :]])
+            moved += np.linalg.norm(after - before, axis=1)
+        elsewhere = np.ones(tokens.count, dtype=bool)
+        elsewhere[at] = own.coverage(square) == 0
+        ranks.append(float((moved[elsewhere] <= moved[at][tile.tokens[row, column]]).mean()))
+    return ranks
+
+
+def astray(vlm: VLM, plain: Sequence[np.ndarray], image: int, tokens: ImageTokens) -> str:
+    """What is wrong with the tokens of one of a prompt's pictures when another picture is shown; empty if nothing."""
+    height, width = plain[image].shape[:2]
+    other = [*plain[:image], np.asarray(noise_picture((width, height), 9)), *plain[image + 1 :]]
+    if vlm.family.no_image:
+        before, after = (vlm.prepare([[Image.fromarray(picture) for picture in row]]) for row in (plain, other))
+        return "moves no logit" if torch.equal(vlm.logits(before), vlm.logits(after)) else ""
+    moved = np.linalg.norm(entering(vlm, other) - entering(vlm, plain), axis=1)
+    own = np.zeros(tokens.count, dtype=bool)
+    own[tokens.part(image)] = True
+    if not moved[own].mean() > 0:
+        return "moves none of its tokens"
+    return "moves the other's tokens" if moved[~own].max() > _UNMOVED * moved[own].mean() else ""
+
+
+def apart(vlm: VLM, rows: Sequence[ImageRow]) -> float:
+    """Largest relative difference between the next-token logits of rows that share batches and of each alone."""
+    prepared = vlm.prepare(rows)
+    worst = 0.0
+    for group in prepared.batches():
+        together = vlm.logits(prepared.select(group))
+        alone = torch.cat([vlm.logits(prepared.select([row])) for row in group])
+        worst = max(worst, *(relative(a, b) for a, b in zip(together, alone, strict=True)))
+    return worst
+
+
+def _probes(tiles: Sequence[Any]) -> list[tuple[Any, int, int]]:
+    """A few cells of the finest tile: near the corners and the middle."""
+    tile = min(tiles, key=lambda t: t.box(0, 0)[2] * t.box(0, 0)[3])
+    rows, columns = tile.tokens.shape
+    places = {(r, c) for r in (rows // 4, rows // 2, 3 * rows // 4) for c in (columns // 4, columns // 2)}
+    return [(tile, min(r, rows - 1), min(c, columns - 1)) for r, c in sorted(places)]
+
+
+def entering(vlm: VLM, shown: Sequence[np.ndarray]) -> np.ndarray:
+    """What enters the first decoder layer at the image tokens of a prompt with some pictures, [P, streams x hidden]."""
+    everywhere, positions = entering_everywhere(vlm, shown)
+    return everywhere[positions]
+
+
+def entering_everywhere(vlm: VLM, shown: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """What enters the first decoder layer, [positions, streams x hidden], and the image tokens' positions, [P]."""
+    inputs = vlm.prepare([[Image.fromarray(pixels) for pixels in shown]])
+    taken: list[Tensor] = []
+
+    def keep(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        taken.append(args[0] if args else kwargs["hidden_states"])
+        raise _Entered
+
+    handle = vlm.structure.layers[0].register_forward_pre_hook(keep, with_kwargs=True)
+    try:
+        with torch.no_grad(), suppress(_Entered):
+            vlm.logits(inputs)
+    finally:
+        handle.remove()
+    # Some decoders carry several residual streams, which here count as one.
+    return taken[0][0].float().flatten(1).cpu().numpy(), inputs.images[0].positions

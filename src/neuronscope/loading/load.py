@@ -1,0 +1,209 @@
+"""Loading a checkpoint without running anything that came with it, and refusing what is not whole."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal, TypeAlias, cast
+
+import torch
+from safetensors import SafetensorError
+from torch import nn
+
+from ..architecture.quantised import BITS, bits_config, keep_differentiable
+from ..architecture.structure import find_structure
+from ..architecture.towers import with_towers
+from ..errors import MODEL_ERRORS, InvalidOption, UnsupportedModel
+from ..models.families import FAMILIES, family_of, has_vision, lacking
+from ..models.processor import load_processor
+from .selfcheck import SelfCheck, self_check
+from .unlisted import proved, settled
+from .vlm import VLM
+
+BUNDLED = Path(__file__).parents[1] / "models" / "demo"
+
+#: "demo", a directory, a hub id, or a model and processor already in memory.
+ModelSource: TypeAlias = str | Path | tuple[nn.Module, Any]
+
+
+#: Types of weights by name, as every verb takes them; the checkpoint's own is "auto".
+DTYPES = ("auto", "float32", "bfloat16", "float16", *BITS)
+
+#: Of image processors: on torchvision if that is installed, or always on PIL.
+Backend: TypeAlias = Literal["auto", "pil"]
+
+
+def load(
+    source: ModelSource = "demo",
+    *,
+    dtype: torch.dtype | str = "auto",
+    device: str | torch.device | None = None,
+    device_map: str | Mapping[str, Any] | None = None,
+    revision: str | None = None,
+    backend: Backend = "auto",
+    check: bool = True,
+) -> VLM:
+    """Load a vision-language model and prove that its neurons are where we think they are.
+
+    Args:
+        source: "demo", a checkpoint directory, a hub id, or (model, processor).
+        dtype: a torch dtype or its name; "auto" keeps the checkpoint's; "8bit" and "4bit" load the linear maps with
+            bitsandbytes (LLM.int8, NF4), which do everything but edits.
+        device: where to put the model; a GPU if there is one. Not together with `device_map`.
+        device_map: handed to accelerate, for models larger than one device.
+        revision: hub revision.
+        backend: of the image processor; "pil" gives the same pixels with and without torchvision installed.
+        check: run the self-check of selfcheck.py; a model that fails is refused.
+
+    Raises:
+        UnsupportedModel: not a vision-language model, not in the family table, missing or damaged files, weights that
+            are not finite, or a failed self-check. Only safetensors are read and remote code is never run.
+    """
+    if device is not None and device_map is not None:
+        raise InvalidOption("give either device or device_map, not both")
+    if isinstance(source, tuple):
+        model, processor = source
+        name = str(getattr(model, "name_or_path", "") or type(model).__name__)
+    else:
+        name = str(source)
+        place = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
+        model, processor = _from_files(source, dtype, place, device_map, revision, backend)
+        model.requires_grad_(False).eval()
+        if device_map is None and not getattr(model, "is_quantized", False):
+            model.to(place)
+    keep_differentiable(model)
+    config: Any = model.config
+    vlm = VLM(model, processor, id=name, family=family_of(config), structure=with_towers(model, find_structure(model)))
+    with _in_words(vlm):
+        vlm.family = settled(vlm)
+    if check:
+        report = _proof(vlm)
+        failed = [row for row in report.rows if not row.ok]
+        if failed:
+            raise UnsupportedModel(
+                f"{name} failed the self-check: " + "; ".join(f"{row.name}: {row.value}" for row in failed)
+            )
+    return vlm
+
+
+def _proof(vlm: VLM) -> SelfCheck:
+    """The self-check; for a model type that is not in the table also what else general rules have to prove."""
+    with _in_words(vlm):
+        report = self_check(vlm)
+        if report.ok:
+            proved(vlm)
+    return report
+
+
+@contextmanager
+def _in_words(vlm: VLM) -> Generator[None]:
+    """Refuse a model that fails inside transformers or torch, in one sentence with the reason."""
+    try:
+        yield
+    except MODEL_ERRORS as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise UnsupportedModel(
+            f"{vlm.id} ({vlm.family.title}) cannot be run on one image and a prompt: {type(error).__name__}: {reason}"
+        ) from error
+
+
+def checkpoint_directory(source: str) -> Path | None:
+    """The local directory that a model id stands for, or None for a hub id or a model made in memory."""
+    place = BUNDLED if source == "demo" else Path(source)
+    return place if place.is_dir() else None
+
+
+def _from_files(
+    source: str | Path, dtype: torch.dtype | str, device: str, device_map: Any, revision: str | None, backend: Backend
+) -> tuple[nn.Module, Any]:
+    from transformers import AutoModelForImageTextToText, PreTrainedConfig
+    from transformers.utils import logging
+
+    from ..models import minigpt4
+
+    place = BUNDLED if source == "demo" else Path(source)
+    if place.exists() or isinstance(source, Path):
+        _check_directory(place)
+        where = str(place)
+    else:
+        where = str(source)
+    minigpt4.register()
+    few: dict[str, Any] = {}
+    if isinstance(dtype, str) and dtype in BITS:
+        few, dtype = {"quantization_config": bits_config(dtype, gpu=not device.startswith("cpu"))}, "auto"
+    verbosity, progress_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        settings, _ = PreTrainedConfig.get_config_dict(where, revision=revision or "main")
+        row = FAMILIES.get(str(settings.get("model_type")))
+        if row and (why := lacking(row)):  # before transformers says that it does not know the type
+            raise UnsupportedModel(f"{where}: {why}")
+        if few or "quantization_config" in settings:  # these cannot be moved once they are loaded
+            device_map = device_map or {"": device}
+        loaded: Any = AutoModelForImageTextToText.from_pretrained(
+            where,
+            dtype=dtype,
+            device_map=device_map,
+            revision=revision or "main",
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **few,
+        )
+        model, info = loaded
+        processor: Any = load_processor(where, revision=revision or "main", backend=backend)
+    except (
+        *(OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError),
+        AssertionError,  # what torch raises for a device that it was built without
+    ) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise UnsupportedModel(f"{where} cannot be loaded as a vision-language model: {reason}") from error
+    finally:
+        logging.set_verbosity(verbosity)
+        if progress_bar:
+            logging.enable_progress_bar()
+    # transformers fills what a checkpoint lacks with random numbers and only warns: for us that is a wrong answer.
+    tied = set(getattr(model, "all_tied_weights_keys", None) or ())
+    for kind in ("missing_keys", "mismatched_keys"):
+        keys = sorted(str(key) for key in info.get(kind, ()) if key not in tied)
+        if keys:
+            raise UnsupportedModel(f"{where}: {len(keys)} {kind.replace('_', ' ')} in the weights, first {keys[0]}")
+    return model, processor
+
+
+def _check_directory(place: Path) -> None:
+    """Say plainly what is wrong with a local path before transformers does it at length."""
+    if not place.exists():
+        raise UnsupportedModel(f"{place} does not exist")
+    if not place.is_dir():
+        raise UnsupportedModel(f"{place} is a file; a checkpoint directory is needed")
+    config_file = place / "config.json"
+    if not config_file.is_file():
+        raise UnsupportedModel(f"{place} has no config.json: it is not a checkpoint directory")
+    try:
+        config = json.loads(config_file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UnsupportedModel(f"{config_file} cannot be read: {error}") from error
+    if not isinstance(config, dict):
+        raise UnsupportedModel(f"{config_file} holds no JSON object")
+    settings = cast("dict[str, Any]", config)
+    kind = settings.get("model_type")
+    if not has_vision(SimpleNamespace(model_type=kind, vision_config=settings.get("vision_config"))):
+        raise UnsupportedModel(f"{place} is a {kind!r} model without a vision tower: a vision-language model is needed")
+    index = place / "model.safetensors.index.json"
+    if index.is_file():
+        try:
+            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UnsupportedModel(f"{index} cannot be read as an index with a weight_map: {error}") from error
+        missing = sorted(shard for shard in shards if not (place / shard).is_file())
+        if missing:
+            raise UnsupportedModel(f"{place} lacks {len(missing)} of {len(shards)} weight files: {', '.join(missing)}")
+    elif not (place / "model.safetensors").is_file():
+        others = sorted(p.name for p in place.glob("*.bin"))
+        hint = f" ({', '.join(others)} found; only safetensors are read, nothing is unpickled)" if others else ""
+        raise UnsupportedModel(f"{place} has no model.safetensors{hint}")

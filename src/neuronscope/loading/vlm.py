@@ -1,0 +1,43 @@
+"""A model that was loaded and proven: what users hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import overload
+
+from ..caption.captions import generate_captions
+from ..intervene.apply import Intervening
+from ..intervene.operations import Intervention, Noise
+from ..models.inputs import ImageRow
+from ..models.loaded import LoadedModel
+
+
+class VLM(LoadedModel):
+    """A vision-language model that can be asked for captions and intervened on. Made by :func:`neuronscope.load`."""
+
+    def caption(self, image: ImageRow) -> str:
+        """Greedy caption of an image, or of several together; begins "The image shows a", up to 32 new tokens."""
+        return self.captions([image])[0]
+
+    @overload
+    def captions(self, images: Sequence[ImageRow], change: None = None, *, batch_size: int = ...) -> list[str]: ...
+    @overload
+    def captions(  # pyright: ignore[reportOverlappingOverload]  (Noise is the special case that has draws)
+        self, images: Sequence[ImageRow], change: Noise, *, batch_size: int = ...
+    ) -> list[list[str]]: ...
+    @overload
+    def captions(self, images: Sequence[ImageRow], change: Intervention, *, batch_size: int = ...) -> list[str]: ...
+    def captions(
+        self, images: Sequence[ImageRow], change: Intervention | None = None, *, batch_size: int = 32
+    ) -> list[str] | list[list[str]]:
+        """Captions of several images, equal to one by one. An element that is a sequence of images gets one caption.
+
+        With :class:`Noise` the result is image x draw; any other intervention is deterministic and gives one each.
+        """
+        nested = generate_captions(self, images, change, batch_size=batch_size)
+        texts = [[caption.full for caption in row] for row in nested]
+        return texts if isinstance(change, Noise) else [row[0] for row in texts]
+
+    def intervene(self, *changes: Intervention, draws: Sequence[int] | None = None) -> Intervening:
+        """Apply interventions to any Hugging Face call of `vlm.model` inside the `with` block."""
+        return Intervening(self, changes, draws)

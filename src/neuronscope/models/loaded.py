@@ -1,0 +1,389 @@
+"""Model and processor as the library sees them: inputs, image tokens, logits."""
+
+from __future__ import annotations
+
+import hashlib
+import inspect
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from PIL import Image
+from torch import Tensor, nn
+
+from ..architecture.devices import device_of, present, running, weights
+from ..architecture.structure import Structure
+from ..errors import ImageTokenMismatch, InvalidOption, NoImagePositions
+from ..hooks import check_unit
+from ..samples.image import read_image
+from ..tokens import (
+    Frame,
+    ImageTokens,
+    Tile,
+    as_alone,
+    equal_cells,
+    measure_frames,
+    packed_cells,
+    packing_module,
+    pictures,
+    require_unpadded,
+    share_out,
+    two_grids,
+)
+from .families import Family
+from .inputs import ImageRow, Inputs, Row, joined, sources_of
+
+#: Where a checkpoint's config names the edits that were written into its weights.
+EDITS = "neuronscope_edits"
+
+#: The published prompt (Sato & Takagi III-B).
+PROMPT = "The image shows a"
+
+#: What processors and models raise that take one image per prompt only.
+_REFUSALS = (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
+
+
+class LoadedModel:
+    """Model, processor and what was found out about them; :class:`neuronscope.VLM` adds captions and interventions.
+
+    Attributes:
+        model, processor: the Hugging Face objects, unchanged.
+        id: hub id, directory or class name.
+        family: its row of the family table.
+        structure: decoder layers, FFNs, final norm, unembedding.
+    """
+
+    def __init__(self, model: nn.Module, processor: Any, *, id: str, family: Family, structure: Structure) -> None:
+        self.model = model
+        self.processor = processor
+        self.id = id
+        self.family = family
+        self.structure = structure
+        self._placed: dict[tuple[tuple[tuple[int, int], ...], int], ImageTokens] = {}
+        self._readable: set[tuple[tuple[int, int], ...]] = set()
+
+    @property
+    def layers(self) -> int:
+        """Number of decoder layers, L."""
+        return len(self.structure.ffns)
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Number of FFN neurons of each layer, d_f."""
+        return tuple(ffn.width for ffn in self.structure.ffns)
+
+    @property
+    def tokenizer(self) -> Any:
+        """The processor's tokenizer."""
+        return self.processor.tokenizer
+
+    @cached_property
+    def image_token(self) -> int | None:
+        """Id of the placeholder at image positions; None where the model has none."""
+        config: Any = self.model.config
+        for holder in (config, getattr(config, "vision_config", None), self.processor):
+            for name in ("image_token_id", "image_token_index", "image_patch_id"):
+                value = getattr(holder, name, None)
+                if isinstance(value, int):
+                    return value
+        return None
+
+    def image_mask(self, ids: Int[Tensor, "batch positions"], tensors: Mapping[str, Any]) -> Bool[Tensor, "batch _"]:
+        """Which positions of a call's ids are image tokens. `tensors` are the call's other inputs."""
+        mask = tensors.get("image_embeds_position_mask")  # models that mark image positions instead of giving an id
+        if self.family.no_image:
+            return torch.zeros_like(ids, dtype=torch.bool)
+        if isinstance(mask, Tensor) and mask.shape == ids.shape:
+            return mask == 1  # -1 marks the borders of the image in some
+        if self.image_token is None:
+            return torch.zeros_like(ids, dtype=torch.bool)
+        return ids == self.image_token
+
+    @property
+    def device(self) -> torch.device:
+        """Where the inputs go: the device of the input embeddings."""
+        embedding: nn.Module = self.model.get_input_embeddings()  # pyright: ignore[reportCallIssue]
+        return device_of(embedding)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Floating-point type of the weights."""
+        return next(p.dtype for p in self.model.parameters() if p.is_floating_point())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of names, shapes, types and a sample of values of all weights: tells checkpoints apart.
+
+        A checkpoint that `Edit.save_model` wrote differs in a few columns, which a sample may miss; its config names
+        the edits, and they belong to the hash.
+        """
+        digest = hashlib.sha256()
+        digest.update("".join(getattr(self.model.config, EDITS, None) or ()).encode())
+        for name, value in weights(self.model):
+            flat = value.flatten()
+            picked = flat[:: max(1, flat.numel() // 256)].float().cpu().numpy()
+            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode() + picked.tobytes())
+        return digest.hexdigest()[:16]
+
+    def require_image_positions(self) -> None:
+        """Raise NoImagePositions where the decoder's sequence holds no image tokens."""
+        if self.family.no_image:
+            raise NoImagePositions(f"{self.family.title} has no neurons at image positions: {self.family.no_image}")
+
+    def identity(self) -> dict[str, str]:
+        """What saved results say about the model."""
+        return {"id": self.id, "fingerprint": self.fingerprint}
+
+    def prepare(self, images: Sequence[ImageRow], *, prompt: str = PROMPT, template: str | None = None) -> Inputs:
+        """Process images with the same prompt. Every row is processed by itself, so batching cannot change it.
+
+        Args:
+            images: one element per row: an image, or a sequence of images that one prompt shows.
+            prompt: the text.
+            template: how images and prompt are joined, with {prompt} and either one {image}, which stands for all of
+                them, or as many as there are; the family's own when None.
+
+        Raises ImageTokenMismatch when the prompt's image positions and the images' features differ in number, and
+        InvalidOption for a template that does not join the images and one prompt, and for several images where the
+        family takes one.
+        """
+        rows = [sources_of(row) for row in images]
+        texts = [self._text(len(row), prompt, template) for row in rows]
+        return Inputs(
+            tuple(self._row([read_image(i) for i in row], text) for row, text in zip(rows, texts, strict=True))
+        )
+
+    def _text(self, images: int, prompt: str = PROMPT, template: str | None = None) -> str:
+        """The text of a prompt that shows so many images."""
+        family = self.family
+        if images > 1 and family.one_image:
+            raise InvalidOption(f"{family.title} takes one image per prompt, not {images}: {family.one_image}")
+        return joined(family.template if template is None else template, self.placeholder, family.each, prompt, images)
+
+    @property
+    def placeholder(self) -> str:
+        """What stands for the image in a prompt; empty where the processor adds it by itself."""
+        if self.family.placeholder is not None:
+            return self.family.placeholder
+        return str(getattr(self.processor, "image_token", None) or "")
+
+    def _row(self, shown: Sequence[Image.Image], text: str) -> Row:
+        tensors = self._tensors(shown, text)
+        positions = torch.nonzero(self.image_mask(tensors["input_ids"], tensors)[0])[:, 0].cpu().numpy()
+        if self.family.no_image:
+            none = (0,) * len(shown) if len(shown) > 1 else ()
+            tokens = ImageTokens(positions, no_grid=self.family.no_image, counts=none)
+        elif not len(positions):
+            general = "" if self.family.listed else f"; {self._unlisted}"
+            raise ImageTokenMismatch(
+                f"an image was given, but the prompt holds no image token (id {self.image_token}){general}"
+            )
+        else:
+            tokens = self._image_tokens(shown, text, tensors, positions)
+        pad = int(getattr(self.tokenizer, "pad_token_id", None) or 0)
+        row = self.family
+        made = Row(tensors, tokens, pad, row.strip, row.pixels, row.unpadded, row.alone)
+        if len(shown) > 1 and not row.listed:
+            self._require_readable(made, tuple(picture.size for picture in shown))
+        return made
+
+    def _require_readable(self, row: Row, sizes: tuple[tuple[int, int], ...]) -> None:
+        """Raise InvalidOption where a model type without a row fails on a prompt of several images, tried once."""
+        if sizes in self._readable:
+            return
+        try:
+            with torch.no_grad():
+                self.logits(Inputs((row,)))
+        except _REFUSALS as error:
+            raise InvalidOption(f"{self.id} does not take {len(sizes)} images in one prompt: {error}") from error
+        self._readable.add(sizes)
+
+    @property
+    def _unlisted(self) -> str:
+        return (
+            f"model type {self.family.model_type!r} is not in the family table, where a row could say where its image "
+            "is (ns.register_family)"
+        )
+
+    def _tensors(self, shown: Sequence[Image.Image], text: str) -> dict[str, Tensor]:
+        """What the model is called with for one prompt."""
+        tensors: dict[str, Tensor] = {}
+        for name, value in self._process(shown, text).items():
+            if isinstance(value, list) and len(value) == 1 and isinstance(value[0], Tensor):
+                value = value[0][None]
+            if isinstance(value, Tensor) and name in self._accepted and name != "labels":  # labels ask for a loss
+                tensors[name] = value.to(self.device, self.dtype if value.is_floating_point() else None)
+        config: Any = self.model.config
+        if getattr(config, "is_encoder_decoder", False):
+            start = getattr(self.model.generation_config, "decoder_start_token_id", None)
+            tensors["decoder_input_ids"] = torch.tensor([[start or 0]], device=self.device)
+        return tensors
+
+    def _process(self, shown: Sequence[Image.Image], text: str) -> Mapping[str, Any]:
+        images: Any = list(shown) if len(shown) == 1 or not self.family.nested else [list(shown)]
+        try:
+            return self.processor(text=[text], images=images, return_tensors="pt")
+        except _REFUSALS as error:
+            if len(shown) == 1:
+                raise
+            raise InvalidOption(
+                f"the processor of {self.id} does not take {len(shown)} images in one prompt: {error}"
+            ) from error
+
+    @cached_property
+    def _accepted(self) -> frozenset[str]:
+        """Inputs that the model names; processors may return more."""
+        inner: Any = getattr(self.model, "model", self.model)
+        calls = (self.model.forward, inner.forward, getattr(self.model, "prepare_inputs_for_generation", None))
+        return frozenset(name for call in calls if call is not None for name in inspect.signature(call).parameters)
+
+    def _image_tokens(
+        self,
+        shown: Sequence[Image.Image],
+        text: str,
+        tensors: dict[str, Tensor],
+        positions: Int[np.ndarray, "tokens"],
+    ) -> ImageTokens:
+        key = (tuple(picture.size for picture in shown), len(positions))
+        if len(shown) > 1:
+            if key not in self._placed:
+                self._placed[key] = self._several(shown, tensors, len(positions))
+            return replace(self._placed[key], positions=positions)
+        if self.family.no_grid:
+            return ImageTokens(positions, no_grid=self.family.no_grid)
+        if key not in self._placed:
+            try:
+                self._placed[key] = ImageTokens(positions, self._map(shown[0], text, tensors, len(positions)))
+            except ImageTokenMismatch as error:
+                if self.family.listed:
+                    raise
+                # General rules need not fit a model type without a row: then no map rather than a wrong one.
+                self.family = replace(self.family, no_grid=f"general rules do not fit: {error}")
+                return self._image_tokens(shown, text, tensors, positions)
+        return replace(self._placed[key], positions=positions)
+
+    def _map(self, picture: Image.Image, text: str, tensors: dict[str, Tensor], count: int) -> tuple[Tile, ...]:
+        row = self.family
+        measured = self._frames([picture], text, padding=True)
+        frames = [frame for frame in measured if not frame.blank]
+        packer = packing_module(self.model)
+        if packer is not None:
+            with present(packer):  # it is asked to pack outside its forward
+                return packed_cells(packer, tensors, [frames], [count])[0]
+        if "image_grids" in tensors:
+            return two_grids(frames, tensors["image_grids"].flatten().tolist())
+        return equal_cells(pictures(measured, count, tensors), count, row.cell, row.separators)
+
+    def _several(self, shown: Sequence[Image.Image], tensors: dict[str, Tensor], count: int) -> ImageTokens:
+        """The tokens of several images of one prompt: as they lie alone where the processor treats them as alone."""
+        one, all_of_them = self._text(1), self._text(len(shown))
+
+        def copies(image: int, times: int) -> int:
+            again = self._tensors([shown[image]] * times, self._text(times))
+            return int(self.image_mask(again["input_ids"], again).sum())
+
+        alone = [self._row([picture], one).image for picture in shown]
+        counts = share_out([tokens.count for tokens in alone], count, copies)
+        if self.family.no_grid:
+            return ImageTokens(np.arange(count), no_grid=self.family.no_grid, counts=counts)
+        apart = [self._frames([picture], one) for picture in shown]
+        among = [self._frames(shown, all_of_them, image) for image in range(len(shown))]
+        kept = [
+            tokens.count == own and as_alone(a, b)
+            for tokens, own, a, b in zip(alone, counts, apart, among, strict=True)
+        ]
+        tiles = [tokens.tiles for tokens in alone]
+        if not all(kept):
+            tiles = self._map_among(tensors, apart, among, counts)
+        parts = [ImageTokens(np.arange(own), part) for own, part in zip(counts, tiles, strict=True)]
+        return ImageTokens.together(parts, np.arange(count))
+
+    def _map_among(
+        self,
+        tensors: dict[str, Tensor],
+        apart: Sequence[Sequence[Frame]],
+        among: Sequence[Sequence[Frame]],
+        counts: Sequence[int],
+    ) -> list[tuple[Tile, ...]]:
+        """The tiles of each image where the processor makes something else of it among others than alone."""
+        packer = packing_module(self.model)
+        if packer is not None:
+            with present(packer):
+                return list(packed_cells(packer, tensors, among, counts))
+        for a, b in zip(apart, among, strict=True):
+            require_unpadded(a, b)
+        row = self.family
+        return [equal_cells(b, own, row.cell, row.separators) for b, own in zip(among, counts, strict=True)]
+
+    def frames(self, picture: Image.Image) -> tuple[Frame, ...]:
+        """One frame for each picture or tile that the vision tower sees of an image."""
+        return self._frames([picture], self._text(1))
+
+    def _frames(
+        self, shown: Sequence[Image.Image], text: str, image: int = 0, *, padding: bool = False
+    ) -> tuple[Frame, ...]:
+        """The frames of one of the images of a prompt. The others are black, so that nothing of them is measured.
+
+        With `padding` also those of tiles that show nothing, which may be another image's.
+        """
+        pixels, strip = self.family.pixels, self.family.strip
+        others = [Image.new("RGB", picture.size) for picture in shown]
+
+        def process(ramp: Image.Image) -> Mapping[str, Any]:
+            return self._process([*others[:image], ramp, *others[image + 1 :]], text)
+
+        return measure_frames(process, shown[image].size, pixels=pixels, strip=strip, padding=padding)
+
+    def logits(self, inputs: Inputs, *, last: int = 1) -> Float[Tensor, "batch last vocabulary"]:
+        """Logits of the last positions, one forward pass."""
+        fewer = {"logits_to_keep": last} if "logits_to_keep" in inspect.signature(self.model.forward).parameters else {}
+        try:
+            with self.frozen():
+                output: Any = self.model(**inputs.tensors, **fewer, use_cache=False)
+        except ValueError as error:  # transformers' own comparison of image tokens and features
+            if "features" in str(error) and "tokens" in str(error):
+                counts = sorted({tokens.count for tokens in inputs.images})
+                held = ", ".join(map(str, counts))
+                raise ImageTokenMismatch(f"the prompt holds {held} image tokens; {self.id} says: {error}") from error
+            raise
+        return output.logits[:, -last:]
+
+    @contextmanager
+    def frozen(self) -> Generator[None]:
+        """Evaluation mode and no parameter gradients for the time of the block, then as before."""
+        modules = list(self.model.modules())
+        training = [m for m in modules if m.training]
+        held: list[dict[str, nn.Parameter | None]] = [vars(m)["_parameters"] for m in modules]  # asked by name is slow
+        wanted = [(own, name) for own in held for name, p in own.items() if p is not None and p.requires_grad]
+        for own, name in wanted:  # names: where accelerate brings weights for a call, the objects change
+            _require_grad(own[name], False)
+        if training:
+            self.model.eval()
+        try:
+            with running(self.model):
+                yield
+        finally:
+            for module in training:  # one by one: a part may have been in evaluation mode by itself
+                module.training = True
+            for own, name in wanted:
+                _require_grad(own[name], True)
+
+    def value_vectors(self, layer: int, units: Sequence[int]) -> Float[np.ndarray, "units hidden"]:
+        """The columns of W_out that belong to some neurons, float32."""
+        for unit in units:
+            check_unit(self.structure, layer, unit)
+        columns = self.structure.ffns[layer].value_vectors()[:, list(units)]
+        return columns.detach().float().T.cpu().numpy()
+
+    def __repr__(self) -> str:
+        return f"LoadedModel({self.id!r}, {self.family.title}, {self.layers} layers, d_f {max(self.widths)})"
+
+
+def _require_grad(parameter: nn.Parameter | None, wanted: bool) -> None:
+    assert parameter is not None
+    parameter.requires_grad_(wanted)

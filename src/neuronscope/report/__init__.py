@@ -1,0 +1,12 @@
+"""Pages that people can share: a located concept, or a whole run, as one HTML file that needs no network."""
+
+from .curves import Curve as Curve
+from .curves import locate_watched as locate_watched
+from .evidence import Evidence as Evidence
+from .evidence import Spoken as Spoken
+from .evidence import Unit as Unit
+from .evidence import Word as Word
+from .gather import Origin as Origin
+from .gather import Test as Test
+from .gather import gather as gather
+from .located import write_located as write_located

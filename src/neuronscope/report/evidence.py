@@ -1,0 +1,220 @@
+"""Everything that a located concept's page shows, as plain data in the result's folder: no model is needed to read it.
+
+RESULT/neurons.json             the set
+RESULT/edited.png               the counterfactual
+RESULT/evidence/evidence.json   captions, effects, tokens, threshold curves, settings, versions
+RESULT/evidence/original.png    the picture as the library read it
+RESULT/evidence/mask.png        white where the edit was allowed to change it
+RESULT/evidence/maps.npz        "maps" [neurons, rows, columns]: each shown neuron's activation over the image
+
+A reader checks that the evidence belongs to the set beside it.
+"""
+
+from __future__ import annotations
+
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool, Float
+from PIL import Image
+
+from ..errors import InvalidSample, RunMismatch
+from ..files import output_folder, replacing, write_text
+from ..samples.image import read_image
+from ..types import Json, Neurons
+from .curves import Curve
+
+SCHEMA = "neuronscope.evidence/1"
+FOLDER = "evidence"
+
+#: What damaged JSON, arrays and fields raise.
+_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """The captions of the sample's image under one condition.
+
+    Attributes:
+        condition: "original", "edited", "noise", "random noise", "zero" or "random zero".
+        texts: what the model generated after the prompt, one text per draw.
+    """
+
+    condition: str
+    texts: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Word:
+    """How likely the concept's word is where the caption says it, teacher-forced; probabilities from 0 to 1.
+
+    Attributes:
+        surface: the word as the caption spells it.
+        before: untouched.
+        zeroed: all located neurons set to zero.
+        control: as many random neurons of the same layers set to zero; None where a layer has too few.
+    """
+
+    surface: str
+    before: float
+    zeroed: float
+    control: float | None
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What is shown of one neuron beside its scores.
+
+    Attributes:
+        tokens: the tokens it promotes, strongest first.
+        alone: change of the log-odds of the concept's word when this neuron alone is set to zero; None where not
+            tested. Probabilities near 1 hardly move where log-odds tell neurons apart.
+        token: the image token where its first score is largest; None where the score has no such place.
+        cell: that token's (row, column) in its grid; None where it has no place on the image.
+        box: its footprint x, y, width, height in pixels; None likewise.
+    """
+
+    tokens: tuple[str, ...]
+    alone: float | None = None
+    token: int | None = None
+    cell: tuple[int, int] | None = None
+    box: tuple[float, float, float, float] | None = None
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known of one located concept.
+
+    Attributes:
+        image: the picture's name as the user gave it.
+        prompt: what every caption begins with.
+        spoken: the captions by condition, "original" and "edited" first.
+        neurons: the located set.
+        units: what is shown of its first members.
+        maps: activation of the same members over the image, coarse, NaN where the picture was cropped away.
+        curves: name of the score -> what its threshold was chosen from.
+        original, edited: the pictures; mask: the pixels that the edit was allowed to change.
+        boxes: x, y, width, height in pixels.
+        widths: neurons of every decoder layer.
+        word: None where nothing was tested.
+        level: of the noise, in activation units; None where there was none.
+        notes: what a reader should know.
+        environment: versions and machine.
+        command, python: how to make the result again.
+    """
+
+    image: str
+    prompt: str
+    spoken: tuple[Spoken, ...]
+    neurons: Neurons
+    units: tuple[Unit, ...]
+    maps: Float[np.ndarray, "_shown _rows _columns"]
+    curves: Mapping[str, Curve]
+    original: Image.Image
+    edited: Image.Image
+    mask: Bool[np.ndarray, "_height _width"]
+    boxes: tuple[tuple[float, float, float, float], ...]
+    widths: tuple[int, ...]
+    word: Word | None = None
+    level: float | None = None
+    notes: tuple[str, ...] = ()
+    environment: Mapping[str, Json] = field(default_factory=dict[str, Json])
+    command: str = ""
+    python: str = ""
+
+    def texts(self, condition: str) -> tuple[str, ...]:
+        """The captions under a condition; none where it was not run."""
+        return next((spoken.texts for spoken in self.spoken if spoken.condition == condition), ())
+
+    def save(self, folder: str | Path) -> None:
+        """Write everything but neurons.json and edited.png, which every result has, below RESULT/evidence."""
+        target = output_folder(Path(folder) / FOLDER)
+        pictures = {"original.png": self.original, "mask.png": Image.fromarray(self.mask)}
+        for name, picture in pictures.items():
+            with replacing(target / name) as temporary:
+                picture.save(temporary)
+        with replacing(target / "maps.npz") as temporary:
+            np.savez_compressed(temporary, maps=self.maps.astype(np.float32))
+        write_text(target / "evidence.json", json.dumps(self._document(), indent=1, allow_nan=False) + "\n")
+
+    def _document(self) -> dict[str, Any]:
+        return {
+            "schema": SCHEMA,
+            "neurons": self.neurons.addresses,
+            "image": self.image,
+            "prompt": self.prompt,
+            "spoken": [asdict(spoken) for spoken in self.spoken],
+            "units": [asdict(unit) for unit in self.units],
+            "curves": {name: curve.to_dict() for name, curve in self.curves.items()},
+            "boxes": [list(box) for box in self.boxes],
+            "widths": list(self.widths),
+            "word": None if self.word is None else asdict(self.word),
+            "level": self.level,
+            "notes": list(self.notes),
+            "environment": dict(self.environment),
+            "command": self.command,
+            "python": self.python,
+        }
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Evidence:
+        """Read what `neuronscope locate` left in its folder.
+
+        Raises RunMismatch for a folder without it, with files of another schema, damaged, or of another result.
+        """
+        root = Path(folder)
+        place = root / FOLDER
+        neurons = Neurons.load(root / "neurons.json")
+        try:
+            data: dict[str, Any] = json.loads((place / "evidence.json").read_text(encoding="utf-8"))
+            if data.get("schema") != SCHEMA:
+                raise RunMismatch(f"{place / 'evidence.json'}: schema {data.get('schema')!r} is not {SCHEMA!r}")
+            if data["neurons"] != neurons.addresses:
+                raise RunMismatch(f"{place / 'evidence.json'} belongs to another result than {root / 'neurons.json'}")
+            with np.load(place / "maps.npz", allow_pickle=False) as stored:
+                maps = np.asarray(stored["maps"], dtype=np.float32)
+            if maps.ndim != 3 or len(maps) != len(data["units"]):
+                raise RunMismatch(f"{place / 'maps.npz'} has shape {maps.shape} for {len(data['units'])} neurons")
+            return cls(
+                image=str(data["image"]),
+                prompt=str(data["prompt"]),
+                spoken=tuple(Spoken(s["condition"], tuple(s["texts"])) for s in data["spoken"]),
+                neurons=neurons,
+                units=tuple(_unit(entry) for entry in data["units"]),
+                maps=maps,
+                curves={name: Curve.from_dict(curve) for name, curve in data["curves"].items()},
+                original=read_image(place / "original.png"),
+                edited=read_image(root / "edited.png"),
+                mask=np.asarray(read_image(place / "mask.png").convert("L")) > 127,
+                boxes=tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in data["boxes"]),
+                widths=tuple(data["widths"]),
+                word=None if data["word"] is None else Word(**data["word"]),
+                level=data["level"],
+                notes=tuple(data["notes"]),
+                environment=data["environment"],
+                command=str(data["command"]),
+                python=str(data["python"]),
+            )
+        except FileNotFoundError as error:
+            raise RunMismatch(
+                f"{root} lacks {Path(str(error.filename)).name}, which a report needs: run `neuronscope locate` again"
+            ) from error
+        except (*_DAMAGED, InvalidSample) as error:
+            raise RunMismatch(f"{place} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _unit(data: Mapping[str, Any]) -> Unit:
+    cell, box = data["cell"], data["box"]
+    return Unit(
+        tuple(data["tokens"]),
+        data["alone"],
+        data["token"],
+        None if cell is None else (int(cell[0]), int(cell[1])),
+        None if box is None else (float(box[0]), float(box[1]), float(box[2]), float(box[3])),
+    )

@@ -1,0 +1,224 @@
+"""Asking the model what a page about a located concept has to show: captions, effects and maps.
+
+p                softmax of the logits where the caption's word for the concept is predicted, teacher-forced
+log-odds         log(p / (1 - p))
+effect of i      log-odds with neuron i, and no other, set to zero at the image tokens, minus log-odds untouched
+noise level      in activation units, added at the image tokens (METHODS d)
+
+Every number is beside that of a random control: as many neurons of the same layers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from jaxtyping import Float
+
+from ..caption import Decoding, generate_captions
+from ..errors import InvalidOption
+from ..intervene import Noise, Zero, activations
+from ..intervene.operations import Intervention
+from ..loading import VLM
+from ..locate import Located, layer_matched
+from ..locate.target import concept_word
+from ..samples.inpaint import Counterfactual
+from ..tokens import ImageTokens
+from ..types import Json, Neurons
+from ..view.decode import decode
+from ..view.heatmap import heatmap, paint
+from .curves import Curve
+from .evidence import Evidence, Spoken, Unit, Word
+
+#: Neurons that a page shows one by one.
+SHOWN = 100
+#: Longer side of a kept map in cells: finer than any grid of image tokens is.
+_SIDE = 48
+
+
+@dataclass(frozen=True)
+class Test:
+    """How a located set is tested beside its control.
+
+    Attributes:
+        level: noise level in activation units; None to set neurons to zero only.
+        draws: of the noise.
+        seed: of the noise and of the control set.
+    """
+
+    __test__ = False  # not a test case of pytest
+
+    level: float | None = None
+    draws: int = 3
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a result comes from, for those who want to make it again."""
+
+    image: str = ""
+    command: str = ""
+    python: str = ""
+    environment: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+
+def gather(
+    vlm: VLM,
+    pair: Counterfactual,
+    found: Located,
+    curves: Mapping[str, Curve],
+    *,
+    test: Test | None,
+    origin: Origin | None = None,
+    step: Callable[[str], None] = lambda _: None,
+) -> Evidence:
+    """Everything that a page shows of one located set.
+
+    Args:
+        vlm: the model.
+        pair: the image and its counterfactual.
+        found: what was located in it.
+        curves: what the thresholds were chosen from, see :func:`locate_watched`.
+        test: how the set is tested; None for no test, which saves most of the time.
+        origin: the image's name, and how the result was made.
+        step: told what is being done, for progress displays.
+    """
+    origin, neurons, validity = origin or Origin(), found.neurons, found.validity
+    decoding = Decoding()
+    spoken = [Spoken("original", (validity.original.text,)), Spoken("edited", (validity.edited.text,))]
+    word, alone, lacking = None, None, ()
+    shown = neurons[:SHOWN]
+    if test is not None and len(neurons):
+        step("captions under noise and without the neurons")
+        control, lacking = _control(vlm, neurons, test.seed)
+        for name, change in _changes(neurons, control, test).items():
+            (captions,) = generate_captions(vlm, [pair.original], change, decoding=decoding)
+            spoken.append(Spoken(name, tuple(caption.text for caption in captions)))
+        step("each neuron alone")
+        asked = _Asked(vlm, pair, found, decoding)
+        before = asked.log_odds(None)
+        alone = [asked.log_odds(Zero(shown[k : k + 1])) - before for k in range(len(shown))]
+        random = None if control is None else _probability(asked.log_odds(Zero(control)))
+        word = Word(validity.match.surface, _probability(before), _probability(asked.log_odds(Zero(neurons))), random)
+    step("maps of the neurons")
+    tokens = vlm.prepare([pair.original]).images[0]
+    return Evidence(
+        image=origin.image,
+        prompt=decoding.prompt,
+        spoken=tuple(spoken),
+        neurons=neurons,
+        units=_units(vlm, shown, tokens, alone),
+        maps=_maps(vlm, pair, shown, tokens),
+        curves=dict(curves),
+        original=pair.original,
+        edited=pair.edited,
+        mask=np.asarray(pair.mask, dtype=bool),
+        boxes=tuple(pair.sample.boxes),
+        widths=tuple(vlm.widths),
+        word=word,
+        level=test.level if test is not None and len(neurons) else None,
+        notes=(*found.notes, *lacking, *(f"only the original caption names {word!r}" for word in validity.lost)),
+        environment=dict(origin.environment),
+        command=origin.command,
+        python=origin.python,
+    )
+
+
+def _control(vlm: VLM, neurons: Neurons, seed: int) -> tuple[Neurons | None, tuple[str, ...]]:
+    """As many random neurons of the same layers; or none, and the reason for the page, where a layer has too few."""
+    try:
+        return layer_matched(vlm, neurons, seed), ()
+    except InvalidOption as error:
+        return None, (f"there is no random control: {error}",)
+
+
+def _changes(neurons: Neurons, control: Neurons | None, test: Test) -> dict[str, Intervention]:
+    """Condition -> what is done to the neurons."""
+    found: dict[str, Intervention] = {}
+    sets = {"": neurons} if control is None else {"": neurons, "random ": control}
+    if test.level is not None:
+        for name, members in sets.items():
+            found[f"{name}noise"] = Noise(members, level=test.level, draws=test.draws, seed=test.seed)
+    return {**found, **{f"{name}zero": Zero(members) for name, members in sets.items()}}
+
+
+class _Asked:
+    """The prompt, and the caption as far as the concept's word, with the question how likely that word is next."""
+
+    def __init__(self, vlm: VLM, pair: Counterfactual, found: Located, decoding: Decoding) -> None:
+        word = concept_word(found.validity)
+        self._vlm = vlm
+        self._inputs = word.inputs(vlm, pair.original, decoding)
+        self._position, self._token = word.entries[0]
+
+    def log_odds(self, change: Intervention | None) -> float:
+        """Of the word's first token, under an intervention or without."""
+        with torch.no_grad():
+            if change is None:
+                logits = self._vlm.logits(self._inputs, last=self._position)
+            else:
+                with self._vlm.intervene(change):
+                    logits = self._vlm.logits(self._inputs, last=self._position)
+        row = logits[0, -self._position].double()
+        others = torch.cat([row[: self._token], row[self._token + 1 :]])
+        return float(row[self._token] - others.logsumexp(0))
+
+
+def _probability(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds)) if log_odds >= 0 else math.exp(log_odds) / (1 + math.exp(log_odds))
+
+
+def _units(vlm: VLM, shown: Neurons, tokens: ImageTokens, alone: Sequence[float] | None) -> tuple[Unit, ...]:
+    # Methods that look where the word is predicted count other positions than image tokens.
+    at_image = shown.options.get("position", "image") == "image"
+    patches = [values for name, values in shown.scores.items() if name.endswith("_patch")]
+    places = patches[0] if patches and at_image else None
+    units: list[Unit] = []
+    for k, decoded in enumerate(decode(vlm, shown) if len(shown) else ()):
+        token = None if places is None else int(places[k])
+        mapped = token is not None and bool(tokens.tiles)
+        units.append(
+            Unit(
+                decoded.tokens,
+                None if alone is None else alone[k],
+                token,
+                _cell(tokens, token) if mapped and token is not None else None,
+                tokens.footprint(token) if mapped and token is not None else None,
+            )
+        )
+    return tuple(units)
+
+
+def _cell(tokens: ImageTokens, token: int) -> tuple[int, int] | None:
+    for tile in tokens.tiles:
+        found = np.argwhere(tile.tokens == token)
+        if len(found):
+            return int(found[0, 0]), int(found[0, 1])
+    return None
+
+
+def _maps(
+    vlm: VLM, pair: Counterfactual, shown: Neurons, tokens: ImageTokens
+) -> Float[np.ndarray, "_shown _rows _columns"]:
+    """Every neuron's own map over the image: its activation at the tokens, or traced back where they have no place."""
+    if tokens.tiles and len(shown):
+        values = activations(vlm, pair.original, shown).astype(np.float64)
+        maps = (paint(values[:, k], tokens, pair.original, shown[k : k + 1]).values for k in range(len(shown)))
+    else:
+        maps = (heatmap(vlm, pair.original, shown[k : k + 1]).values for k in range(len(shown)))
+    found = [_coarse(values) for values in maps]
+    return np.stack(found).astype(np.float32) if found else np.zeros((0, 1, 1), np.float32)
+
+
+def _coarse(values: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "_rows _columns"]:
+    """The map at the centres of at most `_SIDE` cells along its longer side."""
+    height, width = values.shape
+    factor = min(1.0, _SIDE / max(height, width))
+    rows, columns = max(1, round(height * factor)), max(1, round(width * factor))
+    down = ((np.arange(rows) + 0.5) / rows * height).astype(int)
+    across = ((np.arange(columns) + 0.5) / columns * width).astype(int)
+    return values[np.ix_(down, across)]

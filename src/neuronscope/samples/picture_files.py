@@ -1,0 +1,90 @@
+"""The pictures of a job: files, folders and caption lists, each known by a name and by its content.
+
+Names tell nothing of the machine: a picture is called by its file's name, or, where two have the same, by its path
+below the folder that all have in common. The content's hash is part of its key, so a picture that was replaced is done
+anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..errors import InvalidOption
+from .image import read_image
+from .lists import ImageList, Refused
+
+#: Tables that name pictures.
+TABLES = (".csv", ".tsv", ".jsonl")
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture of a job.
+
+    Attributes:
+        name: what results call it.
+        path: where it is.
+        digest: the beginning of the SHA-256 of its bytes.
+    """
+
+    name: str
+    path: Path
+    digest: str
+
+    @property
+    def key(self) -> dict[str, str]:
+        """What tells its results from those of other pictures."""
+        return {"image": self.name, "sha256": self.digest}
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """The pictures of a job in their order, each once, and what was left out of folders and lists."""
+
+    items: tuple[Picture, ...]
+    refused: tuple[Refused, ...] = ()
+
+
+def gather(sources: Sequence[str | Path], images: str | Path | None = None) -> Pictures:
+    """Pictures from files, folders and tables (.csv, .tsv, .jsonl), all of them read once.
+
+    Args:
+        sources: where they are.
+        images: the folder that tables' file names are relative to; beside the table when not given.
+
+    Raises InvalidSample for a file that cannot be read as a picture and for a folder or table without one; what they
+    hold besides is in `refused`. Raises InvalidOption for no sources.
+    """
+    if not sources:
+        raise InvalidOption("no images were given: name files, folders or a table (.csv, .tsv, .jsonl)")
+    paths: list[Path] = []
+    refused: list[Refused] = []
+    for source in map(Path, sources):
+        if source.is_dir() or source.suffix.lower() in TABLES:
+            found = ImageList.folder(source) if source.is_dir() else ImageList.table(source, images)
+            found = found.checked()
+            paths += [item.image for item in found]
+            refused += found.refused
+        else:
+            read_image(source)
+            paths.append(source)
+    distinct = list(dict.fromkeys(path.resolve() for path in paths))
+    names = _names(distinct)
+    return Pictures(
+        tuple(Picture(name, path, _digest(path)) for name, path in zip(names, distinct, strict=True)), tuple(refused)
+    )
+
+
+def _names(paths: Sequence[Path]) -> list[str]:
+    often = Counter(path.name for path in paths)
+    common = Path(os.path.commonpath([path.parent for path in paths]))
+    return [path.name if often[path.name] == 1 else path.relative_to(common).as_posix() for path in paths]
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -1,0 +1,1 @@
+"""Whole jobs: demo, reproduce, discover, edit, repair. None imports another."""

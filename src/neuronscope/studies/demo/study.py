@@ -1,0 +1,195 @@
+"""The main job on a handful of images: locate a concept's neurons, look at them, and test them against controls."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ...errors import InvalidSample
+from ...evaluate.effect import Effect, Labelled, measure
+from ...evaluate.truth import Agreement, agreement, planted
+from ...intervene import Noise, Zero
+from ...intervene.operations import recommended_level
+from ...loading import VLM
+from ...locate import Located, Method, TwoStage, layer_matched
+from ...samples.inpaint import Counterfactual, counterfactual
+from ...samples.inpaint import Method as Edit
+from ...samples.sample import Sample
+from ...types import Neurons
+from ...view.decode import Decoded, decode
+from ...view.heatmap import Heatmap, heatmap
+
+
+@dataclass(frozen=True)
+class Tested:
+    """What a set of neurons does under noise and when set to zero, next to a layer-matched random set.
+
+    Attributes:
+        noise: the noise that was added.
+        after, control: captions of the sample's own image, one per draw, under noise on the set and on the control.
+        effects: "noise", "zero", "random noise", "random zero" -> scores.
+    """
+
+    noise: Noise
+    after: tuple[str, ...]
+    control: tuple[str, ...]
+    effects: dict[str, Effect]
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One image of the concept."""
+
+    pair: Counterfactual
+    located: Located
+    decoded: tuple[Decoded, ...]
+    heat: Heatmap | None
+    tested: Tested | None
+    truth: Agreement | None
+
+
+@dataclass(frozen=True)
+class Study:
+    """All images of a concept. `refused` holds the samples that broke a condition, with the reason."""
+
+    concept: str
+    model: dict[str, str]
+    findings: tuple[Finding, ...]
+    refused: tuple[tuple[str, str], ...]
+    seconds: float
+
+    def mean(self, condition: str, score: str) -> float | None:
+        """Mean of "s_se", "s_re" or "j" under a condition over the images; None when nothing was tested."""
+        values = [getattr(f.tested.effects[condition], score) for f in self.findings if f.tested is not None]
+        return float(np.mean(values)) if values else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `neuronscope demo --json`; single values are of the first image, scores are means."""
+        first = self.findings[0]
+        tokens = {d.neuron: d.tokens for d in first.decoded}
+        scores = first.located.neurons.scores
+        truths = [f.truth for f in self.findings if f.truth is not None]
+        return {
+            "concept": self.concept,
+            "model": self.model,
+            "images": len(self.findings),
+            "refused": [{"image": name, "reason": reason} for name, reason in self.refused],
+            "caption_before": first.located.validity.original.full,
+            "caption_edited": first.located.validity.edited.full,
+            "caption_after": first.tested.after[0] if first.tested else first.located.validity.original.full,
+            "caption_control": first.tested.control[0] if first.tested else first.located.validity.original.full,
+            "n_neurons": len(first.located.neurons),
+            "neurons": [
+                {
+                    "layer": n.layer,
+                    "unit": n.unit,
+                    "scores": {name: values[i] for name, values in scores.items()},
+                    "tokens": list(tokens[n]),
+                }
+                for i, n in enumerate(first.located.neurons)
+            ],
+            "thresholds": first.located.neurons.provenance.get("thresholds"),
+            "notes": list(first.located.notes),
+            "noise_level": first.tested.noise.level if first.tested else None,
+            "S_se": self.mean("noise", "s_se"),
+            "S_re": self.mean("noise", "s_re"),
+            "J": self.mean("noise", "j"),
+            "J_zero": self.mean("zero", "j"),
+            "J_random": self.mean("random noise", "j"),
+            "precision": float(np.mean([t.precision for t in truths])) if truths else None,
+            "recall": float(np.mean([t.recall for t in truths])) if truths else None,
+            "seconds": self.seconds,
+        }
+
+
+def study(
+    vlm: VLM,
+    samples: Sequence[Sample],
+    bystanders: Sequence[Labelled],
+    *,
+    method: Method | None = None,
+    edit: Edit = "telea",
+    draws: int = 5,
+    level: float | None = None,
+    seed: int = 0,
+    step: Callable[[str], None] = lambda _: None,
+) -> Study:
+    """Locate and test the neurons of one concept in several images.
+
+    Args:
+        vlm: the model.
+        samples: images of one concept.
+        bystanders: images without it, which should keep their captions.
+        method: how to locate; two-stage filtering with its defaults.
+        edit: how the object is taken out of the picture.
+        draws: noise draws per caption.
+        level: noise level in activation units; :func:`recommended_level` of each set when not given.
+        seed: of noise and of the random control sets.
+        step: told what is being done, for progress displays; called `steps_of(len(samples))` times.
+
+    Raises InvalidSample when every sample is refused, with the reasons.
+    """
+    start = time.perf_counter()
+    locator: Method = method or TwoStage()
+    concept = samples[0].concept
+    found: list[tuple[Counterfactual, Located]] = []
+    refused: list[tuple[str, str]] = []
+    for sample in samples:
+        step(f"locating {concept!r} in image {sample.image_id}")
+        try:
+            pair = counterfactual(sample, edit)
+            found.append((pair, locator.locate(vlm, pair)))
+        except InvalidSample as error:
+            refused.append((sample.image_id, f"{type(error).__name__}: {error}"))
+    if not found:
+        raise InvalidSample(f"no image of {concept!r} can be used: " + " | ".join(why for _, why in refused))
+    images = [Labelled(pair.original, concept, (concept,)) for pair, _ in found] + list(bystanders)
+    truth = planted(vlm).get(concept)
+    findings: list[Finding] = []
+    for index, (pair, located) in enumerate(found):
+        step(f"testing {len(located.neurons)} neurons of image {index + 1}")
+        neurons = located.neurons
+        findings.append(
+            Finding(
+                pair,
+                located,
+                tuple(decode(vlm, neurons)),
+                heatmap(vlm, pair.original, neurons) if len(neurons) else None,
+                _test(vlm, pair, neurons, images, draws, level, seed + index) if len(neurons) else None,
+                agreement(neurons, truth) if truth is not None else None,
+            )
+        )
+    return Study(concept, vlm.identity(), tuple(findings), tuple(refused), time.perf_counter() - start)
+
+
+def steps_of(samples: int) -> int:
+    """How often :func:`study` calls `step` when no sample is refused."""
+    return 2 * samples
+
+
+def _test(
+    vlm: VLM,
+    pair: Counterfactual,
+    neurons: Neurons,
+    images: Sequence[Labelled],
+    draws: int,
+    level: float | None,
+    seed: int,
+) -> Tested:
+    concept = neurons.concept
+    control = layer_matched(vlm, neurons, seed)
+    strength = recommended_level(neurons) if level is None else level
+    noise = Noise(neurons, level=strength, draws=draws, seed=seed)
+    control_noise = Noise(control, level=strength, draws=draws, seed=seed)
+    effects = {
+        "noise": measure(vlm, concept, images, noise),
+        "zero": measure(vlm, concept, images, Zero(neurons)),
+        "random noise": measure(vlm, concept, images, control_noise),
+        "random zero": measure(vlm, concept, images, Zero(control)),
+    }
+    after = vlm.captions([pair.original], noise)[0]
+    return Tested(noise, tuple(after), tuple(vlm.captions([pair.original], control_noise)[0]), effects)

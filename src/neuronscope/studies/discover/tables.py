@@ -1,0 +1,336 @@
+"""A discovery run as tables, figures and files of neurons.
+
+discovery.json, discovery.md    all numbers, and the same for people
+figures/*.png, *.svg            Pan et al.'s Figures 2 to 5, and semantic sensitivity
+texts.jsonl                     the texts behind semantic sensitivity with their scores, for any other metric
+neurons/NOUN.json               the neurons of every noun over all its images, for `edit`, `decode`, `heatmap`
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from ...evaluate import Estimate
+from ...evaluate.discovery import CONTROLS, Measured, Specificity, normalised
+from ...evaluate.discovery.invariance import OTHERS
+from ...evaluate.discovery.sensitivity import FOUND
+from ...files import output_folder, refusing, write_text
+from ...report.markdown import number, table
+from ...samples.lists import Refused
+from ...view.figures import Written, styles
+from .collect import Discoveries, estimates
+from .concepts import Found, rows_of, together
+from .figures import plot_groups, plot_layer_sizes, plot_matrix, plot_sizes
+from .work import DiscoveryRun
+
+SCHEMA = "neuronscope.discovery/1"
+_FIGURES = ("layers", "sensitivity", "region-invariance", "cross-image", "specificity", "specificity-matrix")
+#: Columns of a table of measures: how they are called.
+_TITLES = {FOUND: "discovered", OTHERS: "neurons of other nouns"}
+_SHOWN_CONCEPTS = 60
+#: What a metric that does not end at 1 is divided by to stand in a figure with others.
+_PERCENT = {"clipscore": 100}
+
+
+def render_discoveries(
+    work: DiscoveryRun, found: Discoveries, folder: str | Path, refused: Sequence[Refused] = ()
+) -> dict[str, Any]:
+    """Write all files into a folder, which is made if need be, and return the document of discovery.json.
+
+    Figures that an earlier call drew and this one has no numbers for are removed.
+
+    Raises InvalidOption for a folder that cannot be written to.
+    """
+    target = output_folder(folder)
+    figures = _draw(found, output_folder(target / "figures"))
+    document = _document(work, found, refused)
+    document["figures"] = {name: [f"figures/{path.name}" for path in written] for name, written in figures.items()}
+    document["neurons"] = _write_neurons(work, found, output_folder(target / "neurons"))
+    _write_texts(work, target / "texts.jsonl")
+    write_text(target / "discovery.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(target / "discovery.md", _markdown(document, found))
+    return document
+
+
+# ---- the document
+
+
+def _document(work: DiscoveryRun, found: Discoveries, refused: Sequence[Refused]) -> dict[str, Any]:
+    plan = work.plan
+    sizes = {"ks": list(plan.ks), "group": plan.group, "group_k": plan.group_k, "shuffles": plan.shuffles}
+    document: dict[str, Any] = {
+        "schema": SCHEMA,
+        "settings": {**work.run.settings, **sizes},
+        "images": found.images,
+        "refused": [{"where": one.where, "reason": one.reason} for one in refused],
+        "captions": dict(found.captioned),
+        "nouns": {noun: [row["image"] for row in rows] for noun, rows in found.nouns.items()},
+        "concepts": [
+            {"noun": one.noun, "best": str(one.best), "selected": list(one.selected), "tested": list(one.tested)}
+            for one in found.concepts
+        ],
+        "layers": {str(k): {"unique": list(c.unique), "all": list(c.weighted)} for k, c in found.layers.items()},
+        "sensitivity": {
+            "named": _numbers(found.named),
+            **{
+                name: {**_numbers(one.value), "provenance": dict(one.provenance)} for name, one in found.similar.items()
+            },
+        },
+        "region_invariance": {
+            "k": {str(k): _numbers(one) for k, one in found.region.items()},
+            "nouns_in_both": found.kept[0],
+            "nouns": found.kept[1],
+        },
+        "cross_image": None,
+        "specificity": {"in_image": _specific(found.in_image), "concepts": _specific(found.among)},
+        "absent": dict(found.absent),
+    }
+    if found.cross is not None:
+        document["cross_image"] = {
+            "k": found.cross.k,
+            "images": found.cross.images,
+            "joint": _numbers(found.cross.joint),
+            "pairwise": _numbers(found.cross.pairwise),
+            "concepts": {noun: list(values) for noun, values in found.cross.concepts.items()},
+        }
+    if found.matrix is not None:
+        document["specificity"]["matrix"] = found.matrix.tolist()
+    return document
+
+
+def _numbers(one: Measured | None) -> dict[str, Any]:
+    if one is None:
+        return {}
+    return {**{name: _estimate(value) for name, value in estimates(one).items()}, "units": one.units}
+
+
+def _estimate(one: Estimate) -> dict[str, float]:
+    return {"value": one.value, "low": one.low, "high": one.high}
+
+
+def _specific(one: Specificity | None) -> dict[str, Any] | None:
+    if one is None:
+        return None
+    return {"share": _numbers(one.share), "margin": _numbers(one.margin), "chance": one.chance}
+
+
+# ---- neurons
+
+
+def _write_neurons(work: DiscoveryRun, found: Discoveries, folder: Path) -> dict[str, str]:
+    """One file for each noun; noun -> its path."""
+    written: dict[str, str] = {}
+    options = work.plan.discovery
+    for noun, rows in found.nouns.items():
+        path = folder / f"{quote(noun, safe=' ')}.json"
+        neurons = replace(
+            together(rows, options.top),
+            site=options.site,
+            concept=noun,
+            method=options.name,
+            options=options.to_dict(),
+            provenance={
+                "images": [str(row["image"]) for row in rows],
+                "score": "mean over images",
+                "finder": _of(work),
+            },
+            model=work.vlm.identity(),
+        )
+        neurons.save(path)
+        written[noun] = f"neurons/{path.name}"
+    return written
+
+
+def _write_texts(work: DiscoveryRun, path: Path) -> None:
+    """One line for each noun of each image and each set of neurons."""
+
+    def key(row: Mapping[str, Any]) -> tuple[str, str, str, str]:
+        return row["image"], row["sha256"], row["noun"], row["of"]
+
+    scores: dict[tuple[str, str, str, str], dict[str, float]] = {}
+    for row in rows_of(work.run, "similarity", work.pictures) if work.plan.metrics else ():
+        if row["metric"] in work.plan.metrics:
+            scores.setdefault(key(row), {})[row["metric"]] = row["value"]
+    lines = [
+        json.dumps(
+            {
+                **{name: row[name] for name in ("image", "noun", "of", "named")},
+                "neurons": [f"L{layer}.U{unit}" for layer, unit in zip(row["layers"], row["units"], strict=True)],
+                "text": row["text"],
+                **scores.get(key(row), {}),
+            },
+            ensure_ascii=False,
+            allow_nan=False,
+        )
+        for row in rows_of(work.run, "texts", work.pictures)
+    ]
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def _of(work: DiscoveryRun) -> Any:
+    return work.run.settings["finder"]
+
+
+# ---- figures
+
+
+def _draw(found: Discoveries, folder: Path) -> dict[str, Written]:
+    names = [FOUND, *CONTROLS, OTHERS]
+    style = styles(names, [*CONTROLS, OTHERS])
+    drawn: dict[str, Written] = {}
+    if any(sum(counts.weighted) for counts in found.layers.values()):
+        drawn["layers"] = plot_layer_sizes({k: counts.unique for k, counts in found.layers.items()}, folder / "layers")
+    if found.named is not None:
+        similar = {
+            f"{name} / {by}" if (by := _PERCENT.get(name, 1)) > 1 else name: {
+                of: Estimate(one.value / by, one.low / by, one.high / by) for of, one in estimates(given.value).items()
+            }
+            for name, given in found.similar.items()
+        }
+        drawn["sensitivity"] = plot_groups(
+            {"own token named": estimates(found.named), **similar}, style, "mean over images", folder / "sensitivity"
+        )
+    if found.region:
+        curves = {name: {k: estimates(one)[name] for k, one in found.region.items()} for name in (FOUND, *CONTROLS)}
+        drawn["region-invariance"] = plot_sizes(curves, style, "region invariance", folder / "region-invariance")
+    if found.cross is not None:
+        groups = {
+            f"joint, {found.cross.images} images": estimates(found.cross.joint),
+            "pairwise Jaccard": estimates(found.cross.pairwise),
+        }
+        drawn["cross-image"] = plot_groups(
+            groups, style, f"shared of the {found.cross.k} best neurons", folder / "cross-image"
+        )
+    measures = {"one caption's nouns": found.in_image, "concepts": found.among}
+    specific = {
+        f"{what},\n{title}": estimates(value)
+        for title, one in measures.items()
+        if one is not None
+        for what, value in (("share", one.share), ("margin", one.margin))
+    }
+    if specific:
+        drawn["specificity"] = plot_groups(specific, style, "diagonal of the matrix", folder / "specificity")
+    if found.matrix is not None:
+        shown = [concept.noun for concept in found.concepts][:_SHOWN_CONCEPTS]
+        part = normalised(found.matrix)[: len(shown), : len(shown)]
+        drawn["specificity-matrix"] = plot_matrix(part, shown, folder / "specificity-matrix")
+    for name in set(_FIGURES) - set(drawn):
+        for path in (folder / f"{name}.png", folder / f"{name}.svg"):
+            with refusing(path):
+                path.unlink(missing_ok=True)
+    return drawn
+
+
+# ---- the text
+
+
+def _markdown(document: Mapping[str, Any], found: Discoveries) -> str:
+    settings = document["settings"]
+    nouns = sum(len(images) for images in document["nouns"].values())
+    parts = [
+        "# Discovery",
+        f"{document['images']} images, {nouns} nouns in their captions, {len(document['nouns'])} different; model "
+        f"{settings['model']['id']} ({settings['model']['fingerprint']}). Intervals are 95 % bootstrap intervals over "
+        "images, or over concepts. Random neurons, any and of the same layers, stand beside every figure.",
+        "## Nouns",
+        _nouns(found),
+        "## Layers",
+        _layers(found),
+        _picture(document, "layers", "Neurons per layer for several k"),
+        "## Semantic sensitivity",
+        _sensitivity(document),
+        _picture(document, "sensitivity", "Semantic sensitivity"),
+        "## Region invariance",
+        _region(document),
+        _picture(document, "region-invariance", "Region invariance against k"),
+        "## Cross-image invariance",
+        _cross(document),
+        _picture(document, "cross-image", "Neurons shared by images of a concept"),
+        "## Specificity",
+        _specificity(document),
+        _picture(document, "specificity", "Share and margin of the diagonal"),
+        _picture(document, "specificity-matrix", "The specificity matrix"),
+        "## Settings",
+        "```json\n" + json.dumps(settings, indent=1, ensure_ascii=False) + "\n```",
+    ]
+    if document["refused"]:
+        rows = [(one["where"], one["reason"]) for one in document["refused"]]
+        parts += ["## Left out", table(("where", "why"), rows, 2)]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _picture(document: Mapping[str, Any], name: str, title: str) -> str:
+    return f"![{title}](figures/{name}.png)" if name in document["figures"] else ""
+
+
+def _nouns(found: Discoveries) -> str:
+    def row(noun: str, rows: Sequence[Found]) -> tuple[str, str, str]:
+        best = together(rows, 3)
+        words = ", ".join(f"{n} ({number(v)})" for n, v in zip(best, best.scores["contribution"], strict=True))
+        return noun, words, str(len(rows))
+
+    rows = [row(noun, rows) for noun, rows in found.nouns.items()]
+    return table(("noun", "best neurons (mean contribution, logits)", "images"), rows, 2) if rows else "None."
+
+
+def _layers(found: Discoveries) -> str:
+    depth = max((len(counts.unique) for counts in found.layers.values()), default=0)
+    rows = [(str(k), *map(str, counts.unique)) for k, counts in found.layers.items()]
+    return "Different neurons per layer.\n\n" + table(("k", *(f"L{layer}" for layer in range(depth))), rows)
+
+
+def _table(rows: Mapping[str, Mapping[str, Any]], head: str) -> str:
+    """Measures with the controls beside them."""
+    columns = list(dict.fromkeys(name for row in rows.values() for name in row if name in (FOUND, *CONTROLS, OTHERS)))
+    cells = [
+        (title, *(_cell(row.get(name)) for name in columns), str(row.get("units", ""))) for title, row in rows.items()
+    ]
+    return table((head, *(_TITLES.get(name, name) for name in columns), "n"), cells)
+
+
+def _cell(one: Mapping[str, float] | None) -> str:
+    return "-" if one is None else f"{number(one['value'])} [{number(one['low'])}, {number(one['high'])}]"
+
+
+def _sensitivity(document: Mapping[str, Any]) -> str:
+    rows = {name: row for name, row in document["sensitivity"].items() if row}
+    text = _table(rows, "measure") if rows else document["absent"]["named"]
+    why = document["absent"].get("similar")
+    return f"{text}\n\n{why[0].upper()}{why[1:]}." if why else text
+
+
+def _region(document: Mapping[str, Any]) -> str:
+    part = document["region_invariance"]
+    if not part["k"]:
+        return str(document["absent"]["region"])
+    text = _table({str(k): row for k, row in part["k"].items()}, "k")
+    return f"{text}\n\n{part['nouns_in_both']} of {part['nouns']} nouns are in the captions of both orders."
+
+
+def _cross(document: Mapping[str, Any]) -> str:
+    part = document["cross_image"]
+    if part is None:
+        return str(document["absent"]["cross"])
+    text = f"The {part['k']} best neurons in {part['images']} images of each concept.\n\n"
+    return text + _table({"joint": part["joint"], "pairwise Jaccard": part["pairwise"]}, "measure")
+
+
+def _specificity(document: Mapping[str, Any]) -> str:
+    texts: list[str] = []
+    kinds = {
+        "in_image": "Among the nouns of one caption; n counts images",
+        "concepts": "Among concepts, on images that did not choose their neurons; n counts concepts",
+    }
+    for name, title in kinds.items():
+        part = document["specificity"][name]
+        if part is None:
+            texts.append(str(document["absent"]["in_image" if name == "in_image" else "among"]))
+            continue
+        rows = {"share on the diagonal": part["share"], "diagonal - rest": part["margin"]}
+        texts.append(f"{title}; chance is {number(part['chance'])}.\n\n{_table(rows, 'measure')}")
+    return "\n\n".join(texts)

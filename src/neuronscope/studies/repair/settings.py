@@ -1,0 +1,182 @@
+"""Settings and results of hallucination repair; the procedure is in repair.py.
+
+What takes the word's place is a choice. `ablate` lets the neurons write nothing, so that the rest of the model decides.
+`swap` exchanges the word with another object's: the most probable other one where the word was written ("likely"), or
+the most probable of those that the picture does show ("shown", which needs the annotation).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, TypeAlias, get_args
+
+import torch
+
+from ...caption import Caption, Decoding
+from ...edit import Ablate, Edit, Swap
+from ...edit.observe import named_at
+from ...edit.words import spell
+from ...errors import InvalidOption
+from ...evaluate.editing.chair import Named
+from ...loading import VLM
+from ...locate.target import POSITIONS, Position
+from ...samples.objects import Shown
+from ...types import Neurons, one_of
+
+#: What is done to the neurons: they write nothing, or another word.
+RepairBy: TypeAlias = Literal["ablate", "swap"]
+#: Which word: the most probable other object, or the most probable that the picture shows.
+Toward: TypeAlias = Literal["likely", "shown"]
+#: How many neurons are tried by default.
+COUNTS = (1, 2, 5, 10, 20, 50, 100)
+_BY: tuple[RepairBy, ...] = get_args(RepairBy)
+_TOWARD: tuple[Toward, ...] = get_args(Toward)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repair:
+    """How hallucinations are repaired.
+
+    Attributes:
+        by: see :data:`RepairBy`.
+        toward: for "swap", see :data:`Toward`.
+        position: where neurons are ranked.
+        right: pictures with a right mention of the object, at most, that an edit must leave as they are.
+        against: whether their mean contribution is subtracted in ranking. It keeps right mentions better, and repairs
+            less.
+        counts: how many neurons are tried, in this order.
+        seed: of random neurons and of the choice of captions to compare.
+        decoding: how captions are written.
+
+    Raises InvalidOption for values out of range.
+    """
+
+    by: RepairBy = "ablate"
+    toward: Toward = "likely"
+    position: Position = "predict"
+    right: int = 8
+    against: bool = False
+    counts: tuple[int, ...] = COUNTS
+    seed: int = 0
+    decoding: Decoding = field(default_factory=Decoding)
+
+    def __post_init__(self) -> None:
+        one_of("by", self.by, _BY)
+        one_of("toward", self.toward, _TOWARD)
+        one_of("position", self.position, POSITIONS)
+        if self.right < 0 or not self.counts or min(self.counts) < 1:
+            raise InvalidOption(f"right={self.right} must be at least 0, and counts={self.counts} at least 1 each")
+
+    def edit(self, vlm: VLM, neurons: Neurons, source: str, target: str | None) -> Edit:
+        """The edit of some neurons. `target` is what :meth:`target` says."""
+        if target is None:
+            return Ablate(decoding=self.decoding).edit(vlm, neurons)
+        return Swap(source=source, target=target, decoding=self.decoding).edit(vlm, neurons)
+
+    @torch.no_grad()
+    def target(self, vlm: VLM, picture: Shown, caption: Caption, source: str, categories: Sequence[str]) -> str | None:
+        """The word that is to take a hallucinated one's place; None where none is.
+
+        Raises InvalidOption where the picture shows, or the vocabulary spells, no other object.
+        """
+        if self.by != "swap":
+            return None
+        at, prompt = named_at(vlm, caption, source)[0], self.decoding.prompt
+        row = vlm.prepare([picture.path], prompt=prompt, template=self.decoding.template)
+        logits = vlm.logits(row.extend(caption.ids[:at]) if at else row)[0, -1]
+        known = [one for one in categories if one in picture.objects or self.toward == "likely"]
+        first = {one: spell(vlm, one, "target", prompt)[0] for one in known if one != source}
+        others = [one for one, token in first.items() if token != caption.ids[at]]
+        if not others:
+            raise InvalidOption(f"{picture.name}: there is no other object to say in the place of {source!r}")
+        return max(others, key=lambda one: float(logits[first[one]]))
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """What edits of growing size did to one hallucination.
+
+    Attributes:
+        neurons: those of the accepted edit; None where none was accepted.
+        after: the caption under it; None where none was accepted.
+        gone: whether any of the edits took the word out of the caption, accepted or not.
+    """
+
+    neurons: Neurons | None = None
+    after: str | None = None
+    gone: bool = False
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What an edit did to held-out captions.
+
+    Attributes:
+        kept: for each picture that shows the object and was said to, whether it still is.
+        same: for each compared caption that did not name the object, whether it is the same, word for word.
+    """
+
+    kept: tuple[bool, ...]
+    same: tuple[bool, ...]
+
+
+@dataclass(frozen=True)
+class Repaired:
+    """One hallucination.
+
+    Attributes:
+        picture, source: where, and what is not there.
+        target: what was to take the word's place; None where nothing was.
+        before: the caption.
+        found: with the located neurons.
+        luck: with random neurons of the same layers, every count tried in the same way.
+        beside: what the accepted edit did to held-out captions; None where none was accepted.
+        random: the same of one of as many random neurons of the same layers.
+    """
+
+    picture: str
+    source: str
+    target: str | None
+    before: str
+    found: Attempt
+    luck: Attempt
+    beside: Beside | None
+    random: Beside | None
+
+
+@dataclass(frozen=True)
+class Together:
+    """All edits in force at once.
+
+    Attributes:
+        edit: the columns that all of them changed, as one edit; None where none was accepted.
+        captions: half -> captions under it.
+        named: half -> what they name.
+    """
+
+    edit: Edit | None
+    captions: Mapping[str, tuple[str, ...]]
+    named: Mapping[str, Named]
+
+
+@dataclass(frozen=True)
+class Repairs:
+    """The repair of a folder. The model is as it was.
+
+    Attributes:
+        how: the settings.
+        pictures: half ("searched", "held_out") -> pictures.
+        before: half -> captions of the unedited model.
+        named: half -> what those name.
+        single: each hallucination of the searched half by itself.
+        together, random: all of them, and as many random neurons of the same layers.
+    """
+
+    how: Repair
+    pictures: Mapping[str, tuple[Shown, ...]]
+    before: Mapping[str, tuple[str, ...]]
+    named: Mapping[str, Named]
+    single: tuple[Repaired, ...]
+    together: Together
+    random: Together

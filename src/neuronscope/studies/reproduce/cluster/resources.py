@@ -1,0 +1,107 @@
+"""A Ray cluster as the driver finds it: how to reach it, and how many workers it has room for."""
+
+# pyright: reportUnknownParameterType=false, reportUnknownArgumentType=false
+# ray's types are partial.
+
+from __future__ import annotations
+
+import importlib
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ....errors import InvalidOption, NeuronscopeError
+from ....types import one_of
+from .worker import STORAGES, Storage
+
+_STORE = 256 * 2**20  # bytes of a local cluster's object store; what is sent is small
+_CONNECT = 10.0  # seconds
+
+
+class ClusterFailed(NeuronscopeError):
+    """The cluster cannot do the work: not reachable, or its workers die before they begin."""
+
+
+@dataclass(frozen=True)
+class Resources:
+    """Where the workers are and what each of them takes.
+
+    Attributes:
+        address: of an existing cluster, "auto" for the one this machine belongs to, or "local" for one of our own on
+            this machine that ends with the job; None for $RAY_ADDRESS, or "local" where that is not set.
+        workers: how many; None for as many as the cluster has room for.
+        cpus, gpus: of each; a part of a GPU may be asked for. None for one GPU where the cluster has any, else none.
+        storage: where results go; see worker.py.
+    """
+
+    address: str | None = None
+    workers: int | None = None
+    cpus: float = 1.0
+    gpus: float | None = None
+    storage: Storage = "auto"
+
+    def __post_init__(self) -> None:
+        one_of("storage", self.storage, STORAGES)
+        if self.address is not None and "://" in self.address:
+            raise InvalidOption(
+                f"address={self.address!r}: the driver has to run on a machine of the cluster; give HOST:PORT, or auto"
+            )
+        if self.workers is not None and self.workers < 1:
+            raise InvalidOption(f"workers={self.workers} must be at least 1")
+        if self.cpus < 0 or (self.gpus is not None and self.gpus < 0) or not (self.cpus or self.gpus):
+            raise InvalidOption(f"cpus={self.cpus}, gpus={self.gpus} must not be below 0, and one of them above it")
+
+    def on(self, nodes: Sequence[dict[str, float]]) -> tuple[int, float]:
+        """How many workers there will be on nodes with these resources, and how many GPUs each gets.
+
+        Raises InvalidOption when no node has room for one.
+        """
+        gpus = self.gpus
+        if gpus is None:
+            gpus = 1.0 if any(node.get("GPU", 0) >= 1 for node in nodes) else 0.0
+        wanted = {"CPU": self.cpus, "GPU": gpus}
+        room = sum(min(int(node.get(name, 0) / each + 1e-9) for name, each in wanted.items() if each) for node in nodes)
+        if not room:
+            there = "; ".join(f"{node.get('CPU', 0):g} CPUs and {node.get('GPU', 0):g} GPUs" for node in nodes)
+            raise InvalidOption(
+                f"no node of the cluster has room for a worker with {self.cpus:g} CPUs and {gpus:g} GPUs. Its nodes "
+                f"have: {there or 'nothing'}"
+            )
+        return self.workers or room, gpus
+
+
+def connected(address: str | None) -> tuple[Any, bool]:
+    """Ray, connected, and whether the connection is ours to end.
+
+    Raises InvalidOption where Ray is not installed, and ClusterFailed where there is no cluster at the address.
+    """
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody unless the user says so
+    try:
+        ray: Any = importlib.import_module("ray")
+    except ImportError as error:
+        raise InvalidOption("--engine ray needs Ray: pip install 'neuronscope[ray]'") from error
+    if ray.is_initialized():
+        return ray, False
+    where = address or os.environ.get("RAY_ADDRESS") or "local"
+    own = {"include_dashboard": False, "object_store_memory": _STORE} if where == "local" else {}
+    try:
+        _reach(where)
+        ray.init(address=where, log_to_driver=False, logging_level="error", **own)
+    except (OSError, ValueError, RuntimeError) as error:  # a ConnectionError is an OSError
+        raise ClusterFailed(f"no Ray cluster at --address {where!r}: {line_of(error)}") from error
+    return ray, True
+
+
+def _reach(where: str) -> None:
+    """Raise OSError at once where nobody listens at HOST:PORT; Ray would go on trying for a long while."""
+    host, _, port = where.rpartition(":")
+    if host and port.isdigit() and "/" not in host:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
+
+
+def line_of(error: Exception) -> str:
+    """The first and the last line of an error, which tell most of those that Ray passes on."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return f"{type(error).__name__}: {' ... '.join(dict.fromkeys(lines[:1] + lines[-1:]))}"

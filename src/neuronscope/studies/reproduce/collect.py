@@ -1,0 +1,176 @@
+"""From the parts of a run, finished or not, to what its tables are made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from jaxtyping import Bool
+
+from ...evaluate import Trials, aggregate, benjamini_hochberg, empirical_p
+from ...samples.lexicon import MODES
+from ...view.figures import LayerCounts, SweepPoint
+from .dataset import Kept
+from .results import CaptionScore, GroupTest, Results, Truth
+from .settings import REFERENCE, Condition
+from .specs import MethodSpec
+from .work import Reproduction
+
+_TRUTH = ("precision", "recall", "average_precision")
+
+
+def collect(work: Reproduction) -> Results:
+    """Everything that is finished. Pairs of method and condition that lack a unit are left out as a whole."""
+    plan, layers = work.experiment, len(work.widths)
+    located = {text: _located(work, text) for text in plan.methods}
+    found = {text: rows for text, rows in located.items() if rows is not None}
+    hits = {
+        (text, condition.name): trials
+        for text in plan.methods
+        for condition in plan.conditions
+        if (trials := _trials(work, text, condition)) is not None
+    }
+    return Results(
+        methods=plan.methods,
+        concepts=plan.concepts,
+        conditions=tuple(condition.name for condition in plan.conditions),
+        hits=hits,
+        captions=_captions(work),
+        agreement=_agreement(found),
+        layers={text: LayerCounts.of((work.neurons(text, kept) for kept in work.samples), layers) for text in found},
+        widths=work.widths,
+        localisation=_localisation(work),
+        sizes={text: [row["count"] for row in rows] for text, rows in found.items()},
+        rejections=work.dataset.rejected(),
+        settings=work.run.settings,
+        environments=work.run.record.environments,
+        random_p=_random_p(work),
+        sweeps=_sweeps(plan.methods, hits, found),
+        matching={mode: _rematched(work, hits, mode) for mode in MODES},
+    )
+
+
+def _located(work: Reproduction, text: str) -> list[dict[str, Any]] | None:
+    """The row of every sample; None while one is missing."""
+    keys = [work.key(text, kept) for kept in work.samples]
+    if work.run.missing("located", keys):
+        return None
+    return [work.run.read("located", key).to_pylist()[0] for key in keys]
+
+
+def _rematched(
+    work: Reproduction, hits: dict[tuple[str, str], tuple[Trials, ...]], mode: str
+) -> dict[tuple[str, str], tuple[Trials, ...]]:
+    """The same captions with another way to match a concept's name."""
+    if mode == work.experiment.match:
+        return hits
+    conditions = {condition.name: condition for condition in work.experiment.conditions}
+    again = {(text, name): _trials(work, text, conditions[name], f"hit_{mode}") for text, name in hits}
+    return {pair: trials for pair, trials in again.items() if trials is not None}
+
+
+def _trials(work: Reproduction, text: str, condition: Condition, column: str = "hit") -> tuple[Trials, ...] | None:
+    """All hits of a method under a condition, one entry per concept; None while a unit is missing."""
+    if work.run.missing("captions", [work.captions_key(text, kept, condition) for kept in work.samples]):
+        return None
+    samples = work.samples
+    images = tuple(kept.image_id for kept in samples)
+    found: list[Trials] = []
+    for concept in work.experiment.concepts:
+        groups = [kept for kept in samples if kept.concept == concept]
+        hits = np.stack([_hits(work.captions(text, kept, condition), images, column) for kept in groups])
+        found.append(
+            Trials(
+                concept,
+                hits[:, None],
+                own=np.array([kept.concept == concept for kept in samples]),
+                levels=(condition.level or 0.0,),
+                images=images,
+                sources=tuple(kept.image_id for kept in groups),
+                shown=np.array([concept in kept.shown for kept in samples]),
+            )
+        )
+    return tuple(found)
+
+
+def _hits(rows: Sequence[dict[str, Any]], images: Sequence[str], column: str) -> Bool[np.ndarray, "draws images"]:
+    by_place = {(row["draw"], row["of"]): row[column] for row in rows}
+    draws = sorted({draw for draw, _ in by_place})
+    return np.array([[by_place[draw, image] for image in images] for draw in draws])
+
+
+def _captions(work: Reproduction) -> dict[tuple[str, str, str], dict[str, list[CaptionScore]]]:
+    found: dict[tuple[str, str, str], dict[str, list[CaptionScore]]] = {}
+    for metric in work.experiment.metrics:
+        for text in work.experiment.methods:
+            key = {"metric": metric, "method": text}
+            for row in work.run.read("similarity", key).to_pylist() if work.run.done("similarity", key) else ():
+                score = CaptionScore(row["value"], row["pairs"], json.loads(row["provenance"]))
+                concepts = found.setdefault((text, row["condition"], metric), {})
+                concepts.setdefault(row["concept"], []).append(score)
+    return found
+
+
+def _agreement(located: dict[str, list[dict[str, Any]]]) -> dict[str, Truth] | None:
+    """Agreement with planted neurons. A refused sample has no score array: its average precision counts as 0."""
+    if not any(row["precision"] is not None for rows in located.values() for row in rows):
+        return None
+    return {
+        text: Truth(*([float(row[name] or 0.0) for row in rows] for name in _TRUTH)) for text, rows in located.items()
+    }
+
+
+def _localisation(work: Reproduction) -> dict[str, list[dict[str, float]]]:
+    found: dict[str, list[dict[str, float]]] = {}
+    for text in work.experiment.methods:
+        if work.run.done("localisation", {"method": text}):
+            rows = work.run.read("localisation", {"method": text}).to_pylist()
+            names = [name for name in rows[0] if name not in ("method", "concept", "image")] if rows else []
+            found[text] = [{name: row[name] for name in names} for row in rows]
+    return found
+
+
+def _random_p(work: Reproduction) -> list[GroupTest] | None:
+    """For every reference set p of its J among random sets, all set to zero, and p after Benjamini-Hochberg."""
+    keys = [work.key(work.experiment.reference, kept) for kept in work.samples]
+    if not work.experiment.random_sets or work.run.missing("random", keys):
+        return None
+    values = [_p(work, kept) for kept in work.samples]
+    adjusted = benjamini_hochberg(values).adjusted
+    return [
+        GroupTest(kept.concept, kept.image_id, p, q) for kept, p, q in zip(work.samples, values, adjusted, strict=True)
+    ]
+
+
+def _p(work: Reproduction, kept: Kept) -> float:
+    rows = work.run.read("random", work.key(work.experiment.reference, kept)).to_pylist()
+    observed = next(row["j"] for row in rows if row["set"] < 0)
+    return empirical_p(observed, [row["j"] for row in rows if row["set"] >= 0])
+
+
+def _sweeps(
+    methods: Iterable[str], hits: dict[tuple[str, str], tuple[Trials, ...]], located: dict[str, list[dict[str, Any]]]
+) -> dict[str, list[SweepPoint]]:
+    """Two-stage filtering with one threshold given as a number, by threshold: the mean over noise levels."""
+    found: dict[str, list[SweepPoint]] = {}
+    for text in methods:
+        spec = MethodSpec.parse(text)
+        value = _number(next(iter(spec.options.values()), ""))
+        done = [trials for (method, _), trials in hits.items() if method == text]
+        if spec.name == REFERENCE and len(spec.options) == 1 and value is not None and done and text in located:
+            noise = [trials for trials in done if trials[0].levels[0]]
+            cells = [aggregate(trials).overall for trials in noise or done]
+            s_se, s_re = (float(np.mean([getattr(cell, name) for cell in cells])) for name in ("s_se", "s_re"))
+            size = float(np.mean([row["count"] for row in located[text]]))
+            point = SweepPoint(value, size, s_se, s_re, s_se + s_re - 1)
+            found.setdefault(next(iter(spec.options)), []).append(point)
+    return {option: sorted(points, key=lambda point: point.threshold) for option, points in found.items()}
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None

@@ -1,0 +1,347 @@
+"""Building the data set D: a few valid samples of every concept, and a record of what was rejected (METHODS b).
+
+Candidates of a concept are scanned in the seeded order of their source, and the first `per_concept` that meet every
+condition are kept. Conditions, in the order in which they are checked (the dear ones last):
+
+- AlreadyUsed: no image stands for two concepts, so that D's images are distinct; concepts are served in order;
+- NoInstance: the concept is annotated there, by more than a crowd;
+- AreaOutOfRange, ObjectTooSmall: see conditions.py;
+- ConceptNotNamed, ConceptStillNamed, OtherConceptRemoved: see validity.py;
+- InvalidSample: the picture, a box or a mask cannot be used.
+
+How many each condition rejected is part of the result: the acceptance rate is itself a finding, and a selection bias.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from os import PathLike, fspath
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+from jaxtyping import Bool
+from PIL import Image
+
+from ...caption import Decoding
+from ...errors import InvalidOption, InvalidSample
+from ...loading import VLM
+from ...locate.validity import Validity, check_validity
+from ...samples.inpaint import INPAINTERS, Counterfactual, Method, counterfactual
+from ...samples.lexicon import MODES, Mode
+from ...samples.sample import Sample
+from ...tokens import ImageTokens
+from ...types import Json, one_of
+from .conditions import AlreadyUsed, Limits, SizeCheck
+
+SCHEMA = "neuronscope.dataset/1"
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where candidates come from: a :class:`CocoFolder`, or anything else with these two methods."""
+
+    def concepts(self) -> Sequence[str]:
+        """All concepts that there may be candidates for."""
+        ...
+
+    def samples(self, concept: str, *, seed: int = 0) -> Iterable[Sample]:
+        """Candidates in an order that depends on the seed only; each has an `image_id` of its own."""
+        ...
+
+
+@runtime_checkable
+class Choosy(Source, Protocol):
+    """A source that leaves images out by itself unless it is asked for all of them."""
+
+    def everything(self) -> Source:
+        """The same source without its own limits, so that the builder sees, and counts, what it rejects."""
+        ...
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A candidate that was not kept.
+
+    Attributes:
+        concept: what it was a candidate for.
+        image_id: name of the image; empty where the source itself could not read the entry, and `detail` tells which.
+        reason: name of the condition, which is the error's.
+        detail: its message.
+    """
+
+    concept: str
+    image_id: str
+    reason: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A sample that met every condition.
+
+    Attributes:
+        pair: the image and its counterfactual.
+        validity: the captions of both, and where the first names the concept.
+        image_tokens: where the image is in the prompt.
+        model: the model's identity and the type of its weights.
+        decoding: how the captions were written.
+    """
+
+    pair: Counterfactual
+    validity: Validity
+    image_tokens: ImageTokens
+    model: Mapping[str, str]
+    decoding: Decoding
+
+    @property
+    def concept(self) -> str:
+        """What the image stands for."""
+        return self.pair.sample.concept
+
+    @property
+    def image_id(self) -> str:
+        """Name of the image in its source."""
+        return self.pair.sample.image_id
+
+    @property
+    def shown(self) -> tuple[str, ...]:
+        """Every annotated concept of the image, its own first."""
+        return tuple(dict.fromkeys([self.concept, *(other.concept for other in self.pair.sample.others)]))
+
+    def record(self) -> dict[str, Json]:
+        """What has to be kept of a sample to know later what it was (METHODS k). A sample has no site."""
+        pair, found, tokens = self.pair, self.validity, self.image_tokens
+        source = pair.sample.image
+        return {
+            "image_id": self.image_id,
+            "image": fspath(source) if isinstance(source, str | PathLike) else None,
+            "image_sha256": pixel_hash(pair.original),
+            "size": list(pair.original.size),
+            "concept": self.concept,
+            "shown": list(self.shown),
+            "boxes": [list(box) for box in pair.sample.boxes],
+            "edit": {"method": pair.method, **pair.options},
+            "mask_sha256": pixel_hash(pair.mask),
+            "mask_pixels": int(pair.mask.sum()),
+            "edited_sha256": pixel_hash(pair.edited),
+            "prompt": self.decoding.prompt,
+            "template": self.decoding.template,
+            "max_new_tokens": self.decoding.max_new_tokens,
+            "span_start": int(tokens.positions[0]) if tokens.count else None,
+            "span_tokens": tokens.count,
+            "grids": [list(tile.tokens.shape) for tile in tokens.tiles],
+            "caption": {"text": found.original.text, "ids": list(found.original.ids)},
+            "caption_edited": {"text": found.edited.text, "ids": list(found.edited.ids)},
+            "surface": found.match.surface,
+            "concept_tokens": list(found.tokens),
+            "concept_ids": [found.original.ids[i] for i in found.tokens],
+            "model": dict(self.model),
+        }
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The samples of all concepts, and what became of the other candidates.
+
+    Attributes:
+        concepts: what was asked for, in that order.
+        per_concept: how many samples of each.
+        samples: those of each concept together, in the order found.
+        rejections: in the order found.
+        settings: everything that decided about them.
+    """
+
+    concepts: tuple[str, ...]
+    per_concept: int
+    samples: tuple[Kept, ...]
+    rejections: tuple[Rejection, ...]
+    settings: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+    def of(self, concept: str) -> tuple[Kept, ...]:
+        """The samples of a concept. Raises InvalidOption for one that was not asked for."""
+        one_of("concept", concept, self.concepts)
+        return tuple(kept for kept in self.samples if kept.concept == concept)
+
+    def rejected(self, concept: str | None = None) -> dict[str, int]:
+        """Name of a condition -> how many candidates it rejected, most first; of one concept or of all."""
+        if concept is not None:
+            one_of("concept", concept, self.concepts)
+        return dict(Counter(r.reason for r in self.rejections if concept in (None, r.concept)).most_common())
+
+    @property
+    def missing(self) -> dict[str, int]:
+        """concept -> how many samples it lacks; empty when every concept has all."""
+        lacking = {concept: self.per_concept - len(self.of(concept)) for concept in self.concepts}
+        return {concept: count for concept, count in lacking.items() if count}
+
+    def complete(self) -> Dataset:
+        """The data set itself. Raises InvalidSample when a concept lacks samples, with the reasons."""
+        if self.missing:
+            short = "; ".join(
+                f"{concept} lacks {count} ({', '.join(f'{n} {why}' for why, n in self.rejected(concept).items())})"
+                for concept, count in self.missing.items()
+            )
+            raise InvalidSample(f"{len(self.missing)} of {len(self.concepts)} concepts have too few samples: {short}")
+        return self
+
+    def to_dict(self) -> dict[str, Any]:
+        """One JSON document."""
+        return {
+            "schema": SCHEMA,
+            "settings": {"per_concept": self.per_concept, **self.settings},
+            "concepts": {
+                concept: {
+                    "kept": len(self.of(concept)),
+                    "missing": self.missing.get(concept, 0),
+                    "rejected": self.rejected(concept),
+                }
+                for concept in self.concepts
+            },
+            "samples": [kept.record() for kept in self.samples],
+            "rejections": [asdict(rejection) for rejection in self.rejections],
+        }
+
+
+def build(
+    vlm: VLM,
+    source: Source,
+    concepts: Sequence[str],
+    *,
+    per_concept: int = 3,
+    seed: int = 0,
+    edit: Method = "telea",
+    match: Mode = "lexicon",
+    decoding: Decoding | None = None,
+    limits: Limits | None = None,
+    limit: int | None = None,
+    step: Callable[[str], None] = lambda _: None,
+) -> Dataset:
+    """Find valid samples of some concepts. The same arguments give the same data set.
+
+    Args:
+        vlm: the model, whose captions decide.
+        source: where candidates come from.
+        concepts: in the order in which they may take images.
+        per_concept: samples wanted of each.
+        seed: of the order in which candidates are scanned.
+        edit: how the object is taken out of the picture.
+        match: when a caption counts as naming a concept.
+        decoding: caption settings, the same as in the evaluation that follows.
+        limits: sizes that objects may have.
+        limit: candidates of a concept that are looked at, at most.
+        step: told what is being looked at, for progress displays; once for every candidate.
+
+    A concept with too few samples is listed in `missing`. Raises InvalidOption for options out of range, concepts that
+    are unknown or given twice or none, a source whose images have no names or share one, and a model whose resizing
+    cannot be measured when `limits` ask for it.
+    """
+    limits, decoding = limits or Limits(), decoding or Decoding()
+    _check_options(source, concepts, per_concept, edit, match, limit)
+    candidates = source.everything() if isinstance(source, Choosy) else source
+    model = {**vlm.identity(), "dtype": str(vlm.dtype).removeprefix("torch.")}
+    judge = _Judge(vlm, edit, match, decoding, SizeCheck(vlm, limits), model)
+    samples: list[Kept] = []
+    rejections: list[Rejection] = []
+    for concept in concepts:
+        taken = {kept.image_id: kept.concept for kept in samples}
+        stream = candidates.samples(concept, seed=seed)
+        kept, rejected = _scan(judge, concept, stream, taken, per_concept, limit, step)
+        samples += kept
+        rejections += rejected
+    settings: dict[str, Json] = {
+        "model": dict(model),
+        "source": type(source).__name__,
+        "seed": seed,
+        "edit": edit,
+        "match": match,
+        "prompt": decoding.prompt,
+        "template": decoding.template,
+        "max_new_tokens": decoding.max_new_tokens,
+        "limit": limit,
+        **asdict(limits),
+    }
+    return Dataset(tuple(concepts), per_concept, tuple(samples), tuple(rejections), settings)
+
+
+@dataclass(frozen=True)
+class _Judge:
+    """The conditions, one after another."""
+
+    vlm: VLM
+    edit: Method
+    match: Mode
+    decoding: Decoding
+    size: SizeCheck
+    model: Mapping[str, str]
+
+    def accept(self, sample: Sample, taken: Mapping[str, str]) -> Kept:
+        """The sample, if it meets every condition; raises the InvalidSample that says which it does not."""
+        if sample.image_id in taken:
+            raise AlreadyUsed(f"image {sample.image_id} stands for {taken[sample.image_id]!r}")
+        self.size.check(sample, sample.load().size)
+        pair = counterfactual(sample, self.edit)
+        validity = check_validity(self.vlm, pair, mode=self.match, decoding=self.decoding)
+        prompt, template = self.decoding.prompt, self.decoding.template
+        tokens = self.vlm.prepare([pair.original], prompt=prompt, template=template).images[0]
+        return Kept(pair, validity, tokens, self.model, self.decoding)
+
+
+def _scan(
+    judge: _Judge,
+    concept: str,
+    candidates: Iterable[Sample],
+    taken: Mapping[str, str],
+    wanted: int,
+    limit: int | None,
+    step: Callable[[str], None],
+) -> tuple[list[Kept], list[Rejection]]:
+    """The first samples that are accepted, and all candidates before the last of them that are not.
+
+    `taken` is image -> the concept that it stands for.
+    """
+    kept: list[Kept] = []
+    rejections: list[Rejection] = []
+    names: set[str] = set()
+    stream = iter(candidates)
+    while len(kept) < wanted and (limit is None or len(kept) + len(rejections) < limit):
+        name = ""
+        try:
+            sample = next(stream)  # may raise too: a source that finds an entry damaged
+            name = _new_name(sample, names)
+            step(f"looking at {concept!r} in image {name}: {len(kept)} of {wanted} found")
+            kept.append(judge.accept(sample, taken))
+        except StopIteration:
+            break
+        except InvalidSample as error:
+            rejections.append(Rejection(concept, name, type(error).__name__, str(error)))
+    return kept, rejections
+
+
+def _check_options(
+    source: Source, concepts: Sequence[str], per_concept: int, edit: str, match: str, limit: int | None
+) -> None:
+    one_of("edit", edit, [*INPAINTERS, "exact"])
+    one_of("match", match, MODES)
+    if per_concept < 1 or (limit is not None and limit < 1):
+        raise InvalidOption(f"per_concept={per_concept} and limit={limit} must be at least 1")
+    if not concepts or len(set(concepts)) < len(concepts):
+        raise InvalidOption(f"concepts must name at least one, each once; got {', '.join(concepts) or 'none'}")
+    for concept in concepts:
+        one_of("concepts", concept, source.concepts())
+
+
+def _new_name(sample: Sample, names: set[str]) -> str:
+    if not sample.image_id or sample.image_id in names:
+        what = f"image_id {sample.image_id!r} twice" if sample.image_id else "a sample without image_id"
+        raise InvalidOption(f"source gives {what} for {sample.concept!r}; samples are told apart by it")
+    names.add(sample.image_id)
+    return sample.image_id
+
+
+def pixel_hash(content: Image.Image | Bool[np.ndarray, "height width"]) -> str:
+    """SHA-256 of "height x width" and the pixels: three bytes each of a picture, one of a mask."""
+    data = np.asarray(content.convert("RGB") if isinstance(content, Image.Image) else content, dtype=np.uint8)
+    return hashlib.sha256(f"{data.shape[0]}x{data.shape[1]}".encode() + data.tobytes()).hexdigest()

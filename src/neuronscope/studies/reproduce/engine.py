@@ -1,0 +1,113 @@
+"""Engines: who does the units of an experiment. The local one does them in this process; cluster.py has another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Protocol
+
+from ...errors import NeuronscopeError
+from ...loading import VLM
+from ...run.directory import Run
+from .collect import collect
+from .job import Job
+from .results import Results
+from .schedule import Failure
+from .units import Cost
+from .work import Reproduction, open_run
+
+Step = Callable[[str], None]
+
+_SHOWN = 20
+
+
+class Engine(Protocol):
+    """Carries out an experiment in a run directory. To be called in the order of its methods, close in any case."""
+
+    def prepare(self, step: Step) -> None:
+        """Open the run and build the data set, unless that is done.
+
+        Raises RunMismatch when the directory holds another run, and InvalidSample when there are too few samples.
+        """
+        ...
+
+    @property
+    def run(self) -> Run:
+        """The run directory."""
+        ...
+
+    def left(self) -> int:
+        """How many units are not done."""
+        ...
+
+    def cost(self) -> Cost:
+        """What these take."""
+        ...
+
+    def work(self, step: Step) -> Sequence[Failure]:
+        """Do them; those that could not be done are returned. `step` is told of every one."""
+        ...
+
+    def results(self) -> Results:
+        """What is finished, for the tables."""
+        ...
+
+    def close(self) -> None:
+        """Let go of everything but the run directory."""
+        ...
+
+
+class Local:
+    """In this process; further ones may be started on the same directory. The first error ends the work.
+
+    Args:
+        job: what to do.
+        folder: the run directory.
+        vlm: the model, loaded.
+    """
+
+    def __init__(self, job: Job, folder: str | Path, vlm: VLM) -> None:
+        source = job.source()
+        self.run = open_run(folder, vlm, source.identity(), job.experiment)
+        self._work = Reproduction(vlm, source, job.experiment, self.run)
+
+    def prepare(self, step: Step) -> None:
+        """See :class:`Engine`."""
+        self._work.step = step
+        _ = self._work.samples
+
+    def left(self) -> int:
+        """See :class:`Engine`."""
+        return self._work.left()
+
+    def cost(self) -> Cost:
+        """See :class:`Engine`; with the time, measured on one unit."""
+        return self._work.cost()
+
+    def work(self, step: Step) -> Sequence[Failure]:
+        """See :class:`Engine`. Raises the error of the first unit that fails."""
+        self._work.step = step
+        self._work.work()
+        return ()
+
+    def results(self) -> Results:
+        """See :class:`Engine`."""
+        return collect(self._work)
+
+    def close(self) -> None:
+        """See :class:`Engine`."""
+
+
+class UnitsFailed(NeuronscopeError):
+    """Some units could not be done; all others are, and the next start tries these again."""
+
+    @classmethod
+    def of(cls, failures: Sequence[Failure]) -> UnitsFailed:
+        """With one line for each of the first failures."""
+        lines = [str(failure) for failure in failures[:_SHOWN]]
+        if len(failures) > _SHOWN:
+            lines.append(f"... and {len(failures) - _SHOWN} more")
+        return cls(
+            f"{len(failures)} units failed; everything that does not need them is done, and the tables leave out what "
+            "is not complete. The same command tries them again.\n" + "\n".join(lines)
+        )

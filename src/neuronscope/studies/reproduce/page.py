@@ -1,0 +1,229 @@
+"""Reading a run directory for its page, without the model: tables, figures, samples, and every caption.
+
+Pictures are not in a run. Where the data's folder is given, each is looked for by its recorded name there and has to be
+the one that the run used (SHA-256 of its pixels); the edited one is made again and has to be the same, too.
+"""
+
+# pyright: reportUnknownParameterType=false
+# pyarrow comes without types.
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from jaxtyping import UInt16
+from PIL import Image
+
+from ...errors import InvalidOption, RunMismatch
+from ...report.data_uri import THUMBNAIL, photo, with_boxes
+from ...run.directory import Run
+from ...samples.image import read_image
+from ...samples.inpaint import INPAINTERS, counterfactual
+from ...samples.sample import Box, Sample
+from .dataset import pixel_hash
+from .gallery import MISSING, Gallery, Said, Shot
+from .numbers import SCHEMA
+from .sections import markdown
+from .write import RunPage
+
+_AGAIN = "neuronscope reproduce --tables-only"
+
+
+def run_page(folder: str | Path, data: str | Path | None = None) -> RunPage:
+    """Everything that the page of a run shows.
+
+    Args:
+        folder: the run directory, with the tables that `neuronscope reproduce` writes last.
+        data: the folder of the data, for thumbnails.
+
+    Raises RunMismatch for a folder that is no run, has no tables yet or damaged ones, and for pictures that are not
+    those of the run; InvalidOption for a data folder that is not there.
+    """
+    root = Path(folder)
+    run = Run.existing(root)
+    document = _document(root)
+    figures = {name: root / "figures" / f"{name}.svg" for name in document.get("figures", {})}
+    drawn = {name: path.read_bytes() for name, path in figures.items() if path.is_file()}
+    model, settings = run.settings.get("model"), run.settings
+    identity: Mapping[str, Any] = model if isinstance(model, dict) else {}
+    gallery = read_gallery(run, data, [one["name"] for one in document["conditions"]])
+    shots = gallery.shots
+    return RunPage(
+        title=f"Evaluation of {len(document['methods'])} methods on {len(shots)} samples",
+        model=f"Model {identity.get('id')}, weights {identity.get('fingerprint')}, {identity.get('dtype')}.",
+        data=f"{len(document['concepts'])} concepts; preset {settings.get('preset')}, seed {settings.get('seed')}.",
+        text=markdown(document, {name: name for name in drawn}),
+        figures=drawn,
+        gallery=gallery,
+        again=_command(settings),
+    )
+
+
+def _document(root: Path) -> dict[str, Any]:
+    path = root / "tables.json"
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise RunMismatch(
+            f"{root} has no tables.json yet: let the run end, or write its tables with {_AGAIN}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise RunMismatch(f"{path} cannot be read: {error}") from error
+    if not isinstance(found, dict) or found.get("schema") != SCHEMA:
+        raise RunMismatch(f"{path} is not of schema {SCHEMA!r}: write it again with {_AGAIN}")
+    return found
+
+
+def _command(settings: Mapping[str, Any]) -> str:
+    """The command of the run as far as its settings tell; folders are the reader's own."""
+    import shlex
+
+    def listed(name: str) -> str:
+        return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in settings.get(name) or ["none"])
+
+    model: Any = settings.get("model") or {}
+    options: Mapping[str, object] = {
+        "--data": "DATA",
+        "--out": "RUN",
+        "--model": model.get("id"),
+        "--preset": settings.get("preset"),
+        "--methods": listed("methods"),
+        "--concepts": listed("concepts"),
+        "--images": settings.get("images"),
+        "--levels": listed("levels"),
+        "--scale": settings.get("scale"),
+        "--draws": settings.get("draws"),
+        "--sharing": settings.get("sharing"),
+        "--ablations": listed("ablations"),
+        "--random-sets": settings.get("random_sets"),
+        "--edit": settings.get("edit"),
+        "--seed": settings.get("seed"),
+    }
+    return shlex.join(["neuronscope", "reproduce", *(w for k, v in options.items() for w in (k, str(v)))])
+
+
+def read_gallery(run: Run, data: str | Path | None = None, conditions: Sequence[str] = ()) -> Gallery:
+    """The samples of a run and all of its captions, conditions in the order given. Raises as :func:`run_page` does."""
+    records = _samples(run)
+    where = {record["image_id"]: k for k, record in enumerate(records)}
+    said, found = _captions(run.table("captions"), where)
+    methods: Any = run.settings.get("methods", [])
+    order = [(method, condition) for method in methods for condition in conditions]
+    cells = {key: found[key] for key in (*order, *sorted(found.keys() - set(order))) if key in found}
+    sizes, notes = _located(run, where, list(dict.fromkeys(method for method, _ in cells)))
+    shots = [_shot(record, data) for record in records]
+    match: Any = run.settings.get("match", "lexicon")
+    return Gallery(records[0]["prompt"], match, shots, said, cells, sizes, notes, _told(shots, data))
+
+
+def _samples(run: Run) -> list[dict[str, Any]]:
+    rows = run.table("dataset").to_pylist()
+    return [record for row in rows for record in json.loads(row["document"])["samples"]]
+
+
+def _captions(
+    table: pa.Table, where: Mapping[str, int]
+) -> tuple[list[list[Said]], dict[tuple[str, str], UInt16[np.ndarray, "_s _o _d"]]]:
+    """Every image's distinct captions, and which of them stands where; all of it as codes, not as Python objects."""
+    codes, names = {}, {}
+    for column in ("method", "condition", "image", "of", "caption"):
+        encoded = table[column].combine_chunks().dictionary_encode()
+        codes[column] = np.asarray(encoded.indices)
+        names[column] = encoded.dictionary.to_pylist()
+    place = {column: np.array([where[name] for name in names[column]]) for column in ("image", "of")}
+    source, image = place["image"][codes["image"]], place["of"][codes["of"]]
+    hits, draws = np.asarray(table["hit"]), np.asarray(table["draw"])
+
+    pairs, first, cell = np.unique(
+        image.astype(np.int64) * len(names["caption"]) + codes["caption"], return_index=True, return_inverse=True
+    )
+    owner = pairs // len(names["caption"])
+    said = [
+        [Said(names["caption"][codes["caption"][k]], bool(hits[k])) for k in first[owner == o]]
+        for o in range(len(where))
+    ]
+    local = np.arange(len(pairs)) - np.searchsorted(owner, owner)
+    if len(local) and local.max() >= MISSING:
+        raise InvalidOption(f"one image has {int(local.max()) + 1} different captions; a page holds {MISSING - 1}")
+    found: dict[tuple[str, str], Any] = {}
+    for m, method in enumerate(names["method"]):
+        for c, condition in enumerate(names["condition"]):
+            rows = np.nonzero((codes["method"] == m) & (codes["condition"] == c))[0]
+            if len(rows):
+                cells = np.full((len(where), len(where), int(draws[rows].max()) + 1), MISSING, dtype=np.uint16)
+                cells[source[rows], image[rows], draws[rows]] = local[cell[rows]]
+                found[method, condition] = cells
+    return said, found
+
+
+def _located(
+    run: Run, where: Mapping[str, int], methods: Sequence[str]
+) -> tuple[dict[str, list[int | None]], dict[str, list[list[str]]]]:
+    sizes: dict[str, list[int | None]] = {method: [None] * len(where) for method in methods}
+    notes: dict[str, list[list[str]]] = {method: [[] for _ in where] for method in methods}
+    for row in run.table("located").select(["method", "image", "count", "notes"]).to_pylist():
+        if row["method"] in sizes:
+            sizes[row["method"]][where[row["image"]]] = row["count"]
+            notes[row["method"]][where[row["image"]]] = list(row["notes"])
+    return sizes, notes
+
+
+def _shot(record: Mapping[str, Any], data: str | Path | None) -> Shot:
+    original, edited = _pictures(record, Path(data)) if data is not None else (None, None)
+    return Shot(
+        image=record["image_id"],
+        concept=record["concept"],
+        also=tuple(name for name in record["shown"] if name != record["concept"]),
+        caption=record["caption"]["text"],
+        edited_caption=record["caption_edited"]["text"],
+        original="" if original is None else photo(with_boxes(original, _boxes(record)), THUMBNAIL, quality=78),
+        edited="" if edited is None else photo(edited, THUMBNAIL, quality=78),
+    )
+
+
+def _pictures(record: Mapping[str, Any], data: Path) -> tuple[Image.Image | None, Image.Image | None]:
+    """The original and the edited picture; None for one that cannot be had."""
+    path = _find(record, data)
+    if path is None:
+        return None, None
+    original = read_image(path)
+    if pixel_hash(original) != record["image_sha256"]:
+        raise RunMismatch(f"{path} is not the picture that the run used: its pixels differ")
+    edit = record["edit"]
+    if edit["method"] not in INPAINTERS or not record["boxes"]:
+        return original, None
+    sample = Sample(original, record["concept"], boxes=_boxes(record))
+    made = counterfactual(sample, edit["method"], radius=edit["radius"], dilate=edit["dilate"]).edited
+    return original, made if pixel_hash(made) == record["edited_sha256"] else None
+
+
+def _boxes(record: Mapping[str, Any]) -> list[Box]:
+    return [(float(x), float(y), float(w), float(h)) for x, y, w, h in record["boxes"]]
+
+
+def _find(record: Mapping[str, Any], data: Path) -> Path | None:
+    """The picture below the folder: by its whole recorded path from the end, longest first."""
+    if not data.is_dir():
+        raise InvalidOption(f"--data {data} is not a folder")
+    if record["image"] is None:
+        return None
+    parts = [part for part in PurePosixPath(str(record["image"]).replace("\\", "/")).parts if part not in ("/", "..")]
+    ends = (data.joinpath(*parts[k:]) for k in range(max(0, len(parts) - 4), len(parts)))
+    return next((path for path in ends if path.is_file()), None)
+
+
+def _told(shots: Sequence[Shot], data: str | Path | None) -> str:
+    if data is None:
+        return "A run holds no pictures; give the data's folder (--data) for thumbnails."
+    missing, unedited = sum(not shot.original for shot in shots), sum(not shot.edited for shot in shots)
+    text = "Thumbnails are from the data's folder, each proved to be the picture that the run used."
+    if missing:
+        text += f" {missing} of {len(shots)} pictures are not there."
+    if unedited > missing:
+        text += f" {unedited - missing} edited pictures cannot be made again without the data's masks."
+    return text

@@ -1,0 +1,87 @@
+"""The data set of a run: built once, kept as a record, and put together again from the same files."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ...caption.captions import caption_of
+from ...errors import InvalidSample, RunMismatch
+from ...loading import VLM
+from ...locate.validity import Validity
+from ...samples.inpaint import counterfactual
+from ...samples.lexicon import Lexicon
+from ...samples.sample import Sample
+from .dataset import Choosy, Dataset, Kept, Rejection, Source
+from .settings import Experiment
+
+
+def to_row(dataset: Dataset) -> dict[str, Any]:
+    """One row of the part that holds the data set."""
+    return {"document": json.dumps(dataset.to_dict(), allow_nan=False)}
+
+
+def named_in(row: Mapping[str, Any], concepts: Sequence[str]) -> list[tuple[str, str]]:
+    """Concept and image of every sample that a row describes, in the order of :func:`from_row`; needs no model."""
+    records = json.loads(row["document"])["samples"]
+    return [(name, record["image_id"]) for name in concepts for record in records if record["concept"] == name]
+
+
+def from_row(row: Mapping[str, Any], vlm: VLM, source: Source, experiment: Experiment) -> Dataset:
+    """The data set that a row describes.
+
+    Raises RunMismatch when an image or its edit is not what it was when the run began.
+    """
+    document = json.loads(row["document"])
+    settings = dict(document["settings"])
+    records: dict[str, dict[str, Any]] = {record["image_id"]: record for record in document["samples"]}
+    wanted = {concept: [r for r in records.values() if r["concept"] == concept] for concept in experiment.concepts}
+    kept: list[Kept] = []
+    for concept, ours in wanted.items():
+        found = _find(source, concept, {record["image_id"] for record in ours}, experiment.seed)
+        kept += [_restore(vlm, found[record["image_id"]], record, experiment) for record in ours]
+    return Dataset(
+        experiment.concepts,
+        settings.pop("per_concept"),
+        tuple(kept),
+        tuple(Rejection(**entry) for entry in document["rejections"]),
+        settings,
+    )
+
+
+def _find(source: Source, concept: str, ids: set[str], seed: int) -> dict[str, Sample]:
+    """Samples of a concept by image. Raises RunMismatch for one that the source no longer has."""
+    found: dict[str, Sample] = {}
+    candidates = source.everything() if isinstance(source, Choosy) else source
+    stream = iter(candidates.samples(concept, seed=seed))
+    while ids - found.keys():
+        try:
+            sample = next(stream, None)
+        except InvalidSample:  # an entry that cannot be read is on record as a rejection
+            continue
+        if sample is None:
+            lacking = ", ".join(sorted(ids - found.keys()))
+            raise RunMismatch(f"image {lacking} of {concept!r}, which this run began with, is no longer in the data")
+        if sample.image_id in ids:
+            found[sample.image_id] = sample
+    return found
+
+
+def _restore(vlm: VLM, sample: Sample, record: Mapping[str, Any], experiment: Experiment) -> Kept:
+    decoding = experiment.decoding
+    pair = counterfactual(sample, experiment.edit)
+    original = caption_of(vlm, record["caption"]["ids"], decoding.prompt)
+    edited = caption_of(vlm, record["caption_edited"]["ids"], decoding.prompt)
+    match = Lexicon.default().match(original.text, sample.concept, experiment.match)
+    tokens = vlm.prepare([pair.original], prompt=decoding.prompt, template=decoding.template).images[0]
+    if match is None:
+        raise RunMismatch(f"image {sample.image_id}: its caption {original.text!r} no longer names {sample.concept!r}")
+    validity = Validity(original, edited, match, tuple(record["concept_tokens"]))
+    kept = Kept(pair, validity, tokens, record["model"], decoding)
+    again = kept.record()
+    # Where the file lies may change: the folder is moved, or named from another place. Its pixels are hashed.
+    differing = [name for name in record if name != "image" and record[name] != again.get(name)]
+    if differing:
+        raise RunMismatch(f"image {sample.image_id} is not as it was when the run began: {', '.join(differing)} differ")
+    return kept

@@ -1,0 +1,92 @@
+"""A method with options as one word of a command line: NAME or NAME:OPTION=VALUE,OPTION=VALUE.
+
+- two-stage:site=act,grad_pool=any: options of the method's own;
+- two-stage:activation=1.5,gradient=knee: thresholds are a number, knee, budget-N or decoy-Q;
+- two-stage:preset=paper: the published thresholds of each concept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...errors import InvalidOption
+from ...locate import Budget, Fixed, Knee, Method, TargetDecoy, TwoStage
+from ...locate import method as by_name
+from ...locate.thresholds import Threshold
+from ...types import one_of
+
+_PRESETS = ("recommended", "paper")
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A parsed specification.
+
+    Attributes:
+        name: of the method in the registry.
+        options: as written.
+    """
+
+    name: str
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    @classmethod
+    def parse(cls, text: str) -> MethodSpec:
+        """Read a specification. Raises InvalidOption for a method, an option or a value that is not known."""
+        name, _, rest = text.partition(":")
+        options: dict[str, str] = {}
+        for part in rest.split(",") if rest else ():
+            option, equals, value = part.partition("=")
+            if not equals or not value or option in options:
+                raise InvalidOption(f"method {text!r}: {part!r} is not OPTION=VALUE, given once")
+            options[option] = value
+        spec = cls(name, options)
+        spec.make("bear")  # any concept of the published table: options are checked at once
+        return spec
+
+    def make(self, concept: str) -> Method:
+        """The method for a concept; only the paper's preset differs between concepts."""
+        options = dict(self.options)
+        preset = options.pop("preset", "recommended")
+        one_of(f"preset of method {self.name!r}", preset, _PRESETS)
+        made: Any = by_name(self.name)
+        if preset == "paper":
+            if not isinstance(made, TwoStage):
+                raise InvalidOption(f"method {self.name!r} has no preset 'paper'; two-stage has")
+            made = TwoStage.paper(concept, stages=made.stages)
+        known = [item.name for item in dataclasses.fields(made) if item.init]
+        for option in options:
+            one_of(f"option of method {self.name!r}", option, known)
+        read = {option: _value(self.name, option, value, getattr(made, option)) for option, value in options.items()}
+        return dataclasses.replace(made, **read)
+
+
+def _value(method: str, option: str, text: str, default: object) -> object:
+    """A value in the type of the option's default."""
+    try:
+        if isinstance(default, bool):
+            return {"true": True, "false": False}[text.lower()]
+        if isinstance(default, int | float):
+            return type(default)(text)
+        if isinstance(default, str):
+            return text
+        if isinstance(default, Threshold):
+            return _threshold(text)
+    except (KeyError, ValueError) as error:
+        raise InvalidOption(f"method {method!r}: {option}={text!r} is no {type(default).__name__}") from error
+    raise InvalidOption(f"method {method!r}: {option} cannot be given as text")
+
+
+_RULES: Mapping[str, Callable[[str], Threshold]] = {
+    "knee": lambda _: Knee(),
+    "budget": lambda number: Budget(int(number)),
+    "decoy": lambda number: TargetDecoy(float(number)),
+}
+
+
+def _threshold(text: str) -> Threshold:
+    rule, _, number = text.partition("-")
+    return _RULES[rule](number) if rule in _RULES else Fixed(float(text))

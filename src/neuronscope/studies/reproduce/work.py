@@ -1,0 +1,369 @@
+"""The whole evaluation of Sato & Takagi as units of work in a run directory (METHODS b to e).
+
+Which units there are, and in which order, is in units.py; here is how each is done. A unit depends only on the settings
+and on units before it, so a run that is killed goes on where it was, and several processes on one directory share the
+work.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from ...caption import Captioner
+from ...errors import InvalidOption
+from ...evaluate.aggregate import check_clean
+from ...evaluate.captions import compare, metric
+from ...evaluate.effect import named
+from ...evaluate.localisation import dataset_cut, localise
+from ...evaluate.truth import agreement, average_precision, planted
+from ...intervene import Mean, Noise, Zero, mean_activations
+from ...intervene.operations import Intervention
+from ...loading import VLM
+from ...locate import Located, equal_size, layer_matched
+from ...run.directory import Run
+from ...samples.lexicon import MODES
+from ...types import Json, Neurons
+from ...view.heatmap import heatmap
+from .dataset import Dataset, Kept, Source, build
+from .record import from_row, to_row
+from .settings import Condition, Experiment
+from .specs import MethodSpec
+from .units import DATASET, SCHEMAS, Cost, Unit, sample_key, units
+
+_BATCH = 128
+_TRUTH = ("precision", "recall", "average_precision")
+#: How the note of a method that could not be used on a sample begins; its set is empty.
+REFUSED = "refused"
+
+
+#: Rows of one unit, as a run directory keeps them.
+Rows: TypeAlias = Sequence[Mapping[str, Any]]
+
+
+def run_settings(vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> dict[str, Json]:
+    """Everything that decides what the results of an experiment on a model and some data are."""
+    model: dict[str, Json] = {**vlm.identity(), "dtype": str(vlm.dtype).removeprefix("torch.")}
+    return {**experiment.settings(), "model": model, "data": dict(data)}
+
+
+def open_run(folder: str | Path, vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> Run:
+    """Create the run directory, or go on with one of the same experiment, model and data.
+
+    Raises RunMismatch naming what differs.
+    """
+    return Run.open(folder, run_settings(vlm, data, experiment), schemas=SCHEMAS)
+
+
+class Reproduction:
+    """An experiment on a model and some data, in a run directory.
+
+    Args:
+        vlm: the model.
+        source: where candidates come from.
+        experiment: the settings.
+        run: the directory, opened with :func:`open_run`.
+        step: told what is being done, for progress displays; once for every unit.
+    """
+
+    def __init__(
+        self,
+        vlm: VLM,
+        source: Source,
+        experiment: Experiment,
+        run: Run,
+        *,
+        step: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        self._vlm = vlm
+        self._source = source
+        self.experiment = experiment
+        self.run = run
+        self.step = step
+        self._written: dict[object, list[dict[str, Any]]] = {}  # captions of the sample that is being worked on,
+        self._writing = ""  # whose image is this
+        self._metrics: dict[str, Any] = {}
+        self._doing: dict[str, Callable[[Mapping[str, Any]], Rows]] = {
+            "located": lambda key: [self._locate(key["method"], self._sample(key))],
+            "captions": lambda key: self._caption(key["method"], self._sample(key), self._conditions[key["condition"]]),
+            "localisation": lambda key: self._localise(key["method"]),
+            "random": lambda key: self._random(self._sample(key)),
+            "similarity": lambda key: self._similar(key["metric"], key["method"]),
+        }
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The samples. Raises InvalidSample when a concept has too few, with the counts of what was rejected."""
+        if not self.run.done(DATASET.kind, DATASET.key):
+            plan = self.experiment
+            found = build(
+                self._vlm,
+                self._source,
+                plan.concepts,
+                per_concept=plan.images,
+                seed=plan.seed,
+                edit=plan.edit,
+                match=plan.match,
+                decoding=plan.decoding,
+                limits=plan.limits,
+                limit=plan.limit,
+                step=self.step,
+            )
+            self.run.write(DATASET.kind, DATASET.key, [to_row(found)])
+        row = self.run.read(DATASET.kind, DATASET.key).to_pylist()[0]
+        return from_row(row, self._vlm, self._source, self.experiment).complete()
+
+    @cached_property
+    def samples(self) -> tuple[Kept, ...]:
+        """All samples, concept by concept."""
+        return self.dataset.samples
+
+    @cached_property
+    def captioner(self) -> Captioner:
+        """Captions the samples' original images. Raises InvalidSample when an image does not name its concept."""
+        images = [kept.pair.original for kept in self.samples]
+        captioner = Captioner(self._vlm, images, decoding=self.experiment.decoding, batch_size=_BATCH)
+        texts = [row[0].text for row in captioner.captions()]
+        concepts = [kept.concept for kept in self.samples]
+        hits = [named(text, concept, self.experiment.match) for text, concept in zip(texts, concepts, strict=True)]
+        check_clean([kept.image_id for kept in self.samples], concepts, hits, texts)
+        return captioner
+
+    def units(self) -> Iterator[Unit]:
+        """Everything there is to do, in an order in which each unit finds what it needs."""
+        return units(self.experiment, [(kept.concept, kept.image_id) for kept in self.samples])
+
+    def rows(self, unit: Unit) -> Rows:
+        """Do a unit; its rows are returned and not kept."""
+        return self._doing[unit.kind](unit.key)
+
+    def work(self) -> None:
+        """Do every unit that is not done. Units that another process is busy with are left for the end."""
+        left = [unit for unit in self.units() if not self._try(unit)]
+        for kind in dict.fromkeys(unit.kind for unit in left):
+            theirs = [unit for unit in left if unit.kind == kind]
+            for key in self.run.todo(kind, [unit.key for unit in theirs]):  # waits, and takes over from the dead
+                self._do(next(unit for unit in theirs if unit.key == key))
+
+    def left(self) -> int:
+        """How many units are not done."""
+        return sum(not self.run.done(unit.kind, unit.key) for unit in self.units())
+
+    def cost(self) -> Cost:
+        """Time and disk space of the captions that are left, measured on one of them; the rest takes little."""
+        left = [unit for unit in self.units() if unit.kind == "captions" and not self.run.done(unit.kind, unit.key)]
+        cost = Cost.of(self.experiment, len(self.samples), left)
+        if not left:
+            return replace(cost, seconds=0.0)
+        self.neurons(str(left[0].key["method"]), self._sample(left[0].key))
+        self.captioner.captions()  # whatever is done once is not counted
+        start = time.perf_counter()
+        rows = self.rows(left[0])
+        return replace(cost, seconds=(time.perf_counter() - start) * cost.captions / len(rows))
+
+    def _try(self, unit: Unit) -> bool:
+        """Do a unit unless another process is at it; whether it is done."""
+        if self.run.done(unit.kind, unit.key):
+            return True
+        with self.run.claim(unit.kind, unit.key) as ours:
+            if ours:
+                self._do(unit)
+        return ours
+
+    def _do(self, unit: Unit) -> None:
+        if not self.run.done(unit.kind, unit.key):
+            self.step(str(unit))
+            self.run.write(unit.kind, unit.key, self.rows(unit))
+
+    def key(self, text: str, kept: Kept) -> dict[str, Json]:
+        """What a method's unit for a sample is called."""
+        return sample_key(text, kept.concept, kept.image_id)
+
+    def captions_key(self, text: str, kept: Kept, condition: Condition) -> dict[str, Json]:
+        """What the captions under a condition on such a unit's neurons are called."""
+        return {**self.key(text, kept), "condition": condition.name}
+
+    def _sample(self, key: Mapping[str, Any]) -> Kept:
+        """The sample that a unit's key names."""
+        return next(k for k in self.samples if (k.concept, k.image_id) == (key["concept"], key["image"]))
+
+    @cached_property
+    def _conditions(self) -> dict[str, Condition]:
+        return {condition.name: condition for condition in self.experiment.conditions}
+
+    @property
+    def widths(self) -> tuple[int, ...]:
+        """Neurons of each layer of the model."""
+        return self._vlm.widths
+
+    def neurons(self, text: str, kept: Kept) -> Neurons:
+        """A located set, from its part; located now where another process has it in work."""
+        key = self.key(text, kept)
+        if not self.run.done("located", key):
+            self.run.write("located", key, [self._locate(text, kept)])
+        return Neurons.from_dict(json.loads(self.run.read("located", key).to_pylist()[0]["neurons"]))
+
+    def _locate(self, text: str, kept: Kept) -> dict[str, Any]:
+        plan = self.experiment
+        spec = MethodSpec.parse(text)
+        chosen = spec.make(kept.concept)
+        if text != plan.reference and "count" not in spec.options:
+            chosen = equal_size(chosen, self.neurons(plan.reference, kept))
+        try:
+            found = chosen.locate(self._vlm, kept.pair, validity=kept.validity)
+        except InvalidOption as error:  # such as a layer with too few other neurons for a random set
+            nothing = Neurons((), concept=kept.concept, method=chosen.name, model=self._vlm.identity())
+            return _located(nothing, [f"{REFUSED}: {error}"], 0.0) | dict.fromkeys(_TRUTH)
+        seconds = float(sum(found.seconds.values()))
+        return _located(found.neurons, found.notes, seconds) | self._truth(found, kept.concept)
+
+    def _truth(self, found: Located, concept: str) -> dict[str, float | None]:
+        truth = self._planted.get(concept)
+        if truth is None:
+            return dict.fromkeys(_TRUTH)
+        shares = agreement(found.neurons, truth)
+        area = average_precision(found.scores.arrays[found.ranked_by].values, found.scores.layout, truth)
+        return dict(zip(_TRUTH, (shares.precision, shares.recall, area), strict=True))
+
+    @cached_property
+    def _planted(self) -> dict[str, Neurons]:
+        return planted(self._vlm)
+
+    @cached_property
+    def _means(self) -> tuple[Any, ...]:
+        decoding = self.experiment.decoding
+        images = [kept.pair.original for kept in self.samples]
+        return mean_activations(self._vlm, images, prompt=decoding.prompt, template=decoding.template)
+
+    def change(self, neurons: Neurons, kept: Kept, condition: Condition) -> Intervention:
+        """What a condition does to a set that was located in a sample."""
+        plan = self.experiment
+        if condition.level is None:
+            if condition.name == "zero":
+                return Zero(neurons)
+            return Mean(neurons, means=tuple(float(self._means[n.layer][n.unit]) for n in neurons))
+        level = condition.level
+        if plan.scale == "difference":
+            level *= self._median_difference(kept)
+        relative = plan.scale == "deviation"
+        return Noise(neurons, level=level, draws=plan.draws, seed=plan.seed, sharing=plan.sharing, relative=relative)
+
+    def _median_difference(self, kept: Kept) -> float:
+        differences = self.neurons(self.experiment.reference, kept).scores["activation"]
+        return float(np.median(differences)) if differences else 0.0
+
+    def _caption(self, text: str, kept: Kept, condition: Condition) -> list[dict[str, Any]]:
+        if self._writing != kept.image_id:
+            self._writing, self._written = kept.image_id, {}
+        neurons = self.neurons(text, kept)
+        same = (frozenset(neurons), neurons.site, condition)  # two methods may find the same set
+        if same not in self._written:
+            change = self.change(neurons, kept, condition)
+            captions = self.captioner.captions(change)
+            draws = self.experiment.draws if condition.level is not None else 1
+            rows: list[dict[str, Any]] = []
+            for sample, row in zip(self.samples, captions, strict=True):
+                for draw, caption in enumerate(row * draws if len(row) < draws else row):
+                    hits = {f"hit_{mode}": named(caption.text, sample.concept, mode) for mode in MODES}
+                    rows.append(
+                        {
+                            "of": sample.image_id,
+                            "names": sample.concept,
+                            "draw": draw,
+                            "caption": caption.text,
+                            "hit": hits[f"hit_{self.experiment.match}"],
+                            **hits,
+                        }
+                    )
+            self._written[same] = rows
+        return self._written[same]
+
+    def _random(self, kept: Kept) -> list[dict[str, Any]]:
+        """J of random sets with as many neurons in each layer, set to zero; the set's own zero condition beside."""
+        neurons = self.neurons(self.experiment.reference, kept)
+        rows: list[dict[str, Any]] = []
+        sets = [layer_matched(self._vlm, neurons, seed) for seed in range(self.experiment.random_sets)]
+        for number, chosen in enumerate([neurons, *sets]):
+            texts = [row[0].text for row in self.captioner.captions(Zero(chosen))]
+            pairs = zip(texts, self.samples, strict=True)
+            hits = np.array([named(text, sample.concept, self.experiment.match) for text, sample in pairs])
+            own = np.array([sample.concept == kept.concept for sample in self.samples])
+            others = np.array([kept.concept not in sample.shown for sample in self.samples])
+            rows.append({"set": number - 1, "j": float(hits[others].mean() - hits[own].mean())})
+        return rows
+
+    def _localise(self, text: str) -> list[dict[str, Any]]:
+        found = [(kept, self.neurons(text, kept)) for kept in self.samples]
+        maps = [(kept, heatmap(self._vlm, kept.pair.original, neurons)) for kept, neurons in found if len(neurons)]
+        if not maps:
+            return []
+        cut = dataset_cut([heat for _, heat in maps])
+        rows: list[dict[str, Any]] = []
+        for kept, heat in maps:
+            mask = kept.pair.mask if kept.pair.sample.mask is None else kept.pair.sample.mask
+            figures = localise(heat, mask, dataset_cut=cut)
+            rows.append(
+                {
+                    "concept": kept.concept,
+                    "image": kept.image_id,
+                    "iou_per_image": figures.iou_per_image,
+                    "iou_dataset": figures.iou_dataset,
+                    "iou_area": figures.iou_area,
+                    "pointing": float(figures.pointing),
+                    "energy": figures.energy,
+                    "object_share": figures.object_share,
+                }
+            )
+        return rows
+
+    def _similar(self, name: str, text: str) -> list[dict[str, Any]]:
+        """Captions of each concept's own images under each condition against those of the edited images."""
+        judge = self._metric(name)
+        rows: list[dict[str, Any]] = []
+        for kept in self.samples:
+            own = {sample.image_id: sample for sample in self.samples if sample.concept == kept.concept}
+            for condition in self.experiment.conditions:
+                written = [row for row in self.captions(text, kept, condition) if row["of"] in own]
+                pairs = [own[row["of"]] for row in written]
+                texts = [row["caption"] for row in written]
+                given = [
+                    sample.pair.edited if judge.against == "image" else sample.validity.edited.text for sample in pairs
+                ]
+                scored = compare(judge, texts, given, prompt=self.experiment.decoding.prompt)
+                rows.append(
+                    {
+                        "concept": kept.concept,
+                        "image": kept.image_id,
+                        "condition": condition.name,
+                        "value": scored.mean(),
+                        "pairs": len(scored),
+                        "provenance": json.dumps(dict(scored.provenance)),
+                    }
+                )
+        return rows
+
+    def _metric(self, name: str) -> Any:
+        """One metric, made when it is asked for: it may have a model to load, which should not stop the others."""
+        if name not in self._metrics:
+            self._metrics[name] = metric(name, **dict(self.experiment.metrics[name]))
+        return self._metrics[name]
+
+    def captions(self, text: str, kept: Kept, condition: Condition) -> list[dict[str, Any]]:
+        """Rows of one set under one condition. Raises RunMismatch when they are not there yet."""
+        return self.run.read("captions", self.captions_key(text, kept, condition)).to_pylist()
+
+
+def _located(neurons: Neurons, notes: Sequence[str], seconds: float) -> dict[str, Any]:
+    return {
+        "neurons": json.dumps(neurons.to_dict(), allow_nan=False),
+        "count": len(neurons),
+        "notes": list(notes),
+        "seconds": seconds,
+    }

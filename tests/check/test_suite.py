@@ -1,0 +1,103 @@
+"""Every family of the table passes every check that applies to it, on a tiny random model from its real config.
+
+In float32, and in bfloat16 where the type of the weights can matter. float16, and what each check still tells with 16
+bits, are in test_dtypes.py; models that are split over devices in test_devices.py.
+"""
+
+from __future__ import annotations
+
+import gc
+import weakref
+
+import pytest
+import torch
+from torch import Tensor
+
+import neuronscope as ns
+from neuronscope.check import conformance
+from neuronscope.check.suite import CHECKS
+from neuronscope.check.traces import check_memory
+from neuronscope.errors import InvalidOption
+from neuronscope.loading.checks.common import NotApplicable
+from neuronscope.models.families import FAMILIES
+from neuronscope.studies.demo.scenes import scenes_of
+from zoo import ZOO
+
+#: What does not hang on the type of the weights: where image tokens are, what is kept, and what is left behind.
+FORM = (
+    *("coloured square", "several images", "copied = whole", "heat map"),
+    *("vision neurons", "projector neurons", "model left alone", "memory released"),
+)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=["float32", "bfloat16"])
+@pytest.mark.parametrize("name", ZOO)
+def test_family(name: str, dtype: torch.dtype):
+    animal = ZOO[name]
+    if FAMILIES[animal.model_type].refused:
+        pytest.fail("a family that cannot be studied does not belong into the zoo")
+    model, processor = animal.build()
+    vlm = ns.load((model.to(dtype), processor), check=False)
+    assert vlm.dtype == dtype
+    report = conformance(vlm, skip=() if dtype == torch.float32 else FORM)
+    assert [f"{row.name}: {row.value}" for row in report.rows if not row.ok] == []
+
+
+def test_only_checks_that_exist_can_be_skipped(vlm: ns.VLM):
+    with pytest.raises(InvalidOption, match=r"skip='cached' is not known\..*, cached = uncached,"):
+        conformance(vlm, skip=["cached"])
+    names = [row.name for row in conformance(vlm, skip=[name for name in CHECKS if name != "heat map"]).rows]
+    assert names[-1] == "heat map"
+    assert not set(names) & set(FORM) - {"heat map"}
+
+
+def tensors() -> int:
+    gc.collect()
+    return sum(issubclass(type(thing), Tensor) for thing in gc.get_objects())
+
+
+def test_memory_is_released_after_captions_and_locate(demo: ns.VLM):
+    """As many tensors as before, while neurons, captions and maps are still held."""
+    pair = ns.counterfactual(scenes_of("bear", 1)[0])
+    kept: list[object] = []
+    counts: list[int] = []
+    for _ in range(3):
+        found = ns.TwoStage().locate(demo, pair)
+        kept += [found.neurons, demo.captions([pair.original], ns.Noise(found.neurons, level=8.0, draws=2))]
+        kept.append(ns.heatmap(demo, pair.original, found.neurons))
+        del found  # its score arrays stand on tensors
+        counts.append(tensors())
+    assert counts[0] == counts[1] == counts[2]
+
+
+def test_a_model_is_let_go_with_everything_that_was_done_to_it(make_vlm, picture):
+    vlm = make_vlm(seed=3)
+    alive = weakref.ref(vlm.model)
+    neurons = ns.Neurons.of([(0, 1), (2, 5)])
+    vlm.captions([picture], ns.Noise(neurons, level=2.0, draws=2))
+    with vlm.intervene(ns.Zero(neurons)):
+        vlm.caption(picture)
+    del vlm
+    gc.collect()
+    assert alive() is None
+
+
+@pytest.mark.parametrize("frozen", [False, True], ids=["", "the program freezes its own objects"])
+def test_a_tensor_that_is_kept_is_noticed(make_vlm, frozen: bool):
+    vlm = make_vlm(seed=4)
+    kept: list[Tensor] = []
+    outcome = check_memory(vlm)
+    assert not isinstance(outcome, NotApplicable)
+    assert outcome[1]
+    handle = vlm.structure.layers[0].register_forward_hook(lambda _m, args, _o: kept.append(args[0]))
+    if frozen:
+        gc.freeze()
+    try:
+        leaking = check_memory(vlm)
+        assert (gc.get_freeze_count() > 0) is frozen  # as the program left it
+    finally:
+        gc.unfreeze()
+        handle.remove()
+    assert not isinstance(leaking, NotApplicable)
+    assert not leaking[1]
+    assert "more tensors" in leaking[0]

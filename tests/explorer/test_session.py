@@ -1,0 +1,272 @@
+"""What a person does in the explorer, on the bundled model, against the library called directly."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import zipfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from markupsafe import escape
+
+import neuronscope as ns
+from neuronscope.cli.explore import origin_of
+from neuronscope.errors import ConceptNotNamed, InvalidOption, InvalidSample
+from neuronscope.explorer import Change, Desk, Entry, Marks, Question, Session, Shelf, Stroke, Workshop, html
+from neuronscope.explorer.clients import Visitor, Visitors, parts
+from neuronscope.intervene import activations
+from neuronscope.studies.demo.scenes import scenes_of
+from report_samples import CLOSING, HOSTILE, IMAGE, SCRIPT
+
+SOON = 120.0
+
+
+@pytest.fixture(scope="module")
+def bear():
+    return scenes_of("bear", 1)[0]
+
+
+@pytest.fixture(scope="module")
+def shop(demo, bear):
+    def broken():
+        raise InvalidSample("the file is damaged")
+
+    bus = scenes_of("bus", 1)[0].load()
+    entries = [Entry("bear", bear.load, "bear.png"), Entry(f"{IMAGE}.png", lambda: bus), Entry("broken", broken)]
+    made = Workshop(Desk(demo), Shelf(entries), lambda *asked: origin_of("demo", None, None, *asked))
+    yield made
+    made.desk.close()
+
+
+@pytest.fixture
+def session(shop):
+    made = Session(shop)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def located(shop, bear):
+    """A session in which the bear's neurons are located; tests that change it go back by undo."""
+    made = Session(shop)
+    assert made.pick(0).wait(SOON).status == "done"
+    made.mark(Marks(bear.boxes))
+    assert made.locate(Question("bear")).wait(SOON).status == "done"
+    yield made
+    made.close()
+
+
+def test_a_picture_is_captioned_and_its_nouns_are_suggested(session, demo, bear):
+    assert session.pick(0).wait(SOON).status == "done"
+    state = session.state
+    assert f"The image shows a {state.caption}" == demo.caption(bear.load())
+    assert state.nouns[0] == state.question.concept == "bear"
+    assert state.picture.path == "bear.png"
+
+
+def test_what_is_located_is_what_the_library_locates(located, demo, bear):
+    pair = ns.counterfactual(ns.Sample(bear.load(), "bear", boxes=bear.boxes))
+    expected = Question("bear").locator().locate(demo, pair).neurons
+    state = located.state
+    assert list(state.found.evidence.neurons) == list(expected)
+    assert np.array_equal(np.asarray(state.edited.image), np.asarray(pair.edited))
+    assert ns.Neurons.load(state.found.files["neurons"]).addresses == expected.addresses
+    level = 2 * float(np.median(expected.scores["activation"]))
+    noise = ns.Noise(expected, level=level, draws=3)
+    assert [f"The image shows a {text}" for text in state.said.after] == demo.captions([bear.load()], noise)[0]
+    control = ns.Noise(ns.layer_matched(demo, expected), level=level, draws=3)
+    assert [f"The image shows a {text}" for text in state.said.control] == demo.captions([bear.load()], control)[0]
+    assert all("bear" not in text for text in state.said.after)
+    assert all("bear" in text for text in state.said.control)
+
+
+def test_a_slider_changes_the_captions_and_undo_brings_them_back(located):
+    before = located.state
+    assert located.change(Change("scale", 2, factor=1.0)).wait(SOON).status == "done"
+    assert located.state.said.after == (before.caption,)
+    assert located.state.change.count == 2
+    assert located.undo() is before
+    assert located.state.said == before.said
+
+
+def test_a_later_change_takes_the_place_of_an_earlier(located):
+    first = located.change(Change("ablate"))
+    last = located.change(Change("ablate", 1))
+    assert last.wait(SOON).status == "done"
+    assert first.wait(SOON).status in ("cancelled", "done")
+    assert located.state.said.change == Change("ablate", 1)
+    while located.state.said.change.operation != "noise":
+        located.undo()
+
+
+def test_a_neuron_and_the_pictures_that_move_it_most(located, shop, demo):
+    neurons = located.state.found.evidence.neurons
+    job = located.choose(neurons[1])
+    assert located.state.chosen == neurons[1]
+    assert job.wait(SOON).status == "done"
+    seen = located.state.tops[neurons[1]]
+    naive = {k: activations(demo, shop.shelf.entry(k).load(), neurons)[:, 1].max() for k in (0, 1)}
+    assert [one.number for one in seen] == sorted(naive, key=lambda k: -naive[k])
+    assert [one.activation for one in seen] == pytest.approx(sorted(naive.values(), reverse=True), rel=1e-4)
+    assert "1 pictures cannot be read" in located.state.note
+    assert "the file is damaged" in located.state.note
+    located.choose(neurons[0])
+    assert located.state.tops[neurons[0]]
+    with pytest.raises(InvalidOption, match="not one of the located"):
+        located.choose(ns.Neuron(0, 0))
+
+
+def test_the_report_and_the_recipes(located, tmp_path, monkeypatch):
+    assert located.report().wait(SOON).status == "done"
+    files = located.state.found.files
+    page = files["report"].read_text(encoding="utf-8")
+    assert "Neurons that hold" in page
+    assert located.state.found.evidence.word is not None
+    with zipfile.ZipFile(files["archive"]) as archive:
+        assert set(archive.namelist()) == {
+            *("again.py", "again.sh", "image.png", "edited.png", "neurons.json", "report.html")
+        }
+        command, code = archive.read("again.sh").decode(), archive.read("again.py").decode()
+        assert archive.read("report.html").decode() == page
+        archive.extract("image.png", tmp_path)
+    words = shlex.split(command.splitlines()[0])
+    assert words[:4] == ["neuronscope", "locate", "bear.png", "bear"]
+    assert words[words.index("--out") + 1] in command.splitlines()[1]
+    (tmp_path / "image.png").rename(tmp_path / "bear.png")
+    monkeypatch.chdir(tmp_path)
+    printed = []
+    exec(compile(code, "again.py", "exec"), {"print": printed.append})
+    said = located.state.said
+    assert printed[1:] == [[f"The image shows a {text}" for text in row] for row in (said.after, said.control)]
+    saved = ns.Neurons.load(tmp_path / "neurons.json")
+    assert saved.addresses == located.state.found.evidence.neurons.addresses
+
+
+def count_hooks(shop):
+    return sum(len(m._forward_hooks) + len(m._forward_pre_hooks) for m in shop.desk.vlm.model.modules())
+
+
+def test_a_job_cancelled_in_mid_run_changes_nothing(session, shop, bear):
+    session.pick(0).wait(SOON)
+    session.mark(Marks(bear.boxes))
+    before, hooks = session.state, count_hooks(shop)
+    job = session.locate(Question("bear"))
+    while not job.over and not (job.stage == "locating neurons" and job.passes):
+        shop.desk.watch(0.05)
+    assert session.shown.edited is not None
+    session.cancel()
+    assert job.wait(SOON).status == "cancelled"
+    assert session.state is before
+    assert session.shown is before
+    assert count_hooks(shop) == hooks
+
+
+def test_what_cannot_be_asked_is_refused_at_once(session):
+    for action in (
+        lambda: session.locate(Question("bear")),
+        lambda: session.mark(Marks()),
+        lambda: session.change(Change()),
+        lambda: session.choose(ns.Neuron(0, 0)),
+        session.report,
+    ):
+        with pytest.raises(InvalidSample):
+            action()
+    assert session.undo() is session.state
+    assert session.pick(2).wait(SOON).status == "refused"
+    assert session.state.picture is None
+
+
+def test_a_refused_sample_says_why_in_the_librarys_words(session):
+    session.pick(0).wait(SOON)
+    with pytest.raises(InvalidSample, match="nothing is marked"):
+        session.locate(Question("bear"))
+    session.mark(Marks(((1.0, 1.0, 20.0, 20.0),)))
+    with pytest.raises(InvalidSample, match="concept is empty"):
+        session.locate(Question(" "))
+    job = session.locate(Question("zebra")).wait(SOON)
+    assert job.status == "refused"
+    assert isinstance(job.error, ConceptNotNamed)
+    assert "does not name 'zebra'" in str(job.error)
+    assert str(escape(str(job.error))) in html.status(session)
+    assert session.state.found is None
+
+
+def test_a_brush_is_a_mask(session, bear):
+    session.pick(0).wait(SOON)
+    x, y, w, h = bear.boxes[0]
+    middle = y + h / 2
+    session.mark(Marks((), (Stroke(h / 2, ((x + h / 2, middle), (x + w - h / 2, middle))),)))
+    job = session.locate(Question("bear", rule="budget", budget=3)).wait(SOON)
+    assert job.status == "done", job.error
+    found = session.state.found
+    assert found.pair.sample.boxes == ()
+    assert np.array_equal(found.pair.mask, found.marks.mask((128, 128)))
+    assert "--mask mask.png" in found.evidence.command
+    assert "--budget 3" in found.evidence.command
+
+
+def test_hostile_texts_stay_texts(located, shop):
+    state = located.state
+    evil = replace(
+        state,
+        picture=replace(state.picture, name=SCRIPT),
+        caption=IMAGE,
+        nouns=HOSTILE,
+        question=replace(state.question, concept=CLOSING),
+        said=replace(state.said, after=HOSTILE, control=HOSTILE, note=SCRIPT),
+        found=replace(state.found, question=replace(state.question, concept=IMAGE)),
+        note=IMAGE,
+    )
+    visitor = Visitor(shop)
+    visitor.message = SCRIPT + IMAGE
+    visitor.session.state = evil
+    pieces = [part for name, part in parts(visitor).items() if isinstance(part, str) and name != "canvas"]
+    text = "".join(pieces)
+    assert "&lt;script&gt;" in text
+    for hostile in ("<script", "<img src=x", 'onerror="'):
+        assert hostile not in text
+    visitor.session.close()
+
+
+def test_a_page_is_sent_what_is_new(shop, session):
+    visitor = Visitor(shop)
+    assert set(visitor.news()) == set(parts(visitor))
+    assert visitor.news() == {}
+    visitor.act(lambda s: s.locate(Question("bear")))
+    assert "no picture is chosen" in visitor.news()["status"]
+    job = visitor.act(lambda s: s.pick(0))
+    job.wait(SOON)
+    assert {"canvas", "caption", "said", "concept", "locate"} <= set(visitor.news())
+    visitor.told({"concept": "dog"})
+    assert visitor.news() == {"concept": {"value": "bear"}}
+    assert json.loads(parts(visitor)["canvas"])["width"] == 128
+    visitor.session.close()
+
+
+def test_everybody_has_a_session_of_their_own(shop, monkeypatch):
+    from neuronscope.explorer import clients as visitors
+
+    monkeypatch.setattr(visitors, "MOST", 2)
+    people = Visitors(shop)
+    one, two = people.of("one"), people.of("two")
+    assert people.of("one") is one
+    assert one.session is not two.session
+    people.of("three")
+    assert people.of("one") is one
+    assert people.of("two") is not two
+    people.leave("one")
+    people.leave("nobody")
+    assert people.of("one") is not one
+    people.close()
+
+
+def test_two_people_wait_for_one_model(shop):
+    one, two = Session(shop), Session(shop)
+    first, second = one.pick(0), two.pick(1)
+    assert (first.ahead, second.ahead) in ((0, 1), (0, 0))
+    assert second.wait(SOON).status == first.status == "done"
+    assert one.state.caption != two.state.caption
+    one.close()
+    two.close()

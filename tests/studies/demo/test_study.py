@@ -1,0 +1,106 @@
+"""The main job on the bundled model."""
+
+import html
+import json
+import re
+
+import pytest
+
+import neuronscope as ns
+from neuronscope.cli import main
+from neuronscope.errors import InvalidSample
+from neuronscope.intervene.operations import recommended_level
+from neuronscope.studies.demo.page import write_page
+from neuronscope.studies.demo.scenes import HELD_OUT, bystanders, scene_stream, scenes_of
+from neuronscope.studies.demo.study import steps_of, study
+
+
+def test_showcase_scenes_are_held_out_and_show_what_they_should():
+    scenes = [next(scene_stream("bear", seed)) for seed in range(5)]
+    assert all(s.seed >= HELD_OUT and "bear" in s.concepts for s in scenes)
+    others = bystanders("bear")
+    assert len(others) == 29
+    assert all("bear" not in item.shown and item.concept in item.shown for item in others)
+
+
+def test_recommended_level_is_twice_the_median():
+    neurons = ns.Neurons((ns.Neuron(0, 1), ns.Neuron(0, 2), ns.Neuron(0, 3)), {"activation": (3.0, 1.0, 8.0)})
+    assert recommended_level(neurons) == 6.0
+
+
+@pytest.fixture(scope="module")
+def result(demo):
+    told = []
+    found = study(demo, scenes_of("bear", 2), bystanders("bear")[:6], draws=2, step=told.append)
+    assert len(told) == steps_of(2)
+    return found
+
+
+def test_the_study_measures_located_neurons_beside_a_control(result):
+    for finding in result.findings:
+        assert finding.tested is not None
+        assert set(finding.tested.effects) == {"noise", "zero", "random noise", "random zero"}
+        assert finding.truth.precision > 0.5
+        assert finding.located.validity.match.surface == "bear"
+    assert result.mean("zero", "j") > result.mean("random zero", "j") + 0.5
+
+
+def test_the_document_is_json_with_every_field(result):
+    document = json.loads(json.dumps(result.to_dict(), allow_nan=False))
+    wanted = (
+        "concept caption_before caption_after caption_control n_neurons neurons S_se S_re J J_random precision recall"
+    )
+    assert set(wanted.split()) <= set(document)
+    assert document["n_neurons"] == len(document["neurons"]) > 0
+    assert {"layer", "unit", "scores", "tokens"} == set(document["neurons"][0])
+
+
+def test_the_page_needs_nothing_else(result, demo, tmp_path):
+    page = write_page(result, demo, tmp_path / "index.html").read_text(encoding="utf-8")
+    assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
+    assert page.count("<script") == 1
+    text = " ".join(html.unescape(re.sub(r"<[^>]*>", "", page)).split())
+    for finding in result.findings:
+        assert finding.located.validity.original.full in text
+        for caption in (*finding.tested.after, *finding.tested.control):
+            assert caption in text
+        for neuron in finding.located.neurons:
+            assert f"show {neuron} large" in page
+
+
+def test_refused_samples_are_recorded_and_all_refused_is_an_error(demo):
+    good = scenes_of("bear", 1)[0]
+    wrong = ns.Sample(image=good.image, concept="bear", boxes=[(1, 1, 9, 9)], image_id="kept in the picture")
+    found = study(demo, [wrong, good], bystanders("bear")[:2], draws=1)
+    assert [name for name, _ in found.refused] == ["kept in the picture"]
+    assert "ConceptStillNamed" in found.refused[0][1]
+    with pytest.raises(InvalidSample, match="ConceptStillNamed"):
+        study(demo, [wrong], bystanders("bear")[:2])
+
+
+def test_demo_prints_one_document_and_writes_the_page(tmp_path, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(["demo", "--images", "1", "--concept", "bus", "--out", str(tmp_path), "--json"])
+    assert not stop.value.code
+    document = json.loads(capsys.readouterr().out)
+    assert document["concept"] == "bus"
+    assert {"seconds", "page", "J_random"} <= set(document)
+    assert (tmp_path / "index.html").is_file()
+
+
+def test_locate_writes_all_files(tmp_path, capsys, demo):
+    sample = scenes_of("bear", 1)[0]
+    picture = tmp_path / "scene.png"
+    sample.load().save(picture)
+    box = ",".join(str(v) for v in sample.boxes[0])
+    with pytest.raises(SystemExit) as stop:
+        main(["locate", str(picture), "bear", "--box", box, "--out", str(tmp_path / "out"), "--json"])
+    assert not stop.value.code
+    document = json.loads(capsys.readouterr().out)
+    names = {p.name for p in (tmp_path / "out").iterdir()}
+    assert names == {
+        *("neurons.json", "edited.png", "heatmap.png", "overlay.png", "layers.png", "summary.txt", "evidence")
+    }
+    saved = ns.Neurons.load(tmp_path / "out" / "neurons.json")
+    assert len(saved) == len(document["neurons"]) > 0
+    assert saved.model["fingerprint"] == demo.fingerprint

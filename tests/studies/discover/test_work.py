@@ -1,0 +1,273 @@
+"""A discovery run: what its parts hold, that it goes on where it stopped, and its numbers computed again by hand."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import neuronscope as ns
+from neuronscope.errors import InvalidOption, RunMismatch
+from neuronscope.evaluate.discovery import overlap
+from neuronscope.intervene.permuted import permuted_image
+from neuronscope.locate.discovery import Discovery, discover
+from neuronscope.run.directory import Run
+from neuronscope.samples.picture_files import Picture, gather
+from neuronscope.studies.demo.scenes import scenes_of
+from neuronscope.studies.discover import work as discovery_module
+from neuronscope.studies.discover.collect import Discoveries, collect_discoveries
+from neuronscope.studies.discover.concepts import concepts_of, nouns_of, together
+from neuronscope.studies.discover.settings import SCHEMAS, DiscoveryPlan, open_discovery
+from neuronscope.studies.discover.tables import render_discoveries
+from neuronscope.studies.discover.work import DiscoveryRun
+from neuronscope.types import Neuron
+
+PLAN = DiscoveryPlan(discovery=Discovery(top=20, nouns="tagger"), group=3, draws=3)
+IMAGES = 8
+
+
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Picture, ...]:
+    """Scenes that the bundled model never saw, each concept in several."""
+    folder = tmp_path_factory.mktemp("pictures")
+    for concept in ("bear", "bus"):
+        for number, sample in enumerate(scenes_of(concept, IMAGES // 2)):
+            sample.image.save(folder / f"{concept}-{number}.png")
+    return gather([folder]).items
+
+
+@pytest.fixture(scope="module")
+def work(demo: ns.VLM, pictures, tmp_path_factory: pytest.TempPathFactory) -> DiscoveryRun:
+    """A finished run."""
+    run = open_discovery(tmp_path_factory.mktemp("run"), demo, PLAN)
+    work = DiscoveryRun(demo, pictures, PLAN, run, batch_size=3)
+    work.work()
+    return work
+
+
+@pytest.fixture(scope="module")
+def found(work: DiscoveryRun) -> Discoveries:
+    return collect_discoveries(work)
+
+
+@pytest.fixture(scope="module")
+def plain(demo: ns.VLM, pictures) -> list:
+    """The same without a run."""
+    return list(discover(demo, [picture.path for picture in pictures], PLAN.discovery))
+
+
+def test_parts_hold_what_discover_finds(work: DiscoveryRun, pictures, plain):
+    for picture, one in zip(pictures, plain, strict=True):
+        (caption,) = work.run.read("captions", picture.key).to_pylist()
+        assert (caption["caption"], tuple(caption["ids"])) == (one.caption.full, one.caption.ids)
+        rows = work.run.read("nouns", picture.key).to_pylist()
+        assert [row["noun"] for row in rows] == [noun.noun.text for noun in one.nouns]
+        for row, noun in zip(rows, one.nouns, strict=True):
+            assert list(zip(row["layers"], row["units"], strict=True)) == [(n.layer, n.unit) for n in noun.neurons]
+            np.testing.assert_allclose(row["contributions"], noun.neurons.scores["contribution"], rtol=1e-4)
+
+
+def test_nothing_is_computed_twice(work: DiscoveryRun, demo: ns.VLM, pictures, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_args, **_more):
+        raise AssertionError("computed again")
+
+    for name in ("generate_captions", "discover_in", "noun_scores", "describe"):
+        monkeypatch.setattr(discovery_module, name, refuse)
+    again = DiscoveryRun(demo, pictures, PLAN, open_discovery(work.run.folder, demo, PLAN))
+    assert again.left() == 0
+    again.work()
+    assert collect_discoveries(again).concepts == work.concepts  # reading needs no model either
+
+
+def test_a_job_that_was_stopped_goes_on(demo: ns.VLM, pictures, work, found, tmp_path, monkeypatch):
+    few = pictures[:3]
+    run = open_discovery(tmp_path, demo, PLAN)
+    stopped = DiscoveryRun(demo, few, PLAN, run)
+    real, calls = discovery_module.discover_in, []
+
+    def stops(*args, **more):
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return real(*args, **more)
+
+    monkeypatch.setattr(discovery_module, "discover_in", stops)
+    with pytest.raises(KeyboardInterrupt):
+        stopped.work()
+    assert stopped.left() == 2 + 3  # captions are there, two images' nouns and all permutations are not
+    monkeypatch.setattr(discovery_module, "discover_in", real)
+    told: list[str] = []
+    going = DiscoveryRun(demo, few, PLAN, open_discovery(tmp_path, demo, PLAN), step=told.append)
+    going.work()
+    assert sum(text.startswith("nouns") for text in told) == 2
+    for picture in few:
+        for kind in ("nouns", "texts", "matrices"):
+            assert run.read(kind, picture.key).equals(work.run.read(kind, picture.key))
+
+
+def test_more_images_may_follow_and_other_settings_may_not(work: DiscoveryRun, demo: ns.VLM, pictures):
+    folder = work.run.folder
+    sizes = dataclasses.replace(PLAN, ks=(1, 2), group=2, shuffles=2)
+    assert DiscoveryRun(demo, pictures, sizes, open_discovery(folder, demo, sizes)).left() == IMAGES
+    other = dataclasses.replace(PLAN, discovery=dataclasses.replace(PLAN.discovery, norm="gain"))
+    with pytest.raises(RunMismatch, match="norm"):
+        open_discovery(folder, demo, other)
+    with pytest.raises(RunMismatch, match="finder"):
+        open_discovery(folder, demo, dataclasses.replace(PLAN, discovery=Discovery(top=20, nouns="lexicon")))
+
+
+def test_layers_count_the_different_neurons_of_the_best_k(found: Discoveries, plain):
+    assert list(found.layers) == [1, 5, 10]
+    for k, counts in found.layers.items():
+        best = [n for one in plain for noun in one.nouns for n in noun.neurons[:k]]
+        assert list(counts.unique) == [sum(n.layer == layer for n in set(best)) for layer in range(8)]
+        assert sum(counts.weighted) == len(best)
+
+
+def test_region_invariance_by_hand(found: Discoveries, demo: ns.VLM, pictures, plain):
+    with permuted_image(demo, 0):
+        moved = list(discover(demo, [picture.path for picture in pictures], PLAN.discovery))
+    images, both = [], 0
+    for one, other in zip(plain, moved, strict=True):
+        there = {noun.noun.text: noun.neurons for noun in other.nouns}
+        values = [overlap(n.neurons, there[n.noun.text], 5) for n in one.nouns if n.noun.text in there]
+        both += len(values)
+        images += [np.mean(values)] if values else []
+    assert found.region[5].found.value == pytest.approx(np.mean(images))
+    assert found.kept == (both, sum(len(one.nouns) for one in plain))
+    assert found.region[5].found.low > found.region[5].controls["layer-matched"].high
+
+
+def test_concepts_are_tested_on_images_that_did_not_choose_their_neuron(work: DiscoveryRun, pictures, found):
+    assert found.concepts
+    for concept in found.concepts:
+        rows = nouns_of(work.run, pictures)[concept.noun]
+        assert [row["image"] for row in rows] == [*concept.selected, *concept.tested]
+        assert len(concept.selected) - len(concept.tested) in (0, 1)
+        sums: dict[Neuron, float] = {}
+        for row in rows[: len(concept.selected)]:
+            for layer, unit, value in zip(row["layers"], row["units"], row["contributions"], strict=True):
+                sums[Neuron(layer, unit)] = sums.get(Neuron(layer, unit), 0) + value
+        assert concept.best == max(sums, key=lambda n: (sums[n], -n.layer, -n.unit))
+    assert concepts_of(work.run, pictures[:1]) == ()
+
+
+def test_the_matrix_of_concepts_by_hand(found: Discoveries, pictures, plain):
+    names = [picture.name for picture in pictures]
+    for b, column in enumerate(found.concepts):
+        images = [plain[names.index(name)] for name in column.tested]
+        for a, row in enumerate(found.concepts):
+            flat = row.best.layer * 768 + row.best.unit
+            places = [[noun.noun.text for noun in one.nouns].index(column.noun) for one in images]
+            expected = np.mean([one.scores[at, flat] for one, at in zip(images, places, strict=True)])
+            assert found.matrix is not None
+            assert found.matrix[a, b] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_specificity_beats_its_controls(found: Discoveries):
+    assert found.among is not None
+    assert found.in_image is not None
+    for one in (found.among, found.in_image):
+        assert one.share.found.value > 0.75
+        assert one.share.found.low > max(control.high for control in one.share.controls.values())
+    assert abs(found.among.share.controls["random"].value - found.among.chance) < 0.15
+
+
+def test_a_replaced_picture_leaves_nothing_behind(work: DiscoveryRun, demo: ns.VLM, pictures):
+    """The same name with other bytes is another picture: nothing of the old one is counted."""
+    changed = (dataclasses.replace(pictures[0], digest="0" * 16), *pictures[1:])
+    before = {noun for noun, rows in nouns_of(work.run, pictures).items()}
+    after = nouns_of(work.run, changed)
+    assert not any(row["image"] == pictures[0].name for rows in after.values() for row in rows)
+    assert set(after) <= before
+    assert DiscoveryRun(demo, changed, PLAN, work.run).left() == 3
+
+
+def test_what_is_written(work: DiscoveryRun, found: Discoveries, tmp_path: Path):
+    document = render_discoveries(work, found, tmp_path)
+    assert json.loads((tmp_path / "discovery.json").read_text(encoding="utf-8")) == document
+    text = (tmp_path / "discovery.md").read_text(encoding="utf-8")
+    assert all(f"## {title}" in text for title in ("Nouns", "Layers", "Region invariance", "Specificity"))
+    assert f"{document['specificity']['concepts']['share']['found']['value']:.3f}" in text
+    for written in document["figures"].values():
+        assert all((tmp_path / path).stat().st_size > 1000 for path in written)
+    for noun, path in document["neurons"].items():
+        neurons = ns.Neurons.load(tmp_path / path)
+        assert (neurons.concept, neurons.method) == (noun, "pan-discovery")
+        assert len(neurons) == 20
+    assert not any(str(tmp_path) in value or "/tmp" in value for value in (text, json.dumps(document)))
+    nothing = dataclasses.replace(found, region={}, cross=None, absent={**found.absent, "region": "r", "cross": "c"})
+    assert "region-invariance" not in render_discoveries(work, nothing, tmp_path)["figures"]
+    assert not (tmp_path / "figures" / "region-invariance.png").exists()
+
+
+def test_similarity_is_kept_with_what_made_it(work: DiscoveryRun, demo: ns.VLM, pictures, tmp_path: Path):
+    plan = dataclasses.replace(PLAN, metrics={"rouge-1": {}})
+    again = DiscoveryRun(demo, pictures, plan, open_discovery(work.run.folder, demo, plan))
+    again.work()
+    rows = again.run.table("similarity").to_pylist()
+    texts = {(r["image"], r["noun"], r["of"]): r["text"] for r in again.run.table("texts").to_pylist()}
+    captions = {row["image"]: row["text"] for row in again.run.table("captions").to_pylist()}
+    metric = plan.metric("rouge-1")
+    for row in rows[:6]:
+        text = texts[row["image"], row["noun"], row["of"]]
+        assert row["value"] == pytest.approx(metric.score([text], [captions[row["image"]]])[0])
+    similar = collect_discoveries(again).similar["rouge-1"]
+    by_image = [np.mean([r["value"] for r in rows if r["image"] == p.name and r["of"] == "found"]) for p in pictures]
+    assert similar.value.found.value == pytest.approx(np.mean(by_image))
+    assert similar.provenance["metric"] == "rouge-1"
+    document = render_discoveries(again, collect_discoveries(again), tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert len(lines) == len(texts)
+    assert {(one["image"], one["noun"], one["of"]): one["text"] for one in lines} == texts
+    values = {(row["image"], row["noun"], row["of"]): row["value"] for row in rows}
+    assert {(one["image"], one["noun"], one["of"]): one["rouge-1"] for one in lines} == values
+    assert len(lines[0]["neurons"]) == 10
+    assert "sensitivity" in document["figures"]
+
+
+def test_images_without_nouns_are_counted_and_say_what_is_absent(demo: ns.VLM, pictures, tmp_path: Path):
+    plan = DiscoveryPlan(discovery=Discovery(top=20, nouns="lexicon", max_new_tokens=1), shuffles=0)
+    work = DiscoveryRun(demo, pictures[:2], plan, open_discovery(tmp_path, demo, plan))
+    work.work()
+    found = collect_discoveries(work)
+    assert (found.images, dict(found.nouns), len(found.captioned)) == (2, {}, 2)
+    assert set(found.absent) == {"region", "cross", "in_image", "among", "similar", "named"}
+    text = render_discoveries(work, found, tmp_path) and (tmp_path / "discovery.md").read_text(encoding="utf-8")
+    assert "no permutation was asked for" in str(text)
+
+
+def test_means_over_images_count_the_absent_as_nothing():
+    one = {"layers": [0, 1], "units": [5, 6], "contributions": [4.0, 1.0]}
+    two = {"layers": [1, 2], "units": [6, 7], "contributions": [5.0, 1.0]}
+    found = together([one, two], 2)
+    assert found.members == (Neuron(1, 6), Neuron(0, 5))
+    assert found.scores["contribution"] == (3.0, 2.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"ks": (1, 21)}, r"k=21 must be 1 to 20, the number of neurons that are kept \(top\)"),
+        ({"group_k": 30}, "k=30 must be 1 to 20"),
+        ({"group": 1}, "group=1 must be at least 2"),
+        ({"shuffles": -1}, "shuffles=-1 must be at least 0"),
+        ({"draws": 0}, "draws=0 must be at least 1"),
+        ({"described": (0, 10)}, r"described=\(0, 10\)"),
+        ({"described": (21, 10)}, "the first at most 20"),
+        ({"metrics": {"meteor": {}}}, "metric='meteor' is not known"),
+        ({"metrics": {"clipscore": {}}}, "needs model="),
+    ],
+)
+def test_bad_plans(options, reason: str):
+    with pytest.raises(InvalidOption, match=reason):
+        DiscoveryPlan(discovery=Discovery(top=20), **options)
+
+
+def test_columns_of_parts_begin_with_the_picture(work: DiscoveryRun):
+    run = Run.existing(work.run.folder, schemas=SCHEMAS)
+    for kind in ("captions", "nouns", "texts", "matrices", "shuffled", "specificity"):
+        assert {"image", "sha256"} <= set(run.table(kind).column_names)

@@ -1,0 +1,179 @@
+"""A small reproduction on the bundled model: numbers against a plain recomputation, and what a restart does."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import neuronscope as ns
+from neuronscope.caption import generate_captions
+from neuronscope.errors import InvalidSample, RunMismatch
+from neuronscope.evaluate import average_precision, named, planted
+from neuronscope.intervene import mean_activations
+from neuronscope.locate.scores import Layout
+from neuronscope.studies.reproduce.conditions import Limits
+from neuronscope.studies.reproduce.settings import Experiment
+from neuronscope.studies.reproduce.work import REFUSED, Reproduction, open_run
+
+PLAN = Experiment(
+    ("bear", "bus"),
+    images=2,
+    methods=("two-stage", "pan", "random-layer-matched"),
+    levels=(2.0,),
+    draws=2,
+    metrics={"bleu-1": {}},
+    random_sets=20,
+    limits=Limits(min_side=16),
+)
+
+
+@pytest.fixture(scope="module")
+def finished(demo: ns.VLM, scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Reproduction:
+    work = begin(demo, scenes, tmp_path_factory.mktemp("run"))
+    work.work()
+    return work
+
+
+def begin(vlm: ns.VLM, data: Path, out: Path, plan: Experiment = PLAN, **more: Any) -> Reproduction:
+    source = ns.CocoFolder.open(data)
+    return Reproduction(vlm, source, plan, open_run(out, vlm, source.identity(), plan), **more)
+
+
+def test_every_unit_is_there(finished: Reproduction):
+    rows = {kind: len(finished.run.table(kind)) for kind in finished.run.kinds()}
+    groups, images = 4, 4
+    assert rows["located"] == 3 * groups
+    assert rows["captions"] == 3 * groups * images * (2 + 1 + 1)  # draws of the noise, and of each ablation one
+    assert rows["random"] == groups * 21
+    assert rows["similarity"] == 3 * groups * 3
+
+
+@pytest.mark.parametrize("name", ["noise 2", "zero", "mean"])
+def test_captions_are_those_of_a_plain_loop(demo: ns.VLM, finished: Reproduction, name: str):
+    kept = finished.samples[2]
+    condition = next(c for c in PLAN.conditions if c.name == name)
+    neurons = finished.neurons("two-stage", kept)
+    assert neurons == ns.TwoStage().locate(demo, kept.pair).neurons
+    images = [sample.pair.original for sample in finished.samples]
+    if name == "zero":
+        change: Any = ns.Zero(neurons)
+    elif name == "mean":
+        change = ns.Mean.over(demo, neurons, images)
+    else:
+        change = ns.Noise(neurons, level=2 * float(np.median(neurons.scores["activation"])), draws=2)
+    expected = [[caption.text for caption in row] for row in generate_captions(demo, images, change)]
+    rows = finished.captions("two-stage", kept, condition)
+    texts = [[row["caption"] for row in rows if row["of"] == sample.image_id] for sample in finished.samples]
+    assert texts == expected
+    assert all(row["hit"] == named(row["caption"], row["names"]) for row in rows)
+
+
+def test_rankings_are_as_large_as_the_reference(finished: Reproduction):
+    for kept in finished.samples:
+        sizes = {len(finished.neurons(text, kept)) for text in PLAN.methods}
+        assert sizes == {len(finished.neurons("two-stage", kept))}
+
+
+def test_truth_is_recorded(demo: ns.VLM, finished: Reproduction):
+    found = finished.run.table("located").to_pylist()
+    ours = [row for row in found if row["method"] == "two-stage"]
+    assert min(row["average_precision"] for row in ours) > 0.9
+    assert {"precision", "recall"} <= ours[0].keys()
+    layout, truth = Layout(demo.widths), planted(demo)["bear"]
+    perfect = np.zeros(layout.total)
+    perfect[[layout.starts[n.layer] + n.unit for n in truth]] = 1
+    assert average_precision(perfect, layout, truth) == 1
+    first = np.arange(layout.total, 0, -1.0)  # ranks 1, 2, ... along the axis
+    ranks = sorted(layout.starts[n.layer] + n.unit + 1 for n in truth)
+    expected = np.mean([(i + 1) / rank for i, rank in enumerate(ranks)])
+    assert average_precision(first, layout, truth) == pytest.approx(expected)
+
+
+def test_mean_activations_are_means_over_all_image_tokens(demo: ns.VLM, finished: Reproduction):
+    images = [sample.pair.original for sample in finished.samples[:2]]
+    neurons = ns.Neurons.of([(3, 7), (5, 1)])
+    table = mean_activations(demo, images)
+    expected = ns.Mean.over(demo, neurons, images).means
+    assert (table[3][7], table[5][1]) == pytest.approx(expected)
+
+
+def test_a_restart_computes_nothing_and_a_lost_part_only_itself(
+    demo: ns.VLM, scenes: Path, finished: Reproduction, tmp_path: Path
+):
+    out = tmp_path / "run"
+    shutil.copytree(finished.run.folder, out)
+    steps: list[str] = []
+    again = begin(demo, scenes, out, step=steps.append)
+    again.work()
+    assert steps == []
+    assert again.cost().captions == 0
+    kept = again.samples[1]
+    key = {"method": "pan", "concept": kept.concept, "image": kept.image_id, "condition": "zero"}
+    part = again.run.part("captions", key)
+    before = again.run.read("captions", key)
+    part.write_bytes(part.read_bytes()[:-100])
+    begin(demo, scenes, out, step=steps.append).work()
+    assert steps == [f"captions pan {kept.concept} {kept.image_id} zero"]
+    assert again.run.read("captions", key).equals(before)
+
+
+def test_another_setting_or_model_is_refused_by_name(demo: ns.VLM, vlm: ns.VLM, scenes: Path, finished: Reproduction):
+    source = ns.CocoFolder.open(scenes).identity()
+    with pytest.raises(RunMismatch, match=r"draws.*2.*3|draws.*3.*2"):
+        open_run(finished.run.folder, demo, source, replace(PLAN, draws=3))
+    with pytest.raises(RunMismatch, match=r"model\.fingerprint"):
+        open_run(finished.run.folder, vlm, source, PLAN)
+    with pytest.raises(RunMismatch, match=r"data\.sha256"):
+        open_run(finished.run.folder, demo, {**source, "sha256": "0"}, PLAN)
+
+
+def test_a_picture_that_changed_is_refused(demo: ns.VLM, scenes: Path, finished: Reproduction):
+    path = Path(str(finished.samples[0].pair.sample.image))
+    content = path.read_bytes()
+    try:
+        Image.new("RGB", finished.samples[0].pair.original.size, "red").save(path)
+        with pytest.raises(RunMismatch, match=r"is not as it was when the run began: .*image_sha256"):
+            _ = begin(demo, scenes, finished.run.folder).samples
+    finally:
+        path.write_bytes(content)
+
+
+def test_data_that_was_moved_is_the_same_data(demo: ns.VLM, scenes: Path, finished: Reproduction, tmp_path: Path):
+    moved = tmp_path / "elsewhere"
+    shutil.copytree(scenes, moved)
+    samples = begin(demo, moved, finished.run.folder).samples
+    assert [kept.image_id for kept in samples] == [kept.image_id for kept in finished.samples]
+    assert all(str(moved) in str(kept.pair.sample.image) for kept in samples)
+
+
+def test_a_caption_that_does_not_name_its_concept_stops_the_run(
+    demo: ns.VLM, scenes: Path, finished: Reproduction, monkeypatch: pytest.MonkeyPatch
+):
+    work = begin(demo, scenes, finished.run.folder)
+    name = work.samples[3].image_id
+    monkeypatch.setattr("neuronscope.studies.reproduce.work.named", lambda text, concept, _mode: concept != "bus")
+    with pytest.raises(InvalidSample, match=rf"without intervention 2 of 4 images do not name .*{name}"):
+        _ = work.captioner
+
+
+def test_too_few_samples_stop_the_run_with_the_reasons(demo: ns.VLM, scenes: Path, tmp_path: Path):
+    plan = replace(PLAN, limits=Limits(min_side=500))
+    with pytest.raises(InvalidSample, match=r"2 of 2 concepts have too few samples: bear lacks 2 .*ObjectTooSmall"):
+        _ = begin(demo, scenes, tmp_path, plan).samples
+
+
+def test_a_method_that_refuses_a_sample_is_on_record(demo: ns.VLM, scenes: Path, tmp_path: Path):
+    plan = replace(PLAN, methods=("two-stage:activation=-100,gradient=-100", "random-layer-matched"), metrics={})
+    work = begin(demo, scenes, tmp_path, plan)
+    kept = work.samples[0]
+    assert not len(work.neurons("random-layer-matched", kept))
+    row = next(r for r in work.run.table("located").to_pylist() if r["method"] == "random-layer-matched")
+    assert row["notes"][0].startswith(f"{REFUSED}: layer 0 has only 0 neurons outside the set")
+    assert json.loads(row["neurons"])["neurons"] == []
