@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from neuronscope.report import write_located
-from neuronscope.studies.reproduce.page import run_page
-from neuronscope.studies.reproduce.write import write_run
+from neuronscope.studies.reproduce.page import run_page, write_run
 from report_samples import CONCEPTS, HOSTILE, LOST, evidence, make_run
 
 NO_SIDEWAYS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"

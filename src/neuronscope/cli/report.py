@@ -20,7 +20,6 @@ def run(
 ) -> None:
     """Write one HTML file that opens anywhere, without a network: pictures, captions, neurons, tables. No model."""
     from ..report import Evidence, write_located
-    from ..studies.reproduce.write import write_run
 
     is_run = (result / "run.json").is_file()
     if not is_run and not (result / "neurons.json").is_file():
@@ -29,7 +28,7 @@ def run(
         raise InvalidOption(f"--data {data}: a located result has its own pictures")
     output_folder(out.parent)
     if is_run:
-        from ..studies.reproduce.page import run_page
+        from ..studies.reproduce.page import run_page, write_run
 
         page = write_run(run_page(result, data), out)
     else:

@@ -1,16 +1,52 @@
-"""Markdown that is aligned in the source, too. Numbers have three decimals; a dash stands for what is not there."""
+"""Blocks as Markdown that is aligned in the source, too."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-NOTHING = "-"
+from .blocks import Block, Heading, Listing, Notes, Run, Section, Text
+from .cells import Cell
+
+_STYLES: Mapping[str, str] = {"": "", "code": "`", "strong": "**"}
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[str]], text_columns: int = 1) -> str:
+def markdown(title: str, sections: Iterable[Section], figures: Mapping[str, str]) -> str:
+    """A whole report.
+
+    Args:
+        title: its heading.
+        sections: in their order.
+        figures: name -> path of a picture, relative to the text; those that could not be drawn are not there.
+    """
+    parts = [f"# {title}"]
+    for section in sections:
+        parts += [f"## {section.title}"] if section.title else []
+        parts += map(_block, section.blocks)
+        parts += [f"![{one.caption}]({figures[one.name]})" for one in section.figures if one.name in figures]
+    return "\n\n".join(parts) + "\n"
+
+
+def _block(block: Block) -> str:
+    match block:
+        case Heading():
+            return f"### {block.text}"
+        case Text():
+            return _runs(block.runs)
+        case Listing():
+            return "\n".join(f"- {_runs(item)}" for item in block.items)
+        case Notes():
+            return "\n".join(f"[^{name}]: {note}" for name, note in block.texts.items())
+        case _:
+            return table(block.header, block.rows, block.texts)
+
+
+def _runs(runs: Iterable[Run]) -> str:
+    return "".join(f"{_STYLES[run.style]}{run.text}{_STYLES[run.style]}" for run in runs)
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str | Cell]], text_columns: int = 1) -> str:
     """A Markdown table whose columns are aligned in the source, too: the first ones left, the others right."""
-    lines = [list(header), *(list(row) for row in rows)]
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in lines]
+    lines = [[str(cell).replace("|", "\\|") for cell in line] for line in (header, *rows)]
     widths = [max(3, *(len(line[k]) for line in lines)) for k in range(len(header))]
     left = [k < text_columns for k in range(len(header))]
     rule = ["-" * width if at_left else "-" * (width - 1) + ":" for width, at_left in zip(widths, left, strict=True)]
@@ -21,24 +57,3 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], text_columns: in
         return f"| {' | '.join(cells)} |"
 
     return "\n".join(padded(line) for line in (lines[0], rule, *lines[1:]))
-
-
-def number(value: float | None, *, signed: bool = False) -> str:
-    """Three decimals; no minus before zero."""
-    if value is None:
-        return NOTHING
-    rounded = round(value, 3) + 0.0
-    return f"{rounded:+.3f}" if signed and rounded else f"{rounded:.3f}"
-
-
-def interval(found: Mapping[str, float] | None, *, signed: bool = False) -> str:
-    """A number with its interval."""
-    if found is None:
-        return NOTHING
-    value, low, high = (number(found[name], signed=signed) for name in ("value", "low", "high"))
-    return f"{value} [{low}, {high}]"
-
-
-def p_value(p: float) -> str:
-    """Three decimals, or that it is smaller."""
-    return "< 0.001" if p < 0.0005 else f"{p:.3f}"

@@ -14,9 +14,10 @@ from PIL import Image
 
 from neuronscope.errors import InvalidOption, RunMismatch
 from neuronscope.evaluate import Trials, bootstrap_trials, published
+from neuronscope.report.markdown import markdown
 from neuronscope.studies.reproduce.numbers import compare_all
 from neuronscope.studies.reproduce.numbers import document as make
-from neuronscope.studies.reproduce.sections import interval, markdown, number, p_value, table
+from neuronscope.studies.reproduce.sections import sections
 from neuronscope.studies.reproduce.tables import (
     CaptionScore,
     GroupTest,
@@ -116,7 +117,7 @@ def text(folder: Path) -> str:
 def written(results: Results) -> tuple[dict[str, Any], str]:
     """Document and text, without the figures."""
     found = make(results, compare_all(results, QUICK), QUICK)
-    return found, markdown(found, {})
+    return found, markdown("Evaluation", sections(found), {})
 
 
 def one(rows: list[dict[str, Any]], **wanted: Any) -> dict[str, Any]:
@@ -434,19 +435,3 @@ def test_a_number_that_is_none_stops_everything(tmp_path: Path):
 def test_results_that_do_not_fit_are_refused(change: dict[str, Any], message: str):
     with pytest.raises(InvalidOption, match=message):
         replace(FULL, **change)
-
-
-def test_one_table():
-    assert table(["name", "n"], [["a|b", "1"], ["c", "10"]]).splitlines() == [
-        "| name |   n |",
-        "| ---- | --: |",
-        "| a\\|b |   1 |",
-        "| c    |  10 |",
-    ]
-
-
-def test_numbers():
-    assert [number(value) for value in (0.12345, -0.0001, None)] == ["0.123", "0.000", "-"]
-    assert [number(value, signed=True) for value in (0.5, -0.5, 0.0001)] == ["+0.500", "-0.500", "0.000"]
-    assert interval({"value": 0.5, "low": 0.25, "high": 1}) == "0.500 [0.250, 1.000]"
-    assert [p_value(p) for p in (0.0004, 0.0005, 0.5)] == ["< 0.001", "0.001", "0.500"]

@@ -20,7 +20,8 @@ from ...evaluate.discovery import CONTROLS, Measured, Specificity, normalised
 from ...evaluate.discovery.invariance import OTHERS
 from ...evaluate.discovery.sensitivity import FOUND
 from ...files import output_folder, refusing, write_text
-from ...report.markdown import number, table
+from ...report.cells import interval, number
+from ...report.markdown import table
 from ...samples.lists import Refused
 from ...view.figures import Written, styles
 from .collect import Discoveries, estimates
@@ -288,13 +289,10 @@ def _table(rows: Mapping[str, Mapping[str, Any]], head: str) -> str:
     """Measures with the controls beside them."""
     columns = list(dict.fromkeys(name for row in rows.values() for name in row if name in (FOUND, *CONTROLS, OTHERS)))
     cells = [
-        (title, *(_cell(row.get(name)) for name in columns), str(row.get("units", ""))) for title, row in rows.items()
+        (title, *(interval(row.get(name)) for name in columns), str(row.get("units", "")))
+        for title, row in rows.items()
     ]
     return table((head, *(_TITLES.get(name, name) for name in columns), "n"), cells)
-
-
-def _cell(one: Mapping[str, float] | None) -> str:
-    return "-" if one is None else f"{number(one['value'])} [{number(one['low'])}, {number(one['high'])}]"
 
 
 def _sensitivity(document: Mapping[str, Any]) -> str:

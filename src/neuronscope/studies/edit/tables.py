@@ -12,7 +12,8 @@ from typing import Any
 from ...errors import InvalidOption
 from ...evaluate.editing import MEASURES, Evaluation, Measured, estimate
 from ...evaluate.statistics import Estimate
-from ...report.markdown import interval, number, table
+from ...report.cells import interval, number
+from ...report.markdown import table
 
 #: What is shown of every pair of words.
 _SHORT = ("success", "generality", "locality")

@@ -13,7 +13,8 @@ from typing import Any
 from ...errors import InvalidOption
 from ...evaluate.editing.chair import Named
 from ...evaluate.statistics import Estimate, bootstrap_mean
-from ...report.markdown import interval, table
+from ...report.cells import Cell, interval
+from ...report.markdown import table
 from ...types import options_of
 from .settings import Attempt, Beside, Repaired, Repairs
 
@@ -168,7 +169,7 @@ def _numbers(one: Estimate | None) -> dict[str, float] | None:
     return None if one is None else {"value": one.value, "low": one.low, "high": one.high}
 
 
-def _single_rows(name: str, one: Mapping[str, Any]) -> list[list[str]]:
+def _single_rows(name: str, one: Mapping[str, Any]) -> list[list[str | Cell]]:
     sizes = one["single"]["found"]["neurons"]
     middle = f"{median(sizes):g} ({sizes[0]} to {sizes[-1]})" if sizes else "-"
     return [
@@ -178,7 +179,7 @@ def _single_rows(name: str, one: Mapping[str, Any]) -> list[list[str]]:
 
 
 def _together_table(ways: Mapping[str, Mapping[str, Any]], half: str) -> str:
-    rows: list[list[str]] = []
+    rows: list[list[str | Cell]] = []
     for name, one in ways.items():
         found = one["together"]["halves"][half]
         if not rows:

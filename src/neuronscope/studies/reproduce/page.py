@@ -1,4 +1,4 @@
-"""Reading a run directory for its page, without the model: tables, figures, samples, and every caption.
+"""The page of a `reproduce` run, without the model: its tables and figures, its samples, and every caption.
 
 Pictures are not in a run. Where the data's folder is given, each is looked for by its recorded name there and has to be
 the one that the run used (SHA-256 of its pixels); the edited one is made again and has to be the same, too.
@@ -11,27 +11,76 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from jaxtyping import UInt16
+from markupsafe import Markup
 from PIL import Image
 
 from ...errors import InvalidOption, RunMismatch
-from ...report.data_uri import THUMBNAIL, photo, with_boxes
+from ...report.blocks import Section
+from ...report.data_uri import THUMBNAIL, photo, uri, with_boxes
+from ...report.page import write_page
 from ...run.directory import Run
 from ...samples.image import read_image
 from ...samples.inpaint import INPAINTERS, counterfactual
 from ...samples.sample import Box, Sample
+from ...version import __version__
 from .dataset import pixel_hash
 from .gallery import MISSING, Gallery, Said, Shot
 from .numbers import SCHEMA
-from .sections import markdown
-from .write import RunPage
+from .sections import sections
 
 _AGAIN = "neuronscope reproduce --tables-only"
+
+#: Tables with more rows than this are folded.
+_LONG = 24
+
+
+@dataclass(frozen=True)
+class RunPage:
+    """What the page of a run is made of.
+
+    Attributes:
+        title: of the page.
+        model, data: one line each.
+        sections: all tables, the opening first.
+        figures: name -> SVG.
+        gallery: the captions.
+        again: the command that goes on with the run.
+    """
+
+    title: str
+    model: str
+    data: str
+    sections: Sequence[Section]
+    figures: Mapping[str, bytes]
+    gallery: Gallery
+    again: str
+
+
+def write_run(page: RunPage, path: str | Path) -> Path:
+    """Write the page of a run. Raises InvalidOption where it cannot be written."""
+    context: dict[str, Any] = {
+        "page": page,
+        "figures": {name: uri(svg, "image/svg+xml") for name, svg in page.figures.items()},
+        "long": _LONG,
+        "data": embedded(page.gallery.to_dict()),
+        "version": __version__,
+    }
+    return write_page("run.html", path, context)
+
+
+def embedded(document: Mapping[str, Any]) -> Markup:
+    """A document as JSON that can stand inside a script element: no text in it can end the element."""
+    text = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    for character, escape in {"<": "\\u003c", ">": "\\u003e", "&": "\\u0026"}.items():
+        text = text.replace(character, escape)
+    return Markup(text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
 def run_page(folder: str | Path, data: str | Path | None = None) -> RunPage:
@@ -57,7 +106,7 @@ def run_page(folder: str | Path, data: str | Path | None = None) -> RunPage:
         title=f"Evaluation of {len(document['methods'])} methods on {len(shots)} samples",
         model=f"Model {identity.get('id')}, weights {identity.get('fingerprint')}, {identity.get('dtype')}.",
         data=f"{len(document['concepts'])} concepts; preset {settings.get('preset')}, seed {settings.get('seed')}.",
-        text=markdown(document, {name: name for name in drawn}),
+        sections=sections(document),
         figures=drawn,
         gallery=gallery,
         again=_command(settings),

@@ -13,6 +13,7 @@ from typing import Any
 
 from ...evaluate import Estimate
 from ...files import output_folder, refusing, write_text
+from ...report.markdown import markdown
 from ...view.figures import LayerCounts as LayerCounts
 from ...view.figures import (
     LevelPoint,
@@ -32,7 +33,7 @@ from .results import CaptionScore as CaptionScore
 from .results import GroupTest as GroupTest
 from .results import Results as Results
 from .results import Truth as Truth
-from .sections import UNITS, markdown
+from .sections import UNITS, sections
 
 
 def render(results: Results, folder: str | Path, statistics: Statistics | None = None) -> dict[str, Any]:
@@ -50,9 +51,8 @@ def render(results: Results, folder: str | Path, statistics: Statistics | None =
     figures = _draw(results, compared, found, output_folder(target / "figures"))
     shown = {name: f"figures/{png.name}" for name, (png, _) in figures.items()}
     found["figures"] = {name: [f"figures/{path.name}" for path in written] for name, written in figures.items()}
-    text = markdown(found, shown)
     write_text(target / "tables.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
-    write_text(target / "tables.md", text)
+    write_text(target / "tables.md", markdown("Evaluation", sections(found), shown))
     return found
 
 
