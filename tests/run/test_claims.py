@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
+from neuronscope.run import claims as module
 from neuronscope.run.claims import Claims, Owner
-from neuronscope.studies.demo import claims as module
 
 LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="other processes are only known on Linux")
 

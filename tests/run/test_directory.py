@@ -22,8 +22,8 @@ import pyarrow as pa
 import pytest
 
 from neuronscope.errors import InvalidOption, RunMismatch
+from neuronscope.run import settings as settings_module
 from neuronscope.run.directory import Run
-from neuronscope.studies.demo import settings as settings_module
 
 SETTINGS: dict[str, Any] = {"model": {"id": "demo", "fingerprint": "ab12"}, "levels": [1, 2.5], "draws": 3}
 
@@ -63,9 +63,9 @@ JOB = f"""
 from __future__ import annotations
 import os, sys, time, types
 import neuronscope
-package = types.ModuleType("neuronscope.studies.demo")
+package = types.ModuleType("neuronscope.run")
 package.__path__ = [neuronscope.__path__[0] + "/run"]
-sys.modules["neuronscope.studies.demo"] = package
+sys.modules["neuronscope.run"] = package
 import pyarrow as pa
 from neuronscope.errors import NeuronscopeError
 from neuronscope.run.directory import Run
@@ -259,7 +259,7 @@ def test_other_versions_are_noted_once_and_not_refused(tmp_path: Path, monkeypat
     ("content", "text"),
     [
         ("{", "damaged"),
-        ('{"schema": "neuronscope.studies.demo/9"}', "schema 'neuronscope.studies.demo/9'"),
+        ('{"schema": "neuronscope.run/9"}', "schema 'neuronscope.run/9'"),
         ("", "damaged"),
     ],
 )

@@ -70,17 +70,17 @@ def test_a_record_comes_back_as_it_went(tmp_path: Path) -> None:
     ("content", "text"),
     [
         (b"", "run.json is damaged: Expecting value"),
-        (b'{"schema": "neuronscope.studies.demo/1", "sett', "run.json is damaged: .*Restore it"),
+        (b'{"schema": "neuronscope.run/1", "sett', "run.json is damaged: .*Restore it"),
         (b"\xff\xfe", "run.json is damaged: 'utf-8'"),
         (b"[]", "run.json is damaged: it holds no JSON object"),
-        (b"{}", "run.json has schema None; this version reads 'neuronscope.studies.demo/1'"),
+        (b"{}", "run.json has schema None; this version reads 'neuronscope.run/1'"),
         (
-            b'{"schema": "neuronscope.studies.demo/2"}',
-            "run.json has schema 'neuronscope.studies.demo/2'; this version reads",
+            b'{"schema": "neuronscope.run/2"}',
+            "run.json has schema 'neuronscope.run/2'; this version reads",
         ),
-        (b'{"schema": "neuronscope.studies.demo/1", "settings": 3}', "damaged: settings is 3, not an object"),
+        (b'{"schema": "neuronscope.run/1", "settings": 3}', "damaged: settings is 3, not an object"),
         (
-            b'{"schema": "neuronscope.studies.demo/1", "settings": {}, "environments": [1]}',
+            b'{"schema": "neuronscope.run/1", "settings": {}, "environments": [1]}',
             r"damaged: environments is \[1\]",
         ),
     ],

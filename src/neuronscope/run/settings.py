@@ -21,7 +21,7 @@ from typing import Any, cast
 from ..errors import InvalidOption, RunMismatch
 from ..types import Json
 
-SCHEMA = "neuronscope.studies.demo/1"
+SCHEMA = "neuronscope.run/1"
 
 _LIBRARIES = ("neuronscope", "torch", "transformers", "numpy", "pyarrow")
 _EXACT = 2**53  # above it a float64 no longer says which whole number was meant
