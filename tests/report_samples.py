@@ -91,8 +91,6 @@ def save_result(folder: Path) -> Evidence:
     """What `neuronscope locate` leaves in its folder."""
     made = evidence()
     folder.mkdir(parents=True)
-    made.neurons.save(folder / "neurons.json")
-    made.edited.save(folder / "edited.png")
     made.save(folder)
     return made
 

@@ -16,13 +16,15 @@ def run(
     concept: Annotated[str, typer.Option("--concept", help="Which of the 30 concepts.")] = "bear",
     images: Annotated[int, typer.Option("--images", "-n", help="Images of the concept.")] = 3,
     seed: Annotated[int, typer.Option("--seed", help="Which held-out scenes.")] = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page.")] = Path("neuronscope-demo"),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and what it is made of.")] = Path(
+        "neuronscope-demo"
+    ),
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Locate, look at and test the neurons of one concept in the bundled model; write one HTML page."""
     from ..samples.scenes import CONCEPTS
-    from ..studies.demo.page import write_page
+    from ..studies.demo.page import save, write_page
     from ..studies.demo.scenes import bystanders, scenes_of
     from ..studies.demo.study import steps_of, study
 
@@ -35,7 +37,8 @@ def run(
         vlm = open_model("demo", device, "auto")
         step("drawing scenes")
         result = study(vlm, scenes_of(concept, images, seed), bystanders(concept, seed), draws=3, step=step)
-        page = write_page(result, vlm, folder / "index.html")
+    save(result, folder)
+    page = write_page(folder, folder / "index.html")
     document: dict[str, Any] = {**result.to_dict(), "page": str(page.resolve())}
 
     def show() -> None:

@@ -109,15 +109,11 @@ def run(
         neurons = found.neurons
         decoded = decode(vlm, neurons)
         heat = heatmap(vlm, picture, neurons) if len(neurons) else None
-        neurons.save(folder / "neurons.json")
         evidence.save(folder)
-        pictures = {"edited.png": pair.edited}
         if heat is not None:
             heat.save(folder / "heatmap.png")
-            pictures["overlay.png"] = heat.overlay(boxes)
-        for name, content in pictures.items():
-            with replacing(folder / name) as temporary:
-                content.save(temporary)
+            with replacing(folder / "overlay.png") as temporary:
+                heat.overlay(boxes).save(temporary)
         plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, folder / "layers.png")
     captions = found.validity
     summary = [

@@ -13,7 +13,7 @@ from .output import JsonOption, emit, lines
 
 
 def run(
-    result: Annotated[Path, typer.Argument(help="Folder of `neuronscope locate`, or run of `neuronscope reproduce`.")],
+    result: Annotated[Path, typer.Argument(help="Folder of `locate` or `demo`, or run of `reproduce`.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("page.html"),
     data: Annotated[Path | None, typer.Option("--data", help="Runs: folder of the data, for thumbnails.")] = None,
     as_json: JsonOption = False,
@@ -22,17 +22,25 @@ def run(
     from ..report import Evidence, write_located
 
     is_run = (result / "run.json").is_file()
-    if not is_run and not (result / "neurons.json").is_file():
-        raise InvalidOption(f"{result} is neither a run (run.json) nor a located result (neurons.json)")
+    is_study = not is_run and (result / "study.json").is_file()
+    if not is_run and not is_study and not (result / "neurons.json").is_file():
+        raise InvalidOption(
+            f"{result} is neither a run (run.json) nor a located result (neurons.json) nor a demo (study.json)"
+        )
     if data is not None and not is_run:
-        raise InvalidOption(f"--data {data}: a located result has its own pictures")
+        raise InvalidOption(f"--data {data}: this result has its own pictures")
     output_folder(out.parent)
     if is_run:
         from ..studies.reproduce.page import run_page, write_run
 
         page = write_run(run_page(result, data), out)
+    elif is_study:
+        from ..studies.demo.page import write_page
+
+        page = write_page(result, out)
     else:
         page = write_located(Evidence.load(result), out)
+    kind = "run" if is_run else "study" if is_study else "located"
     size = page.stat().st_size
-    document = {"page": str(page.resolve()), "kind": "run" if is_run else "located", "bytes": size}
+    document = {"page": str(page.resolve()), "kind": kind, "bytes": size}
     emit(document, as_json, lambda: lines(f"{page}: {size / 2**20:.1f} MiB"))

@@ -133,11 +133,17 @@ class Evidence:
         return next((spoken.texts for spoken in self.spoken if spoken.condition == condition), ())
 
     def save(self, folder: str | Path) -> None:
-        """Write everything but neurons.json and edited.png, which every result has, below RESULT/evidence."""
-        target = output_folder(Path(folder) / FOLDER)
-        pictures = {"original.png": self.original, "mask.png": Image.fromarray(self.mask)}
-        for name, picture in pictures.items():
-            with replacing(target / name) as temporary:
+        """Write the files of a result."""
+        root = Path(folder)
+        target = output_folder(root / FOLDER)
+        self.neurons.save(root / "neurons.json")
+        pictures = {
+            root / "edited.png": self.edited,
+            target / "original.png": self.original,
+            target / "mask.png": Image.fromarray(self.mask),
+        }
+        for path, picture in pictures.items():
+            with replacing(path) as temporary:
                 picture.save(temporary)
         with replacing(target / "maps.npz") as temporary:
             np.savez_compressed(temporary, maps=self.maps.astype(np.float32))

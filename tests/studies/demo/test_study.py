@@ -8,9 +8,10 @@ import pytest
 
 import neuronscope as ns
 from neuronscope.cli import main
-from neuronscope.errors import InvalidSample
+from neuronscope.errors import InvalidSample, RunMismatch
+from neuronscope.intervene import Noise
 from neuronscope.intervene.operations import recommended_level
-from neuronscope.studies.demo.page import write_page
+from neuronscope.studies.demo.page import save, write_page
 from neuronscope.studies.demo.scenes import HELD_OUT, bystanders, scene_stream, scenes_of
 from neuronscope.studies.demo.study import steps_of, study
 
@@ -38,8 +39,7 @@ def result(demo):
 
 def test_the_study_measures_located_neurons_beside_a_control(result):
     for finding in result.findings:
-        assert finding.tested is not None
-        assert set(finding.tested.effects) == {"noise", "zero", "random noise", "random zero"}
+        assert set(finding.effects) == {"noise", "zero", "random noise", "random zero"}
         assert finding.truth.precision > 0.5
         assert finding.located.validity.match.surface == "bear"
     assert result.mean("zero", "j") > result.mean("random zero", "j") + 0.5
@@ -55,15 +55,27 @@ def test_the_document_is_json_with_every_field(result):
     assert {"layer", "unit", "scores", "tokens"} == set(document["neurons"][0])
 
 
-def test_the_page_needs_nothing_else(result, demo, tmp_path):
-    page = write_page(result, demo, tmp_path / "index.html").read_text(encoding="utf-8")
+def test_captions_under_noise_are_those_of_the_evidence(result, demo):
+    """Told by the plain path once more: the same noise gives the same captions."""
+    first = result.findings[0]
+    noise = Noise(first.located.neurons, level=first.evidence.level, draws=2, seed=0)
+    (captions,) = demo.captions([first.evidence.original], noise)
+    assert [f"{first.evidence.prompt} {text}" for text in first.evidence.texts("noise")] == captions
+    assert result.to_dict()["caption_after"] == captions[0]
+
+
+def test_the_page_needs_nothing_else(result, tmp_path):
+    save(result, tmp_path)
+    page = write_page(tmp_path, tmp_path / "index.html").read_text(encoding="utf-8")
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert page.count("<script") == 1
     text = " ".join(html.unescape(re.sub(r"<[^>]*>", "", page)).split())
     for finding in result.findings:
         assert finding.located.validity.original.full in text
-        for caption in (*finding.tested.after, *finding.tested.control):
-            assert caption in text
+        for condition in ("noise", "random noise"):
+            captions = finding.evidence.texts(condition)
+            assert len(captions) == 2
+            assert all(f"{finding.evidence.prompt} {caption}" in text for caption in captions)
         for neuron in finding.located.neurons:
             assert f"show {neuron} large" in page
 
@@ -85,7 +97,17 @@ def test_demo_prints_one_document_and_writes_the_page(tmp_path, capsys):
     document = json.loads(capsys.readouterr().out)
     assert document["concept"] == "bus"
     assert {"seconds", "page", "J_random"} <= set(document)
-    assert (tmp_path / "index.html").is_file()
+    page = (tmp_path / "index.html").read_text(encoding="utf-8")
+    for folder, kind in ((tmp_path, "study"), (tmp_path / "image-1", "located")):
+        with pytest.raises(SystemExit) as stop:
+            main(["report", str(folder), "--out", str(tmp_path / f"{kind}.html"), "--json"])
+        assert not stop.value.code
+        assert json.loads(capsys.readouterr().out)["kind"] == kind
+    assert (tmp_path / "study.html").read_text(encoding="utf-8") == page
+    for content, message in (("{", "cannot be read"), ("{}", "not of schema")):
+        (tmp_path / "study.json").write_text(content)
+        with pytest.raises(RunMismatch, match=message):
+            write_page(tmp_path, tmp_path / "again.html")
 
 
 def test_locate_writes_all_files(tmp_path, capsys, demo):

@@ -1,51 +1,62 @@
-"""The page of a study: its scores, then every image as :mod:`neuronscope.report` shows a located concept."""
+"""A study as a folder, and its page: its scores, then every image as :mod:`neuronscope.report` shows a located concept.
+
+FOLDER/study.json   the document of `neuronscope demo --json`
+FOLDER/image-K      the evidence of image K, as `neuronscope locate` leaves it
+"""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
-from ...loading import VLM
-from ...report.gather import Origin, Test, gather
-from ...report.located import Section, section
+from ...errors import RunMismatch
+from ...files import output_folder, write_text
+from ...report.evidence import Evidence
+from ...report.located import section
 from ...report.page import write_page as write_template
 from ...version import __version__
-from .study import Finding, Study
+from .study import Study
 
-_CONDITIONS = (
-    ("noise", "noise on the located neurons"),
-    ("zero", "located neurons set to zero"),
-    ("random noise", "noise on as many random neurons of the same layers"),
-    ("random zero", "those random neurons set to zero"),
-)
+NAME = "study.json"
+SCHEMA = "neuronscope.study/1"
+
+_CONDITIONS = {
+    "noise": "noise on the located neurons",
+    "zero": "located neurons set to zero",
+    "random noise": "noise on as many random neurons of the same layers",
+    "random zero": "those random neurons set to zero",
+}
 
 
-def write_page(study: Study, vlm: VLM, path: Path) -> Path:
-    """Write a study as one self-contained HTML page and return its path; `vlm` is the model of the study."""
-    truths = [finding.truth for finding in study.findings if finding.truth is not None]
+def save(study: Study, folder: str | Path) -> None:
+    """Write a study, from which :func:`write_page` makes its page. Raises InvalidOption where it cannot be written."""
+    target = output_folder(folder)
+    for k, finding in enumerate(study.findings, 1):
+        finding.evidence.save(output_folder(target / f"image-{k}"))
+    document = {"schema": SCHEMA, **study.to_dict()}
+    write_text(target / NAME, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_page(folder: str | Path, path: str | Path) -> Path:
+    """Write a saved study as one self-contained HTML page and return its path.
+
+    Raises RunMismatch for a folder without a study, with one of another schema, or damaged; InvalidOption where the
+    page cannot be written.
+    """
+    place = Path(folder) / NAME
+    try:
+        document: Any = json.loads(place.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise RunMismatch(f"{place} cannot be read: {error}") from error
+    if not isinstance(document, dict) or document.get("schema") != SCHEMA:
+        raise RunMismatch(f"{place} is not of schema {SCHEMA!r}: run `neuronscope demo` again")
+    found = [Evidence.load(place.parent / f"image-{k + 1}") for k in range(document["images"])]
     context: dict[str, Any] = {
-        "study": study,
-        "model": vlm,
-        "scores": [_score_row(study, key, label) for key, label in _CONDITIONS],
-        "sections": [_section(finding, vlm, k) for k, finding in enumerate(study.findings)],
-        "precision": _mean([truth.precision for truth in truths]),
-        "recall": _mean([truth.recall for truth in truths]),
+        "study": document,
+        "widths": found[0].widths,
+        "scores": [{"label": label, **document["scores"][name]} for name, label in _CONDITIONS.items()],
+        "sections": [section(one, f"image-{k}") for k, one in enumerate(found, 1)],
         "version": __version__,
     }
     return write_template("study.html", path, context)
-
-
-def _score_row(study: Study, condition: str, label: str) -> dict[str, Any]:
-    return {"label": label, **{s: study.mean(condition, s) for s in ("s_se", "s_re", "j")}}
-
-
-def _mean(values: list[float]) -> float | None:
-    return sum(values) / len(values) if values else None
-
-
-def _section(finding: Finding, vlm: VLM, number: int) -> Section:
-    """The image with the captions of the study's own noise, which its seed gives again."""
-    noise = None if finding.tested is None else finding.tested.noise
-    test = None if noise is None else Test(noise.level, noise.draws, noise.seed)
-    origin = Origin(finding.pair.sample.image_id)
-    return section(gather(vlm, finding.pair, finding.located, {}, test=test, origin=origin), f"image-{number + 1}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,40 +16,41 @@ from ...intervene import Noise, Zero
 from ...intervene.operations import recommended_level
 from ...loading import VLM
 from ...locate import Located, Method, TwoStage, layer_matched
+from ...report.evidence import Evidence
+from ...report.gather import Origin, Test, gather
 from ...samples.inpaint import Counterfactual, counterfactual
 from ...samples.inpaint import Method as Edit
 from ...samples.sample import Sample
 from ...types import Neurons
 from ...view.decode import Decoded, decode
-from ...view.heatmap import Heatmap, heatmap
 
-
-@dataclass(frozen=True)
-class Tested:
-    """What a set of neurons does under noise and when set to zero, next to a layer-matched random set.
-
-    Attributes:
-        noise: the noise that was added.
-        after, control: captions of the sample's own image, one per draw, under noise on the set and on the control.
-        effects: "noise", "zero", "random noise", "random zero" -> scores.
-    """
-
-    noise: Noise
-    after: tuple[str, ...]
-    control: tuple[str, ...]
-    effects: dict[str, Effect]
+#: What the sets are put under.
+CONDITIONS = ("noise", "zero", "random noise", "random zero")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One image of the concept."""
+    """One image of the concept.
 
-    pair: Counterfactual
+    Attributes:
+        located: what was found in it.
+        decoded: the tokens that the neurons promote.
+        evidence: what a page shows of it, with the captions under noise and without the neurons.
+        effects: "noise", "zero", "random noise", "random zero" -> scores over all images, beside those of a
+            layer-matched random set; empty where no neurons were found.
+        truth: against the planted neurons, where the model has some.
+    """
+
     located: Located
     decoded: tuple[Decoded, ...]
-    heat: Heatmap | None
-    tested: Tested | None
+    evidence: Evidence
+    effects: Mapping[str, Effect]
     truth: Agreement | None
+
+    def caption(self, condition: str) -> str:
+        """The first caption under a condition, or that of the image as it is where nothing was tested."""
+        texts = self.evidence.texts(condition)
+        return f"{self.evidence.prompt} {texts[0]}" if texts else self.located.validity.original.full
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,7 @@ class Study:
 
     def mean(self, condition: str, score: str) -> float | None:
         """Mean of "s_se", "s_re" or "j" under a condition over the images; None when nothing was tested."""
-        values = [getattr(f.tested.effects[condition], score) for f in self.findings if f.tested is not None]
+        values = [getattr(f.effects[condition], score) for f in self.findings if f.effects]
         return float(np.mean(values)) if values else None
 
     def to_dict(self) -> dict[str, Any]:
@@ -80,8 +81,8 @@ class Study:
             "refused": [{"image": name, "reason": reason} for name, reason in self.refused],
             "caption_before": first.located.validity.original.full,
             "caption_edited": first.located.validity.edited.full,
-            "caption_after": first.tested.after[0] if first.tested else first.located.validity.original.full,
-            "caption_control": first.tested.control[0] if first.tested else first.located.validity.original.full,
+            "caption_after": first.caption("noise"),
+            "caption_control": first.caption("random noise"),
             "n_neurons": len(first.located.neurons),
             "neurons": [
                 {
@@ -94,7 +95,8 @@ class Study:
             ],
             "thresholds": first.located.neurons.provenance.get("thresholds"),
             "notes": list(first.located.notes),
-            "noise_level": first.tested.noise.level if first.tested else None,
+            "noise_level": first.evidence.level,
+            "scores": {name: {s: self.mean(name, s) for s in ("s_se", "s_re", "j")} for name in CONDITIONS},
             "S_se": self.mean("noise", "s_se"),
             "S_re": self.mean("noise", "s_re"),
             "J": self.mean("noise", "j"),
@@ -153,17 +155,20 @@ def study(
     for index, (pair, located) in enumerate(found):
         step(f"testing {len(located.neurons)} neurons of image {index + 1}")
         neurons = located.neurons
+        test = None
+        if len(neurons):
+            test = Test(recommended_level(neurons) if level is None else level, draws, seed + index)
         findings.append(
             Finding(
-                pair,
                 located,
                 tuple(decode(vlm, neurons)),
-                heatmap(vlm, pair.original, neurons) if len(neurons) else None,
-                _test(vlm, pair, neurons, images, draws, level, seed + index) if len(neurons) else None,
+                gather(vlm, pair, located, {}, test=test, origin=Origin(pair.sample.image_id)),
+                _effects(vlm, neurons, images, test) if test is not None else {},
                 agreement(neurons, truth) if truth is not None else None,
             )
         )
-    return Study(concept, vlm.identity(), tuple(findings), tuple(refused), time.perf_counter() - start)
+    model = {**vlm.identity(), "family": vlm.family.title}
+    return Study(concept, model, tuple(findings), tuple(refused), time.perf_counter() - start)
 
 
 def steps_of(samples: int) -> int:
@@ -171,25 +176,11 @@ def steps_of(samples: int) -> int:
     return 2 * samples
 
 
-def _test(
-    vlm: VLM,
-    pair: Counterfactual,
-    neurons: Neurons,
-    images: Sequence[Labelled],
-    draws: int,
-    level: float | None,
-    seed: int,
-) -> Tested:
-    concept = neurons.concept
-    control = layer_matched(vlm, neurons, seed)
-    strength = recommended_level(neurons) if level is None else level
-    noise = Noise(neurons, level=strength, draws=draws, seed=seed)
-    control_noise = Noise(control, level=strength, draws=draws, seed=seed)
-    effects = {
-        "noise": measure(vlm, concept, images, noise),
-        "zero": measure(vlm, concept, images, Zero(neurons)),
-        "random noise": measure(vlm, concept, images, control_noise),
-        "random zero": measure(vlm, concept, images, Zero(control)),
-    }
-    after = vlm.captions([pair.original], noise)[0]
-    return Tested(noise, tuple(after), tuple(vlm.captions([pair.original], control_noise)[0]), effects)
+def _effects(vlm: VLM, neurons: Neurons, images: Sequence[Labelled], test: Test) -> dict[str, Effect]:
+    """Scores of the set and of the control that the evidence shows."""
+    found: dict[str, Effect] = {}
+    for name, members in (("", neurons), ("random ", layer_matched(vlm, neurons, test.seed))):
+        noise = Noise(members, level=test.level or 0.0, draws=test.draws, seed=test.seed)
+        found[f"{name}noise"] = measure(vlm, neurons.concept, images, noise)
+        found[f"{name}zero"] = measure(vlm, neurons.concept, images, Zero(members))
+    return found
