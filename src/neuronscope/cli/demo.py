@@ -16,9 +16,7 @@ def run(
     concept: Annotated[str, typer.Option("--concept", help="Which of the 30 concepts.")] = "bear",
     images: Annotated[int, typer.Option("--images", "-n", help="Images of the concept.")] = 3,
     seed: Annotated[int, typer.Option("--seed", help="Which held-out scenes.")] = 0,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the page and what it is made of.")] = Path(
-        "neuronscope-demo"
-    ),
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page and data.")] = Path("neuronscope-demo"),
     device: DeviceOption = None,
     as_json: JsonOption = False,
 ) -> None:
