@@ -16,6 +16,7 @@ from torch import Tensor
 from ..errors import InvalidOption
 from ..loading import VLM
 from ..models.loaded import PROMPT
+from ..tokens.words import added_tokens
 
 #: Which tokens of the two words are paired: the first of each; the first, the second, ... of both; or the first of each
 #: in every spelling (as given, capitalised, upper case, plural).
@@ -107,12 +108,7 @@ def require_apart(u: Float[Tensor, "hidden tokens"], pair: WordPair) -> None:
 
 def _tokens(vlm: VLM, word: str, context: str) -> tuple[int, ...] | None:
     """The tokens that a word adds to a context; None where one of them is the unknown token."""
-    alone: list[int] = vlm.tokenizer(context, add_special_tokens=False).input_ids
-    joined: list[int] = vlm.tokenizer(f"{context} {word.strip()}", add_special_tokens=False).input_ids
-    shared = 0
-    while shared < min(len(alone), len(joined)) and alone[shared] == joined[shared]:
-        shared += 1
-    ids = tuple(int(token) for token in joined[shared:])
+    ids = tuple(added_tokens(vlm.tokenizer, context, word.strip()))
     return None if not ids or vlm.tokenizer.unk_token_id in ids else ids
 
 
