@@ -37,11 +37,12 @@ from neuronscope.caption import generate_captions
 from neuronscope.edit import Edit
 from neuronscope.edit.columns import read_columns
 from neuronscope.edit.ranked import rank_for_edit
-from neuronscope.edit.words import directions, spell
+from neuronscope.edit.words import spell
 from neuronscope.evaluate import Estimate, bootstrap_mean, named
 from neuronscope.files import output_folder, write_text
 from neuronscope.intervene.operations import Intervention
 from neuronscope.locate.target import Position
+from neuronscope.models.lens import in_layer, token_directions
 from neuronscope.samples.scenes import CONCEPTS, render
 from neuronscope.studies.demo.scenes import scene_stream
 from neuronscope.studies.reproduce.sections import interval, table
@@ -148,8 +149,8 @@ def opposed(vlm: ns.VLM, best: ns.Neurons, source: str) -> float:
     scores = dict(zip(best, best.scores["contribution"], strict=True))
     against = 0.0
     for layer, units in best[:OPPOSED].by_layer().items():
-        u = directions(vlm, layer, [spell(vlm, source, "source")[0]])
-        says = (u.T @ read_columns(vlm, layer, units).float())[0].tolist()
+        u = in_layer(vlm, layer, token_directions(vlm, [spell(vlm, source, "source")[0]], "gain"), "gain")
+        says = (u @ read_columns(vlm, layer, units).float())[0].tolist()
         against += sum(scores[Neuron(layer, unit)] for unit, value in zip(units, says, strict=True) if value < 0)
     return against / sum(scores[neuron] for neuron in best[:OPPOSED])
 

@@ -1,4 +1,4 @@
-"""`<!-- source: neuronscope.locate.pan.lens -->`: the code of a function, method or class, as it is now.
+"""`<!-- source: neuronscope.models.lens.lens -->`: the code of a function, method or class, as it is now.
 
 Its docstring is left out, since the reference has it.
 """

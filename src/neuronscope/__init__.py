@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .intervene import Patch as Patch
     from .intervene import Scale as Scale
     from .intervene import Zero as Zero
+    from .intervene import recommended_level as recommended_level
     from .loading import VLM as VLM
     from .loading import load as load
     from .locate import Activation as Activation
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
 _HOME = {
     "edit": ("Ablate", "Amplify", "Edit", "Embed", "Focused", "Graft", "Learned", "RowNoise", "Swap", "Tuned"),
     "caption": ("Captioner", "Decoding"),
-    "intervene": ("Mean", "Noise", "Patch", "Scale", "Zero"),
+    "intervene": ("Mean", "Noise", "Patch", "Scale", "Zero", "recommended_level"),
     "locate": (
         "Activation",
         "ActivationDifference",

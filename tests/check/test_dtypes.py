@@ -18,7 +18,7 @@ from neuronscope.loading import self_check
 from neuronscope.loading.checks import captions as writing
 from neuronscope.loading.checks.common import STEPS, NotApplicable, Outcome, disagreement, explained
 from neuronscope.locate.scores import activation_differences, grad_times_activation
-from neuronscope.models.rounding import allowed, relative, tolerance
+from neuronscope.models.rounding import allowed, departs, relative, tolerance
 from zoo import ZOO
 
 HALVES = [torch.bfloat16, torch.float16]
@@ -170,6 +170,24 @@ def test_what_rounding_explains(vlm: ns.VLM, make_vlm: Callable[..., ns.VLM]):
     assert not explained(half, 0.0, effect=0.0)  # noise that does nothing shows nothing
     assert explained(vlm, 1e-3, effect=1.0)
     assert not explained(vlm, 1e-2, effect=1.0)
+
+
+@pytest.mark.parametrize(
+    ("token", "value", "found"),
+    [
+        (0, -1.0, ""),
+        (0, 0.5, "logits from kept states differ by 1.0e+00 of their spread"),
+        (0, float("nan"), "logits from kept states differ by nan of their spread"),
+        (0, float("-inf"), "logits from kept states differ by inf of their spread"),
+        (3, 7.0, ""),  # forbidden by the plain path
+        (4, 7.0, ""),  # beyond its vocabulary
+    ],
+)
+def test_logits_from_kept_states(vlm: ns.VLM, token: int, value: float, found: str):
+    plain = torch.tensor([[[-1.0, 0.5, 2.0, -1e32]]])
+    ours = torch.tensor([[[-1.0, 0.5, 2.0, float("-inf"), 0.0]]]).repeat(1, 2, 1)
+    ours[0, 1, token] = value
+    assert departs(vlm, ours, plain, "kept") == found
 
 
 class Twice(torch.autograd.Function):

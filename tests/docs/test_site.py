@@ -217,7 +217,7 @@ def test_a_broken_page_stops_the_build(tmp_path: Path) -> None:
 
 def test_a_directive_that_names_nothing_is_an_error() -> None:
     with pytest.raises(DirectiveError, match="there is no 'lenses'"):
-        source.expand("neuronscope.locate.pan.lenses")
+        source.expand("neuronscope.models.lens.lenses")
     with pytest.raises(DirectiveError, match="is in no module of src/"):
         source.expand("numpy.zeros")
     with pytest.raises(DirectiveError, match=r"Wrong is not in errors\.py, which has NeuronscopeError, "):

@@ -5,8 +5,8 @@ import torch
 import neuronscope as ns
 from neuronscope.edit import Embed, Swap
 from neuronscope.edit.closed_form import swapped
-from neuronscope.edit.words import directions
 from neuronscope.errors import InvalidOption
+from neuronscope.models.lens import token_directions
 
 X, Y, Z = torch.eye(3)
 
@@ -79,7 +79,7 @@ def test_each_token_is_exchanged(own, some):
     assert len(pairs) == 2
     for layer in some.by_layer():
         for s, t in pairs:
-            u = directions(own, layer, [s, t], "none")
+            u = token_directions(own, [s, t], "none").T
             torch.testing.assert_close(u.T @ edit.new[layer], (u.T @ edit.old[layer]).flip(0), atol=1e-4, rtol=1e-4)
 
 

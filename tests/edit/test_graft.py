@@ -5,9 +5,10 @@ import neuronscope as ns
 from neuronscope.edit import Graft, Learned
 from neuronscope.edit.columns import read_columns
 from neuronscope.edit.graft import unit_mean
-from neuronscope.edit.words import directions, pair_words
+from neuronscope.edit.words import pair_words
 from neuronscope.errors import InvalidOption, NeuronOutOfRange
 from neuronscope.evaluate.truth import planted
+from neuronscope.models.lens import token_directions
 from neuronscope.samples.lexicon import Lexicon
 from neuronscope.samples.scenes.scene import render, sample_scene
 
@@ -31,7 +32,7 @@ def test_it_is_its_formula(own):
     edit = Graft(source="bear", target="dog", donors=donors, lambda_s=0.5, lambda_t=3.0, lambda_u=2.0).edit(
         own, neurons
     )
-    u = directions(own, 2, pair_words(own, "bear", "dog").target_ids)[:, 0]
+    u = token_directions(own, pair_words(own, "bear", "dog").target_ids, "gain")[0]
     u = u / u.norm()
     (w,), (donor,) = read_columns(own, 2, [7]).T, read_columns(own, 2, [1]).T
     torch.testing.assert_close(edit.new[2][:, 0], 3 * donor * w.norm() / donor.norm() - 0.5 * w + 2 * u * w.norm())

@@ -1,9 +1,8 @@
 import pytest
 import torch
 
-from neuronscope.architecture.structure import gain
-from neuronscope.edit.words import WordPair, directions, pair_words, require_apart, spell
-from neuronscope.errors import InvalidOption, UnsupportedModel
+from neuronscope.edit.words import WordPair, pair_words, require_apart, spell
+from neuronscope.errors import InvalidOption
 
 
 def ids(vlm, *tokens):
@@ -53,23 +52,6 @@ def test_variants_are_spellings_that_both_words_have(demo):
 def test_refused_words(vlm, source, target, message):
     with pytest.raises(InvalidOption, match=message):
         pair_words(vlm, source, target)
-
-
-def test_directions_are_rows_times_gains(demo):
-    table = demo.structure.unembedding.weight.detach().float()
-    plain = directions(demo, 2, [5, 9], "none")
-    assert torch.equal(plain, table[[5, 9]].T)
-    folded = directions(demo, 2, [5, 9])
-    assert torch.allclose(folded, (table[[5, 9]] * gain(demo.structure.norm, demo.structure.hidden)).T)
-    assert not torch.allclose(folded, plain)
-
-
-def test_no_final_norm(demo, monkeypatch):
-    import dataclasses
-
-    monkeypatch.setattr(demo, "structure", dataclasses.replace(demo.structure, norm=None))
-    with pytest.raises(UnsupportedModel, match="use fold='none'"):
-        directions(demo, 2, [5])
 
 
 @pytest.mark.parametrize(("angle", "fine"), [(1e-1, True), (1e-5, False), (0.0, False)])

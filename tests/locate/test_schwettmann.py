@@ -1,7 +1,5 @@
 """Schwettmann's attribution: hand numbers, autograd on captured pre-activations, pairs ranked by hand."""
 
-from types import SimpleNamespace
-
 import numpy as np
 import pytest
 import torch
@@ -13,6 +11,7 @@ from neuronscope.errors import InvalidOption
 from neuronscope.locate import Schwettmann
 from neuronscope.locate.schwettmann import best_pairs
 from neuronscope.locate.scores import grad_products
+from neuronscope.models.inputs import Inputs, Row
 from neuronscope.tokens import ImageTokens
 
 
@@ -27,24 +26,27 @@ class Gated(nn.Module):
         return self.down(self.act_fn(hidden[..., :1]) * hidden[..., 1:])
 
 
+class Toy(ns.VLM):
+    """One gated layer, whose output times 0.3 is the logit."""
+
+    layers, device, dtype = 1, torch.device("cpu"), torch.float64
+
+    def __init__(self, layer):
+        self.layer = layer
+        ffn = FFN("toy", layer.down, layer.act_fn, layer, 1)
+        self.structure = Structure((layer,), (ffn,), None, nn.Identity(), 1)
+
+    def logits(self, _inputs, *, last=1):
+        return 0.3 * self.layer(torch.tensor([[[2.0, -0.5]]], dtype=torch.float64))
+
+
 @pytest.mark.parametrize(("score", "expected"), [("gradcam", -0.26423913), ("pre", -0.32723526)])
 def test_gate_identity_in_numbers(score, expected):
     """METHODS (a), identity 2; (m) oracle 2: Z = 2, u = -0.5, dy/dn = 0.3."""
     layer = Gated()
-    ffn = FFN("toy", layer.down, layer.act_fn, layer, 1)
-
-    def logits(_inputs, last):
-        hidden = torch.tensor([[[2.0, -0.5]]], dtype=torch.float64)
-        return 0.3 * layer(hidden)
-
-    vlm = SimpleNamespace(
-        structure=Structure((layer,), (ffn,), None, nn.Identity(), 1),
-        layers=1,
-        device=torch.device("cpu"),
-        dtype=torch.float64,
-        logits=logits,
-    )
-    inputs = SimpleNamespace(images=(ImageTokens(np.array([0]), no_grid="toy"),))
+    vlm = Toy(layer)
+    row = Row({"input_ids": torch.zeros(1, 1, dtype=torch.long)}, ImageTokens(np.array([0]), no_grid="toy"), 0)
+    inputs = Inputs((row,))
     (product,) = next(grad_products(vlm, inputs, [[(1, 0)]], score=score))
     assert float(product) == pytest.approx(expected, abs=1e-7)
 

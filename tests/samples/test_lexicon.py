@@ -132,3 +132,11 @@ def test_published_thresholds_are_table_iv():
     assert len(expected) == 30
     assert published_thresholds() == expected
     assert set(expected) <= set(LEXICON.concepts)
+
+
+def test_mentions_are_found_one_behind_the_other():
+    caption = "A bear, two Bears and a teddy bear beside a bear"
+    found = list(LEXICON.mentions(caption, "bear"))
+    assert [(match.surface, match.start) for match in found] == [("bear", 2), ("Bears", 12), ("bear", 44)]
+    assert all(caption[match.start : match.end] == match.surface for match in found)
+    assert list(LEXICON.mentions(caption, "cat")) == []

@@ -14,10 +14,12 @@ from torch import nn
 from ..types import Part
 from .structure import ACTIVATION_NAMES, FFN, Stack, Structure
 
+#: What models call their vision tower.
+VISION_TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "image_encoder", "image_tower")
 #: Words in a module's dotted name that place it. The first list is looked at first: a merger may sit inside a tower.
 _PLACES: tuple[tuple[Part, tuple[str, ...]], ...] = (
     ("projector", ("projector", "projection", "connector", "merger", "qformer", "resampler", "aligner", "adapter")),
-    ("vision", ("vision_tower", "vision_model", "visual", "vision_encoder", "image_encoder", "image_tower")),
+    ("vision", VISION_TOWERS),
 )
 #: Parts that a still picture never passes.
 _ELSEWHERE = ("audio", "video_tower", "generation_", "vqmodel", "vqvae", "attn", "attention", ".head.")

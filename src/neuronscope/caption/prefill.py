@@ -11,11 +11,10 @@ prediction differs from that caption, writing begins.
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from itertools import groupby
 from typing import Any
 
@@ -159,8 +158,7 @@ class Pass:
         return result
 
     def _forward(self, text: dict[str, Tensor], cache: DynamicCache, predictions: int = 1) -> Any:
-        fewer = {"logits_to_keep": predictions} if _keeps_logits(type(self.vlm.model)) else {}
-        return self.vlm.model(**text, **fewer, past_key_values=cache, use_cache=True)
+        return self.vlm.model(**text, **self.vlm.last_only(predictions), past_key_values=cache, use_cache=True)
 
     def _fill(self, cache: DynamicCache, layers: range, begin: int, end: int) -> None:
         for layer in layers:
@@ -230,13 +228,6 @@ class Pass:
             return z
 
         return apply
-
-
-@cache
-def _keeps_logits(model: type) -> bool:
-    """Whether a model can be asked for the logits of its last positions only."""
-    forward: Any = model.forward  # pyright: ignore[reportAttributeAccessIssue]
-    return "logits_to_keep" in inspect.signature(forward).parameters
 
 
 def plainly_at(change: Change, layer: int) -> bool:

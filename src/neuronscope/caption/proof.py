@@ -17,6 +17,7 @@ from ..hooks.skip import Enough
 from ..intervene.apply import Intervening
 from ..intervene.operations import Intervention, Scale
 from ..models.loaded import LoadedModel
+from ..models.rounding import departs
 from ..types import Neurons
 from .captions import Decoding, generate_settings
 from .clean import Clean, Unfit, read_row
@@ -24,8 +25,6 @@ from .generation import Start, plain_greedy, step
 from .prefill import Change, Job, Pass
 from .shortcuts import Engine
 
-#: Largest difference of logits, relative to their spread, that rounding explains.
-_ROUNDING = {torch.float64: 1e-8, torch.float32: 1e-3}
 _STEPS = 3
 _ROWS = 3
 
@@ -90,17 +89,17 @@ def _differs(
     rows = 1 if vlm.family.alone else _ROWS
     batch = Pass(vlm, engine, (Job(state, Change(change, layers), 0),) * rows)
     cache, logits = batch.read()
-    if logits is not None and (why := _far(vlm, logits.transpose(0, 1), plain)):
+    if logits is not None and (why := departs(vlm, logits.transpose(0, 1), plain, "copied")):
         return why
     if not engine.compact:
-        return _far(vlm, *_rest(vlm, decoding, batch, cache, known, tokens, plain))
+        return departs(vlm, *_rest(vlm, decoding, batch, cache, known, tokens, plain), "copied")
     ids = torch.tensor([tokens[:known]] * rows, dtype=torch.long, device=vlm.device)
     resumed = batch.resumed(cache, range(rows), batch.length - 1 + known)
     at = known
     for taken in (1, _STEPS - known - 1):
         more: dict[str, Any] = {"min_new_tokens": taken, "output_logits": True}
         new, output = step(vlm, decoding, Start([state] * rows, resumed, ids), taken, **more)
-        if why := _far(vlm, torch.stack(output.logits), plain[at : at + taken]):
+        if why := departs(vlm, torch.stack(output.logits), plain[at : at + taken], "copied"):
             return why
         at += taken
         kept = torch.arange(rows - 1, device=ids.device)
@@ -121,13 +120,3 @@ def _rest(
     more: dict[str, Any] = {"min_new_tokens": steps, "output_logits": True}
     _, output = step(vlm, decoding, Start(batch.states, resumed, ids), steps, **more)
     return torch.stack(output.logits), plain[known:]
-
-
-def _far(vlm: LoadedModel, ours: Tensor, plain: Tensor) -> str:
-    """How far two sets of logits [steps, rows, vocabulary] are from one another; empty where rounding explains it."""
-    ours = ours.float()[:, :, : plain.shape[2]]
-    finite = torch.isfinite(plain) & (plain > -1e30)  # some models forbid tokens by a huge negative number
-    error = float(((ours - plain).abs() * finite).nan_to_num(0).max() / plain[finite].std().clamp_min(1e-12))
-    if error <= _ROUNDING.get(vlm.dtype, 0.1):
-        return ""
-    return f"logits from copied states differ by {error:.1e} of their spread"

@@ -195,7 +195,7 @@ def _paper(chosen: TwoStage, concept: str, budget: int | None, q: float | None) 
 
 def _level(neurons: Neurons) -> float | None:
     """The noise level of the test: none for sets without activation differences to measure it in."""
-    from ..intervene.operations import recommended_level
+    from ..intervene import recommended_level
 
     level = recommended_level(neurons) if neurons.scores.get("activation") else 0.0
     return level if level > 0 else None

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from ..caption import Decoding
 from ..loading import VLM
+from ..models.lens import LENS_NORMS, LensNorm, in_layer, token_directions
 from ..samples.image import ImageSource
 from ..types import Neurons, one_of, options_of
 from .columns import read_columns, require_editable
 from .edit import Edit
 from .ledger import ledger_of
 from .observe import observe
-from .words import FOLDS, PAIRINGS, Fold, Pairing, WordPair, directions, pair_words, require_apart
+from .words import PAIRINGS, Pairing, WordPair, pair_words, require_apart
 
 
 @runtime_checkable
@@ -88,17 +89,17 @@ class WordEditor(ColumnEditor):
     Attributes:
         source, target: the words.
         tokens: which of their tokens are paired; see :data:`Pairing`.
-        fold: what stands between a value vector and the logits; see :data:`Fold`.
+        fold: what stands between a value vector and the logits; see :data:`~neuronscope.models.lens.LensNorm`.
     """
 
     source: str
     target: str
     tokens: Pairing = "first"
-    fold: Fold = "gain"
+    fold: LensNorm = "gain"
 
     def __post_init__(self) -> None:
         one_of("tokens", self.tokens, PAIRINGS)
-        one_of("fold", self.fold, FOLDS)
+        one_of("fold", self.fold, LENS_NORMS)
 
     def words(self, vlm: VLM) -> WordPair:
         """The words' tokens. Raises InvalidOption where they are the same or cannot be spelled."""
@@ -110,7 +111,8 @@ class WordEditor(ColumnEditor):
         """Directions of the sources' and of the targets' tokens. Raises InvalidOption where they are parallel."""
         assert words is not None
         tokens = [token for side in zip(*words.pairs, strict=True) for token in side]
-        u = directions(vlm, layer, tokens, self.fold)
+        rows = token_directions(vlm, tokens, self.fold, option="fold")
+        u = in_layer(vlm, layer, rows, self.fold).T
         for n in range(len(words.pairs)):
             require_apart(u[:, [n, n + len(words.pairs)]], words)
         return u[:, : len(words.pairs)], u[:, len(words.pairs) :]

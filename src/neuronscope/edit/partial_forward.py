@@ -7,7 +7,6 @@ cannot be called so), rows are read from the beginning; `Reader.plain` then says
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import Any
@@ -21,9 +20,7 @@ from ..errors import MODEL_ERRORS
 from ..hooks.skip import seeing_inputs, starting_at
 from ..loading import VLM
 from ..models.inputs import Inputs
-
-#: Largest difference of logits from kept states, relative to their spread, that rounding explains.
-_ROUNDING = {torch.float64: 1e-8, torch.float32: 1e-3}
+from ..models.rounding import departs
 
 
 class Reader:
@@ -59,9 +56,10 @@ class Reader:
         if entering is not None:
             tensors = {name: value for name, value in tensors.items() if not value.is_floating_point()}
             around = starting_at(vlm.structure.layers, self._first, entering)
-        fewer = {"logits_to_keep": self._last} if _keeps(vlm) else {}
         with vlm.frozen(), around:
-            output: Any = functional_call(vlm.model, dict(parameters), (), {**tensors, **fewer, "use_cache": False})
+            output: Any = functional_call(
+                vlm.model, dict(parameters), (), {**tensors, **vlm.last_only(self._last), "use_cache": False}
+            )
         return output.logits[:, -self._last :]
 
     def _why_plain(self) -> str:
@@ -73,12 +71,4 @@ class Reader:
                 again = self.logits({})
         except MODEL_ERRORS as error:
             return f"it cannot begin at a later layer: {type(error).__name__}: {error}"
-        finite = torch.isfinite(self.clean) & (self.clean > -1e30)  # some models forbid tokens by a huge number
-        off = ((again - self.clean).abs() * finite).nan_to_num(0).max() / self.clean[finite].std().clamp_min(1e-12)
-        if float(off) <= _ROUNDING.get(vlm.dtype, 0.1):
-            return ""
-        return f"logits from kept states differ by {float(off):.1e} of their spread"
-
-
-def _keeps(vlm: VLM) -> bool:
-    return "logits_to_keep" in inspect.signature(vlm.model.forward).parameters
+        return departs(vlm, again, self.clean, "kept")

@@ -1,9 +1,6 @@
-"""Source and target words: the tokens they are spelled with, and the directions that those have in the unembedding.
+"""Source and target words: their tokens, spelled as they would follow the prompt (tokens/words.py).
 
-    u_t = gamma * W_U[t]          gamma: gain of the final norm, and of the norm after the FFN where there is one
-
-so that (u_t . w) is what a value vector w adds to the logit of token t, up to a positive factor (METHODS e, f). Words
-are spelled as they would follow the prompt, like the words of captions (tokens/words.py).
+What directions the tokens have in the unembedding is the logit lens (models/lens.py).
 """
 
 from __future__ import annotations
@@ -16,16 +13,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..architecture.devices import present
-from ..architecture.quantised import dense
-from ..architecture.structure import gain
-from ..errors import InvalidOption, UnsupportedModel
+from ..errors import InvalidOption
 from ..loading import VLM
 from ..models.loaded import PROMPT
-
-#: What stands between a value vector and the logit: nothing, or the gain of the norms in between.
-Fold: TypeAlias = Literal["none", "gain"]
-FOLDS: tuple[Fold, ...] = get_args(Fold)
+from ..tokens.words import added_tokens
 
 #: Which tokens of the two words are paired: the first of each; the first, the second, ... of both; or the first of each
 #: in every spelling (as given, capitalised, upper case, plural).
@@ -103,24 +94,6 @@ def pair_words(vlm: VLM, source: str, target: str, pairing: Pairing = "first", c
     return WordPair(source.strip(), target.strip(), *ids, tuple(pairs))
 
 
-def directions(
-    vlm: VLM, layer: int, tokens: tuple[int, ...] | list[int], fold: Fold = "gain"
-) -> Float[Tensor, "hidden tokens"]:
-    """u_t of each token, in float32, as the value vectors of one layer see it.
-
-    Raises UnsupportedModel when the gain is asked for and the model has no final norm.
-    """
-    head, norm, after = vlm.structure.unembedding, vlm.structure.norm, vlm.structure.ffns[layer].after
-    with present(head):
-        rows = dense(head)[list(tokens)].detach().float()
-    if fold == "gain":
-        if norm is None:
-            raise UnsupportedModel(f"fold={fold!r} needs a final norm, and {vlm.id} has none; use fold='none'")
-        for each in (norm, after):
-            rows = rows if each is None else rows * gain(each, vlm.structure.hidden).to(rows.device)
-    return rows.T
-
-
 def require_apart(u: Float[Tensor, "hidden tokens"], pair: WordPair) -> None:
     """Raise InvalidOption where the directions of a word pair's tokens depend on each other linearly."""
     unit = u.double() / u.double().norm(dim=0).clamp_min(torch.finfo(torch.float64).tiny)
@@ -135,12 +108,7 @@ def require_apart(u: Float[Tensor, "hidden tokens"], pair: WordPair) -> None:
 
 def _tokens(vlm: VLM, word: str, context: str) -> tuple[int, ...] | None:
     """The tokens that a word adds to a context; None where one of them is the unknown token."""
-    alone: list[int] = vlm.tokenizer(context, add_special_tokens=False).input_ids
-    joined: list[int] = vlm.tokenizer(f"{context} {word.strip()}", add_special_tokens=False).input_ids
-    shared = 0
-    while shared < min(len(alone), len(joined)) and alone[shared] == joined[shared]:
-        shared += 1
-    ids = tuple(int(token) for token in joined[shared:])
+    ids = tuple(added_tokens(vlm.tokenizer, context, word.strip()))
     return None if not ids or vlm.tokenizer.unk_token_id in ids else ids
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -21,7 +21,7 @@ from PIL import Image
 from ..caption import Decoding, generate_captions
 from ..edit import Embed
 from ..errors import InvalidOption
-from ..intervene import Intervention, Noise, Scale, Zero, activations
+from ..intervene import Intervention, Noise, Scale, Zero, activations, recommended_level
 from ..loading import VLM
 from ..locate import Budget, Method, TargetDecoy, TwoStage
 from ..locate import method as by_name
@@ -170,16 +170,16 @@ def captions_under(vlm: VLM, image: Image.Image, neurons: Neurons, change: Chang
 
 
 def usual_level(vlm: VLM, image: Image.Image, neurons: Neurons) -> float:
-    """The noise level that the slider starts at: twice the median activation difference, in activation units.
+    """The noise level that the slider starts at: the recommended one, of differences by size, in activation units.
 
-    For methods that measure no difference twice the median of the neurons' largest activations, by size.
+    For methods that measure no difference that of the neurons' largest activations.
     """
     if not len(neurons):
         return 0.0
     sizes = neurons.scores.get("activation")
     if sizes is None:
         sizes = np.abs(activations(vlm, image, neurons)).max(axis=0)
-    return 2.0 * float(np.median(np.abs(sizes)))
+    return recommended_level(replace(neurons, scores={"activation": tuple(map(abs, sizes))}))
 
 
 #: What every caption of the explorer begins with.

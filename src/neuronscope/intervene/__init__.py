@@ -9,3 +9,4 @@ from .operations import Noise as Noise
 from .operations import Patch as Patch
 from .operations import Scale as Scale
 from .operations import Zero as Zero
+from .operations import recommended_level as recommended_level

@@ -262,9 +262,16 @@ def recommended_level(neurons: Neurons) -> float:
     """Noise level for a located set: twice the median of its activation differences, in activation units.
 
     Large enough that the signal no longer stands out, small enough that the residual stream's norm, and with it every
-    other object's share of it, is not swamped; the published levels of 40 to 120 belong to one 7B model.
+    other object's share of it, is not swamped; the published levels of 40 to 120 belong to one 7B model. Raises
+    InvalidOption for a set without differences: an empty one, or one of a method that measures none.
     """
-    return 2.0 * float(np.median(neurons.scores["activation"]))
+    differences = neurons.scores.get("activation")
+    if not differences:
+        raise InvalidOption(
+            f"the {len(neurons)} neurons located by {neurons.method!r} have no activation differences to measure a "
+            "noise level in: choose a level"
+        )
+    return 2.0 * float(np.median(differences))
 
 
 #: What an operation is, besides its neurons, span, phase and site. Operations that are not listed are never equal.

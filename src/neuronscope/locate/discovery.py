@@ -23,13 +23,14 @@ from jaxtyping import Float
 from ..caption import Caption, Decoding, generate_captions
 from ..errors import InvalidOption
 from ..loading import VLM
+from ..models.lens import LENS_NORMS, LensNorm
 from ..models.loaded import PROMPT
 from ..samples.image import ImageSource
 from ..samples.nouns import FINDERS, Noun, NounFinder, noun_finder
 from ..tokens import tokens_of_span
 from ..types import Json, Neurons, one_of, options_of, whole_number
 from .located import Scores
-from .pan import LENS_NORMS, LENS_SITES, LensNorm, LensSite, predicted
+from .pan import LENS_SITES, LensSite, predicted
 from .scores import Entry, Layout, Pooled, best_first
 from .target import CONCEPT_TOKENS, ConceptToken
 

@@ -20,10 +20,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..architecture.quantised import dense
-from ..architecture.structure import gain
-from ..errors import UnsupportedModel
 from ..loading import VLM
+from ..models.lens import LENS_NORMS, LensNorm, lens, token_directions
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
 from ..types import Site
@@ -32,12 +30,8 @@ from .scores import POOLS, Entry, Pool, Pooled, no_neurons, read_layers, reduce_
 from .target import CONCEPT_TOKENS, POSITIONS, ConceptToken, Position, concept_word
 from .validity import Validity
 
-#: What stands between a value vector and the logit: nothing (the paper), or the gain of the final norm and of the norm
-#: after the FFN, where there is one.
-LensNorm: TypeAlias = Literal["none", "gain"]
 #: True coefficient of the value vector, or what the published code reads (not the coefficient where there is a gate).
 LensSite: TypeAlias = Literal["neuron", "act"]
-LENS_NORMS: tuple[LensNorm, ...] = get_args(LensNorm)
 LENS_SITES: tuple[LensSite, ...] = get_args(LensSite)
 
 
@@ -48,7 +42,7 @@ class Pan(Ranking):
     Attributes:
         position: at the image tokens, or at the position that predicts the concept's token.
         pool: over image tokens; at the predicting position there is nothing to pool.
-        norm: see :data:`LensNorm`.
+        norm: see :data:`~neuronscope.models.lens.LensNorm`.
         site: see :data:`LensSite`.
         concept_token: which sub-tokens of the word are summed (each at its own predicting position).
     """
@@ -108,7 +102,7 @@ def contributions(
         entries: (position counted from the end, token id) of each token; their scores are summed.
         position: at the image tokens, or at the position that predicts each entry.
         pool: over image tokens.
-        norm: see :data:`LensNorm`.
+        norm: see :data:`~neuronscope.models.lens.LensNorm`.
         site: where activations are read.
         average: the mean over entries instead of their sum.
 
@@ -147,25 +141,3 @@ def predicted(
 
     read_layers(vlm, inputs, site, use)
     return torch.cat(found, dim=1).numpy()
-
-
-def token_directions(vlm: VLM, tokens: Sequence[int], norm: LensNorm) -> Float[Tensor, "tokens hidden"]:
-    """u_t of each token in float32, times the final norm's gain if asked for."""
-    directions = dense(vlm.structure.unembedding)[list(tokens)].detach().float()
-    if norm == "none":
-        return directions
-    if vlm.structure.norm is None:
-        raise UnsupportedModel(f"norm={norm!r} needs a final norm, and {vlm.id} has none; use norm='none'")
-    return directions * gain(vlm.structure.norm, vlm.structure.hidden).to(directions.device)
-
-
-def lens(
-    vlm: VLM, layer: int, directions: Float[Tensor, "tokens hidden"], norm: LensNorm
-) -> Float[Tensor, "tokens width"]:
-    """w_i . u for all neurons of a layer."""
-    ffn = vlm.structure.ffns[layer]
-    vectors = ffn.value_vectors().detach()
-    directions = directions.to(vectors.device)
-    if norm == "gain" and ffn.after is not None:  # families that normalise the FFN's output before adding it
-        directions = directions * gain(ffn.after, vlm.structure.hidden).to(vectors.device)
-    return directions @ vectors.float()

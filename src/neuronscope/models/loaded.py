@@ -339,12 +339,19 @@ class LoadedModel:
 
         return measure_frames(process, shown[image].size, pixels=pixels, strip=strip, padding=padding)
 
+    def last_only(self, last: int) -> dict[str, int]:
+        """The argument that asks the model for the logits of its last positions only; empty where it takes none."""
+        return {"logits_to_keep": last} if self._keeps_logits else {}
+
+    @cached_property
+    def _keeps_logits(self) -> bool:
+        return "logits_to_keep" in inspect.signature(self.model.forward).parameters
+
     def logits(self, inputs: Inputs, *, last: int = 1) -> Float[Tensor, "batch last vocabulary"]:
         """Logits of the last positions, one forward pass."""
-        fewer = {"logits_to_keep": last} if "logits_to_keep" in inspect.signature(self.model.forward).parameters else {}
         try:
             with self.frozen():
-                output: Any = self.model(**inputs.tensors, **fewer, use_cache=False)
+                output: Any = self.model(**inputs.tensors, **self.last_only(last), use_cache=False)
         except ValueError as error:  # transformers' own comparison of image tokens and features
             if "features" in str(error) and "tokens" in str(error):
                 counts = sorted({tokens.count for tokens in inputs.images})

@@ -17,13 +17,13 @@ class Piece(NamedTuple):
 def marked(text: str, concept: str, mode: Mode = "lexicon") -> list[Piece]:
     """A caption, without its prompt, cut at every place that names the concept; the pieces joined are the caption."""
     pieces: list[Piece] = []
-    rest = text
-    while (match := Lexicon.default().match(rest, concept, mode)) is not None:
-        if match.start:
-            pieces.append(Piece(rest[: match.start], False))
-        pieces.append(Piece(rest[match.start : match.end], True))
-        rest = rest[match.end :]
-    return [*pieces, Piece(rest, False)] if rest or not pieces else pieces
+    begin = 0
+    for match in Lexicon.default().mentions(text, concept, mode):
+        if match.start > begin:
+            pieces.append(Piece(text[begin : match.start], False))
+        pieces.append(Piece(match.surface, True))
+        begin = match.end
+    return [*pieces, Piece(text[begin:], False)] if text[begin:] or not pieces else pieces
 
 
 def names(pieces: list[Piece]) -> bool:

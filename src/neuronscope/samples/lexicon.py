@@ -10,8 +10,8 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
 from typing import Any, Literal, TypeAlias, get_args
@@ -85,6 +85,13 @@ class Lexicon:
                     best = (start, end, form)
                 break
         return None if best is None else _found(caption, origin, *best)
+
+    def mentions(self, caption: str, concept: str, mode: Mode = "lexicon") -> Iterator[Match]:
+        """Every mention of `concept`, in the order of the caption; each is looked for behind the one before."""
+        begin = 0
+        while (match := self.match(caption[begin:], concept, mode)) is not None:
+            yield replace(match, start=begin + match.start, end=begin + match.end)
+            begin += match.end
 
     def concepts_in(self, caption: str, mode: Mode = "lexicon") -> list[str]:
         """All listed concepts that a caption names, in the lexicon's order."""

@@ -82,22 +82,13 @@ def mentions(caption: str, categories: Iterable[str]) -> list[str]:
 
     A mention within a longer one of another category ("bear" in "teddy bear") does not count.
     """
-    spans = [(start, end, one) for one in categories for start, end in _spans(caption, one)]
+    lexicon = Lexicon.default()
+    spans = [(match.start, match.end, one) for one in categories for match in lexicon.mentions(caption, one)]
     return [
         one
         for start, end, one in sorted(spans)
         if not any(a <= start and end <= b and b - a > end - start for a, b, _ in spans)
     ]
-
-
-def _spans(caption: str, concept: str) -> list[tuple[int, int]]:
-    """Where each mention of a concept begins and ends."""
-    found: list[tuple[int, int]] = []
-    begin = 0
-    while (match := Lexicon.default().match(caption[begin:], concept)) is not None:
-        found.append((begin + match.start, begin + match.end))
-        begin += match.end
-    return found
 
 
 def _captions(path: Path | None) -> list[tuple[int, str]]:

@@ -28,11 +28,16 @@ def tokens_of_span(tokenizer: Any, ids: Sequence[int], start: int, end: int) -> 
 
 def first_token(tokenizer: Any, context: str, word: str) -> int:
     """The first token of `word` as it is spelled after `context` (METHODS B3: a word's first sub-token)."""
-    alone = tokenizer(context, add_special_tokens=False).input_ids
-    joined = tokenizer(f"{context} {word}", add_special_tokens=False).input_ids
+    added = added_tokens(tokenizer, context, word)
+    if not added:
+        raise InvalidOption(f"the word {word!r} adds no token after {context!r}")
+    return added[0]
+
+
+def added_tokens(tokenizer: Any, context: str, word: str) -> list[int]:
+    """The tokens of `word` as it is spelled after `context`: what follows the tokens that both spellings begin with."""
+    alone, joined = (tokenizer(text, add_special_tokens=False).input_ids for text in (context, f"{context} {word}"))
     shared = 0
     while shared < min(len(alone), len(joined)) and alone[shared] == joined[shared]:
         shared += 1
-    if shared == len(joined):
-        raise InvalidOption(f"the word {word!r} adds no token after {context!r}")
-    return int(joined[shared])
+    return [int(token) for token in joined[shared:]]

@@ -18,6 +18,7 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
+from ..architecture.towers import VISION_TOWERS
 from ..errors import ImageTokenMismatch, NoGrid
 from ..hooks import HookSession, Tap
 from ..loading import VLM
@@ -26,7 +27,6 @@ from ..tokens import Frame, ImageTokens, Tile, equal_cells
 from ..tokens.frame import Box
 from ..types import Neurons
 
-_TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "image_encoder")
 _GREY = 128
 _DEEPEST = 3  # how many layers before the end of the tower a projector may read
 
@@ -122,7 +122,7 @@ def _activations(vlm: VLM, inputs: Inputs, neurons: Neurons, *, graph: bool = Fa
 def vision_layers(vlm: VLM) -> list[nn.Module]:
     """The vision tower's layers, last first. Raises NoGrid where there is no tower with layers."""
     for holder in (vlm.model, getattr(vlm.model, "model", None)):
-        for name in _TOWERS:
+        for name in VISION_TOWERS:
             tower: Any = getattr(holder, name, None)
             if isinstance(tower, nn.Module):
                 stacks = [m for m in tower.modules() if isinstance(m, nn.ModuleList) and len(m)]

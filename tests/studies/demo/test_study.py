@@ -8,9 +8,8 @@ import pytest
 
 import neuronscope as ns
 from neuronscope.cli import main
-from neuronscope.errors import InvalidSample, RunMismatch
+from neuronscope.errors import InvalidOption, InvalidSample, RunMismatch
 from neuronscope.intervene import Noise
-from neuronscope.intervene.operations import recommended_level
 from neuronscope.studies.demo.page import save, write_page
 from neuronscope.studies.demo.scenes import HELD_OUT, bystanders, scene_stream, scenes_of
 from neuronscope.studies.demo.study import steps_of, study
@@ -26,7 +25,10 @@ def test_showcase_scenes_are_held_out_and_show_what_they_should():
 
 def test_recommended_level_is_twice_the_median():
     neurons = ns.Neurons((ns.Neuron(0, 1), ns.Neuron(0, 2), ns.Neuron(0, 3)), {"activation": (3.0, 1.0, 8.0)})
-    assert recommended_level(neurons) == 6.0
+    assert ns.recommended_level(neurons) == 6.0
+    for without in (neurons[:0], ns.Neurons.of([(0, 1)])):
+        with pytest.raises(InvalidOption, match=r"the \d neurons located by .* have no activation differences"):
+            ns.recommended_level(without)
 
 
 @pytest.fixture(scope="module")

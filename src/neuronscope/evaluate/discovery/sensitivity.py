@@ -19,7 +19,7 @@ import numpy as np
 
 from ...loading import VLM
 from ...locate.discovery import Discovered, NounNeurons
-from ...locate.pan import LensNorm
+from ...models.lens import LensNorm
 from ...samples.image import ImageSource
 from ...types import Neurons
 from ...view.decode import decode

@@ -74,10 +74,11 @@ class Wording:
     def exchanged(self, caption: str) -> str:
         """A caption with the target in the place of every mention of the source."""
         parts: list[str] = []
-        while (match := Lexicon.default().match(caption, self.source, self.mode)) is not None:
-            parts += [caption[: match.start], self.target or ""]
-            caption = caption[match.end :]
-        return "".join([*parts, caption])
+        begin = 0
+        for match in Lexicon.default().mentions(caption, self.source, self.mode):
+            parts += [caption[begin : match.start], self.target or ""]
+            begin = match.end
+        return "".join([*parts, caption[begin:]])
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,7 @@ import numpy as np
 from ...errors import InvalidSample
 from ...evaluate.effect import Effect, Labelled, measure
 from ...evaluate.truth import Agreement, agreement, planted
-from ...intervene import Noise, Zero
-from ...intervene.operations import recommended_level
+from ...intervene import Noise, Zero, recommended_level
 from ...loading import VLM
 from ...locate import Located, Method, TwoStage, layer_matched
 from ...report.evidence import Evidence
