@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 import neuronscope as ns
+from neuronscope.check import scores
 from neuronscope.intervene import activations
 from neuronscope.loading.checks import common as parts
 from neuronscope.loading.checks import image as checks
@@ -98,8 +99,9 @@ def test_the_checks_hold_on_such_pictures(size: tuple[int, int], monkeypatch: py
     vlm.family = dataclasses.replace(vlm.family, listed=False)
     usual = checks.noise_picture
     monkeypatch.setattr(checks, "noise_picture", lambda _size=(96, 64), seed=0: usual(size, seed))
+    monkeypatch.setattr(scores, "noise_picture", checks.noise_picture)
     monkeypatch.setattr(checks, "_faint", lambda _size=(96, 64), seed=0: np.asarray(usual(size, seed)) // 4 + 96)
-    for check in (checks.check_coloured_patch, checks.check_several_images, checks.check_heatmap):
+    for check in (checks.check_coloured_patch, checks.check_several_images, scores.check_heatmap):
         outcome = check(vlm)
         assert not isinstance(outcome, parts.NotApplicable)
         assert outcome[1], outcome[0]
