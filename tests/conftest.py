@@ -107,3 +107,47 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+#: Folders and files of tests that take more than a newcomer's minute; `pytest -m "not slow"` leaves them out.
+SLOW = (
+    "architecture/test_devices.py",
+    "architecture/test_quantised.py",
+    "browser",
+    "caption",
+    "check",
+    "cli",
+    "docs",
+    "edit",
+    "evaluate",
+    "examples",
+    "explorer",
+    "hooks/test_backward.py",
+    "hooks/test_routed.py",
+    "hooks/test_skip.py",
+    "intervene/test_towers.py",
+    "loading",
+    "locate/test_attributions.py",
+    "locate/test_discovery.py",
+    "locate/test_families.py",
+    "locate/test_real_photographs.py",
+    "models",
+    "report",
+    "run",
+    "samples/test_coco.py",
+    "samples/test_inpaint.py",
+    "studies",
+    "test_files.py",
+    "test_import.py",
+    "test_versions.py",
+    "tokens/test_several.py",
+    "view",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what SLOW names."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and any((here / part) in (item.path, *item.path.parents) for part in SLOW):
+            item.add_marker(pytest.mark.slow)

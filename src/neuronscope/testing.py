@@ -105,7 +105,8 @@ def tiny_model(
         max_position_embeddings=256,
         **ids,
     )
-    config = LlavaConfig(vision_config=vision, text_config=text, image_token_id=4, vision_feature_layer=-1, **ids)
+    ids |= {"image_token_id": 4, "vision_feature_layer": -1}
+    config = LlavaConfig(vision_config=vision, text_config=text, **ids)
     model: Any = LlavaForConditionalGeneration(config).eval()
     with torch.no_grad():
         for parameter in model.parameters():  # at the default scale a change of neurons rarely moves the argmax
