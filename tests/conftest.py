@@ -21,110 +21,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 import neuronscope as ns
+from neuronscope.testing import tiny_model, tiny_processor, tiny_vlm
 
 torch.set_num_threads(1)
-
-WORDS = [
-    "the",
-    "image",
-    "shows",
-    "a",
-    "brown",
-    "bear",
-    "dog",
-    "cat",
-    "bus",
-    "on",
-    "grass",
-    "and",
-    "red",
-    "horse",
-    "of",
-    "with",
-    "snow",
-    "surf",
-    "##board",
-]
-
-
-def tiny_processor(patch: int = 8, side: int = 32):
-    from transformers import CLIPImageProcessorPil, LlavaProcessor, PreTrainedTokenizerFast
-
-    vocab = {w: i for i, w in enumerate(["<pad>", "<s>", "</s>", "<unk>", "<image>", *WORDS])}
-    core = Tokenizer(models.WordPiece(vocab, unk_token="<unk>"))
-    core.normalizer = normalizers.Lowercase()
-    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    core.decoder = decoders.WordPiece()
-    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        extra_special_tokens={"image_token": "<image>"},
-    )
-    images = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
-    return LlavaProcessor(
-        image_processor=images,
-        tokenizer=tokenizer,
-        patch_size=patch,
-        vision_feature_select_strategy="default",
-        num_additional_image_tokens=1,
-    )
-
-
-def tiny_model(seed: int = 0, *, layers: int = 4, hidden: int = 32, d_ff: int = 48, patch: int = 8, side: int = 32):
-    from transformers import CLIPVisionConfig, LlamaConfig, LlavaConfig, LlavaForConditionalGeneration
-
-    torch.manual_seed(seed)
-    config = LlavaConfig(
-        vision_config=CLIPVisionConfig(
-            hidden_size=24,
-            intermediate_size=48,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=side,
-            patch_size=patch,
-        ),
-        text_config=LlamaConfig(
-            vocab_size=5 + len(WORDS),
-            hidden_size=hidden,
-            intermediate_size=d_ff,
-            num_hidden_layers=layers,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            max_position_embeddings=256,
-            pad_token_id=0,
-            bos_token_id=1,
-            eos_token_id=2,
-        ),
-        image_token_id=4,
-        vision_feature_layer=-1,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-    )
-    model = LlavaForConditionalGeneration(config).eval()
-    with torch.no_grad():
-        for parameter in model.parameters():  # at the default scale a change of neurons rarely moves the argmax
-            if parameter.ndim > 1:
-                parameter.mul_(4)
-    return model
 
 
 @pytest.fixture(scope="session")
 def make_vlm() -> Callable[..., ns.VLM]:
-    """Builds a tiny random LLaVA; keyword arguments as in tiny_model."""
+    """Builds a tiny random LLaVA; arguments as in tiny_vlm."""
 
-    def make(seed: int = 0, **shape: int) -> ns.VLM:
-        sizes = {k: shape[k] for k in ("patch", "side") if k in shape}
-        return ns.load((tiny_model(seed, **shape), tiny_processor(**sizes)))
-
-    return make
+    return tiny_vlm
 
 
 @pytest.fixture(scope="session")
@@ -199,3 +107,47 @@ def unchecked() -> Iterator[None]:
     jaxtyping.config.update("jaxtyping_disable", True)
     yield
     jaxtyping.config.update("jaxtyping_disable", False)
+
+
+#: Folders and files of tests that take more than a newcomer's minute; `pytest -m "not slow"` leaves them out.
+SLOW = (
+    "architecture/test_devices.py",
+    "architecture/test_quantised.py",
+    "browser",
+    "caption",
+    "check",
+    "cli",
+    "docs",
+    "edit",
+    "evaluate",
+    "examples",
+    "explorer",
+    "hooks/test_backward.py",
+    "hooks/test_routed.py",
+    "hooks/test_skip.py",
+    "intervene/test_towers.py",
+    "loading",
+    "locate/test_attributions.py",
+    "locate/test_discovery.py",
+    "locate/test_families.py",
+    "locate/test_real_photographs.py",
+    "models",
+    "report",
+    "run",
+    "samples/test_coco.py",
+    "samples/test_inpaint.py",
+    "studies",
+    "test_files.py",
+    "test_import.py",
+    "test_versions.py",
+    "tokens/test_several.py",
+    "view",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as slow what SLOW names."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents and any((here / part) in (item.path, *item.path.parents) for part in SLOW):
+            item.add_marker(pytest.mark.slow)

@@ -13,11 +13,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from ..errors import InvalidOption, InvalidSample
+
+_Score = TypeVar("_Score", float, np.ndarray)
+
+
+def j_of(s_se: _Score, s_re: _Score) -> _Score:
+    """J = S_se + S_re - 1; 0 for no effect and for total destruction, 1 where only the concept is gone."""
+    return s_se + s_re - 1.0
 
 
 @dataclass(frozen=True)
@@ -141,8 +149,8 @@ class Cell:
 
     @property
     def j(self) -> float:
-        """S_se + S_re - 1; 0 for no effect and for total destruction."""
-        return self.s_se + self.s_re - 1.0
+        """See :func:`j_of`."""
+        return j_of(self.s_se, self.s_re)
 
 
 @dataclass(frozen=True)

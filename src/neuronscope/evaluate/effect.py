@@ -19,6 +19,7 @@ from ..errors import InvalidSample
 from ..intervene.operations import Intervention
 from ..loading import VLM
 from ..samples.lexicon import Lexicon, Mode
+from .aggregate import j_of
 
 
 @dataclass(frozen=True)
@@ -57,7 +58,7 @@ class Effect:
     @property
     def j(self) -> float:
         """S_se + S_re - 1."""
-        return self.s_se + self.s_re - 1.0
+        return j_of(self.s_se, self.s_re)
 
 
 def measure(

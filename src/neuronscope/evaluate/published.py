@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from .aggregate import j_of
+
 #: The methods of both tables, in their order.
 METHODS = ("schwettmann", "pan", "two-stage")
 
@@ -23,7 +25,7 @@ class Scores:
     @property
     def j(self) -> float:
         """S_se + S_re - 1, which the paper does not report."""
-        return self.s_se + self.s_re - 1.0
+        return j_of(self.s_se, self.s_re)
 
 
 @dataclass(frozen=True)

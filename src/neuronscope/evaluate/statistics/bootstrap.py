@@ -33,7 +33,7 @@ from jaxtyping import Bool, Float, Int
 
 from ...errors import InvalidOption
 from ...types import one_of
-from ..aggregate import Trials, aggregate, check_alike
+from ..aggregate import Trials, aggregate, check_alike, j_of
 from .estimate import Estimate
 
 SCORES = ("S_se", "S_re", "J")
@@ -180,7 +180,7 @@ def _counts(rng: np.random.Generator, rows: int, units: int) -> Int[np.ndarray, 
 def _scores(
     s_se: Float[np.ndarray, "replicates"], s_re: Float[np.ndarray, "replicates"]
 ) -> dict[str, Float[np.ndarray, "replicates"]]:
-    return {"S_se": s_se, "S_re": s_re, "J": s_se + s_re - 1}
+    return {"S_se": s_se, "S_re": s_re, "J": j_of(s_se, s_re)}
 
 
 def _estimate(value: float, data: Float[np.ndarray, "replicates"], confidence: float) -> Estimate:

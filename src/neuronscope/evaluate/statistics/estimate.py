@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ...errors import InvalidOption
+from ..aggregate import j_of
 from ..effect import Effect
 
 
@@ -51,7 +52,7 @@ def bootstrap_effects(effects: Sequence[Effect], *, replicates: int = 2_000, see
     scores: dict[str, tuple[Callable[[Effect], float], Float[np.ndarray, "replicates"]]] = {
         "S_se": (lambda e: e.s_se, resampled[:, 0]),
         "S_re": (lambda e: e.s_re, resampled[:, 1]),
-        "J": (lambda e: e.j, resampled.sum(1) - 1),
+        "J": (lambda e: e.j, j_of(resampled[:, 0], resampled[:, 1])),
     }
     result: dict[str, Estimate] = {}
     for name, (score, draws) in scores.items():

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ...evaluate import Trials, aggregate, benjamini_hochberg, empirical_p
+from ...evaluate.aggregate import j_of
 from ...samples.lexicon import MODES
 from ...view.figures import LayerCounts, SweepPoint
 from .dataset import Kept
@@ -164,7 +165,7 @@ def _sweeps(
             cells = [aggregate(trials).overall for trials in noise or done]
             s_se, s_re = (float(np.mean([getattr(cell, name) for cell in cells])) for name in ("s_se", "s_re"))
             size = float(np.mean([row["count"] for row in located[text]]))
-            point = SweepPoint(value, size, s_se, s_re, s_se + s_re - 1)
+            point = SweepPoint(value, size, s_se, s_re, j_of(s_se, s_re))
             found.setdefault(next(iter(spec.options)), []).append(point)
     return {option: sorted(points, key=lambda point: point.threshold) for option, points in found.items()}
 
