@@ -4,7 +4,7 @@
     python -m benchmarks.repair --images repair-scenes [--work neuronscope-repair] [--out docs/results/repair]
 
 Every way searches the same half of the pictures and is measured on the other; see studies/repair/work.py. A way's
-document is kept in the work folder: a broken run goes on from there. `neuronscope edit --repair` does one of them.
+document is kept in the work folder: a broken run goes on from there. `neuronscope repair` does one of them.
 """
 
 from __future__ import annotations

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import neuronscope as ns
-from hallucinations import write_folder
-from neuronscope.cli.edit import _job, _value
+from neuronscope.cli.edit import _job
+from neuronscope.cli.output import _value
 from neuronscope.edit import Edit
 from neuronscope.evaluate import planted
 from neuronscope.samples.scenes import render
@@ -125,42 +125,12 @@ def test_images_that_do_not_name_the_source_are_refused(cli, folder: Path, tmp_p
     assert "needed are 4 that the edit is made with" in told
 
 
-def test_hallucinations_are_repaired(cli, demo: ns.VLM, tmp_path: Path):
-    place, out = write_folder(tmp_path / "coco"), tmp_path / "out"
-    given = ("--images", place, "--count", 5, "--set", "right=1")
-    code, text, told = cli("edit", "--repair", *given, "--out", out, "--json")
-    assert (code, told) == (0, "")
-    document = json.loads(text)
-    assert document == json.loads((out / "tables.json").read_text(encoding="utf-8"))
-    assert document["settings"]["counts"] == [1, 2, 5]
-    assert [one["source"] for one in document["hallucinations"]] == ["horse"]
-    assert "horse" in document["hallucinations"][0]["before"]
-    assert "| horse " in (out / "tables.md").read_text(encoding="utf-8")
-    assert document["together"]["halves"]["searched"]["before"]["chair_s"]["value"] == pytest.approx(1 / 3)
-    repaired = document["single"]["found"]["repaired"]["value"]
-    assert (out / "edit.safetensors").is_file() == bool(repaired)
-    if repaired:
-        with Edit.load(out / "edit.safetensors", demo):
-            assert "horse" not in demo.caption(place / "images" / "0.png")
-
-
-@pytest.mark.parametrize(
-    ("options", "reason"),
-    [
-        (("--repair", "--target", "dog"), "--repair takes no --target"),
-        (("--repair", "--controls", "2"), "--repair takes no --controls"),
-        (("--repair", "--editor", "embed"), "--editor='embed'"),
-        (("--repair", "--set", "alpha=2"), "--set='alpha'"),
-        (("--repair", "--set", "right=many"), "--set right=many is not of type int"),
-        (("--repair", "--images", "another"), "--repair takes one --images"),
-        (("--repair",), "holds no annotations/instances_"),
-        ((), "--source is missing"),
-    ],
-)
-def test_what_repair_refuses(cli, options, reason: str, tmp_path: Path):
-    code, text, _ = cli("edit", "--images", tmp_path, *options, "--out", tmp_path / "out", "--json")
-    assert code == 1
-    assert reason in json.loads(text)["error"]["message"]
+def test_the_old_spelling_of_repair_names_the_verb(cli, tmp_path: Path):
+    assert cli("edit", "--repair", "--images", tmp_path) == (
+        2,
+        "",
+        "neuronscope: edit --repair is a verb of its own now: neuronscope repair --images COCO\n",
+    )
 
 
 def test_settings_of_the_editor():

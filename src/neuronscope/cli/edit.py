@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,8 +15,17 @@ import typer
 from ..errors import InvalidOption
 from ..files import output_folder, write_text
 from ..types import one_of
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, progress
-from .repair import repair_folder
+from .output import (
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    emit,
+    lines,
+    open_model,
+    parse_settings,
+    progress,
+)
 
 if TYPE_CHECKING:
     from ..edit import Edit
@@ -25,8 +35,6 @@ if TYPE_CHECKING:
 
 #: Images an edit is made with, and others that are to stay, at most; half of what there is otherwise.
 _MADE_WITH, _KEPT = 8, 24
-
-_DEFAULT, _COUNT = "learned", 20
 
 
 @dataclass(frozen=True)
@@ -98,15 +106,20 @@ class _Groups:
     others: tuple[Picture, ...]
 
 
+def _moved(given: bool) -> None:
+    """Say where `edit --repair` went, and exit with 2: bad usage."""
+    if given:
+        sys.stderr.write("neuronscope: edit --repair is a verb of its own now: neuronscope repair --images COCO\n")
+        raise typer.Exit(2)
+
+
 def run(
     images: Annotated[
         list[str], typer.Option("--images", help="Files or folders; may be repeated. Captions sort them.")
     ],
-    source: Annotated[str | None, typer.Option("--source", help="The word that is to go, as captions name it.")] = None,
+    source: Annotated[str, typer.Option("--source", help="The word that is to go, as captions name it.")],
     target: Annotated[str | None, typer.Option("--target", help="The word that is to take its place.")] = None,
-    editor: Annotated[
-        str | None, typer.Option("--editor", help=f"{', '.join(_EDITORS)}; {_DEFAULT}, or ablate to repair.")
-    ] = None,
+    editor: Annotated[str, typer.Option("--editor", help=f"{', '.join(_EDITORS)}.")] = "learned",
     option: Annotated[
         list[str] | None, typer.Option("--set", help="Of the editor, NAME=VALUE, as lambda2=6; of NAME=2,4,8 the best.")
     ] = None,
@@ -115,9 +128,7 @@ def run(
     focused: Annotated[
         bool, typer.Option("--focused", help="Weight the changes so that little is heard on other images.")
     ] = False,
-    count: Annotated[
-        int | None, typer.Option("--count", help="How many are ranked; 20, or up to 100 to repair.")
-    ] = None,
+    count: Annotated[int, typer.Option("--count", help="How many are ranked.")] = 20,
     position: Annotated[str, typer.Option("--position", help="Where they are ranked: predict, or image.")] = "predict",
     made_with: Annotated[
         int | None, typer.Option("--made-with", help="Images of the source that the edit is made with; half, up to 8.")
@@ -126,13 +137,11 @@ def run(
         Path | None, typer.Option("--texts", help="Texts, one a line, read without images; else captions.")
     ] = None,
     prompts: Annotated[list[str] | None, typer.Option("--prompt", help="Another prompt; may be repeated.")] = None,
-    controls: Annotated[int | None, typer.Option("--controls", help="Random sets of neurons; 1.")] = None,
+    controls: Annotated[int, typer.Option("--controls", help="Random sets of neurons.")] = 1,
     bertscore: Annotated[
         str | None, typer.Option("--bertscore", help="Similarity by it, not ROUGE-L: hub id, directory, package:NAME.")
     ] = None,
-    repair: Annotated[
-        bool, typer.Option("--repair", help="Edit away what captions name and a COCO folder's pictures do not show.")
-    ] = False,
+    repair: Annotated[bool, typer.Option("--repair", hidden=True, is_eager=True, callback=_moved)] = False,
     adapter: Annotated[bool, typer.Option("--adapter", help="Also write a LoRA adapter (needs PEFT).")] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of the random sets.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("neuronscope-edit"),
@@ -145,46 +154,12 @@ def run(
 
     Images whose caption names the source are edited with or held out, the rest must stay. Writes edit.safetensors,
     neurons.json, tables.md and tables.json, and with --adapter the folder adapter. The model is left as it was.
-
-    With --repair, hallucinated objects are edited away, of --source or of any: --images is a COCO folder.
     """
-    if repair:
-        _refuse_besides_repair(
-            {
-                "--target": target,
-                "--neurons": neurons,
-                "--donors": donors,
-                "--made-with": made_with,
-                "--texts": texts,
-                "--prompt": prompts,
-            }
-            | {
-                "--focused": focused or None,
-                "--bertscore": bertscore,
-                "--adapter": adapter or None,
-                "--controls": controls,
-            }
-        )
-        repair_folder(
-            images,
-            only=source,
-            editor=editor or "ablate",
-            count=100 if count is None else count,
-            position=position,
-            seed=seed,
-            settings=_settings(option or []),
-            out=out,
-            load=lambda: open_model(model, device, dtype),
-            as_json=as_json,
-        )
-        return
-    if source is None:
-        raise InvalidOption("--source is missing: the word that is to go (only --repair finds its own)")
-    job = replace(_job(source, target, editor or _DEFAULT, option or [], donors), focused=focused)
+    del repair
+    job = replace(_job(source, target, editor, option or [], donors), focused=focused)
     if focused and (job.kind.keeps or not job.kind.words):
         raise InvalidOption(f"--focused is for an editor in closed form that replaces a word, not {job.kind.cls}")
-    sets = 1 if controls is None else controls
-    _counts(made_with, sets)
+    _counts(made_with, controls)
     wanted = None if texts is None else _lines(texts)
     from ..edit.ranked import rank_for_edit
     from ..evaluate import metric
@@ -197,14 +172,14 @@ def run(
     given = None if neurons is None else NeuronSet.load(neurons)
     pictures = gather(images)
     folder = output_folder(out)
-    with progress(5 + sets, "loading the model") as step:
+    with progress(5 + controls, "loading the model") as step:
         vlm = open_model(model, device, dtype)
         step("sorting the images")
         groups = _sorted(vlm, job, pictures.items, made_with)
         paths = {name: [p.path for p in getattr(groups, name)] for name in ("edited", "held_out", "kept", "others")}
         step("choosing neurons")
         at: Any = position
-        chosen = given or rank_for_edit(vlm, paths["edited"], source, _COUNT if count is None else count, position=at)
+        chosen = given or rank_for_edit(vlm, paths["edited"], source, count, position=at)
         probes = Probes(paths["edited"], paths["held_out"], paths["others"], texts=wanted, prompts=tuple(prompts or ()))
         found = evaluate_edit(
             vlm,
@@ -212,7 +187,7 @@ def run(
             chosen,
             Wording(source, target),
             probes,
-            controls=sets,
+            controls=controls,
             seed=seed,
             similarity=None if bertscore is None else metric("bertscore", model=bertscore),
             done=step,
@@ -245,7 +220,7 @@ def _job(source: str, target: str | None, editor: str, options: Sequence[str], d
         for name in inspect.signature(getattr(package, kind.cls)).parameters
         if name not in ("source", "target", "decoding", "donors")
     ]
-    settings = _settings(options)
+    settings = parse_settings(options)
     for name in settings:
         one_of("--set", name, known)
     if kind.donors is not (donors is not None):
@@ -263,28 +238,6 @@ def _job(source: str, target: str | None, editor: str, options: Sequence[str], d
     single = {name: value for name, value in settings.items() if name not in several}
     given = None if donors is None else NeuronSet.load(donors)
     return _Job(source, target, kind, single, next(iter(several.items()), None), given)
-
-
-def _settings(options: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE of each option."""
-    parts = [option.partition("=") for option in options]
-    return {name: _value(text) for name, _, text in parts}
-
-
-def _value(text: str) -> Any:
-    """A number or true, false, null as JSON has them; several between commas; text otherwise."""
-    if "," in text:
-        return tuple(map(_value, text.split(",")))
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
-
-
-def _refuse_besides_repair(given: Mapping[str, object]) -> None:
-    """Raise InvalidOption for options that --repair would leave unused."""
-    if unused := [name for name, value in given.items() if value is not None and value != []]:
-        raise InvalidOption(f"--repair takes no {', '.join(unused)}: it chooses neurons and words itself")
 
 
 def _counts(made_with: int | None, controls: int) -> None:

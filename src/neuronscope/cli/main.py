@@ -21,6 +21,7 @@ from . import (
     heatmap,
     locate,
     models,
+    repair,
     report,
     reproduce,
     scenes,
@@ -34,7 +35,22 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (demo, scenes, check, models, locate, caption, decode, heatmap, discover, edit, reproduce, report, explore):
+for verb in (
+    demo,
+    scenes,
+    check,
+    models,
+    locate,
+    caption,
+    decode,
+    heatmap,
+    discover,
+    edit,
+    repair,
+    reproduce,
+    report,
+    explore,
+):
     app.command(name=verb.__name__.rpartition(".")[2])(verb.run)
 app.add_typer(convert.app, name="convert")
 

@@ -97,3 +97,19 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
     except ValueError as error:
         raise InvalidOption(f"--box {text!r} is not four numbers x,y,w,h in pixels") from error
     return (x, y, w, h)
+
+
+def parse_settings(options: Sequence[str]) -> dict[str, Any]:
+    """NAME=VALUE of each option."""
+    parts = [option.partition("=") for option in options]
+    return {name: _value(text) for name, _, text in parts}
+
+
+def _value(text: str) -> Any:
+    """A number or true, false, null as JSON has them; several between commas; text otherwise."""
+    if "," in text:
+        return tuple(map(_value, text.split(",")))
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,55 +1,67 @@
-"""`neuronscope edit --repair`: edit away the objects that captions name and pictures do not show."""
+"""`neuronscope repair`: edit away the objects that captions name and pictures do not show."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
 
 from ..errors import InvalidOption
 from ..files import output_folder, write_text
 from ..types import one_of
-from .output import emit, lines, progress
+from .output import (
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    emit,
+    lines,
+    open_model,
+    parse_settings,
+    progress,
+)
 
 if TYPE_CHECKING:
-    from ..loading import VLM
     from ..studies.repair.settings import Repair
 
 #: Settings of `Repair` that --set may give; the others have options of their own.
 _SETTINGS: Mapping[str, type] = {"toward": str, "right": int, "against": bool}
 
 
-def repair_folder(
-    folders: Sequence[str],
-    *,
-    only: str | None,
-    editor: str,
-    count: int,
-    position: str,
-    seed: int,
-    settings: dict[str, Any],
-    out: Path,
-    load: Callable[[], VLM],
-    as_json: bool,
+def run(
+    images: Annotated[str, typer.Option("--images", help="A COCO folder with annotated objects.")],
+    source: Annotated[str | None, typer.Option("--source", help="The one object to repair; else any.")] = None,
+    editor: Annotated[str, typer.Option("--editor", help="ablate, or swap.")] = "ablate",
+    option: Annotated[
+        list[str] | None, typer.Option("--set", help=f"NAME=VALUE, of {', '.join(_SETTINGS)}; may be repeated.")
+    ] = None,
+    count: Annotated[int, typer.Option("--count", help="How many neurons are edited, at most.")] = 100,
+    position: Annotated[str, typer.Option("--position", help="Where they are ranked: predict, or image.")] = "predict",
+    seed: Annotated[int, typer.Option("--seed", help="Of the random sets.")] = 0,
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("neuronscope-repair"),
+    model: ModelOption = "demo",
+    device: DeviceOption = None,
+    dtype: DtypeOption = "auto",
+    as_json: JsonOption = False,
 ) -> None:
-    """Repair the hallucinations of a COCO folder, and write what came of it.
+    """Edit away the objects that captions name and a COCO folder's pictures do not show, measured by CHAIR.
 
-    Raises InvalidOption for more than one folder, an editor that repairs nothing, and unknown settings.
+    Writes edit.safetensors (all accepted edits as one), tables.md and tables.json. The model is left as it was.
     """
-    if len(folders) != 1:
-        raise InvalidOption(f"--repair takes one --images, a COCO folder with annotated objects; got {len(folders)}")
-    how = _how(editor, count, position, seed, settings)
+    how = _how(editor, count, position, seed, parse_settings(option or []))
     from ..run.settings import environment
     from ..samples.objects import AnnotatedFolder
     from ..studies.repair.tables import document, tables
     from ..studies.repair.work import repair
 
-    folder = AnnotatedFolder.read(folders[0])
+    folder = AnnotatedFolder.read(images)
     target = output_folder(out)
     with progress(0, "captioning the pictures") as step:
-        vlm = load()
-        found = repair(vlm, folder, how, only=only, done=step)
+        vlm = open_model(model, device, dtype)
+        found = repair(vlm, folder, how, only=source, done=step)
     result = document(found) | {"model": vlm.identity(), "environment": environment()}
     text = tables({how.by: result})
     if found.together.edit is not None:
