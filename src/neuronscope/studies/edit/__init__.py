@@ -1,0 +1,1 @@
+"""Pairs of words rewritten in the weights, and measured beside random neurons."""
