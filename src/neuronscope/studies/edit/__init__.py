@@ -1,0 +1,1 @@
+"""Edits of many pairs of words, measured beside random neurons."""

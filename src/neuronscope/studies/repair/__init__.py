@@ -1,0 +1,1 @@
+"""Edits away of objects that captions name and pictures do not show."""

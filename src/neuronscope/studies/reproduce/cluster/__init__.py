@@ -1,0 +1,1 @@
+"""The same evaluation on a Ray cluster."""
