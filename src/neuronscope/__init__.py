@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from .edit import RowNoise as RowNoise
     from .edit import Swap as Swap
     from .edit import Tuned as Tuned
+    from .edit import editor as editor
+    from .edit import register_editor as register_editor
     from .intervene import Mean as Mean
     from .intervene import Noise as Noise
     from .intervene import Patch as Patch
@@ -71,7 +73,20 @@ if TYPE_CHECKING:
 
 
 _HOME = {
-    "edit": ("Ablate", "Amplify", "Edit", "Embed", "Focused", "Graft", "Learned", "RowNoise", "Swap", "Tuned"),
+    "edit": (
+        "Ablate",
+        "Amplify",
+        "Edit",
+        "Embed",
+        "Focused",
+        "Graft",
+        "Learned",
+        "RowNoise",
+        "Swap",
+        "Tuned",
+        "editor",
+        "register_editor",
+    ),
     "caption": ("Captioner", "Decoding"),
     "intervene": ("Mean", "Noise", "Patch", "Scale", "Zero", "recommended_level"),
     "locate": (

@@ -98,7 +98,7 @@ def test_neurons_are_ranked_where_none_are_given(cli, folder: Path, tmp_path: Pa
         (("--target", "dog", "--editor", "graft"), "--editor graft needs --donors"),
         (
             ("--target", "dog", "--focused"),
-            "--focused is for an editor in closed form that replaces a word, not Learned",
+            "--focused is for an editor in closed form that replaces a word, not learned",
         ),
         (("--target", "dog", "--donors", "some.json"), "--editor learned does not"),
         (("--target", "dog", "--editor", "graft", "--donors", "missing.json"), "missing.json cannot be read"),

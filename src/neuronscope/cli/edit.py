@@ -39,23 +39,22 @@ _MADE_WITH, _KEPT = 8, 24
 
 @dataclass(frozen=True)
 class _Kind:
-    """What an editor takes: its class in `neuronscope.edit`, two words, images that are to stay, donors."""
+    """What an editor takes: two words, images that are to stay, donors."""
 
-    cls: str
-    words: bool = True
-    keeps: bool = False
-    donors: bool = False
+    name: str
+    words: bool
+    keeps: bool
+    donors: bool
 
+    @classmethod
+    def of(cls, name: str) -> _Kind:
+        """Read from the registry. Raises InvalidOption for an unknown name."""
+        from ..edit.registry import EDITORS, editor_options
 
-_EDITORS: Mapping[str, _Kind] = {
-    "swap": _Kind("Swap"),
-    "embed": _Kind("Embed"),
-    "graft": _Kind("Graft", donors=True),
-    "learned": _Kind("Learned", keeps=True),
-    "ablate": _Kind("Ablate", words=False),
-    "amplify": _Kind("Amplify", words=False),
-    "row-noise": _Kind("RowNoise", words=False),
-}
+        one_of("--editor", name, list(EDITORS))
+        known, made = editor_options(name), EDITORS[name]
+        keeps = "keep" in inspect.signature(getattr(made, "edit", made)).parameters
+        return cls(name, "source" in known, keeps, "donors" in known)
 
 
 @dataclass(frozen=True)
@@ -87,7 +86,7 @@ class _Job:
 
         words = {"source": self.source, "target": self.target} if self.kind.words else {}
         donors = {"donors": self.donors} if self.kind.donors else {}
-        editor = getattr(package, self.kind.cls)(**words, **donors, **self.settings)
+        editor: Any = package.editor(self.kind.name, **words, **donors, **self.settings)
         if self.tuned is not None:
             option, values = self.tuned
             editor = package.Tuned.over(editor, focused=self.focused, **{option: values})
@@ -119,7 +118,9 @@ def run(
     ],
     source: Annotated[str, typer.Option("--source", help="The word that is to go, as captions name it.")],
     target: Annotated[str | None, typer.Option("--target", help="The word that is to take its place.")] = None,
-    editor: Annotated[str, typer.Option("--editor", help=f"{', '.join(_EDITORS)}.")] = "learned",
+    editor: Annotated[
+        str, typer.Option("--editor", help="swap, embed, graft, learned, ablate, amplify, row-noise.")
+    ] = "learned",
     option: Annotated[
         list[str] | None, typer.Option("--set", help="Of the editor, NAME=VALUE, as lambda2=6; of NAME=2,4,8 the best.")
     ] = None,
@@ -158,7 +159,7 @@ def run(
     del repair
     job = replace(_job(source, target, editor, option or [], donors), focused=focused)
     if focused and (job.kind.keeps or not job.kind.words):
-        raise InvalidOption(f"--focused is for an editor in closed form that replaces a word, not {job.kind.cls}")
+        raise InvalidOption(f"--focused is for an editor in closed form that replaces a word, not {job.kind.name}")
     _counts(made_with, controls)
     wanted = None if texts is None else _lines(texts)
     from ..edit.ranked import rank_for_edit
@@ -208,18 +209,13 @@ def run(
 
 def _job(source: str, target: str | None, editor: str, options: Sequence[str], donors: Path | None) -> _Job:
     """Raises InvalidOption for an unknown editor or setting, and where a target or donors are missing or too many."""
-    from .. import edit as package
+    from ..edit.registry import editor_options
     from ..types import Neurons as NeuronSet
 
-    one_of("--editor", editor, list(_EDITORS))
-    kind = _EDITORS[editor]
+    kind = _Kind.of(editor)
     if kind.words and target is None:
         raise InvalidOption(f"--editor {editor} needs --target: the word that takes the place of {source!r}")
-    known = [
-        name
-        for name in inspect.signature(getattr(package, kind.cls)).parameters
-        if name not in ("source", "target", "decoding", "donors")
-    ]
+    known = [name for name in editor_options(editor) if name not in ("source", "target", "decoding", "donors")]
     settings = parse_settings(options)
     for name in settings:
         one_of("--set", name, known)

@@ -9,6 +9,9 @@ from .graft import Graft as Graft
 from .learned import Learned as Learned
 from .observe import Observation as Observation
 from .observe import observe as observe
+from .registry import EDITORS as EDITORS
+from .registry import editor as editor
+from .registry import register_editor as register_editor
 from .simple import Ablate as Ablate
 from .simple import Amplify as Amplify
 from .simple import RowNoise as RowNoise

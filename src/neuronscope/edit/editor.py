@@ -24,12 +24,13 @@ from .words import PAIRINGS, Pairing, WordPair, pair_words, require_apart
 
 @runtime_checkable
 class Editor(Protocol):
-    """How value vectors are rewritten. An editor is a frozen dataclass of its options."""
+    """How value vectors are rewritten. An editor is a frozen dataclass of its options.
 
-    @property
-    def name(self) -> str:
-        """What results call the editor."""
-        ...
+    Attributes:
+        name: what results call the editor.
+    """
+
+    name: ClassVar[str]
 
     def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = ()) -> Edit:
         """An edit of these neurons, not yet in force."""

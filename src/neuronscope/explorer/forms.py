@@ -19,7 +19,7 @@ import numpy as np
 from PIL import Image
 
 from ..caption import Decoding, generate_captions
-from ..edit import Embed
+from ..edit import editor
 from ..errors import InvalidOption
 from ..intervene import Intervention, Noise, Scale, Zero, activations, recommended_level
 from ..loading import VLM
@@ -165,7 +165,7 @@ def captions_under(vlm: VLM, image: Image.Image, neurons: Neurons, change: Chang
     if change.operation != "swap":
         made = _INTERVENTIONS[change.operation](neurons, change)
         return tuple(caption.text for caption in generate_captions(vlm, [image], made)[0])
-    with Embed(source=neurons.concept, target=change.word).edit(vlm, neurons):
+    with editor("embed", source=neurons.concept, target=change.word).edit(vlm, neurons):
         return tuple(caption.text for caption in generate_captions(vlm, [image])[0])
 
 
