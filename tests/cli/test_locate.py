@@ -1,6 +1,7 @@
 """`neuronscope locate` with every kind of method."""
 
 import json
+import shlex
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 import neuronscope as ns
 from neuronscope.caption import Caption
 from neuronscope.locate import validity
+from neuronscope.report import Evidence
 
 
 @pytest.fixture
@@ -101,3 +103,35 @@ def test_bad_options_write_nothing(locate, tmp_path, name):
     assert message in json.loads(text)["error"]["message"]
     out = tmp_path / "out"
     assert not out.exists() or not list(out.iterdir())
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--budget", "9", "--draws", "2"),
+        ("--q", "0.3", "--no-test"),
+        ("--method", "pan", "--count", "7", "--edit", "mean_fill", "--no-test"),
+        ("--method", "stage-2", "--budget", "5", "--no-test"),
+        ("--mask", "mask.png", "--budget", "9", "--no-test"),
+        *(("--budget", "9", "--no-test", "--dtype", dtype) for dtype in ("float32", "bfloat16", "8bit", "4bit")),
+    ],
+    ids=" ".join,
+)
+def test_both_recipes_give_the_same_neurons(locate, cli, tmp_path, monkeypatch, options):
+    monkeypatch.chdir(tmp_path)
+    mask = np.zeros((48, 64), dtype=np.uint8)
+    mask[10:30, 10:40] = 255
+    Image.fromarray(mask).save("mask.png")
+    code, _, err = locate(*options)
+    assert code == 0, err
+    first = ns.Neurons.load(tmp_path / "out" / "neurons.json")
+    kept = Evidence.load(tmp_path / "out")
+    program, *words = shlex.split(kept.command)
+    assert program == "neuronscope"
+    assert [option for option in ("--draws", "--no-test") if option in words] == [
+        "--no-test" if "--no-test" in options else "--draws"
+    ]
+    assert cli(*words, "--out", tmp_path / "shell")[0] == 0
+    exec(compile(kept.python, "again.py", "exec"), {})
+    for again in (ns.Neurons.load(tmp_path / "shell" / "neurons.json"), ns.Neurons.load("neurons.json")):
+        assert (again.members, again.scores, again.options) == (first.members, first.scores, first.options)

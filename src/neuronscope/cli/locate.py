@@ -90,6 +90,7 @@ def run(
         tuple(boxes),
         *(mask, edited, count, like, preset, budget, q, device),
         None if dtype == "auto" else dtype,
+        draws if test else None,
     )
     folder = output_folder(out)
     with progress(6 if test else 4, "loading the model") as step:

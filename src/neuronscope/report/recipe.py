@@ -12,7 +12,10 @@ from ..samples.sample import Box
 
 @dataclass(frozen=True)
 class Asked:
-    """What `neuronscope locate` was asked for; None and empty stand for what was not given."""
+    """What `neuronscope locate` was asked for; None and empty stand for what was not given.
+
+    `draws` are those of the test beside a random control, None where there was none.
+    """
 
     image: str
     concept: str
@@ -29,6 +32,7 @@ class Asked:
     q: float | None = None
     device: str | None = None
     dtype: str | None = None
+    draws: int | None = 3
 
     def command(self) -> str:
         """One line for a shell."""
@@ -47,8 +51,10 @@ class Asked:
             "--model": (self.model,),
             "--device": _given(self.device),
             "--dtype": _given(self.dtype),
+            "--draws": _given(self.draws),
         }
         words = [word for name, values in options.items() for value in values for word in (name, str(value))]
+        words += [] if self.draws else ["--no-test"]
         return shlex.join(["neuronscope", "locate", self.image, self.concept, *words])
 
     def python(self) -> str:
@@ -58,8 +64,7 @@ class Asked:
         edit = f"'edited', edited={str(self.edited)!r}" if self.edited else repr(self.edit)
         imports = ["import numpy as np", "from PIL import Image"] if self.mask else []
         place = f", device={self.device!r}" if self.device else ""
-        place += f", dtype=torch.{self.dtype}" if self.dtype else ""
-        imports += ["import torch"] if self.dtype else []
+        place += f", dtype={self.dtype!r}" if self.dtype else ""
         lines = [
             *imports,
             "import neuronscope as ns",
