@@ -43,9 +43,10 @@ from neuronscope.files import output_folder, write_text
 from neuronscope.intervene.operations import Intervention
 from neuronscope.locate.target import Position
 from neuronscope.models.lens import in_layer, token_directions
+from neuronscope.report.cells import interval
+from neuronscope.report.markdown import table
 from neuronscope.samples.scenes import CONCEPTS, render
 from neuronscope.studies.demo.scenes import scene_stream
-from neuronscope.studies.reproduce.sections import interval, table
 from neuronscope.types import Neuron
 
 SIZES = (1, 3, 6, 12, 24, 48)

@@ -145,6 +145,12 @@ SLOW = (
 )
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Without slow tests, what they import is not imported either."""
+    slow = any(Path(__file__).parent / part == collection_path for part in SLOW)
+    return True if slow and config.option.markexpr == "not slow" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what SLOW names."""
     here = Path(__file__).parent

@@ -1,9 +1,13 @@
 import subprocess
 import sys
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 import neuronscope as ns
+
+ROOT = Path(__file__).parents[1]
 
 
 def run(code):
@@ -37,3 +41,12 @@ def test_every_public_name_exists_and_is_documented(name):
 def test_unknown_names_are_attribute_errors():
     with pytest.raises(AttributeError, match="no attribute 'TwoStages'"):
         ns.TwoStages  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    "module",
+    [f"{p.parent.name}.{p.stem}" for name in ("benchmarks", "training") for p in sorted((ROOT / name).glob("*.py"))],
+)
+def test_what_lies_beside_the_package_finds_its_names(module, monkeypatch):
+    monkeypatch.syspath_prepend(ROOT)
+    import_module(module)

@@ -106,7 +106,8 @@ def test_demo_prints_one_document_and_writes_the_page(tmp_path, capsys):
         assert not stop.value.code
         assert json.loads(capsys.readouterr().out)["kind"] == kind
     assert (tmp_path / "study.html").read_text(encoding="utf-8") == page
-    for content, message in (("{", "cannot be read"), ("{}", "not of schema")):
+    damaged = json.dumps({"schema": "neuronscope.study/1", "images": 1})
+    for content, message in (("{", "cannot be read"), ("{}", "not of schema"), (damaged, "is damaged")):
         (tmp_path / "study.json").write_text(content)
         with pytest.raises(RunMismatch, match=message):
             write_page(tmp_path, tmp_path / "again.html")

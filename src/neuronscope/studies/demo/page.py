@@ -28,6 +28,9 @@ _CONDITIONS = {
     "random zero": "those random neurons set to zero",
 }
 
+#: What the template shows of study.json.
+_SHOWN = ("concept", "model", "seconds", "precision", "recall", "refused")
+
 
 def save(study: Study, folder: str | Path) -> None:
     """Write a study, from which :func:`write_page` makes its page. Raises InvalidOption where it cannot be written."""
@@ -51,11 +54,19 @@ def write_page(folder: str | Path, path: str | Path) -> Path:
         raise RunMismatch(f"{place} cannot be read: {error}") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise RunMismatch(f"{place} is not of schema {SCHEMA!r}: run `neuronscope demo` again")
-    found = [Evidence.load(place.parent / f"image-{k + 1}") for k in range(document["images"])]
+    try:
+        scores = [{"label": label, **document["scores"][name]} for name, label in _CONDITIONS.items()]
+        images = range(1, document["images"] + 1)
+        _ = [document[name] for name in _SHOWN]
+    except (LookupError, TypeError) as error:
+        raise RunMismatch(f"{place} is damaged: {type(error).__name__}: {error}") from error
+    found = [Evidence.load(place.parent / f"image-{k}") for k in images]
+    if not found:
+        raise RunMismatch(f"{place} is damaged: it has no image")
     context: dict[str, Any] = {
         "study": document,
         "widths": found[0].widths,
-        "scores": [{"label": label, **document["scores"][name]} for name, label in _CONDITIONS.items()],
+        "scores": scores,
         "sections": [section(one, f"image-{k}") for k, one in enumerate(found, 1)],
         "version": __version__,
     }
