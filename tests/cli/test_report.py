@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-import torch
 
 import neuronscope as ns
 from neuronscope.report.recipe import Asked
@@ -102,6 +101,6 @@ def test_the_python_runs(tmp_path, monkeypatch, pictures):
     monkeypatch.setattr(ns, "load", lambda *given, **options: (given, options))
     monkeypatch.setattr(ns, "method", lambda name: Method())
     exec(asked.python(), {})
-    assert taken[0] == (("demo",), {"dtype": torch.float32})
+    assert taken[0] == (("demo",), {"dtype": "float32"})
     assert taken[1].mask.sum() == 400
     assert list(ns.Neurons.load(tmp_path / "neurons.json")) == [ns.Neuron(0, 1)]

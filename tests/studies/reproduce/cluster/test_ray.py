@@ -36,6 +36,7 @@ from neuronscope.studies.reproduce.units import DATASET, Unit, units
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
+from ray._private.utils import get_ray_address_file  # noqa: E402
 from ray.cluster_utils import Cluster as Machines  # noqa: E402
 
 pytestmark = pytest.mark.xdist_group("ray")
@@ -60,6 +61,8 @@ def machines() -> Generator[Machines]:
     """Three nodes: one without room for workers, and two with room for one each."""
     place = tempfile.mkdtemp(prefix="ns-", dir="/tmp")  # sockets need short paths
     head = {**NODE, "num_cpus": 0, "temp_dir": place}
+    # Ray notes there which cluster was started last, and does not make the folder for one that has its own place.
+    Path(get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)
     cluster = Machines(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
     try:
         for _ in range(2):
