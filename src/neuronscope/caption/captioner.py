@@ -3,8 +3,8 @@
 An intervention on layer l at image positions leaves the vision tower, every layer before l and the keys and values of
 those layers as they were (METHODS h). The clean residual stream before each layer and the clean keys and values are
 kept for each image (clean.py); under an intervention the prompt is read from its first changed layer on, many rows
-at once (passes.py); the new tokens are written by transformers' own `generate` from the cache that results
-(writing.py). The captions are those of the plain path, which is proved for each model and layer (proof.py).
+at once (prefill.py); the new tokens are written by transformers' own `generate` from the cache that results
+(generation.py). The captions are those of the plain path, which is proved for each model and layer (proof.py).
 """
 
 from __future__ import annotations

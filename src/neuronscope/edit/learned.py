@@ -7,7 +7,7 @@
 
 NLL at the positions that predict the target's tokens in place of the source's, in the caption that the unedited model
 wrote; KL is the mean over the prompt's and the caption's other positions, and over whole captions of images that are to
-stay as they are (lessons.py). It stops when every image gives each token of the target a probability above `until` and,
+stay as they are (examples.py). It stops when each image gives each token of the target a probability above `until` and,
 with `settle`, greedy decoding comes to the target by the words that it came to the source by, and writes the rest of
 these captions and all of those that are to stay as before; or no fewer captions are lost for `patience` steps.
 

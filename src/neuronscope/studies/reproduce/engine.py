@@ -1,4 +1,4 @@
-"""Engines: who does the units of an experiment. The local one does them in this process; cluster.py has another."""
+"""Engines: who does the units of an experiment. The local one does them in this process; cluster/ray.py has another."""
 
 from __future__ import annotations
 
