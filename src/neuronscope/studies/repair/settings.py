@@ -13,7 +13,7 @@ from typing import Literal, TypeAlias, get_args
 
 import torch
 
-from ...caption import Caption, Decoding
+from ...caption import Caption
 from ...edit import Ablate, Edit, Swap
 from ...edit.observe import named_at
 from ...edit.words import spell
@@ -21,6 +21,7 @@ from ...errors import InvalidOption
 from ...evaluate.editing.chair import Named
 from ...loading import VLM
 from ...locate.target import POSITIONS, Position
+from ...models.decoding import Decoding
 from ...samples.objects import Shown
 from ...types import Neurons, one_of
 
@@ -82,11 +83,11 @@ class Repair:
         """
         if self.by != "swap":
             return None
-        at, prompt = named_at(vlm, caption, source)[0], self.decoding.prompt
-        row = vlm.prepare([picture.path], prompt=prompt, template=self.decoding.template)
+        at = named_at(vlm, caption, source)[0]
+        row = vlm.prepare([picture.path], self.decoding)
         logits = vlm.logits(row.extend(caption.ids[:at]) if at else row)[0, -1]
         known = [one for one in categories if one in picture.objects or self.toward == "likely"]
-        first = {one: spell(vlm, one, "target", prompt)[0] for one in known if one != source}
+        first = {one: spell(vlm, one, "target", self.decoding)[0] for one in known if one != source}
         others = [one for one, token in first.items() if token != caption.ids[at]]
         if not others:
             raise InvalidOption(f"{picture.name}: there is no other object to say in the place of {source!r}")

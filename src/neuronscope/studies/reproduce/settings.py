@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias, get_args
 
-from ...caption import Decoding
 from ...errors import InvalidOption
 from ...evaluate.captions import METRICS
+from ...models.decoding import Decoding
 from ...samples.inpaint import INPAINTERS, Method
 from ...samples.lexicon import MODES, Mode
 from ...types import Json, one_of
