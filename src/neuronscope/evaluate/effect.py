@@ -20,7 +20,7 @@ from ..intervene.operations import Intervention
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.lexicon import Lexicon, Mode
-from .aggregate import j_of
+from .aggregate import j_of, se_of
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Effect:
     @property
     def s_se(self) -> float:
         """Selective erasure, 0 to 1."""
-        return 1.0 - float(self.own.mean())
+        return se_of(float(self.own.mean()))
 
     @property
     def s_re(self) -> float:
