@@ -30,7 +30,7 @@ Pool: TypeAlias = Literal["max", "mean", "sum", "abs_mean"]
 POOLS: tuple[Pool, ...] = get_args(Pool)
 Sign: TypeAlias = Literal["signed", "abs"]
 SIGNS: tuple[Sign, ...] = get_args(Sign)
-Target: TypeAlias = Literal["logit", "logprob", "prob", "contrast"]
+Target: TypeAlias = Literal["logit", "logprob", "logodds", "prob", "contrast"]
 TARGETS: tuple[Target, ...] = get_args(Target)
 Score: TypeAlias = Literal["gradcam", "pre"]
 SCORES: tuple[Score, ...] = get_args(Score)
@@ -343,6 +343,8 @@ def target_value(
     average: bool = False,
 ) -> Tensor:
     """y of one target: the sum, or mean, over its entries; `targets` are all of them, for "contrast"."""
+    if target == "logodds":
+        return _log_odds(logits, entries, average)
     if target == "logprob":
         logits = logits.log_softmax(-1)
     elif target == "prob":
@@ -354,3 +356,19 @@ def target_value(
         if rivals:
             y = y - torch.stack([logits[-p, t] for other in rivals for p, t in other]).mean()
     return y
+
+
+def _log_odds(
+    logits: Float[Tensor, "positions vocabulary"], entries: Sequence[Entry], average: bool
+) -> Float[Tensor, ""]:
+    """log p - log(1 - p) = y_c - logsumexp of all other logits, of each entry.
+
+    d log p = (1 - p) d log-odds: for one token both order neurons alike, but where a model is sure of its word 1 - p
+    and with it every gradient of log p is lost in rounding, and that of the log-odds is not.
+    """
+    found: list[Tensor] = []
+    for position, token in entries:
+        row = logits[-position]
+        found.append(row[token] - torch.cat([row[:token], row[token + 1 :]]).logsumexp(-1))
+    each = torch.stack(found)
+    return each.mean() if average else each.sum()

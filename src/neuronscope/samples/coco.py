@@ -47,23 +47,27 @@ class CocoFolder:
     def open(cls, folder: str | Path, split: str | None = None) -> CocoFolder:
         """Find `annotations/instances_SPLIT.json`, `captions_SPLIT.json` and the picture folder SPLIT (or `images`).
 
+        Files without a split, `instances.json` and `captions.json`, are the split "".
+
         Raises InvalidSample when there is none, or several and `split` does not choose.
         """
         root = Path(folder)
-        found = sorted((root / "annotations").glob("instances_*.json"))
-        splits = [path.stem.removeprefix("instances_") for path in found]
+        found = sorted(path for path in (root / "annotations").glob("instances*.json") if path.stem[9:10] in ("", "_"))
+        splits = [path.stem[10:] for path in found]
         if not splits:
             raise InvalidSample(f"{root} holds no annotations/instances_*.json: it is not a COCO folder")
         if split is None and len(splits) > 1:
             raise InvalidSample(f"{root} holds several splits; choose one of {', '.join(splits)}")
-        name = split or splits[0]
+        name = splits[0] if split is None else split
         if name not in splits:
             raise InvalidSample(f"{root} holds no split {name!r}.{suggest(name, splits)}")
-        captions = root / "annotations" / f"captions_{name}.json"
-        places = [place for place in (root / name, root / "images" / name, root / "images") if place.is_dir()]
+        annotations = found[splits.index(name)]
+        captions = annotations.with_name(annotations.name.replace("instances", "captions", 1))
+        folders = (root / name, root / "images" / name) if name else ()
+        places = [place for place in (*folders, root / "images") if place.is_dir()]
         if not places:
             raise InvalidSample(f"{root} holds no picture folder {name!r} or 'images'")
-        return cls(places[0], found[splits.index(name)], captions if captions.is_file() else None)
+        return cls(places[0], annotations, captions if captions.is_file() else None)
 
     def identity(self) -> dict[str, Json]:
         """What tells these annotations from others, wherever they lie."""

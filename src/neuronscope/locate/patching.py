@@ -1,0 +1,153 @@
+"""What sets of neurons do to the concept's score when their activations at the image tokens are exchanged.
+
+    E    = s(o) - s(e)                              the effect of the edit                         METHODS n2
+    E_N  = s(o) - s(o | O'_N <- values)             the effect of the set N, patched at all image tokens
+    r(N) = E_N / E                                  the share of the edit's effect that N recovers
+
+s is the score of the concept's token where the original's caption predicts it, the caption so far teacher-forced for
+both pictures alike. `values` are the edited picture's activations (patching), zeros, or means.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from PIL import Image
+from torch import Tensor
+
+from ..caption import Decoding
+from ..hooks import HookSession, Tap
+from ..loading import VLM
+from ..models.loaded import Inputs
+from ..samples.inpaint import Counterfactual
+from ..types import Neuron, Site, one_of
+from .scores import Layout, Target, read_layers, target_value
+from .target import Word
+
+#: What a neuron's activations become: those of the other picture, zero, or their own mean over the image tokens.
+Change: TypeAlias = Literal["patch", "zero", "mean"]
+CHANGES: tuple[Change, ...] = get_args(Change)
+
+#: layer -> activations of one picture at its image tokens.
+Activations: TypeAlias = Mapping[int, Float[Tensor, "positions width"]]
+
+
+def image_values(vlm: VLM, inputs: Inputs, site: Site) -> dict[int, Float[Tensor, "positions width"]]:
+    """layer -> O' of one row at its image tokens, in the model's dtype: O(L P d_f) numbers."""
+    at = torch.as_tensor(inputs.images[0].positions, device=vlm.device)
+    found: dict[int, Tensor] = {}
+
+    def use(layer: int, z: Tensor) -> None:
+        found[layer] = z[0].index_select(0, at.to(z.device)).clone()
+
+    read_layers(vlm, inputs, site, use)
+    return found
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One teacher-forced row whose activations at the image tokens can be exchanged, neuron by neuron.
+
+    Attributes:
+        vlm: the model.
+        inputs: one row: the prompt with the picture, and the caption up to the concept's word.
+        word: whose score s is.
+        values: what neurons are exchanged for.
+        target: the score: logit, log-probability or probability.
+        site: where activations are exchanged.
+        clean: s without any exchange.
+        batch_size: sets per forward pass; no effect on the result.
+    """
+
+    vlm: VLM
+    inputs: Inputs
+    word: Word
+    values: Activations
+    target: Target
+    site: Site
+    clean: float
+    batch_size: int = 16
+
+    @classmethod
+    def of(
+        cls,
+        vlm: VLM,
+        image: Image.Image,
+        other: Image.Image,
+        word: Word,
+        decoding: Decoding,
+        *,
+        change: Change = "patch",
+        target: Target = "logprob",
+        site: Site = "neuron",
+    ) -> Exchange:
+        """The row of `image`, whose neurons are exchanged for those of `other` (or for zero or their means)."""
+        one_of("change", change, CHANGES)
+        inputs = word.inputs(vlm, image, decoding)
+        values = image_values(vlm, word.inputs(vlm, other, decoding) if change == "patch" else inputs, site)
+        if change == "zero":
+            values = {layer: torch.zeros_like(z) for layer, z in values.items()}
+        if change == "mean":
+            values = {layer: z.mean(0, keepdim=True).expand_as(z) for layer, z in values.items()}
+        return cls(vlm, inputs, word, values, target, site, word_score(vlm, inputs, word, target))
+
+    def effects(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
+        """E_N of each set, given as a mask over the flat axis of all neurons; one row of a batch each."""
+        step = 1 if self.inputs.rows[0].alone else self.batch_size
+        chunks = [sets[start : start + step] for start in range(0, len(sets), step)]
+        scores = [score for chunk in chunks for score in self._scores(chunk)]
+        return self.clean - np.array(scores, dtype=np.float64)
+
+    def _scores(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> list[float]:
+        layout, at = Layout(self.vlm.widths), torch.as_tensor(self.inputs.images[0].positions)
+        taps: list[Tap] = []
+        for layer, values in self.values.items():
+            start = layout.starts[layer]
+            chosen = np.stack([one[start : start + layout.widths[layer]] for one in sets])
+            if chosen.any():
+                taps.append(Tap(layer, self.site, _exchanging(at, torch.from_numpy(chosen), values)))
+        with torch.no_grad(), HookSession(self.vlm.structure, taps):
+            return word_scores(self.vlm, self.inputs.repeat(len(sets)), self.word, self.target)
+
+
+def _exchanging(
+    at: Tensor, chosen: Bool[Tensor, "sets width"], values: Float[Tensor, "positions width"]
+) -> Callable[[Tensor], Tensor]:
+    def run(z: Float[Tensor, "sets sequence width"]) -> Tensor:
+        where, own = at.to(z.device), chosen.to(z.device)[:, None, :]
+        return z.index_copy(1, where, torch.where(own, values.to(z.device), z.index_select(1, where)))
+
+    return run
+
+
+def word_scores(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> list[float]:
+    """s of each row."""
+    farthest = max(position for position, _ in word.entries)
+    rows = vlm.logits(inputs, last=farthest).float()
+    return [float(target_value(row, word.entries, [word.entries], target, word.average)) for row in rows]
+
+
+def word_score(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> float:
+    """s of one row."""
+    with torch.no_grad():
+        return word_scores(vlm, inputs, word, target)[0]
+
+
+def edit_effect(vlm: VLM, pair: Counterfactual, word: Word, decoding: Decoding, target: Target = "logprob") -> float:
+    """E: how much lower s is in the edited picture."""
+    original, edited = (
+        word_score(vlm, word.inputs(vlm, image, decoding), word, target) for image in (pair.original, pair.edited)
+    )
+    return original - edited
+
+
+def mask_of(layout: Layout, neurons: Iterable[Neuron]) -> Bool[np.ndarray, "neurons"]:
+    """A set of neurons as a mask over the flat axis."""
+    mask = np.zeros(layout.total, dtype=bool)
+    mask[[layout.starts[neuron.layer] + neuron.unit for neuron in neurons]] = True
+    return mask
