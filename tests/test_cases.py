@@ -232,6 +232,7 @@ class Saboteur:
 def odd() -> ns.VLM:
     """A model that is not as it was loaded: partly in training, partly frozen, with gradients and hooks of others."""
     vlm = tiny_vlm()
+    vlm.model.requires_grad_(True)  # whatever loading left
     vlm.structure.layers[1].train()
     for parameter in vlm.structure.layers[0].parameters():
         parameter.requires_grad_(False)
