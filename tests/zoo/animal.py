@@ -8,11 +8,10 @@ from typing import Any
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from torch import nn
-from transformers import PreTrainedTokenizerFast
 
 from neuronscope.models.families import FAMILIES, lacking
+from neuronscope.testing import tiny_tokenizer
 
 WORDS = [
     *("the", "image", "shows", "a", "an", "on", "in", "of", "and", "with", "to", "left", "right", "black", "white"),
@@ -57,38 +56,9 @@ class Animal:
         return self.template.format(image=self.placeholder, prompt="The image shows a")
 
 
-def words_tokenizer(
-    special: Mapping[str, str] | None = None, more: Sequence[str] = (), *, bos: bool = True, **options: Any
-) -> PreTrainedTokenizerFast:
-    """A word tokenizer with ids <pad> 0, <s> 1, </s> 2, <unk> 3, then `special` tokens, `more` special ones, and words.
-
-    Args:
-        special: attribute name -> token, e.g. {"image_token": "<image>"}; each becomes `tokenizer.image_token`.
-        more: further special tokens, each one id.
-        bos: put <s> before every text.
-        options: handed to PreTrainedTokenizerFast.
-    """
-    named = dict(special or {})
-    extra = list(dict.fromkeys([*named.values(), *more]))
-    vocab = {word: i for i, word in enumerate(dict.fromkeys(["<pad>", "<s>", "</s>", "<unk>", *extra, *WORDS]))}
-    core = Tokenizer(models.WordPiece(vocab, unk_token="<unk>"))
-    core.normalizer = normalizers.Lowercase()
-    core.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    core.decoder = decoders.WordPiece()
-    if bos:
-        core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core,
-        pad_token="<pad>",
-        bos_token="<s>",
-        eos_token="</s>",
-        unk_token="<unk>",
-        padding_side="left",
-        extra_special_tokens=named,
-        **options,
-    )
-    tokenizer.add_tokens(extra, special_tokens=True)
-    return tokenizer
+def words_tokenizer(special: Mapping[str, str] | None = None, more: Sequence[str] = (), **options: Any) -> Any:
+    """:func:`tiny_tokenizer` of WORDS, padded on the left, without special tokens unless some are given."""
+    return tiny_tokenizer(WORDS, special or {}, more, padding_side="left", **options)
 
 
 def louder(model: nn.Module, factor: float = 3.0) -> nn.Module:
