@@ -12,7 +12,9 @@ import random
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
+from importlib import import_module
 from pathlib import Path
+from pkgutil import iter_modules
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,6 @@ from neuronscope.errors import (
     NoImagePositions,
     OtherConceptRemoved,
 )
-from neuronscope.intervene import operations
 from neuronscope.intervene.permuted import permuted_image
 from neuronscope.locate import METHODS, Located, Method, Ranking, validity
 from neuronscope.locate.validity import Validity, check_validity
@@ -138,9 +139,10 @@ def below(kind: type) -> set[type]:
 
 
 def test_every_operation_and_every_refusal_has_a_row():
-    public = {value for value in vars(intervene).values() if isinstance(value, type) and hasattr(value, "change")}
-    classes = {kind for kind in below(operations._Operation) if kind.__module__.startswith("neuronscope.")}
-    assert {type(row(PARTS["text"])) for row in OPERATIONS.values()} == classes | public - {intervene.Intervention}
+    rooms = [import_module(f"{intervene.__name__}.{found.name}") for found in iter_modules(intervene.__path__)]
+    named = {value for module in rooms for value in vars(module).values() if isinstance(value, type)}
+    classes = {kind for kind in named if callable(getattr(kind, "change", None))} - {intervene.Intervention}
+    assert {type(row(PARTS["text"])) for row in OPERATIONS.values()} == classes
     assert {row[0] for row in REFUSED.values()} == {InvalidSample, *below(InvalidSample)}
 
 
