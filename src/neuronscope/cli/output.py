@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidOption
+from ..options import Loading
 from ..types import one_of
+from .takes import flag
 
 if TYPE_CHECKING:
     from ..loading import VLM
 
-ModelOption = Annotated[str, typer.Option("--model", "-m", help='"demo", a checkpoint directory, or a hub id.')]
+ModelOption = Annotated[str, flag(Loading, "model")]
+DeviceOption = Annotated[str | None, flag(Loading, "device")]
+DtypeOption = Annotated[str, flag(Loading, "dtype")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")]
-DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16, 8bit, 4bit, or auto.")]
 
 
 def open_model(name: str, device: str | None, dtype: str) -> VLM:
