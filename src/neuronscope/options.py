@@ -76,7 +76,7 @@ def option(
 
     Args:
         default: of the field; MISSING for none.
-        names: of the option, the long one first; of a switch with the one that turns it off last. None for an argument.
+        names: of the option, the long one first; "--on/--off" of a switch that is on by default. None for an argument.
         help: one sentence.
         form: how it is written, where that is not a text, a number, a path or a switch.
         factory: of the default, where it is a mapping.
@@ -119,7 +119,7 @@ def words(settings: Any, instead: Mapping[str, Any] | None = None) -> list[str]:
         elif value == (instead or {}).get(one.name, default(one)):
             continue
         elif isinstance(value, bool):
-            options.append(known.names[0 if value else -1])
+            options.append(known.names[0].split("/")[0 if value else -1])
         else:
             options += [word for text in known.texts(value) for word in (known.names[0], text)]
     return [*arguments, *options]

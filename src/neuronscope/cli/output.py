@@ -91,16 +91,6 @@ def progress(total: int, first: str) -> Generator[Callable[[str], None]]:
         yield step
 
 
-def parse_box(text: str) -> tuple[float, float, float, float]:
-    """A box from the text x,y,w,h in pixels. Raises InvalidOption for anything else."""
-    parts = text.replace(" ", "").split(",")
-    try:
-        x, y, w, h = (float(part) for part in parts)
-    except ValueError as error:
-        raise InvalidOption(f"--box {text!r} is not four numbers x,y,w,h in pixels") from error
-    return (x, y, w, h)
-
-
 def parse_settings(options: Sequence[str]) -> dict[str, Any]:
     """NAME=VALUE of each option."""
     parts = [option.partition("=") for option in options]
