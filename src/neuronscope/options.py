@@ -10,6 +10,7 @@ loads nothing heavy: classes with options import what their checks need when the
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING as MISSING
 from dataclasses import dataclass
@@ -150,6 +151,30 @@ def _box(text: str) -> tuple[float, float, float, float]:
 
 
 BOX = Form(_box, lambda box: ",".join(map(plain, box)), "four numbers x,y,w,h in pixels")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    return name, _value(value)
+
+
+def _value(text: str) -> Any:
+    """A number or true, false, null as JSON has them; several between commas; text otherwise."""
+    if "," in text:
+        return tuple(map(_value, text.split(",")))
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _setting_text(setting: tuple[str, Any]) -> str:
+    values = setting[1] if isinstance(setting[1], tuple) else (setting[1],)
+    return f"{setting[0]}={','.join(value if isinstance(value, str) else json.dumps(value) for value in values)}"
+
+
+#: NAME=VALUE, as a pair.
+SETTING = Form(_setting, _setting_text)
 
 
 @dataclass(frozen=True, kw_only=True)

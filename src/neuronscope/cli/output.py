@@ -89,19 +89,3 @@ def progress(total: int, first: str) -> Generator[Callable[[str], None]]:
             begun = True
 
         yield step
-
-
-def parse_settings(options: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE of each option."""
-    parts = [option.partition("=") for option in options]
-    return {name: _value(text) for name, _, text in parts}
-
-
-def _value(text: str) -> Any:
-    """A number or true, false, null as JSON has them; several between commas; text otherwise."""
-    if "," in text:
-        return tuple(map(_value, text.split(",")))
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text
