@@ -80,7 +80,7 @@ class Peer:
     def __init__(self, vlm: ns.VLM, image: Image.Image, noise: ns.Noise) -> None:
         self.vlm = vlm
         self.noise = noise
-        self.row = vlm.prepare([image], prompt=DECODING.prompt).rows[0]
+        self.row = vlm.prepare([image], DECODING).rows[0]
         positions = self.row.image.positions
         self.begin, self.end = int(positions[0]), int(positions[-1]) + 1
         self.tables = {
@@ -98,7 +98,7 @@ class Peer:
 
     def written(self, output: torch.Tensor) -> list[Caption]:
         """The captions of what `generate` returned."""
-        return [caption_of(self.vlm, ids, DECODING.prompt) for ids in output[:, self.row.length :].tolist()]
+        return [caption_of(self.vlm, ids, DECODING) for ids in output[:, self.row.length :].tolist()]
 
     def added(self, z: torch.Tensor, layer: int, rows: slice) -> torch.Tensor:
         """Activations with the noise of some draws."""

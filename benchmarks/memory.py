@@ -26,7 +26,6 @@ from neuronscope.locate.scores import activation_differences
 
 from .models import pictures
 
-PROMPT = "The image shows a"
 PATCH = 8
 MIB = 2**20
 
@@ -82,7 +81,7 @@ def point(side: int, depth: int, hidden: int, width: int) -> Point:
     """One original and one edited image."""
     vlm = model(side, depth, hidden, width)
     one, two = pictures(2, side * PATCH)
-    inputs = vlm.prepare([one, two], prompt=PROMPT)
+    inputs = vlm.prepare([one, two])
     at = torch.as_tensor(inputs.images[0].positions)
     assert len(at) == side * side
 
@@ -91,7 +90,7 @@ def point(side: int, depth: int, hidden: int, width: int) -> Point:
             vlm.logits(inputs)
 
     def ours() -> object:
-        return activation_differences(vlm, one, [two], site="neuron", prompt=PROMPT)
+        return activation_differences(vlm, one, [two], site="neuron")
 
     def script() -> object:
         kept: list[torch.Tensor] = []

@@ -12,7 +12,6 @@ from .version import __version__
 
 if TYPE_CHECKING:
     from .caption.captioner import Captioner as Captioner
-    from .caption.captions import Decoding as Decoding
     from .edit import Ablate as Ablate
     from .edit import Amplify as Amplify
     from .edit import Edit as Edit
@@ -56,6 +55,7 @@ if TYPE_CHECKING:
     from .locate import layer_matched as layer_matched
     from .locate import method as method
     from .locate import register_method as register_method
+    from .models import Decoding as Decoding
     from .models import Family as Family
     from .models import register_family as register_family
     from .samples import CocoFolder as CocoFolder
@@ -87,7 +87,7 @@ _HOME = {
         "editor",
         "register_editor",
     ),
-    "caption": ("Captioner", "Decoding"),
+    "caption": ("Captioner",),
     "intervene": ("Mean", "Noise", "Patch", "Scale", "Zero", "recommended_level"),
     "locate": (
         "Activation",
@@ -115,7 +115,7 @@ _HOME = {
         "register_method",
     ),
     "loading": ("VLM", "load"),
-    "models": ("Family", "register_family"),
+    "models": ("Decoding", "Family", "register_family"),
     "samples": ("CocoFolder", "Counterfactual", "ImageList", "Lexicon", "Region", "Sample", "counterfactual"),
     "types": ("Neuron", "Neurons"),
     "view": ("Heatmap", "decode", "heatmap"),

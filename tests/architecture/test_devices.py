@@ -55,7 +55,9 @@ def findings(vlm: ns.VLM, picture: Image.Image) -> dict[str, Any]:
     if not vlm.family.no_image:
         other = picture.rotate(180)
         result["activations"] = activations(vlm, picture, chosen)
-        result["differences"] = activation_differences(vlm, picture, [other], site="neuron", prompt="a")[0].values
+        result["differences"] = activation_differences(vlm, picture, [other], site="neuron", decoding=Decoding("a"))[
+            0
+        ].values
         result["gradients"] = grad_times_activation(vlm, inputs, [[(1, 5)]])[0].values
     return result
 

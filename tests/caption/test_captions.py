@@ -96,10 +96,10 @@ def test_a_caption_ends_before_the_end_of_sequence(make_vlm):
     inputs_ids = [vlm.tokenizer.convert_tokens_to_ids(word) for word in ("bear", "on", "</s>", "<pad>", "dog")]
     from neuronscope.caption.captions import caption_of
 
-    caption = caption_of(vlm, inputs_ids, "the image")
+    caption = caption_of(vlm, inputs_ids, ns.Decoding("the image"))
     assert (caption.ids, caption.text, caption.full) == (tuple(inputs_ids[:2]), "bear on", "the image bear on")
     vlm.model.generation_config.eos_token_id = [9999, inputs_ids[1]]
-    assert caption_of(vlm, inputs_ids, "the image").text == "bear"
+    assert caption_of(vlm, inputs_ids, ns.Decoding("the image")).text == "bear"
 
 
 def test_captioning_restores_train_mode_and_gradients(make_vlm, picture):

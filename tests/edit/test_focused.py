@@ -70,7 +70,7 @@ def test_activations_are_read_as_captions_are_and_at_the_input_of_w_out(demo, mo
     decoding = ns.Decoding(template="USER: {image}\n{prompt}")
     monkeypatch.setattr(Embed, "edit", lambda *_: first)
     Focused(Embed(source="bear", target="horse", decoding=decoding)).edit(demo, turned, [bear], keep=[bear])
-    assert asked == [("neuron", {"prompt": decoding.prompt, "template": decoding.template})] * 2
+    assert asked == [("neuron", {"decoding": decoding})] * 2
 
 
 def test_images_of_both_kinds_are_needed(vlm, picture):

@@ -114,12 +114,6 @@ def test_images_that_show_the_concept_without_standing_for_it_count_nowhere():
     assert aggregate([fewer]).overall.s_se == aggregate([all_of_them]).overall.s_se
 
 
-def test_group_j_is_the_mean_over_levels():
-    one = random_trials("bed", 3)
-    expected = [g[..., 3:].mean() - g[..., :3].mean() for g in one.hits]
-    assert one.group_j() == pytest.approx(expected)
-
-
 @pytest.mark.parametrize(("hit", "s_se", "s_re"), [(True, 0, 1), (False, 1, 0)])
 def test_no_effect_and_total_destruction_have_no_j(hit, s_se, s_re):
     cell = aggregate([Trials("bed", np.full((2, 1, 3, 5), hit), OWN, (1.0,), IMAGES)]).overall

@@ -71,12 +71,14 @@ def test_beams_of_a_row_share_its_draw(vlm: ns.VLM, pictures, use_cache: bool):
 
 def test_left_padding_does_not_move_the_noise(vlm: ns.VLM, pictures):
     prompts = ["the", "the image shows a brown bear", "a dog"]
-    together = Inputs(tuple(vlm.prepare([p], prompt=text).rows[0] for p, text in zip(pictures, prompts, strict=True)))
+    together = Inputs(
+        tuple(vlm.prepare([p], ns.Decoding(text)).rows[0] for p, text in zip(pictures, prompts, strict=True))
+    )
     assert not together.tensors["attention_mask"].all()
     for change in (replace(NOISE, span=span) for span in SPANS):
         difference = rewritten(vlm, together, change, draws=[0, 1, 2])
         for row, prompt in enumerate(prompts):
-            single = vlm.prepare([pictures[row]], prompt=prompt)
+            single = vlm.prepare([pictures[row]], ns.Decoding(prompt))
             alone = rewritten(vlm, single, change, draws=[row])[0]
             torch.testing.assert_close(difference[row, -single.length :], alone, rtol=1e-4, atol=1e-4)
             assert not difference[row, : -single.length].any()
@@ -84,7 +86,7 @@ def test_left_padding_does_not_move_the_noise(vlm: ns.VLM, pictures):
 
 @pytest.mark.parametrize("template", ["{image}\n{prompt}", "{prompt} {image} red bus"])
 def test_a_span_is_changed_and_nothing_else(vlm: ns.VLM, picture, template: str):
-    inputs = vlm.prepare([picture], template=template)
+    inputs = vlm.prepare([picture], ns.Decoding(template=template))
     where = np.arange(inputs.length)
     first, last = inputs.images[0].positions[[0, -1]]
     spans = {"image": (where >= first) & (where <= last), "text": where > last, "all": where >= 0}
@@ -123,7 +125,10 @@ def test_noise_on_text_is_the_same_cached_and_uncached(vlm: ns.VLM, pictures, ph
 
 def test_one_context_serves_several_images_of_different_kinds(vlm: ns.VLM, pictures):
     """A second, longer prompt is not taken for the continuation of the first."""
-    short, long = vlm.prepare(pictures[:1], prompt="the"), vlm.prepare(pictures[1:2], prompt="the image shows a bus")
+    short, long = (
+        vlm.prepare(pictures[:1], ns.Decoding("the")),
+        vlm.prepare(pictures[1:2], ns.Decoding("the image shows a bus")),
+    )
     mark = ns.Noise(NEURONS, level=20.0, span="text")
     with torch.no_grad(), vlm.intervene(mark):
         one, two = generate(vlm, short)[1], generate(vlm, long)[1]

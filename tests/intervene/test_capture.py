@@ -50,8 +50,8 @@ def test_image_activations_depend_on_text_before_the_image_only(vlm: ns.VLM, pic
     """METHODS m, oracle 4."""
     neurons = ns.Neurons.of(NEURONS)
     prompts = ("the image shows a", "red horse of the snow")
-    after = [activations(vlm, picture, neurons, prompt=p) for p in prompts]
-    before = [activations(vlm, picture, neurons, prompt=p, template="{prompt} {image}") for p in prompts]
+    after = [activations(vlm, picture, neurons, decoding=ns.Decoding(p)) for p in prompts]
+    before = [activations(vlm, picture, neurons, decoding=ns.Decoding(p, "{prompt} {image}")) for p in prompts]
     np.testing.assert_allclose(after[0], after[1], rtol=1e-5, atol=1e-6)
     assert np.abs(before[0] - before[1])[:, [0, 2]].max() > 1e-3
 
@@ -73,4 +73,6 @@ def test_a_neuron_out_of_range_is_refused_and_nothing_stays_installed(vlm: ns.VL
 
 def test_a_span_without_positions_is_an_error(vlm: ns.VLM, picture):
     with pytest.raises(HookNeverFired, match="span='text' has no position"):
-        activations(vlm, picture, ns.Neurons.of(NEURONS), span="text", template="{prompt} {image}")
+        activations(
+            vlm, picture, ns.Neurons.of(NEURONS), span="text", decoding=ns.Decoding(template="{prompt} {image}")
+        )

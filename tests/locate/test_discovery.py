@@ -136,10 +136,10 @@ def test_query_and_answer_stand_in_the_prompt(vlm: ns.VLM):
     published = Discovery.as_published(top=5)
     decoding = published.decoding(vlm)
     assert (decoding.prompt, decoding.max_new_tokens, published.site) == ("An image of", 50, "act")
-    text = vlm._text(1, decoding.prompt, decoding.template)
-    assert text == vlm._text(1, "Describe the image in few words.\nAn image of")
+    text = vlm._text(1, decoding)
+    assert text == vlm._text(1, ns.Decoding("Describe the image in few words.\nAn image of"))
     own = Discovery(query="what {is} this", answer="the", template="A {image} B {query} C {prompt}").decoding(vlm)
-    assert vlm._text(1, own.prompt, own.template) == "A <image> B what {is} this C the"
+    assert vlm._text(1, own) == "A <image> B what {is} this C the"
     assert Discovery().decoding(vlm) == ns.Decoding()
 
 

@@ -18,8 +18,6 @@ from neuronscope.models.inputs import Inputs
 from neuronscope.samples.lexicon import Match
 from zoo import ZOO
 
-PROMPT = "The image shows a"
-
 
 @pytest.fixture(scope="module")
 def hunyuan() -> ns.VLM:
@@ -35,7 +33,7 @@ def noise(seed: int) -> Image.Image:
 
 def one_by_one(vlm: ns.VLM, picture: Image.Image) -> list[torch.Tensor]:
     """Of each layer, the activations at the image tokens of a prompt that stands alone."""
-    inputs = vlm.prepare([picture], prompt=PROMPT)
+    inputs = vlm.prepare([picture])
     at = torch.as_tensor(inputs.images[0].positions)
     found: list[torch.Tensor] = []
     taps = [Tap(layer, "neuron", lambda z: found.append(z[0, at].clone())) for layer in vlm.structure.studied]
@@ -46,7 +44,7 @@ def one_by_one(vlm: ns.VLM, picture: Image.Image) -> list[torch.Tensor]:
 
 def test_rows_together_would_be_read_differently(hunyuan: ns.VLM):
     """What the grouping is there for: with every row in one batch the logits of the second are not its own."""
-    inputs = hunyuan.prepare([noise(0), noise(1), noise(2)], prompt=PROMPT)
+    inputs = hunyuan.prepare([noise(0), noise(1), noise(2)])
     assert inputs.batches() == [[0], [1], [2]]
     with torch.no_grad():
         together, alone = hunyuan.logits(inputs), hunyuan.logits(inputs.select([1]))
@@ -57,9 +55,7 @@ def test_rows_together_would_be_read_differently(hunyuan: ns.VLM):
 @pytest.mark.parametrize("pool", POOLS)
 def test_differences_are_those_of_rows_that_stand_alone(hunyuan: ns.VLM, sign: Sign, pool: Pool):
     pictures = [noise(seed) for seed in range(3)]
-    found = activation_differences(
-        hunyuan, pictures[0], pictures[1:], site="neuron", sign=sign, pool=pool, prompt=PROMPT
-    )
+    found = activation_differences(hunyuan, pictures[0], pictures[1:], site="neuron", sign=sign, pool=pool)
     original, *others = (one_by_one(hunyuan, picture) for picture in pictures)
     for pooled, other in zip(found, others, strict=True):
         each = torch.cat([a - b for a, b in zip(original, other, strict=True)], 1).numpy()
@@ -74,7 +70,7 @@ def test_groups_do_not_matter_where_rows_may_share_a_batch(vlm: ns.VLM, monkeypa
     pictures = [noise(seed) for seed in range(4)]
 
     def differences() -> list[np.ndarray]:
-        return [p.values for p in activation_differences(vlm, pictures[0], pictures[1:], site="neuron", prompt=PROMPT)]
+        return [p.values for p in activation_differences(vlm, pictures[0], pictures[1:], site="neuron")]
 
     together = differences()
     monkeypatch.setattr(Inputs, "batches", lambda self: [[0, 2], [1], [3]])

@@ -17,8 +17,6 @@ from neuronscope.locate.scores import (
     reduce_patches,
 )
 
-PROMPT = "The image shows a"
-
 
 def first_stage(original, edited, t):
     return set(np.nonzero(reduce_patches(torch.tensor(original) - torch.tensor(edited), "max")[0].numpy() > t)[0])
@@ -42,7 +40,7 @@ def test_hand_oracle():
 @pytest.mark.parametrize("pool", ["max", "mean", "sum", "abs_mean"])
 def test_differences_equal_a_naive_recomputation(vlm, pictures, sign, pool, naive_activations):
     original, *others = (p.resize((40, 40)) for p in pictures)
-    found = activation_differences(vlm, original, others, site="neuron", sign=sign, pool=pool, prompt=PROMPT)
+    found = activation_differences(vlm, original, others, site="neuron", sign=sign, pool=pool)
     for other, pooled in zip(others, found, strict=True):
         expected = []
         for a, b in zip(naive_activations(vlm, original), naive_activations(vlm, other), strict=True):
@@ -303,6 +301,6 @@ def test_activations_of_a_layer_are_let_go_before_the_next(vlm, pictures, monkey
 
     monkeypatch.setattr(scores, "reduce_patches", counting)
     images = [p.resize((40, 40)) for p in pictures]
-    activation_differences(vlm, images[0], images[1:], site="neuron", prompt=PROMPT)
+    activation_differences(vlm, images[0], images[1:], site="neuron")
     assert len(alive) == vlm.layers
     assert max(alive) <= alive[0]

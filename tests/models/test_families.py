@@ -116,7 +116,7 @@ def test_a_map_that_the_coloured_square_contradicts_is_dropped(table: dict[str, 
 def test_a_template_of_ones_own_is_used_where_the_processor_adds_the_image():
     vlm = ns.load(ZOO["blip-2"].build())
     usual, own = (
-        vlm.prepare([_picture()], template=template).tensors["input_ids"]
+        vlm.prepare([_picture()], ns.Decoding(template=template)).tensors["input_ids"]
         for template in (None, "{image} dog cat {prompt}")
     )
     assert own.shape[1] == usual.shape[1] + 2

@@ -13,7 +13,7 @@ from PIL import Image
 
 from neuronscope.errors import InvalidOption
 from neuronscope.models import Inputs
-from neuronscope.models.inputs import Row, joined, sources_of
+from neuronscope.models.inputs import Row, sources_of
 from neuronscope.tokens import ImageTokens
 
 
@@ -104,35 +104,3 @@ def test_an_element_is_an_image_or_a_sequence_of_images():
         assert sources_of(several) == ("a.png", picture)
     with pytest.raises(InvalidOption, match="empty sequence; a prompt needs one image or more"):
         sources_of([])
-
-
-@pytest.mark.parametrize(
-    ("template", "image", "each", "images", "text"),
-    [
-        ("{image}\n{prompt}", "<i>", "{image}", 1, "<i>\na dog"),
-        ("{image}\n{prompt}", "<i>", "{image}", 3, "<i><i><i>\na dog"),
-        ("one {image}, two {image}: {prompt}", "<i>", "{image}", 2, "one <i>, two <i>: a dog"),
-        ("[<Img>{image}</Img> {prompt}]", "<i>", "<Img>{image}</Img>", 2, "[<Img><i></Img><Img><i></Img> a dog]"),
-        ("({image}) {prompt}", "<i>", "<Img>{image}</Img>", 2, "(<i><i>) a dog"),
-        ("{image}\n{prompt}", "<b><pad></b>", "<pad>", 2, "<b><pad><pad></b>\na dog"),
-        ("{image}\n{prompt}", "", "{image}", 2, "a dog"),
-    ],
-)
-def test_a_template_has_one_place_for_all_images_or_one_for_each(
-    template: str, image: str, each: str, images: int, text: str
-):
-    assert joined(template, image, each, "a dog", images) == text
-
-
-@pytest.mark.parametrize(
-    ("template", "images", "reason"),
-    [
-        ("{image}{image}{prompt}", 3, "holds the image 2 times; 3 times are needed"),
-        ("{image}{image}{image}{prompt}", 2, "holds the image 3 times; 2 times are needed"),
-        ("{image}{image}{prompt}", 1, "holds the image 2 times; once is needed"),
-        ("{prompt}", 2, "holds the image 0 times; 2 times are needed"),
-    ],
-)
-def test_another_number_of_places_is_refused_with_both_numbers(template: str, images: int, reason: str):
-    with pytest.raises(InvalidOption, match=reason):
-        joined(template, "<i>", "{image}", "a dog", images)

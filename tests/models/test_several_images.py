@@ -99,11 +99,9 @@ def test_rows_of_one_image_are_what_they_were(vlm: ns.VLM, pictures: list[Image.
 
 @pytest.mark.parametrize("row", FAMILIES.values(), ids=lambda row: row.model_type)
 def test_the_text_of_one_image_is_the_template_filled_in(row: Family):
-    from neuronscope.models.inputs import joined
-
     image = "<image>" if row.placeholder is None else row.placeholder
     expected = row.template.format(image=image, prompt="a dog")
-    assert joined(row.template, image, row.each, "a dog", 1) == (expected if image else expected.lstrip())
+    assert Decoding("a dog").text(row, image) == (expected if image else expected.lstrip())
 
 
 @pytest.mark.parametrize(
@@ -130,15 +128,15 @@ def test_images_are_joined_as_the_family_expects(name: str, start: str, monkeypa
 
 
 def test_a_template_may_place_each_image(vlm: ns.VLM):
-    row = vlm.prepare([[A, B]], template="{image} dog {image} cat {prompt}")
+    row = vlm.prepare([[A, B]], Decoding(template="{image} dog {image} cat {prompt}"))
     ids = row.tensors["input_ids"][0].tolist()
     tokens = row.images[0]
     between = ids[tokens.of(0).positions[-1] + 1 : tokens.of(1).positions[0]]
     assert vlm.tokenizer.decode(between).strip() == "dog"
     with pytest.raises(InvalidOption, match="holds the image 2 times; 3 times are needed"):
-        vlm.prepare([[A, B, C]], template="{image} {image} {prompt}")
+        vlm.prepare([[A, B, C]], Decoding(template="{image} {image} {prompt}"))
     with pytest.raises(InvalidOption, match="holds the image 2 times; once is needed"):
-        vlm.prepare([[A, B], C], template="{image} {image} {prompt}")
+        vlm.prepare([[A, B], C], Decoding(template="{image} {image} {prompt}"))
 
 
 @pytest.mark.parametrize("name", ["llava", "qwen2_vl", "internvl", "idefics3", "llava_onevision", "mllama", "emu3"])

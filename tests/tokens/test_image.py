@@ -97,7 +97,7 @@ def test_coverage_of_cells_outside_the_picture_is_0():
 
 
 def test_the_model_input_holds_the_image_where_the_library_says(vlm: ns.VLM, pictures: list):
-    inputs = vlm.prepare(pictures, prompt="the image shows a")
+    inputs = vlm.prepare(pictures, ns.Decoding("the image shows a"))
     for row, where in enumerate(inputs.images):
         ids = inputs.tensors["input_ids"][row].numpy()
         assert [tile.tokens.shape for tile in where.tiles] == [(4, 4)]
@@ -117,4 +117,4 @@ def test_the_model_input_holds_the_image_where_the_library_says(vlm: ns.VLM, pic
 )
 def test_a_prompt_needs_one_image(vlm: ns.VLM, picture, template: str, prompt: str, reason: str):
     with pytest.raises(InvalidOption, match=reason):
-        vlm.prepare([picture], template=template, prompt=prompt)
+        vlm.prepare([picture], ns.Decoding(prompt, template))

@@ -6,7 +6,7 @@ prefill (what a change does to the prompt's states), drafts and generation (the 
 between calls), shortcuts (the switches), proof (each switch tried on the model before it is used).
 """
 
+from ..models.decoding import Decoding as Decoding
 from .captioner import Captioner as Captioner
 from .captions import Caption as Caption
-from .captions import Decoding as Decoding
 from .captions import generate_captions as generate_captions

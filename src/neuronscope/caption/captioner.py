@@ -22,9 +22,10 @@ from torch import Tensor
 from ..errors import InvalidOption
 from ..hooks import check_unit
 from ..intervene.operations import Intervention, Noise, identity
+from ..models.decoding import Decoding
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
-from .captions import Caption, Decoding, caption_of, generate_captions
+from .captions import Caption, caption_of, generate_captions
 from .clean import Clean, Unfit, read_clean
 from .drafts import Drafts
 from .generation import STEP, Start, Until, buckets, cut_at_match, ends_of, forbidden, write
@@ -69,7 +70,7 @@ class Captioner:
         vlm: LoadedModel,
         images: Sequence[ImageRow],
         *,
-        decoding: Decoding | None = None,
+        decoding: Decoding = Decoding(),
         batch_size: int = 128,
         engine: Engine | None = None,
     ) -> None:
@@ -78,7 +79,7 @@ class Captioner:
         self._vlm = vlm
         self._fingerprint = vlm.fingerprint
         self._images = list(images)
-        self._decoding = decoding or Decoding()
+        self._decoding = decoding
         self._batch_size = batch_size
         self._engine = engine or Engine()
         self.states: list[Clean] = []
@@ -212,7 +213,7 @@ class Captioner:
         found: dict[tuple[int, int], dict[int, Caption]] = {}
         for batch in self._batches(wanted):
             for one, ids in zip(batch, self._halving(batch, until), strict=True):
-                caption = caption_of(self._vlm, ids, self._decoding.prompt)
+                caption = caption_of(self._vlm, ids, self._decoding)
                 found.setdefault((one.request, one.image), {})[one.job.draw] = caption
         return {key: [draws[n] for n in range(len(draws))] for key, draws in found.items()}
 
@@ -323,7 +324,7 @@ class Captioner:
 
     def _cut(self, caption: Caption, until: Until | None) -> Caption:
         ids = cut_at_match(self._vlm, caption.ids, until)
-        return caption if len(ids) == len(caption.ids) else caption_of(self._vlm, ids, self._decoding.prompt)
+        return caption if len(ids) == len(caption.ids) else caption_of(self._vlm, ids, self._decoding)
 
     def _remembered(self, key: object, image: int) -> list[Caption]:
         if key is None or (key, image) not in self._known:

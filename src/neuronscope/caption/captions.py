@@ -14,29 +14,9 @@ from ..errors import InvalidOption
 from ..intervene.apply import Intervening
 from ..intervene.batching import one_row_at_a_time
 from ..intervene.operations import Intervention, Noise
+from ..models.decoding import Decoding
 from ..models.inputs import ImageRow
-from ..models.loaded import PROMPT, LoadedModel
-
-
-@dataclass(frozen=True)
-class Decoding:
-    """How captions are written (METHODS d; the published settings).
-
-    Attributes:
-        prompt: what the caption begins with; never matched against concepts.
-        template: how image and prompt are joined, with {image} and {prompt}; the family's own when None.
-        max_new_tokens: length limit.
-        use_cache: keep keys and values between steps; without, every step re-reads the whole sequence.
-    """
-
-    prompt: str = PROMPT
-    template: str | None = None
-    max_new_tokens: int = 32
-    use_cache: bool = True
-
-    def __post_init__(self) -> None:
-        if self.max_new_tokens < 1:
-            raise InvalidOption(f"max_new_tokens={self.max_new_tokens} must be at least 1")
+from ..models.loaded import LoadedModel
 
 
 @dataclass(frozen=True)
@@ -59,7 +39,7 @@ def generate_captions(
     images: Sequence[ImageRow],
     change: Intervention | None = None,
     *,
-    decoding: Decoding | None = None,
+    decoding: Decoding = Decoding(),
     batch_size: int = 32,
 ) -> list[list[Caption]]:
     """Captions of each image, one per draw of the intervention (one where it is deterministic).
@@ -71,7 +51,6 @@ def generate_captions(
     """
     if batch_size < 1:
         raise InvalidOption(f"batch_size={batch_size} must be at least 1")
-    decoding = decoding or Decoding()
     draws = change.draws if isinstance(change, Noise) else 1
     rows = [(i, draw) for i in range(len(images)) for draw in range(draws)]
     result: list[list[Caption]] = [[] for _ in images]
@@ -82,7 +61,7 @@ def generate_captions(
     one_image = bool(vlm.family.single) or part != "text"
     for chunk in _chunks(rows, 1 if one_row_at_a_time(vlm, part) else batch_size, one_image=one_image):
         distinct = list(dict.fromkeys(i for i, _ in chunk))
-        prepared = vlm.prepare([images[i] for i in distinct], prompt=decoding.prompt, template=decoding.template)
+        prepared = vlm.prepare([images[i] for i in distinct], decoding)
         repeated = prepared.select(distinct.index(i) for i, _ in chunk)
         for group in repeated.batches():
             inputs, members = repeated.select(group), [chunk[at] for at in group]
@@ -91,7 +70,7 @@ def generate_captions(
                 generate: Any = vlm.model.generate
                 output = generate(**inputs.tensors, **generate_settings(vlm, decoding))
             for (i, _), ids in zip(members, inputs.written(output).tolist(), strict=True):
-                result[i].append(caption_of(vlm, ids, decoding.prompt))
+                result[i].append(caption_of(vlm, ids, decoding))
     return result
 
 
@@ -121,15 +100,17 @@ def _never_written(vlm: LoadedModel) -> list[int] | None:
     return [*(config.suppress_tokens or ()), *placeholder] or None
 
 
-def caption_of(vlm: LoadedModel, ids: list[int], prompt: str) -> Caption:
+def caption_of(vlm: LoadedModel, ids: list[int], decoding: Decoding) -> Caption:
     """The caption that new token ids spell, up to the end of the sequence."""
     config: Any = vlm.model.generation_config
     ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
     stop = next((n for n, token in enumerate(ids) if token in ends), len(ids))
     kept = ids[:stop]
     tokenizer = vlm.tokenizer
-    prefix = tokenizer(prompt, add_special_tokens=False).input_ids
+    prefix = tokenizer(decoding.prompt, add_special_tokens=False).input_ids
     # Decoded together, so that the join is spelled as the tokenizer spells it; the prompt itself is kept as written.
     start = tokenizer.decode(prefix, skip_special_tokens=True)
     joined = tokenizer.decode([*prefix, *kept], skip_special_tokens=True)
-    return Caption(tokenizer.decode(kept, skip_special_tokens=True), prompt + joined[len(start) :], tuple(kept))
+    return Caption(
+        tokenizer.decode(kept, skip_special_tokens=True), decoding.prompt + joined[len(start) :], tuple(kept)
+    )

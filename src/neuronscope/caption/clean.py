@@ -14,9 +14,10 @@ from transformers import DynamicCache
 
 from ..hooks import HookSession, Tap
 from ..hooks.skip import Enough, seeing_inputs, starting_at
+from ..models.decoding import Decoding
 from ..models.inputs import ImageRow, Row
 from ..models.loaded import LoadedModel
-from .captions import Caption, Decoding
+from .captions import Caption
 
 
 class Unfit(Exception):
@@ -81,7 +82,7 @@ def read_clean(vlm: LoadedModel, image: ImageRow, decoding: Decoding, caption: C
     """Read a prompt, and the clean caption when it is given. Raises Unfit where a model's states cannot be reused."""
     if not decoding.use_cache:
         raise Unfit("captions are to be written without a KV cache")
-    row = vlm.prepare([image], prompt=decoding.prompt, template=decoding.template).rows[0]
+    row = vlm.prepare([image], decoding).rows[0]
     if vlm.family.no_image or row.encoded or vlm.structure.generator is not None:
         raise Unfit(f"{vlm.family.title} does not read image and text in one decoder through `generate`")
     if row.image.positions[-1] == row.length - 1:

@@ -15,8 +15,9 @@ from jaxtyping import Bool, Int
 from torch import Tensor
 from transformers import DynamicCache, StoppingCriteria
 
+from ..models.decoding import Decoding
 from ..models.loaded import LoadedModel
-from .captions import Decoding, generate_settings
+from .captions import generate_settings
 from .clean import Clean, place_rows, text_of
 from .shortcuts import Engine
 

@@ -16,10 +16,11 @@ from ..errors import MODEL_ERRORS
 from ..hooks.skip import Enough
 from ..intervene.apply import Intervening
 from ..intervene.operations import Intervention, Scale
+from ..models.decoding import Decoding
 from ..models.loaded import LoadedModel
 from ..models.rounding import departs
 from ..types import Neurons
-from .captions import Decoding, generate_settings
+from .captions import generate_settings
 from .clean import Clean, Unfit, read_row
 from .generation import Start, plain_greedy, step
 from .prefill import Change, Job, Pass

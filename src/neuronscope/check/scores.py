@@ -16,7 +16,7 @@ def check_two_stage_scores(vlm: VLM) -> Outcome:
     if vlm.family.no_image:
         return NotApplicable(vlm.family.no_image)
     original, edited = noise_picture(), noise_picture(seed=1)
-    (pooled,) = activation_differences(vlm, original, [edited], site="neuron", prompt="The image shows a")
+    (pooled,) = activation_differences(vlm, original, [edited], site="neuron")
     inputs = vlm.prepare([original])
     with torch.no_grad():
         token = int(vlm.logits(inputs)[0, -1].argmax())

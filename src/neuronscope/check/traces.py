@@ -100,9 +100,10 @@ def _traces(model: nn.Module) -> list[tuple[Any, ...]]:
 
 def check_memory(vlm: VLM) -> Outcome:
     """Scores and captions, made once more, leave no more tensors behind than the time before."""
-    from ..caption import Decoding, generate_captions
+    from ..caption import generate_captions
     from ..intervene.operations import Noise
     from ..locate.scores import activation_differences, grad_times_activation
+    from ..models.decoding import Decoding
 
     picture, short = noise_picture(), Decoding(max_new_tokens=STEPS)
     noise = Noise(some_neurons(vlm), level=1.0, draws=2, span=checked_span(vlm))
@@ -111,7 +112,7 @@ def check_memory(vlm: VLM) -> Outcome:
         generate_captions(vlm, [picture], noise, decoding=short)
         if not vlm.family.no_image:
             grad_times_activation(vlm, vlm.prepare([picture]), [[(1, 5)]])
-            activation_differences(vlm, picture, [picture], site="neuron", prompt=short.prompt)
+            activation_differences(vlm, picture, [picture], site="neuron")
 
     run()  # what is kept for good is made now
     with _old_objects_aside():

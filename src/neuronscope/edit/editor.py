@@ -10,8 +10,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
-from ..caption import Decoding
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..models.lens import LENS_NORMS, LensNorm, in_layer, token_directions
 from ..samples.image import ImageSource
 from ..types import Neurons, one_of, options_of
@@ -104,7 +104,7 @@ class WordEditor(ColumnEditor):
 
     def words(self, vlm: VLM) -> WordPair:
         """The words' tokens. Raises InvalidOption where they are the same or cannot be spelled."""
-        return pair_words(vlm, self.source, self.target, self.tokens, self.decoding.prompt)
+        return pair_words(vlm, self.source, self.target, self.tokens, self.decoding)
 
     def directions(
         self, vlm: VLM, layer: int, words: WordPair | None

@@ -20,8 +20,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..caption import Decoding, generate_captions
+from ..caption import generate_captions
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..models.inputs import Inputs, Row
 from ..samples.image import ImageSource
 from .observe import Observation
@@ -156,7 +157,7 @@ def strayed(
 
 def _prompt(vlm: VLM, image: ImageSource, decoding: Decoding) -> tuple[Row, int]:
     """The prompt's row, and how many of its last positions are text that follows the image."""
-    row = vlm.prepare([image], prompt=decoding.prompt, template=decoding.template).rows[0]
+    row = vlm.prepare([image], decoding).rows[0]
     words = len(vlm.tokenizer(decoding.prompt, add_special_tokens=False).input_ids)
     shown = [int(position) for position in row.image.positions] if not row.encoded else []
     following = row.length - 1 - max(shown, default=-1)

@@ -23,10 +23,10 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from ..caption import Decoding
 from ..errors import InvalidOption
 from ..intervene.capture import activations
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..samples.image import ImageSource
 from ..types import Neurons
 from .edit import Edit
@@ -80,7 +80,7 @@ class Focused:
         lengths = {layer: made.delta(layer).norm(dim=0).cpu().numpy() for layer in units}
         at = {(layer, unit): lengths[layer][n] for layer, chosen in units.items() for n, unit in enumerate(chosen)}
         heard = np.array([at[neuron.layer, neuron.unit] for neuron in neurons])
-        read = partial(activations, vlm, prompt=self.decoding.prompt, template=self.decoding.template)
+        read = partial(activations, vlm, decoding=self.decoding)
         members = replace(neurons, site="neuron")  # what W_out multiplies, wherever the set was found
         shown, others = ([read(image, members) * heard for image in group] for group in (images, keep))
         r = focus(shown, others)

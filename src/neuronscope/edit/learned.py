@@ -32,9 +32,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..caption import Decoding
 from ..errors import InvalidOption
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..models.inputs import Inputs
 from ..samples.image import ImageSource
 from ..types import Json, Neurons, one_of, options_of
@@ -153,7 +153,7 @@ class Learned:
         """
         ledger = ledger_of(vlm)
         require_editable(vlm, neurons, ledger)
-        words = pair_words(vlm, self.source, self.target, "each", self.decoding.prompt)
+        words = pair_words(vlm, self.source, self.target, "each", self.decoding)
         if not len(images):
             raise InvalidOption("images is empty: Learned needs images whose captions name the source")
         before = observe(vlm, images, words, self.decoding)

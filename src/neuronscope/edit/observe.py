@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from ..caption import Caption, Decoding, generate_captions
+from ..caption import Caption, generate_captions
 from ..errors import ConceptNotNamed, RunMismatch
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..samples.image import ImageSource
 from ..samples.lexicon import Lexicon
 from ..tokens import tokens_of_span
@@ -55,13 +56,12 @@ class Observation:
 
 
 def observe(
-    vlm: VLM, images: Sequence[ImageSource], words: WordPair | None = None, decoding: Decoding | None = None
+    vlm: VLM, images: Sequence[ImageSource], words: WordPair | None = None, decoding: Decoding = Decoding()
 ) -> tuple[Observation, ...]:
     """Captions of some images with the model as it is now, and the log-probabilities of two words where one is named.
 
     Raises ConceptNotNamed when words are given, and images, and none of the captions names the source.
     """
-    decoding = decoding or Decoding()
     captions = [row[0] for row in generate_captions(vlm, images, decoding=decoding)] if len(images) else []
     seen = tuple(_observe(vlm, image, one, words, decoding) for image, one in zip(images, captions, strict=True))
     if words is not None and seen and not any(one.at for one in seen):
@@ -84,7 +84,7 @@ def _observe(vlm: VLM, image: ImageSource, caption: Caption, words: WordPair | N
     at = () if words is None else named_at(vlm, caption, words.source)
     if words is None or not at:
         return Observation(caption.text, caption.full, caption.ids)
-    prompt = vlm.prepare([image], prompt=decoding.prompt, template=decoding.template)
+    prompt = vlm.prepare([image], decoding)
     inputs = prompt.extend(caption.ids[: at[0]]) if at[0] else prompt
     logprobs = vlm.logits(inputs)[0, -1].float().log_softmax(-1)
     source, target = caption.ids[at[0]], words.target_ids[0]

@@ -13,13 +13,14 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from ..caption import Decoding, generate_captions
+from ..caption import generate_captions
 from ..errors import ConceptNotNamed, InvalidOption
 from ..loading import VLM
 from ..locate.located import Scores
 from ..locate.pan import contributions
 from ..locate.scores import Layout, Pooled, best_first
 from ..locate.target import POSITIONS, Position
+from ..models.decoding import Decoding
 from ..samples.image import ImageSource
 from ..types import Json, Neurons, one_of
 from .observe import named_at
@@ -33,7 +34,7 @@ def rank_for_edit(
     *,
     position: Position = "predict",
     against: Sequence[ImageSource] = (),
-    decoding: Decoding | None = None,
+    decoding: Decoding = Decoding(),
 ) -> Neurons:
     """The neurons that contribute most to a word in some images, or more than in others.
 
@@ -51,7 +52,7 @@ def rank_for_edit(
     or of `against` where it is given, names the word.
     """
     one_of("position", position, POSITIONS)
-    layout, decoding = Layout(vlm.widths), decoding or Decoding()
+    layout = Layout(vlm.widths)
     if not 1 <= count <= layout.total:
         raise InvalidOption(f"count={count} must be 1 to {layout.total}, the neurons of {vlm.id}")
     found = _contributions(vlm, images, concept, position, decoding)
@@ -75,7 +76,7 @@ def _contributions(
     captions = [row[0] for row in generate_captions(vlm, images, decoding=decoding)]
     for image, caption in zip(images, captions, strict=True):
         if at := named_at(vlm, caption, concept):
-            row = vlm.prepare([image], prompt=decoding.prompt, template=decoding.template)
+            row = vlm.prepare([image], decoding)
             inputs = row.extend(caption.ids[: at[0]]) if at[0] else row
             entry = (1, caption.ids[at[0]])
             found.append(contributions(vlm, inputs, [entry], position=position, norm="gain").values)

@@ -15,10 +15,11 @@ from dataclasses import dataclass
 
 import torch
 
-from ..caption import Decoding, generate_captions
+from ..caption import generate_captions
 from ..errors import InvalidOption
 from ..intervene.operations import Patch
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..samples.image import ImageSource, read_image
 from ..samples.lexicon import Lexicon
 from ..types import Neurons
@@ -60,7 +61,7 @@ def transfer(
     *,
     source: str,
     target: str,
-    decoding: Decoding | None = None,
+    decoding: Decoding = Decoding(),
 ) -> list[Transfer]:
     """Patch the neurons' activations on each donor into the image of the same number.
 
@@ -78,8 +79,7 @@ def transfer(
     """
     if len(images) != len(donors) or not len(images):
         raise InvalidOption(f"{len(images)} images and {len(donors)} donors: each image needs one donor")
-    decoding = decoding or Decoding()
-    words = pair_words(vlm, source, target, "each", decoding.prompt)
+    words = pair_words(vlm, source, target, "each", decoding)
     shown = generate_captions(vlm, donors, decoding=decoding)
     lexicon, made = Lexicon.default(), list[Transfer]()
     seen_in = observe(vlm, images, words, decoding)
@@ -88,7 +88,7 @@ def transfer(
         caption = generate_captions(vlm, [image], patch, decoding=decoding)[0][0]
         changes: tuple[float | None, float | None] = (None, None)
         if seen.at and seen.target_logprob is not None and seen.source_logprob is not None:
-            prompt = vlm.prepare([image], prompt=decoding.prompt, template=decoding.template)
+            prompt = vlm.prepare([image], decoding)
             inputs = prompt.extend(seen.ids[: seen.at[0]]) if seen.at[0] else prompt
             with torch.no_grad(), vlm.intervene(patch):
                 after = vlm.logits(inputs)[0, -1].float().log_softmax(-1)

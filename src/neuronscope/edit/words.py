@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ..errors import InvalidOption
 from ..loading import VLM
-from ..models.loaded import PROMPT
+from ..models.decoding import Decoding
 from ..tokens.words import added_tokens
 
 #: Which tokens of the two words are paired: the first of each; the first, the second, ... of both; or the first of each
@@ -51,20 +51,22 @@ class WordPair:
         return cls(data["source"], data["target"], source_ids, target_ids, pairs)
 
 
-def spell(vlm: VLM, word: str, argument: str, context: str = PROMPT) -> tuple[int, ...]:
-    """The tokens of a word as it is spelled after `context`.
+def spell(vlm: VLM, word: str, argument: str, decoding: Decoding = Decoding()) -> tuple[int, ...]:
+    """The tokens of a word as it is spelled after the prompt.
 
     Raises InvalidOption for an empty word and for one that the vocabulary cannot spell.
     """
     if not word.strip():
         raise InvalidOption(f"{argument}={word!r} is empty; a word is needed")
-    ids = _tokens(vlm, word, context)
+    ids = _tokens(vlm, word, decoding)
     if ids is None:
         raise InvalidOption(f"{argument}={word!r} is not in the vocabulary of {vlm.id}: it has no tokens that spell it")
     return ids
 
 
-def pair_words(vlm: VLM, source: str, target: str, pairing: Pairing = "first", context: str = PROMPT) -> WordPair:
+def pair_words(
+    vlm: VLM, source: str, target: str, pairing: Pairing = "first", decoding: Decoding = Decoding()
+) -> WordPair:
     """The tokens of two words, paired.
 
     With "each", what one word has more tokens than the other is left as it is; with "variants", spellings that the
@@ -75,11 +77,11 @@ def pair_words(vlm: VLM, source: str, target: str, pairing: Pairing = "first", c
     """
     if source.strip().casefold() == target.strip().casefold():
         raise InvalidOption(f"source={source!r} and target={target!r} are the same word: there is nothing to edit")
-    ids = spell(vlm, source, "source", context), spell(vlm, target, "target", context)
+    ids = spell(vlm, source, "source", decoding), spell(vlm, target, "target", decoding)
     found = {
         "first": lambda: [(ids[0][0], ids[1][0])],
         "each": lambda: list(zip(*ids, strict=False)),
-        "variants": lambda: _variants(vlm, source.strip(), target.strip(), context),
+        "variants": lambda: _variants(vlm, source.strip(), target.strip(), decoding),
     }[pairing]()
     pairs: list[tuple[int, int]] = []
     for s, t in found:
@@ -106,17 +108,17 @@ def require_apart(u: Float[Tensor, "hidden tokens"], pair: WordPair) -> None:
         )
 
 
-def _tokens(vlm: VLM, word: str, context: str) -> tuple[int, ...] | None:
-    """The tokens that a word adds to a context; None where one of them is the unknown token."""
-    ids = tuple(added_tokens(vlm.tokenizer, context, word.strip()))
+def _tokens(vlm: VLM, word: str, decoding: Decoding) -> tuple[int, ...] | None:
+    """The tokens that a word adds to the prompt; None where one of them is the unknown token."""
+    ids = tuple(added_tokens(vlm.tokenizer, decoding.prompt, word.strip()))
     return None if not ids or vlm.tokenizer.unk_token_id in ids else ids
 
 
-def _variants(vlm: VLM, source: str, target: str, context: str) -> list[tuple[int, int]]:
+def _variants(vlm: VLM, source: str, target: str, decoding: Decoding) -> list[tuple[int, int]]:
     """First tokens of both words in each spelling that the vocabulary has for both."""
     found: list[tuple[int, int]] = []
     for respell in (str, str.capitalize, str.upper, lambda word: f"{word}s"):
-        ids = [_tokens(vlm, respell(word), context) for word in (source, target)]
+        ids = [_tokens(vlm, respell(word), decoding) for word in (source, target)]
         if ids[0] is not None and ids[1] is not None:
             found.append((ids[0][0], ids[1][0]))
     return found

@@ -23,9 +23,20 @@ from ..errors import InvalidOption, InvalidSample
 _Score = TypeVar("_Score", float, np.ndarray)
 
 
+def se_of(s_k: _Score) -> _Score:
+    """S_se of the share of hits on the concept's images; S_re is the share on the others as it is."""
+    return 1.0 - s_k
+
+
 def j_of(s_se: _Score, s_re: _Score) -> _Score:
     """J = S_se + S_re - 1; 0 for no effect and for total destruction, 1 where only the concept is gone."""
     return s_se + s_re - 1.0
+
+
+def scores_of(s_k: _Score, s_kbar: _Score) -> dict[str, _Score]:
+    """The scores by the names that tables print."""
+    s_se = se_of(s_k)
+    return {"S_se": s_se, "S_re": s_kbar, "J": j_of(s_se, s_kbar)}
 
 
 @dataclass(frozen=True)
@@ -108,11 +119,6 @@ class Trials:
         own = _masked_mean(by_image[..., self.own], self.tested(held_out=held_out)[:, None])
         return own, by_image[..., self.others].mean(-1)
 
-    def group_j(self, *, held_out: bool = False) -> Float[np.ndarray, "groups"]:
-        """J of every group, the mean over levels. Errors as in :meth:`tested`."""
-        own, others = self.shares(held_out=held_out)
-        return (others - own).mean(1)
-
 
 @dataclass(frozen=True)
 class Cell:
@@ -135,7 +141,7 @@ class Cell:
     @property
     def s_se(self) -> float:
         """Selective erasure, 1 - S_k."""
-        return 1.0 - self.s_k
+        return se_of(self.s_k)
 
     @property
     def s_re(self) -> float:

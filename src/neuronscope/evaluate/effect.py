@@ -14,12 +14,13 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from ..caption import Decoding, generate_captions
+from ..caption import generate_captions
 from ..errors import InvalidSample
 from ..intervene.operations import Intervention
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..samples.lexicon import Lexicon, Mode
-from .aggregate import j_of
+from .aggregate import j_of, se_of
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ class Effect:
     @property
     def s_se(self) -> float:
         """Selective erasure, 0 to 1."""
-        return 1.0 - float(self.own.mean())
+        return se_of(float(self.own.mean()))
 
     @property
     def s_re(self) -> float:
@@ -68,7 +69,7 @@ def measure(
     change: Intervention,
     *,
     mode: Mode = "lexicon",
-    decoding: Decoding | None = None,
+    decoding: Decoding = Decoding(),
     batch_size: int = 64,
     done: Callable[[int], None] = lambda _: None,
 ) -> Effect:

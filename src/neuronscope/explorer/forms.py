@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from PIL import Image
 
-from ..caption import Decoding, generate_captions
+from ..caption import generate_captions
 from ..edit import editor
 from ..errors import InvalidOption
 from ..intervene import Intervention, Noise, Scale, Zero, activations, recommended_level
@@ -26,6 +26,7 @@ from ..loading import VLM
 from ..locate import Budget, Method, TargetDecoy, TwoStage
 from ..locate import method as by_name
 from ..locate.registry import METHODS
+from ..models.decoding import Decoding
 from ..samples.inpaint import INPAINTERS
 from ..types import Neurons, one_of
 
@@ -183,4 +184,4 @@ def usual_level(vlm: VLM, image: Image.Image, neurons: Neurons) -> float:
 
 
 #: What every caption of the explorer begins with.
-PROMPT = Decoding().prompt
+PROMPT = Decoding.prompt

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from ..errors import HookNeverFired, InvalidOption
 from ..hooks import HookSession, Tap, check_unit
-from ..models.loaded import PROMPT, LoadedModel
+from ..models.decoding import Decoding
+from ..models.loaded import LoadedModel
 from ..samples.image import ImageSource
 from ..types import Neuron, Neurons, Site, Span
 from .positions import Positions
@@ -23,8 +24,7 @@ def activations(
     neurons: Neurons,
     *,
     span: Span = "image",
-    prompt: str = PROMPT,
-    template: str | None = None,
+    decoding: Decoding = Decoding(),
 ) -> Float[np.ndarray, "positions neurons"]:
     """Activations of some neurons over a span of one image's prompt, columns in the order of `neurons`.
 
@@ -33,10 +33,10 @@ def activations(
     position of the prompt belongs to the span, and NoImagePositions where the decoder has no image tokens.
     """
     if neurons.part != "text":
-        return _before_decoder(vlm, image, neurons, prompt, template)
+        return _before_decoder(vlm, image, neurons, decoding)
     if span == "image":
         vlm.require_image_positions()
-    inputs = vlm.prepare([image], prompt=prompt, template=template)
+    inputs = vlm.prepare([image], decoding)
     positions = Positions(vlm)
     columns = {neuron: i for i, neuron in enumerate(neurons)}
     taken: dict[int, Tensor] = {}
@@ -70,8 +70,7 @@ def mean_activations(
     images: Sequence[ImageSource],
     *,
     site: Site = "neuron",
-    prompt: str = PROMPT,
-    template: str | None = None,
+    decoding: Decoding = Decoding(),
 ) -> tuple[Float[np.ndarray, "_"], ...]:
     """The mean of every decoder neuron over the image tokens of some images, one array per layer.
 
@@ -83,7 +82,7 @@ def mean_activations(
     sums = [np.zeros(width) for width in vlm.widths]
     count = 0
     for image in images:
-        inputs = vlm.prepare([image], prompt=prompt, template=template)
+        inputs = vlm.prepare([image], decoding)
         at = inputs.images[0].positions
         count += len(at)
 
@@ -100,10 +99,10 @@ def mean_activations(
 
 
 def _before_decoder(
-    vlm: LoadedModel, image: ImageSource, neurons: Neurons, prompt: str, template: str | None
+    vlm: LoadedModel, image: ImageSource, neurons: Neurons, decoding: Decoding
 ) -> Float[np.ndarray, "positions neurons"]:
     """Activations in the vision tower or the projector; pictures of one image (tiles) follow one another."""
-    inputs = vlm.prepare([image], prompt=prompt, template=template)
+    inputs = vlm.prepare([image], decoding)
     taken: dict[int, list[Tensor]] = {layer: [] for layer in neurons.by_layer()}
     taps: list[Tap] = []
     for layer, units in neurons.by_layer().items():

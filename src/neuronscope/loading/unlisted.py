@@ -30,6 +30,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import MODEL_ERRORS, ImageTokenMismatch, InvalidOption, UnsupportedModel
+from ..models.decoding import Decoding
 from ..models.families import Family
 from ..models.inputs import ImageRow
 from ..models.rounding import tolerance
@@ -218,9 +219,9 @@ def _id(vlm: VLM, holder: Any, name: str) -> int | None:
 def _processed(vlm: VLM, placeholder: str) -> dict[str, Any] | None:
     """What the processor makes of a picture and a short prompt; None where it refuses."""
     try:
-        text = vlm.family.template.format(image=placeholder, prompt="a").lstrip()
+        text = Decoding("a").text(vlm.family, placeholder)
         return dict(vlm.processor(text=[text], images=[Image.new("RGB", _PICTURE)], return_tensors="pt"))
-    except MODEL_ERRORS:
+    except (InvalidOption, *MODEL_ERRORS):
         return None  # another spelling may suit it; where none does, the usual way raises this again
 
 

@@ -57,8 +57,7 @@ class ActivationDifference(Ranking):
             site=self.site,
             sign=self.sign,
             pool=self.pool,
-            prompt=self.decoding.prompt,
-            template=self.decoding.template,
+            decoding=self.decoding,
         )
         return Ranked("activation", {"activation": pooled}, site=self.site)
 
@@ -111,7 +110,7 @@ class Activation(Ranking):
 
     def score(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> Ranked:
         """O_original; the array is called "original", for "activation" is its difference."""
-        inputs = vlm.prepare([pair.original], prompt=self.decoding.prompt, template=self.decoding.template)
+        inputs = vlm.prepare([pair.original], self.decoding)
         return Ranked(
             "original", {"original": image_activations(vlm, inputs, site=self.site, pool=self.pool)}, self.site
         )

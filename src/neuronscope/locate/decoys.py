@@ -7,6 +7,7 @@ from PIL import Image
 
 from ..errors import InvalidSample
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..samples.inpaint import INPAINTERS, Counterfactual, control_boxes, inpaint
 from ..samples.lexicon import Lexicon
 from ..samples.sample import boxes_mask, mask_box
@@ -35,12 +36,14 @@ def control_images(pair: Counterfactual, count: int, seed: int) -> list[Image.Im
     return [inpaint(pair.original, boxes_mask([box], size), method, pixels) for box in boxes]
 
 
-def decoy_tokens(vlm: VLM, validity: Validity, concept: str, count: int, seed: int, *, prompt: str) -> list[int]:
+def decoy_tokens(
+    vlm: VLM, validity: Validity, concept: str, count: int, seed: int, *, decoding: Decoding = Decoding()
+) -> list[int]:
     """First tokens of nouns that the caption does not name, each different from the concept's and from each other.
 
     Raises InvalidSample when there is none.
     """
-    lexicon = Lexicon.default()
+    lexicon, prompt = Lexicon.default(), decoding.prompt
     named = {*lexicon.concepts_in(validity.original.text), concept}
     others = [noun for noun in lexicon.concepts if noun not in named and _has_word(vlm, prompt, noun)]
     taken = {validity.original.ids[t] for t in validity.tokens} | {vlm.tokenizer.unk_token_id}

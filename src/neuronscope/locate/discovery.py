@@ -20,11 +20,11 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from ..caption import Caption, Decoding, generate_captions
+from ..caption import Caption, generate_captions
 from ..errors import InvalidOption
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..models.lens import LENS_NORMS, LensNorm
-from ..models.loaded import PROMPT
 from ..samples.image import ImageSource
 from ..samples.nouns import FINDERS, Noun, NounFinder, noun_finder
 from ..tokens import tokens_of_span
@@ -64,7 +64,7 @@ class Discovery:
     site: LensSite = "neuron"
     concept_token: ConceptToken = "first"
     query: str = ""
-    answer: str = PROMPT
+    answer: str = Decoding.prompt
     template: str | None = None
     max_new_tokens: int = 32
     name: str = "pan-discovery"
@@ -205,7 +205,7 @@ def noun_scores(
     chosen = [_CHOSEN[options.concept_token](list(place)) for place in places]
     last = max(at for tokens in chosen for at in tokens)
     decoding = options.decoding(vlm)
-    inputs = vlm.prepare([image], prompt=decoding.prompt, template=decoding.template).extend(caption.ids[:last])
+    inputs = vlm.prepare([image], decoding).extend(caption.ids[:last])
     # The position that predicts generated token t is the one before it: the last one when ids[:t] are given.
     entries: list[Entry] = [(last - at + 1, caption.ids[at]) for tokens in chosen for at in tokens]
     each = predicted(vlm, inputs, entries, norm=options.norm, site=options.site)

@@ -15,9 +15,9 @@ from typing import ClassVar
 
 import numpy as np
 
-from ..caption import Decoding
 from ..errors import InvalidOption
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import MODES, Mode
 from ..types import Json, Neurons, Site, one_of, options_of, whole_number

@@ -21,6 +21,7 @@ from torch import Tensor
 from ..hooks import HookSession, Tap
 from ..hooks.backward import GradientSession, Place
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..models.loaded import Inputs
 from ..types import Site, one_of
 
@@ -139,8 +140,7 @@ def activation_differences(
     site: Site,
     sign: Sign = "signed",
     pool: Pool = "max",
-    prompt: str,
-    template: str | None = None,
+    decoding: Decoding = Decoding(),
 ) -> list[Pooled]:
     """V = O_original - O_other at the image tokens, pooled over patches, for each other image (METHODS b, step 3).
 
@@ -148,7 +148,7 @@ def activation_differences(
     (`Inputs.batches`), one of each group, and the original's activations at its image tokens are kept meanwhile. Text
     after the image does not matter in a causal decoder (identity 5). The reduction happens layer by layer in the hook.
     """
-    inputs = vlm.prepare([original, *others], prompt=prompt, template=template)
+    inputs = vlm.prepare([original, *others], decoding)
     groups = inputs.batches()
     kept: dict[int, Tensor] = {}
     found: dict[int, list[tuple[Tensor, Tensor]]] = {}

@@ -18,9 +18,9 @@ from jaxtyping import Int
 from PIL import Image
 from torch import Tensor
 
-from ..caption import Decoding
 from ..errors import InvalidSample
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..models.loaded import Inputs
 from .scores import Entry
 from .validity import Validity
@@ -50,8 +50,7 @@ class Word:
 
     def inputs(self, vlm: VLM, image: Image.Image, decoding: Decoding) -> Inputs:
         """One row: the prompt with the image, then the ids."""
-        prompt = vlm.prepare([image], prompt=decoding.prompt, template=decoding.template)
-        return prompt.extend(self.ids)
+        return vlm.prepare([image], decoding).extend(self.ids)
 
 
 def positions_of(inputs: Inputs, entries: Sequence[Entry], position: Position, length: int) -> Int[Tensor, "positions"]:

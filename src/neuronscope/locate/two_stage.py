@@ -19,10 +19,10 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ..caption import Decoding
 from ..errors import InvalidOption
 from ..intervene import activations
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import Mode, published_thresholds
 from ..types import SITES, Json, Neurons, Site, one_of, options_of
@@ -176,8 +176,7 @@ class TwoStage:
             site=self.site,
             sign=self.diff_sign,
             pool=_POOLED[self.diff_pool],
-            prompt=self.decoding.prompt,
-            template=self.decoding.template,
+            decoding=self.decoding,
         )
 
     def _gradients(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> tuple[Pooled, list[Pooled]]:
@@ -186,9 +185,7 @@ class TwoStage:
         targets: list[tuple[Entry, ...]] = [word.entries]
         if (2 in self.stages and self.gradient.needs_decoys) or self.grad_target == "contrast":
             place = word.entries[0][0]
-            nouns = decoy_tokens(
-                vlm, validity, pair.sample.concept, self.decoys, self.seed, prompt=self.decoding.prompt
-            )
+            nouns = decoy_tokens(vlm, validity, pair.sample.concept, self.decoys, self.seed, decoding=self.decoding)
             targets += [((place, token),) for token in nouns]
         pooled = grad_times_activation(
             vlm,
@@ -212,10 +209,9 @@ class TwoStage:
     ) -> Bool[np.ndarray, "n"]:
         """Of the neurons that pass both stages somewhere, those that pass both at one patch."""
         members = [layout.split(int(flat)) for flat in np.nonzero(keep)[0]]
-        prompt, template = self.decoding.prompt, self.decoding.template
         chosen = Neurons.of(members, site=self.site)
         original, edited = (
-            activations(vlm, image, chosen, prompt=prompt, template=template) for image in (pair.original, pair.edited)
+            activations(vlm, image, chosen, decoding=self.decoding) for image in (pair.original, pair.edited)
         )
         difference = original - edited
         if self.diff_sign == "abs":

@@ -10,9 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..caption import Caption, Decoding, generate_captions
+from ..caption import Caption, generate_captions
 from ..errors import ConceptNotNamed, ConceptStillNamed, InvalidSample, OtherConceptRemoved
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import Lexicon, Match, Mode
 from ..samples.sample import boxes_mask
@@ -40,7 +41,7 @@ class Validity:
 
 
 def check_validity(
-    vlm: VLM, pair: Counterfactual, *, mode: Mode = "lexicon", decoding: Decoding | None = None
+    vlm: VLM, pair: Counterfactual, *, mode: Mode = "lexicon", decoding: Decoding = Decoding()
 ) -> Validity:
     """Caption both images and check the three conditions.
 

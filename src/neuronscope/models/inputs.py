@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
-from string import Formatter
 from typing import TypeAlias
 
 import torch
@@ -40,36 +39,6 @@ def sources_of(row: ImageRow) -> tuple[ImageSource, ...]:
     if not len(row):
         raise InvalidOption("images holds an empty sequence; a prompt needs one image or more")
     return tuple(row)
-
-
-def joined(template: str, image: str, each: str, prompt: str, images: int) -> str:
-    """The text of a prompt with its images.
-
-    Args:
-        template: with {image}, once or for each image, and {prompt}.
-        image: the placeholder; empty where the processor puts the images in by itself.
-        each: what is repeated for each image where the template has one place for all.
-        prompt: the text.
-        images: how many.
-
-    Raises InvalidOption for a template or prompt that gives another number.
-    """
-    try:
-        text = template.format(image=image, prompt=prompt)
-        places = sum(name == "image" for _, name, _, _ in Formatter().parse(template))
-    except (KeyError, IndexError, ValueError) as error:
-        raise InvalidOption(f"template={template!r} cannot be filled in; it holds {{image}} and {{prompt}}") from error
-    if not image:
-        return text.lstrip()
-    held = text.count(image)
-    if images > 1 and places == held == 1:
-        repeated = each.format(image=image)
-        repeated = repeated if text.count(repeated) == 1 else image
-        text, held = text.replace(repeated, repeated * images), images
-    if held != images:
-        needed = "once is needed" if images == 1 else f"{images} times are needed"
-        raise InvalidOption(f"template={template!r} with prompt={prompt!r} holds the image {held} times; {needed}")
-    return text
 
 
 @dataclass(frozen=True)

@@ -35,14 +35,12 @@ from ..tokens import (
     share_out,
     two_grids,
 )
+from .decoding import Decoding
 from .families import Family
-from .inputs import ImageRow, Inputs, Row, joined, sources_of
+from .inputs import ImageRow, Inputs, Row, sources_of
 
 #: Where a checkpoint's config names the edits that were written into its weights.
 EDITS = "neuronscope_edits"
-
-#: The published prompt (Sato & Takagi III-B).
-PROMPT = "The image shows a"
 
 #: What processors and models raise that take one image per prompt only.
 _REFUSALS = (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
@@ -139,31 +137,26 @@ class LoadedModel:
         """What saved results say about the model."""
         return {"id": self.id, "fingerprint": self.fingerprint}
 
-    def prepare(self, images: Sequence[ImageRow], *, prompt: str = PROMPT, template: str | None = None) -> Inputs:
+    def prepare(self, images: Sequence[ImageRow], decoding: Decoding = Decoding()) -> Inputs:
         """Process images with the same prompt. Every row is processed by itself, so batching cannot change it.
 
         Args:
             images: one element per row: an image, or a sequence of images that one prompt shows.
-            prompt: the text.
-            template: how images and prompt are joined, with {prompt} and either one {image}, which stands for all of
-                them, or as many as there are; the family's own when None.
+            decoding: what is asked about them.
 
         Raises ImageTokenMismatch when the prompt's image positions and the images' features differ in number, and
         InvalidOption for a template that does not join the images and one prompt, and for several images where the
         family takes one.
         """
         rows = [sources_of(row) for row in images]
-        texts = [self._text(len(row), prompt, template) for row in rows]
+        texts = [self._text(len(row), decoding) for row in rows]
         return Inputs(
             tuple(self._row([read_image(i) for i in row], text) for row, text in zip(rows, texts, strict=True))
         )
 
-    def _text(self, images: int, prompt: str = PROMPT, template: str | None = None) -> str:
+    def _text(self, images: int, decoding: Decoding = Decoding()) -> str:
         """The text of a prompt that shows so many images."""
-        family = self.family
-        if images > 1 and family.one_image:
-            raise InvalidOption(f"{family.title} takes one image per prompt, not {images}: {family.one_image}")
-        return joined(family.template if template is None else template, self.placeholder, family.each, prompt, images)
+        return decoding.text(self.family, self.placeholder, images)
 
     @property
     def placeholder(self) -> str:

@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from jaxtyping import Float
 
-from ..caption import Decoding, generate_captions
+from ..caption import generate_captions
 from ..errors import InvalidOption
 from ..intervene import Noise, Zero, activations
 from ..intervene.operations import Intervention
 from ..loading import VLM
 from ..locate import Located, layer_matched
 from ..locate.target import concept_word
+from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
 from ..tokens import ImageTokens
 from ..types import Json, Neurons

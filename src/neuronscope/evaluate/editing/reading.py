@@ -16,9 +16,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...caption import Caption, Decoding, generate_captions
+from ...caption import Caption, generate_captions
 from ...errors import MODEL_ERRORS, InvalidOption, UnsupportedModel
 from ...loading import VLM
+from ...models.decoding import Decoding
 from ...models.inputs import Inputs, Row
 from ...samples.image import ImageSource
 
@@ -129,7 +130,7 @@ def _caption_nll(
 ) -> tuple[float | None, ...]:
     found: list[float | None] = [None] * len(captions)
     written = [n for n, caption in enumerate(captions) if caption.ids]
-    prompts = vlm.prepare(list(images), prompt=decoding.prompt, template=decoding.template).rows
+    prompts = vlm.prepare(list(images), decoding).rows
     rows = [prompts[n].extended(captions[n].ids) for n in written]
     for group in _groups(vlm, rows, batch_size):
         longest = max(len(captions[written[k]].ids) for k in group)

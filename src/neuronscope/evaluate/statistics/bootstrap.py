@@ -33,7 +33,7 @@ from jaxtyping import Bool, Float, Int
 
 from ...errors import InvalidOption
 from ...types import one_of
-from ..aggregate import Trials, aggregate, check_alike, j_of
+from ..aggregate import Trials, aggregate, check_alike, scores_of
 from .estimate import Estimate
 
 SCORES = ("S_se", "S_re", "J")
@@ -59,12 +59,12 @@ class Resampled:
     def estimate(self, method: str, score: str, *, confidence: float = 0.95) -> Estimate:
         """A score of SCORES of a method, with its interval. Raises InvalidOption for other names."""
         value, data = self._look_up(method, score)
-        return _estimate(value, data, confidence)
+        return Estimate.of(value, data, confidence)
 
     def difference(self, first: str, second: str, score: str, *, confidence: float = 0.95) -> Estimate:
         """The first method's score minus the second's, paired. Raises InvalidOption for unknown names."""
         (a, replicates_a), (b, replicates_b) = self._look_up(first, score), self._look_up(second, score)
-        return _estimate(a - b, replicates_a - replicates_b, confidence)
+        return Estimate.of(a - b, replicates_a - replicates_b, confidence)
 
     def _look_up(self, method: str, score: str) -> tuple[float, Float[np.ndarray, "replicates"]]:
         one_of("method", method, list(self.values))
@@ -103,9 +103,9 @@ def bootstrap_trials(
             for m, trials in enumerate(tables):
                 for s, share in enumerate(weighted_shares(trials[concept], weights, held_out=held_out)):
                     sums[m, s] += np.bincount(part, share, replicates)
-    found = {name: _scores(1 - sums[m, 0] / concepts, sums[m, 1] / concepts) for m, name in enumerate(methods)}
+    found = {name: scores_of(*sums[m] / concepts) for m, name in enumerate(methods)}
     overall = {name: aggregate(trials, held_out=held_out).overall for name, trials in methods.items()}
-    values = {name: {"S_se": cell.s_se, "S_re": cell.s_re, "J": cell.j} for name, cell in overall.items()}
+    values = {name: scores_of(cell.s_k, cell.s_kbar) for name, cell in overall.items()}
     return Resampled(values, found, {"replicates": replicates, "seed": seed, "held_out": held_out})
 
 
@@ -175,19 +175,6 @@ def _counts(rng: np.random.Generator, rows: int, units: int) -> Int[np.ndarray, 
     """For each row, how often each unit comes up in `units` draws with replacement."""
     drawn = rng.integers(0, units, (rows, units)) + units * np.arange(rows)[:, None]
     return np.bincount(drawn.ravel(), minlength=rows * units).reshape(rows, units)
-
-
-def _scores(
-    s_se: Float[np.ndarray, "replicates"], s_re: Float[np.ndarray, "replicates"]
-) -> dict[str, Float[np.ndarray, "replicates"]]:
-    return {"S_se": s_se, "S_re": s_re, "J": j_of(s_se, s_re)}
-
-
-def _estimate(value: float, data: Float[np.ndarray, "replicates"], confidence: float) -> Estimate:
-    if not 0 < confidence < 1:
-        raise InvalidOption(f"confidence={confidence} must lie between 0 and 1")
-    low, high = np.percentile(data, [50 * (1 - confidence), 50 * (1 + confidence)])
-    return Estimate(value, float(low), float(high))
 
 
 def _check_paired(methods: Mapping[str, Sequence[Trials]]) -> None:

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from ...errors import InvalidOption
-from ..aggregate import j_of
+from ..aggregate import scores_of
 from ..effect import Effect
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with a 95 % interval."""
+    """A mean with its interval."""
 
     value: float
     low: float
     high: float
+
+    @classmethod
+    def of(cls, value: float, data: Float[np.ndarray, "replicates"], confidence: float = 0.95) -> Estimate:
+        """With percentiles of replicates. Raises InvalidOption for a confidence that is no share."""
+        if not 0 < confidence < 1:
+            raise InvalidOption(f"confidence={confidence} must lie between 0 and 1")
+        low, high = np.percentile(data, [50 * (1 - confidence), 50 * (1 + confidence)])
+        return cls(value, float(low), float(high))
 
     def __str__(self) -> str:
         return f"{self.value:.3f} [{self.low:.3f}, {self.high:.3f}]"
@@ -32,8 +40,7 @@ def bootstrap_mean(values: Sequence[float], *, replicates: int = 10_000, seed: i
         raise InvalidOption("there are no values to average")
     rng = np.random.default_rng(seed)
     means = data[rng.integers(0, len(data), (replicates, len(data)))].mean(1)
-    low, high = np.percentile(means, [2.5, 97.5])
-    return Estimate(float(data.mean()), float(low), float(high))
+    return Estimate.of(float(data.mean()), means)
 
 
 def bootstrap_effects(effects: Sequence[Effect], *, replicates: int = 2_000, seed: int = 0) -> dict[str, Estimate]:
@@ -47,18 +54,12 @@ def bootstrap_effects(effects: Sequence[Effect], *, replicates: int = 2_000, see
     resampled = np.zeros((replicates, 2))
     for r in range(replicates):
         chosen = rng.integers(0, len(effects), len(effects))
-        parts = [(1 - _resample(effects[k].own, rng), _resample(effects[k].others, rng)) for k in chosen]
+        parts = [(_resample(effects[k].own, rng), _resample(effects[k].others, rng)) for k in chosen]
         resampled[r] = np.mean(parts, axis=0)
-    scores: dict[str, tuple[Callable[[Effect], float], Float[np.ndarray, "replicates"]]] = {
-        "S_se": (lambda e: e.s_se, resampled[:, 0]),
-        "S_re": (lambda e: e.s_re, resampled[:, 1]),
-        "J": (lambda e: e.j, j_of(resampled[:, 0], resampled[:, 1])),
-    }
-    result: dict[str, Estimate] = {}
-    for name, (score, draws) in scores.items():
-        low, high = np.percentile(draws, [2.5, 97.5])
-        result[name] = Estimate(float(np.mean([score(e) for e in effects])), float(low), float(high))
-    return result
+    own = float(np.mean([effect.own.mean() for effect in effects]))
+    others = float(np.mean([effect.others.mean() for effect in effects]))
+    found = scores_of(*resampled.T)
+    return {name: Estimate.of(value, found[name]) for name, value in scores_of(own, others).items()}
 
 
 def _resample(hits: Bool[np.ndarray, "images draws"], rng: np.random.Generator) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 
+from ...models.decoding import Decoding
 from ...models.inputs import Inputs
 from ...models.rounding import coarse, relative
 from ..vlm import VLM
@@ -41,9 +42,8 @@ def check_batch(vlm: VLM) -> Outcome:
 
     if vlm.family.single:
         return NotApplicable(vlm.family.single)
-    rows = [
-        vlm.prepare([noise_picture((90, 70), i)], prompt=p).rows[0] for i, p in enumerate(("The image shows a", "a"))
-    ]
+    asked = (Decoding(), Decoding("a"))
+    rows = [vlm.prepare([noise_picture((90, 70), i)], how).rows[0] for i, how in enumerate(asked)]
     noise = Noise(some_neurons(vlm), level=3.0, span=checked_span(vlm))
     ids, logits = generate(vlm, Inputs(tuple(rows)), noise)
     alone = [generate(vlm, Inputs((row,)), noise) for row in rows]

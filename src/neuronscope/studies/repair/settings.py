@@ -16,11 +16,12 @@ from ...options import Form, option
 from ...types import Neurons, one_of
 
 if TYPE_CHECKING:
-    from ...caption import Caption, Decoding
+    from ...caption import Caption
     from ...edit import Edit
     from ...evaluate.editing.chair import Named
     from ...loading import VLM
     from ...locate.target import Position
+    from ...models.decoding import Decoding
     from ...samples.objects import Shown
 
 #: What is done to the neurons: they write nothing, or another word.
@@ -39,7 +40,7 @@ def _counts(text: str) -> tuple[int, ...]:
 
 
 def _decoding() -> Decoding:
-    from ...caption import Decoding
+    from ...models.decoding import Decoding
 
     return Decoding()
 
@@ -104,12 +105,12 @@ class Repair:
         from ...edit.observe import named_at
         from ...edit.words import spell
 
-        at, prompt = named_at(vlm, caption, source)[0], self.decoding.prompt
-        row = vlm.prepare([picture.path], prompt=prompt, template=self.decoding.template)
+        at = named_at(vlm, caption, source)[0]
+        row = vlm.prepare([picture.path], self.decoding)
         with torch.no_grad():
             logits = vlm.logits(row.extend(caption.ids[:at]) if at else row)[0, -1]
         known = [one for one in categories if one in picture.objects or self.toward == "likely"]
-        first = {one: spell(vlm, one, "target", prompt)[0] for one in known if one != source}
+        first = {one: spell(vlm, one, "target", self.decoding)[0] for one in known if one != source}
         others = [one for one, token in first.items() if token != caption.ids[at]]
         if not others:
             raise InvalidOption(f"{picture.name}: there is no other object to say in the place of {source!r}")

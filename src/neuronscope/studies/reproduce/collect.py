@@ -10,7 +10,6 @@ import numpy as np
 from jaxtyping import Bool
 
 from ...evaluate import Trials, aggregate, benjamini_hochberg, empirical_p
-from ...evaluate.aggregate import j_of
 from ...samples.lexicon import MODES
 from ...view.figures import LayerCounts, SweepPoint
 from .dataset import Kept
@@ -163,9 +162,9 @@ def _sweeps(
         if spec.name == REFERENCE and len(spec.options) == 1 and value is not None and done and text in located:
             noise = [trials for trials in done if trials[0].levels[0]]
             cells = [aggregate(trials).overall for trials in noise or done]
-            s_se, s_re = (float(np.mean([getattr(cell, name) for cell in cells])) for name in ("s_se", "s_re"))
+            s_se, s_re, j = (float(np.mean([getattr(cell, name) for cell in cells])) for name in ("s_se", "s_re", "j"))
             size = float(np.mean([row["count"] for row in located[text]]))
-            point = SweepPoint(value, size, s_se, s_re, j_of(s_se, s_re))
+            point = SweepPoint(value, size, s_se, s_re, j)
             found.setdefault(next(iter(spec.options)), []).append(point)
     return {option: sorted(points, key=lambda point: point.threshold) for option, points in found.items()}
 

@@ -25,10 +25,10 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
-from ...caption import Decoding
 from ...errors import InvalidOption, InvalidSample
 from ...loading import VLM
 from ...locate.validity import Validity, check_validity
+from ...models.decoding import Decoding
 from ...samples.inpaint import INPAINTERS, Counterfactual, Method, counterfactual
 from ...samples.lexicon import MODES, Mode
 from ...samples.sample import Sample
@@ -128,9 +128,7 @@ class Kept:
             "mask_sha256": pixel_hash(pair.mask),
             "mask_pixels": int(pair.mask.sum()),
             "edited_sha256": pixel_hash(pair.edited),
-            "prompt": self.decoding.prompt,
-            "template": self.decoding.template,
-            "max_new_tokens": self.decoding.max_new_tokens,
+            **self.decoding.to_dict(),
             "span_start": int(tokens.positions[0]) if tokens.count else None,
             "span_tokens": tokens.count,
             "grids": [list(tile.tokens.shape) for tile in tokens.tiles],
@@ -215,7 +213,7 @@ def build(
     seed: int = 0,
     edit: Method = "telea",
     match: Mode = "lexicon",
-    decoding: Decoding | None = None,
+    decoding: Decoding = Decoding(),
     limits: Limits | None = None,
     limit: int | None = None,
     step: Callable[[str], None] = lambda _: None,
@@ -239,7 +237,7 @@ def build(
     are unknown or given twice or none, a source whose images have no names or share one, and a model whose resizing
     cannot be measured when `limits` ask for it.
     """
-    limits, decoding = limits or Limits(), decoding or Decoding()
+    limits = limits or Limits()
     _check_options(source, concepts, per_concept, edit, match, limit)
     candidates = source.everything() if isinstance(source, Choosy) else source
     model = {**vlm.identity(), "dtype": str(vlm.dtype).removeprefix("torch.")}
@@ -258,9 +256,7 @@ def build(
         "seed": seed,
         "edit": edit,
         "match": match,
-        "prompt": decoding.prompt,
-        "template": decoding.template,
-        "max_new_tokens": decoding.max_new_tokens,
+        **decoding.to_dict(),
         "limit": limit,
         **asdict(limits),
     }
@@ -285,8 +281,7 @@ class _Judge:
         self.size.check(sample, sample.load().size)
         pair = counterfactual(sample, self.edit)
         validity = check_validity(self.vlm, pair, mode=self.match, decoding=self.decoding)
-        prompt, template = self.decoding.prompt, self.decoding.template
-        tokens = self.vlm.prepare([pair.original], prompt=prompt, template=template).images[0]
+        tokens = self.vlm.prepare([pair.original], self.decoding).images[0]
         return Kept(pair, validity, tokens, self.model, self.decoding)
 
 

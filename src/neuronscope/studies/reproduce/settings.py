@@ -16,7 +16,7 @@ from ...options import NUMBERS, WORDS, Form, option
 from ...types import Json, one_of
 
 if TYPE_CHECKING:
-    from ...caption import Decoding
+    from ...models.decoding import Decoding
     from ...samples.inpaint import Method
     from ...samples.lexicon import Mode
     from .specs import MethodSpec
@@ -99,7 +99,7 @@ PLAIN_METRICS = Form(_metrics, lambda found: WORDS.write([name for name in found
 
 
 def _decoding() -> Decoding:
-    from ...caption import Decoding
+    from ...models.decoding import Decoding
 
     return Decoding()
 

@@ -238,9 +238,8 @@ class Reproduction:
 
     @cached_property
     def _means(self) -> tuple[Any, ...]:
-        decoding = self.experiment.decoding
         images = [kept.pair.original for kept in self.samples]
-        return mean_activations(self._vlm, images, prompt=decoding.prompt, template=decoding.template)
+        return mean_activations(self._vlm, images, decoding=self.experiment.decoding)
 
     def change(self, neurons: Neurons, kept: Kept, condition: Condition) -> Intervention:
         """What a condition does to a set that was located in a sample."""
