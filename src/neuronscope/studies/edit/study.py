@@ -75,7 +75,7 @@ class Rewritten:
         if adapter:
             self.found.edit.save_adapter(target / "adapter")
         write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
-        write_text(target / "tables.md", one_table(result) + "\n")
+        write_text(target / "tables.md", one_table(result))
         return result
 
 

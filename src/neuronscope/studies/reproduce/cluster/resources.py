@@ -42,7 +42,7 @@ class Resources:
 
     address: str | None = option(None, "--address", help="Ray: of the cluster, auto, or local for one of our own.")
     workers: int | None = option(None, "--workers", help="Ray: how many; as many as fit.")
-    cpus: float = option(1.0, "--cpus-per-worker", help="Ray: cores that each worker takes.")
+    cpus: float = option(1, "--cpus-per-worker", help="Ray: cores that each worker takes.")
     gpus: float | None = option(None, "--gpus-per-worker", help="Ray: GPUs, or a part of one; one where there are any.")
     storage: Storage = option("auto", "--storage", help="Ray: shared run directory, results to the driver, or auto.")
 
