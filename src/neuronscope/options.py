@@ -14,9 +14,11 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING as MISSING
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from .errors import InvalidOption
+
+T = TypeVar("T")
 
 
 class Form(NamedTuple):
@@ -35,14 +37,23 @@ class Form(NamedTuple):
 
 @dataclass(frozen=True)
 class Option:
-    """What the command line knows of a field: its names, none for an argument; see :func:`option`."""
+    """What the command line knows of a field.
+
+    Attributes:
+        names: of the option, the long one first; "--on/--off" of a switch that is on by default. None for an argument.
+        help: one sentence.
+        form: how it is written, where that is not a text, a number, a path or a switch.
+        repeated: it may be given more than once; the field holds a tuple.
+        optional: the parser does not insist on it, although the field has no default.
+        metavar: what the parser calls its value.
+    """
 
     names: tuple[str, ...]
     help: str
-    form: Form | None
-    repeated: bool
-    optional: bool
-    metavar: str | None
+    form: Form | None = None
+    repeated: bool = False
+    optional: bool = False
+    metavar: str | None = None
 
     def texts(self, value: Any) -> list[str]:
         """A value as the words of the command line."""
@@ -51,44 +62,23 @@ class Option:
 
     def value(self, parsed: Any) -> Any:
         """The inverse of :meth:`texts`. Raises InvalidOption for a word of another form."""
-        if self.form is None:
-            return tuple(parsed) if self.repeated else parsed
         return tuple(map(self._read, parsed)) if self.repeated else self._read(parsed)
 
-    def _read(self, text: str) -> Any:
-        assert self.form is not None
+    def _read(self, word: Any) -> Any:
+        if self.form is None:
+            return word
         try:
-            return self.form.read(text)
+            return self.form.read(word)
         except ValueError as error:
-            raise InvalidOption(f"{self.names[0]} {text!r} is not {self.form.what}") from error
+            raise InvalidOption(f"{self.names[0]} {word!r} is not {self.form.what}") from error
 
 
-def option(
-    default: Any,
-    *names: str,
-    help: str,
-    form: Form | None = None,
-    factory: Callable[[], Any] | None = None,
-    repeated: bool = False,
-    optional: bool = False,
-    metavar: str | None = None,
-) -> Any:
-    """A field that is an option of the command line.
-
-    Args:
-        default: of the field; MISSING for none.
-        names: of the option, the long one first; "--on/--off" of a switch that is on by default. None for an argument.
-        help: one sentence.
-        form: how it is written, where that is not a text, a number, a path or a switch.
-        factory: of the default, where it is a mapping.
-        repeated: the option may be given more than once; the field holds a tuple.
-        optional: the parser does not insist on it, although the field has no default.
-        metavar: what the parser calls its value.
-    """
-    known = {"option": Option(names, help, form, repeated, optional, metavar)}
+def option(default: Any, *names: str, factory: Callable[[], Any] | None = None, **known: Any) -> Any:
+    """A field that is an option: its default, MISSING for none, or what makes it, and the rest of :class:`Option`."""
+    metadata = {"option": Option(names, **known)}
     if factory is not None:
-        return dataclasses.field(default_factory=factory, metadata=known)
-    return dataclasses.field(default=default, metadata=known)
+        return dataclasses.field(default_factory=factory, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
 
 
 def options_in(settings: Any) -> Iterator[tuple[dataclasses.Field[Any], Option]]:
@@ -96,9 +86,14 @@ def options_in(settings: Any) -> Iterator[tuple[dataclasses.Field[Any], Option]]
     return ((one, one.metadata["option"]) for one in dataclasses.fields(settings) if "option" in one.metadata)
 
 
-def given(settings: type, parsed: Mapping[str, Any]) -> dict[str, Any]:
+def given(settings: Any, parsed: Mapping[str, Any]) -> dict[str, Any]:
     """Of what was given on the command line, the fields of a class. Raises InvalidOption for a word of another form."""
     return {one.name: known.value(parsed[one.name]) for one, known in options_in(settings) if one.name in parsed}
+
+
+def made(settings: Callable[..., T], parsed: Mapping[str, Any], **more: Any) -> T:
+    """The settings that were asked for on the command line, and more of them by field."""
+    return settings(**given(settings, parsed), **more)
 
 
 def default(field: dataclasses.Field[Any]) -> Any:

@@ -41,7 +41,7 @@ def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], tmp_pat
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--preset", "paper"), "--preset 'paper' is not one of recommended, published"),
+        (("--preset", "paper"), "--preset='paper' is not known. Choices: recommended, published"),
         (("--ks", "1,x"), "--ks '1,x' is not a list"),
         (("--ks", "1,200"), "k=200 must be 1 to 100"),
         (("--nouns", "spacy"), "nouns='spacy' is not known"),

@@ -171,11 +171,11 @@ def test_concepts(scenes: Path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--preset", "old"), "--preset 'old' is not one of recommended, paper"),
+        (("--preset", "old"), "--preset='old' is not known. Choices: recommended, paper"),
         (("--concepts", "bear"), "give at least two concepts"),
         (("--methods", "pam"), "method='pam' is not known"),
         (("--metrics", "x"), "metrics='x' is not known"),
-        (("--engine", "spark"), "--engine 'spark' is not one of local, ray"),
+        (("--engine", "spark"), "--engine='spark' is not known. Choices: local, ray"),
         (("--workers", "3", "--storage", "shared"), "--workers, --storage: only --engine ray has"),
         (("--engine", "ray", "--workers", "0"), "workers=0 must be at least 1"),
         (("--engine", "ray", "--storage", "disk"), "storage='disk'"),

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Scorers, given
+from ..options import Scorers, made
 from ..studies.discover.settings import Discover, DiscoveryPlan
 from .output import JsonOption, emit, lines, open_model, progress
 from .takes import Given, takes
@@ -31,8 +31,8 @@ def run(
     from ..studies.discover.tables import render_discoveries
     from ..studies.discover.work import DiscoveryRun
 
-    asked, scorers = Discover(**given(Discover, parsed)), Scorers(**given(Scorers, parsed))
-    plan = DiscoveryPlan(discovery=asked.discovery(), metrics=scorers.metrics, **given(DiscoveryPlan, parsed))
+    asked, scorers = made(Discover, parsed), made(Scorers, parsed)
+    plan = made(DiscoveryPlan, parsed, discovery=asked.discovery(), metrics=scorers.metrics)
     pictures = gather(asked.sources, asked.images)
     vlm = open_model(asked.model, asked.device, asked.dtype)
     directory = open_discovery(out, vlm, plan)

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..files import output_folder
-from ..options import given
+from ..options import made
 from ..studies.edit.settings import Rewrite
 from .output import JsonOption, emit, lines, open_model, progress
 from .takes import Given, takes
@@ -39,7 +39,7 @@ def run(
     from ..studies.edit.study import Job
     from ..studies.edit.tables import one_table
 
-    asked = Rewrite(**given(Rewrite, parsed))
+    asked = made(Rewrite, parsed)
     job, folder = Job.of(asked), output_folder(out)
     with progress(5 + asked.controls, "loading the model") as step:
         found = job.run(open_model(asked.model, asked.device, asked.dtype), step)

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..files import output_folder
-from ..options import given
+from ..options import made
 from ..studies.locate.settings import Locate
 from .output import JsonOption, emit, lines, open_model, progress, table
 from .takes import Given, takes
@@ -30,7 +30,7 @@ def run(
     """
     from ..studies.locate.study import locate_into
 
-    asked = Locate(**given(Locate, parsed))
+    asked = made(Locate, parsed)
     method, pair, folder = asked.locator(), asked.pair(), output_folder(out)
     with progress(6 if asked.test else 4, "loading the model") as step:
         vlm = open_model(asked.model, asked.device, asked.dtype)

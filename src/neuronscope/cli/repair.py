@@ -10,7 +10,7 @@ import typer
 
 from ..errors import InvalidOption
 from ..files import output_folder, write_text
-from ..options import SETTING, Loading, given
+from ..options import SETTING, Loading, made
 from ..studies.repair.settings import Repair
 from ..types import one_of
 from .output import JsonOption, emit, lines, open_model, progress
@@ -36,13 +36,13 @@ def run(
     Writes edit.safetensors (all accepted edits as one), tables.md and tables.json. The model is left as it was.
     """
     one_of("--editor", parsed.get("by", Repair.by), ("ablate", "swap"))
-    how = Repair(**given(Repair, parsed), **_settings(option or []))
+    how = made(Repair, parsed, **_settings(option or []))
     from ..run.settings import environment
     from ..samples.objects import AnnotatedFolder
     from ..studies.repair.tables import document, tables
     from ..studies.repair.work import repair
 
-    folder, loading = AnnotatedFolder.read(images), Loading(**given(Loading, parsed))
+    folder, loading = AnnotatedFolder.read(images), made(Loading, parsed)
     target = output_folder(out)
     with progress(0, "captioning the pictures") as step:
         vlm = open_model(loading.model, loading.device, loading.dtype)

@@ -14,10 +14,11 @@ import typer
 
 from ..errors import InvalidOption, suggest
 from ..files import write_text
-from ..options import Scorers, given, words
+from ..options import Scorers, given, made, words
 from ..studies.reproduce.cluster.resources import Resources
 from ..studies.reproduce.job import AGAIN, Job
 from ..studies.reproduce.settings import PRESETS, REFERENCE, Experiment, Limits
+from ..types import one_of
 from .output import JsonOption, emit, lines, open_model, progress
 from .takes import Given, takes
 
@@ -47,11 +48,10 @@ def run(
     source = CocoFolder.open(asked["data"], asked.get("split"))
     plan = experiment(asked, source, _swept(sweep or []))
     job = Job(plan, **given(Job, asked))
-    if engine not in _ENGINES:
-        raise InvalidOption(f"--engine {engine!r} is not one of {', '.join(_ENGINES)}")
+    one_of("--engine", engine, list(_ENGINES))
     with (
         redirect_stdout(sys.stderr),  # Ray has its say there
-        closing(_ENGINES[engine](job, out, Resources(**given(Resources, asked)))) as doing,
+        closing(_ENGINES[engine](job, out, made(Resources, asked))) as doing,
     ):
         with progress(len(plan.concepts) * plan.images, "building the data set") as step:
             doing.prepare(step)
@@ -73,13 +73,12 @@ def run(
 def experiment(asked: Given, source: CocoFolder, swept: Sequence[str] = ()) -> Experiment:
     """The settings that were asked for: what was not given is the preset's."""
     preset = asked.get("preset", "recommended")
-    if preset not in PRESETS:
-        raise InvalidOption(f"--preset {preset!r} is not one of {', '.join(PRESETS)}")
+    one_of("--preset", preset, list(PRESETS))
     chosen: dict[str, Any] = {**PRESETS[preset], **given(Experiment, asked)}
     chosen["concepts"] = _concepts(chosen.get("concepts"), source)
-    plan = Experiment(**chosen, limits=Limits(**given(Limits, asked)))
+    plan = Experiment(**chosen, limits=made(Limits, asked))
     _require_packages(plan)
-    scored = {**plan.metrics, **Scorers(**given(Scorers, asked)).metrics}
+    scored = {**plan.metrics, **made(Scorers, asked).metrics}
     return replace(plan, methods=(*plan.methods, *swept), metrics=scored)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
 from ...options import MISSING, SIZES, Loading, listed, option
-from ...types import Json
+from ...types import Json, one_of
 
 if TYPE_CHECKING:
     from ...evaluate.captions import CaptionMetric
@@ -47,8 +47,7 @@ class Discover(Loading):
         from ...locate.discovery import Discovery
 
         presets: dict[str, Any] = {"recommended": Discovery, "published": Discovery.as_published}
-        if self.preset not in presets:
-            raise InvalidOption(f"--preset {self.preset!r} is not one of {', '.join(presets)}")
+        one_of("--preset", self.preset, list(presets))
         names = ("top", "nouns", "exclude", "query", "answer", "template", "norm", "site")
         return presets[self.preset](**{name: v for name in names if (v := getattr(self, name)) is not None})
 

@@ -9,13 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
 from ...options import BOX, MISSING, Loading, option, words
+from ...types import one_of
 
 if TYPE_CHECKING:
     from ...locate import Method
     from ...report import Origin
     from ...samples import Box, Counterfactual
-
-_PRESETS = ("recommended", "paper")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,8 +59,7 @@ class Locate(Loading):
         return method(self.method, **self._options(), **like)
 
     def _check(self, filters: bool) -> None:
-        if self.preset not in (None, *_PRESETS):
-            raise InvalidOption(f"--preset {self.preset!r} is not one of {', '.join(_PRESETS)}")
+        one_of("--preset", self.preset or "recommended", ("recommended", "paper"))
         for name, value in {"--preset": self.preset, "--budget": self.budget, "--q": self.q}.items():
             if value is not None and not filters:
                 raise InvalidOption(f"{name} sets the thresholds of two-stage filtering; {self.method} has none")
