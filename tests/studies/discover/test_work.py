@@ -20,7 +20,8 @@ from neuronscope.studies.demo.scenes import scenes_of
 from neuronscope.studies.discover import work as discovery_module
 from neuronscope.studies.discover.collect import Discoveries, collect_discoveries
 from neuronscope.studies.discover.concepts import concepts_of, nouns_of, together
-from neuronscope.studies.discover.settings import SCHEMAS, DiscoveryPlan, open_discovery
+from neuronscope.studies.discover.directory import SCHEMAS, open_discovery
+from neuronscope.studies.discover.settings import DiscoveryPlan
 from neuronscope.studies.discover.tables import render_discoveries
 from neuronscope.studies.discover.work import DiscoveryRun
 from neuronscope.types import Neuron

@@ -45,7 +45,7 @@ class DiscoveryRun:
         vlm: the model.
         pictures: from :func:`neuronscope.samples.picture_files.gather`.
         plan: the settings.
-        run: the directory, opened with :func:`neuronscope.studies.discover.settings.open_discovery`.
+        run: the directory, opened with :func:`neuronscope.studies.discover.directory.open_discovery`.
         step: told what is being done, for progress displays; once for every unit.
         batch_size: captions written together.
     """
