@@ -253,10 +253,10 @@ def _lines(path: Path) -> tuple[str, ...]:
 
 def _sorted(vlm: VLM, job: _Job, pictures: Sequence[Picture], made_with: int | None) -> _Groups:
     """Raises InvalidOption where too few captions name the source, or too few do not."""
-    from ..caption import generate_captions
+    from ..caption import clean_captions
     from ..evaluate import named
 
-    captions = [row[0].text for row in generate_captions(vlm, [picture.path for picture in pictures])]
+    captions = [caption.text for caption in clean_captions(vlm, [picture.path for picture in pictures])]
     own = tuple(p for p, caption in zip(pictures, captions, strict=True) if named(caption, job.source))
     rest = tuple(p for p in pictures if p not in own)
     edited = min(_MADE_WITH, len(own) // 2) if made_with is None else made_with

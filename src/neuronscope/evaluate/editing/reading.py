@@ -16,11 +16,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...caption import Caption, generate_captions
+from ...caption import Caption, clean_captions
 from ...errors import MODEL_ERRORS, InvalidOption, UnsupportedModel
 from ...loading import VLM
 from ...models.decoding import Decoding
-from ...models.inputs import Inputs, Row
+from ...models.inputs import Inputs
 from ...samples.image import ImageSource
 
 
@@ -117,7 +117,7 @@ def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batc
 
 
 def _captions(vlm: VLM, images: Sequence[ImageSource], decoding: Decoding, batch_size: int) -> tuple[Caption, ...]:
-    return tuple(row[0] for row in generate_captions(vlm, images, decoding=decoding, batch_size=batch_size))
+    return tuple(clean_captions(vlm, images, decoding=decoding, batch_size=batch_size))
 
 
 def _texts(captions: Iterable[Caption]) -> tuple[str, ...]:
@@ -132,21 +132,13 @@ def _caption_nll(
     written = [n for n, caption in enumerate(captions) if caption.ids]
     prompts = vlm.prepare(list(images), decoding).rows
     rows = [prompts[n].extended(captions[n].ids) for n in written]
-    for group in _groups(vlm, rows, batch_size):
+    for group in vlm.batches(rows, batch_size):
         longest = max(len(captions[written[k]].ids) for k in group)
         logits = vlm.logits(Inputs(tuple(rows[k] for k in group)), last=longest + 1)
         for k, row in zip(group, logits, strict=True):
             ids = captions[written[k]].ids
             found[written[k]] = float(_nll(row[-len(ids) - 1 : -1], ids).mean())
     return tuple(found)
-
-
-def _groups(vlm: VLM, rows: Sequence[Row], size: int) -> list[list[int]]:
-    """Rows that are read together; an encoder's rows are padded on the right, so those are read one by one."""
-    if not rows:
-        return []
-    size = 1 if vlm.family.single or any(row.encoded for row in rows) else size
-    return [g[start : start + size] for g in Inputs(tuple(rows)).batches() for start in range(0, len(g), size)]
 
 
 def _nll(logits: Float[Tensor, "tokens vocabulary"], ids: Sequence[int]) -> Float[Tensor, "tokens"]:
