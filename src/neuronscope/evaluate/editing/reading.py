@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -95,13 +96,10 @@ def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batc
     fewer than two tokens.
     """
     decoding = probes.decoding
+    write = partial(clean_captions, vlm, batch_size=batch_size)
     edited, held_out, others = (
-        _captions(vlm, images, decoding, batch_size) for images in (probes.edited, probes.held_out, probes.others)
+        write(images, decoding=decoding) for images in (probes.edited, probes.held_out, probes.others)
     )
-    prompted = {
-        prompt: _captions(vlm, probes.held_out, replace(decoding, prompt=prompt), batch_size)
-        for prompt in probes.prompts
-    }
     asked = texts if texts is not None else probes.texts
     if asked is None:
         asked = tuple(dict.fromkeys(caption.full for caption in others))
@@ -109,15 +107,11 @@ def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batc
         _texts(edited),
         _texts(held_out),
         _texts(others),
-        {prompt: _texts(captions) for prompt, captions in prompted.items()},
+        {p: _texts(write(probes.held_out, decoding=replace(decoding, prompt=p))) for p in probes.prompts},
         _caption_nll(vlm, probes.held_out, held_out, decoding, batch_size),
         _read_texts(vlm, asked),
         asked,
     )
-
-
-def _captions(vlm: VLM, images: Sequence[ImageSource], decoding: Decoding, batch_size: int) -> tuple[Caption, ...]:
-    return tuple(clean_captions(vlm, images, decoding=decoding, batch_size=batch_size))
 
 
 def _texts(captions: Iterable[Caption]) -> tuple[str, ...]:
