@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from ..caption import Caption, generate_captions
+from ..caption import Caption, clean_captions
 from ..errors import InvalidOption
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -168,8 +168,8 @@ def discover(
     options = options or Discovery()
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
-        captions = generate_captions(vlm, batch, decoding=options.decoding(vlm), batch_size=batch_size)
-        for image, (caption,) in zip(batch, captions, strict=True):
+        captions = clean_captions(vlm, batch, decoding=options.decoding(vlm), batch_size=batch_size)
+        for image, caption in zip(batch, captions, strict=True):
             yield discover_in(vlm, image, caption, options)
 
 
