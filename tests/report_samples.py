@@ -15,7 +15,9 @@ from neuronscope.report import Curve, Evidence, Spoken, Unit, Word
 from neuronscope.run.directory import Run
 from neuronscope.samples.inpaint import inpaint
 from neuronscope.samples.sample import boxes_mask
+from neuronscope.studies.reproduce.job import AGAIN, Job
 from neuronscope.studies.reproduce.results import Results
+from neuronscope.studies.reproduce.settings import Experiment
 from neuronscope.studies.reproduce.tables import render
 from neuronscope.studies.reproduce.units import SCHEMAS
 from neuronscope.view.figures import LayerCounts
@@ -139,6 +141,8 @@ def make_run(folder: Path, data: Path) -> Path:
     sizes = {method: [3, 3] for method in METHODS}
     results = Results(METHODS, CONCEPTS, tuple(CONDITIONS), {}, {}, None, layers, (9, 9, 9), {}, sizes, {}, settings)
     render(results, folder)
+    experiment = Experiment(CONCEPTS, images=1, methods=METHODS, levels=(2.0,), draws=2, ablations=("zero",))
+    (folder / AGAIN).write_text(Job(experiment, data).command(), encoding="utf-8")
     return folder
 
 

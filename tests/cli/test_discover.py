@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from neuronscope.cli.discover import _discovery, _sizes
 from neuronscope.errors import InvalidOption
+from neuronscope.locate import Discovery
+from neuronscope.options import given
 from neuronscope.studies.demo.scenes import scenes_of
+from neuronscope.studies.discover.settings import Discover, DiscoveryPlan
 
 
 def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], tmp_path: Path):
@@ -39,7 +41,7 @@ def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], tmp_pat
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        (("--preset", "paper"), "--preset 'paper' is not one of recommended, published"),
+        (("--preset", "paper"), "--preset='paper' is not known. Choices: recommended, published"),
         (("--ks", "1,x"), "--ks '1,x' is not a list"),
         (("--ks", "1,200"), "k=200 must be 1 to 100"),
         (("--nouns", "spacy"), "nouns='spacy' is not known"),
@@ -61,8 +63,8 @@ def test_missing_images_are_refused(cli, tmp_path: Path):
 
 
 def test_presets_and_sizes():
-    assert _discovery("published", {"top": 5}).query == "Describe the image in few words."
-    assert _discovery("recommended", {}).query == ""
-    assert (_sizes(None), _sizes("1,5")) == ((), (1, 5))
+    assert Discover(sources=(), preset="published", top=5).discovery().query == "Describe the image in few words."
+    assert Discover(sources=()).discovery() == Discovery()
+    assert given(DiscoveryPlan, {"ks": "1,5"}) == {"ks": (1, 5)}
     with pytest.raises(InvalidOption, match="whole numbers"):
-        _sizes("1.5")
+        given(DiscoveryPlan, {"ks": "1.5"})

@@ -10,12 +10,13 @@ from pathlib import Path
 import pytest
 
 import neuronscope as ns
-from neuronscope.cli.edit import _job
-from neuronscope.cli.output import _value
 from neuronscope.edit import Edit
 from neuronscope.evaluate import planted
+from neuronscope.options import SETTING
 from neuronscope.samples.scenes import render
 from neuronscope.studies.demo.scenes import scene_stream
+from neuronscope.studies.edit.settings import Rewrite
+from neuronscope.studies.edit.study import rewrite
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,29 @@ def test_the_old_spelling_of_repair_names_the_verb(cli, tmp_path: Path):
 
 
 def test_settings_of_the_editor():
-    job = _job("bear", "dog", "learned", ["lr=0.01", "start=swap", "settle=false"], None)
-    assert dict(job.settings) == {"lr": 0.01, "start": "swap", "settle": False}
-    assert (_value("1"), _value("x"), _value("null")) == (1, "x", None)
+    written = [("lr=0.01", ("lr", 0.01)), ("start=swap", ("start", "swap")), ("settle=false", ("settle", False))]
+    written += [("x=null", ("x", None)), ("steps=3,4", ("steps", (3, 4)))]
+    for text, setting in written:
+        assert SETTING.read(text) == setting
+        assert SETTING.write(setting) == text
+
+
+def test_both_doors_write_the_same(cli, demo: ns.VLM, folder: Path, tmp_path: Path):
+    given = ("--images", folder, "--source", "bear", "--target", "horse", "--editor", "embed", "--count", 12)
+    code, _, _ = cli("edit", *given, "--set", "lambda2=6.5", "--controls", 0, "--out", tmp_path / "shell")
+    assert code == 0
+    asked = Rewrite(
+        images=(str(folder),),
+        source="bear",
+        target="horse",
+        editor="embed",
+        settings=(("lambda2", 6.5),),
+        count=12,
+        controls=0,
+    )
+    rewrite(demo, asked).save(tmp_path / "python")
+    for name in ("tables.json", "tables.md", "neurons.json"):
+        assert (tmp_path / "python" / name).read_bytes() == (tmp_path / "shell" / name).read_bytes()
+    one, two = (Edit.load(tmp_path / door / "edit.safetensors", demo) for door in ("shell", "python"))
+    assert one.new.keys() == two.new.keys()
+    assert all(one.new[layer].equal(two.new[layer]) for layer in one.new)

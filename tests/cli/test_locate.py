@@ -11,6 +11,8 @@ import neuronscope as ns
 from neuronscope.caption import Caption
 from neuronscope.locate import validity
 from neuronscope.report import Evidence
+from neuronscope.studies.locate.settings import Locate
+from neuronscope.studies.locate.study import locate_into
 
 
 @pytest.fixture
@@ -135,3 +137,22 @@ def test_both_recipes_give_the_same_neurons(locate, cli, tmp_path, monkeypatch, 
     exec(compile(kept.python, "again.py", "exec"), {})
     for again in (ns.Neurons.load(tmp_path / "shell" / "neurons.json"), ns.Neurons.load("neurons.json")):
         assert (again.members, again.scores, again.options) == (first.members, first.scores, first.options)
+
+
+def test_both_doors_write_the_same_folder(locate, tmp_path, checkpoint):
+    code, _, err = locate("--budget", "9", "--draws", "2")
+    assert code == 0, err
+    asked = Locate(
+        image=str(tmp_path / "image.png"),
+        concept="bear",
+        boxes=((4.0, 4.0, 20.0, 20.0),),
+        model=str(checkpoint),
+        budget=9,
+        draws=2,
+    )
+    other = tmp_path / "other"
+    locate_into(other, ns.load(checkpoint), asked.locator(), asked.pair(), draws=2, origin=asked.origin())
+    files = {path.relative_to(other) for path in other.rglob("*") if path.is_file()}
+    assert files == {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    for name in files:
+        assert (other / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,11 +11,16 @@ from types import SimpleNamespace
 
 import pytest
 
-from neuronscope.cli.reproduce import _concepts, _methods, _metrics, _numbers, _swept, _watched
+from neuronscope.cli import reproduce
+from neuronscope.cli.main import app
+from neuronscope.cli.reproduce import _concepts, _swept, _watched, experiment
 from neuronscope.errors import InvalidOption
+from neuronscope.options import Scorers, given, options_in
 from neuronscope.samples import CocoFolder
 from neuronscope.studies.reproduce.engine import Local
+from neuronscope.studies.reproduce.job import Job
 from neuronscope.studies.reproduce.schedule import Failure
+from neuronscope.studies.reproduce.settings import METHODS, Experiment, Limits
 from neuronscope.studies.reproduce.units import Unit
 
 
@@ -31,6 +37,10 @@ def test_a_metric_without_its_package_is_refused_before_anything_is_done(
     assert not (tmp_path / "run").exists()
 
 
+def page_of(cli: Callable[..., tuple[int, str, str]], run: Path) -> str:
+    return json.loads(cli("report", run, "--out", run.parent / "page.html", "--json")[1])["page"]
+
+
 def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path):
     out = tmp_path / "run"
     options = ("--data", str(scenes), "--out", str(out), "--concepts", "bear,bus", "--images", "1", "--min-side", "16")
@@ -45,6 +55,11 @@ def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], scenes:
     assert code == 0
     assert "0 captions left" in told
     assert json.loads(text)["table_2"] == document["table_2"]
+    again = (out / "again.sh").read_text(encoding="utf-8")
+    assert f"<code>{again.strip()}</code>" in Path(page_of(cli, out)).read_text(encoding="utf-8")
+    words = shlex.split(again.replace("DATA", str(scenes)).replace("RUN", str(tmp_path / "other")))
+    code, text, _ = cli(*words[1:], "--json")
+    assert json.loads(text)["table_2"] == document["table_2"]
     code, text, _ = cli("reproduce", *options, "--levels", "2,3", *rest[2:])
     assert code == 1
     refused = json.loads(text)["error"]
@@ -52,55 +67,115 @@ def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], scenes:
     assert "levels" in refused["message"]
 
 
-def test_options_of_a_method_follow_its_name():
-    assert _methods("two-stage:site=act,patch_rule=any, pan,random") == [
-        "two-stage:site=act,patch_rule=any",
-        "pan",
-        "random",
-    ]
+@pytest.fixture
+def asked(monkeypatch: pytest.MonkeyPatch, scenes: Path, tmp_path: Path) -> Callable[..., Job]:
+    """What a command asks for: the job that its engine is given."""
+    taken: list[Job] = []
+
+    class Taken(Exception):
+        pass
+
+    def engine(job: Job, *_: object) -> None:
+        taken.append(job)
+        raise Taken
+
+    monkeypatch.setitem(reproduce._ENGINES, "local", engine)
+
+    def job(*options: str, data: tuple[str, ...] = ("--data", str(scenes), "--out", str(tmp_path / "run"))) -> Job:
+        with pytest.raises(Taken):
+            app(args=["reproduce", *data, *options], standalone_mode=False)
+        return taken.pop()
+
+    return job
+
+
+def test_options_of_a_method_follow_its_name(asked: Callable[..., Job]):
+    given = "two-stage:site=act,patch_rule=any, pan,random"
+    assert asked("--methods", given).experiment.methods == ("two-stage:site=act,patch_rule=any", "pan", "random")
     with pytest.raises(InvalidOption, match="begins with an option"):
-        _methods("site=act,pan")
+        METHODS.read("site=act,pan")
 
 
-def test_sweeps_and_numbers():
+def test_sweeps_and_numbers(asked: Callable[..., Job]):
     assert _swept(["activation=0.8,1"]) == ["two-stage:activation=0.8", "two-stage:activation=1"]
-    assert (_numbers("--levels", None), _numbers("--levels", "none"), _numbers("--levels", "1,2.5")) == (
-        None,
+    assert [asked(*given).experiment.levels for given in ((), ("--levels", "none"), ("--levels", "1,2.5"))] == [
+        (1, 2, 4),
         (),
-        (1.0, 2.5),
-    )
+        (1, 2.5),
+    ]
     with pytest.raises(InvalidOption, match="--levels '1,x' is not a list of numbers"):
-        _numbers("--levels", "1,x")
+        given(Experiment, {"levels": "1,x"})
     with pytest.raises(InvalidOption, match="--sweep 'activation' is not OPTION="):
         _swept(["activation"])
 
 
-def test_models_of_metrics():
-    assert _metrics("none", "package:x", None) == {"bertscore": {"model": "package:x"}}
-    assert list(_metrics("bleu-4,rouge-l", None, None)) == ["bleu-4", "rouge-l"]
-    with pytest.raises(InvalidOption, match=r"--metrics x: metric.*'x'"):
-        _metrics("x", None, None)
-    assert "clipscore" not in _metrics("bleu-1", None, None)
+def test_models_of_metrics(asked: Callable[..., Job]):
+    only = asked("--metrics", "none", "--bertscore", "package:x").experiment.metrics
+    assert only == {"bertscore": {"model": "package:x"}}
+    assert list(asked("--metrics", "bleu-4,rouge-l").experiment.metrics) == ["bleu-4", "rouge-l"]
+    assert "clipscore" not in asked("--metrics", "bleu-1").experiment.metrics
+
+
+def test_what_is_not_given_is_the_presets(asked: Callable[..., Job]):
+    plan = asked("--preset", "paper").experiment
+    assert plan == Experiment.paper(plan.concepts)
+    assert asked("--preset", "paper", "--methods", "pan", "--draws", "3").experiment == Experiment.paper(
+        plan.concepts, methods=("pan",), draws=3
+    )
+    assert asked("--preset", "paper", "--sweep", "activation=1").experiment.methods == (
+        *plan.methods,
+        "two-stage:activation=1",
+    )
+    assert asked("--draws", "3").experiment == Experiment(plan.concepts)
+
+
+EVERYTHING = (
+    *("--concepts", "bus,bear", "--images", "2", "--methods", "two-stage:site=act,patch_rule=any,pan"),
+    *("--sweep", "activation=0.8,1", "--levels", "0.1,2", "--scale", "deviation", "--draws", "4"),
+    *("--sharing", "shared", "--ablations", "none", "--random-sets", "20", "--metrics", "bleu-1"),
+    *("--bertscore", "package:x", "--clip", "a model", "--edit", "mean_fill", "--min-side", "7.5", "--limit", "9"),
+    *("--seed", "3", "--split", "scenes", "--model", "some/dir", "--dtype", "4bit", "--device-map", "auto"),
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [(), ("--preset", "paper"), ("--preset", "paper", "--draws", "3", "--levels", "1"), EVERYTHING],
+    ids=["defaults", "paper", "paper, changed", "everything"],
+)
+def test_the_recipe_asks_for_the_same(
+    asked: Callable[..., Job], scenes: Path, tmp_path: Path, options: tuple[str, ...]
+):
+    job = asked(*options)
+    program, verb, *rest = shlex.split(job.command().replace("DATA", str(scenes)).replace("RUN", str(tmp_path)))
+    assert (program, verb) == ("neuronscope", "reproduce")
+    assert asked(*rest, data=()) == job
+
+
+def test_every_option_of_a_run_is_in_the_test_above():
+    known = {one.names[0] for each in (Job, Experiment, Scorers, Limits) for _, one in options_in(each)}
+    assert known - set(EVERYTHING) == {"--data", "--preset", "--device"}  # a device goes without a map
 
 
 def test_concepts(scenes: Path):
     source = CocoFolder.open(scenes)
-    assert _concepts("3", source) == ("banana", "bed", "bear")
+    assert _concepts(("3",), source) == ("banana", "bed", "bear")
     assert len(_concepts(None, source)) == 30
-    assert _concepts("bus, bear", source) == ("bus", "bear")
+    assert experiment({"concepts": "bus, bear"}, source).concepts == ("bus", "bear")
     with pytest.raises(InvalidOption, match=r"'beer' is not in the data\. Did you mean 'bear'"):
-        _concepts("beer,bus", source)
+        _concepts(("beer", "bus"), source)
     with pytest.raises(InvalidOption, match="--concepts 31: the data have 30"):
-        _concepts("31", source)
+        _concepts(("31",), source)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("--preset", "old"), "--preset 'old' is not one of recommended, paper"),
+        (("--preset", "old"), "--preset='old' is not known. Choices: recommended, paper"),
         (("--concepts", "bear"), "give at least two concepts"),
         (("--methods", "pam"), "method='pam' is not known"),
-        (("--engine", "spark"), "--engine 'spark' is not one of local, ray"),
+        (("--metrics", "x"), "metrics='x' is not known"),
+        (("--engine", "spark"), "--engine='spark' is not known. Choices: local, ray"),
         (("--workers", "3", "--storage", "shared"), "--workers, --storage: only --engine ray has"),
         (("--engine", "ray", "--workers", "0"), "workers=0 must be at least 1"),
         (("--engine", "ray", "--storage", "disk"), "storage='disk'"),

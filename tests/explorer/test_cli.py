@@ -52,6 +52,10 @@ def option(words, name):
     return words[words.index(name) + 1]
 
 
+def _words(question, marks):
+    return shlex.split(origin_of("demo", None, "auto", question, "image.png", marks).command)
+
+
 def test_a_result_can_be_made_again_from_the_shell():
     made = origin_of("DIR", "cuda", "bfloat16", Question("a bear", q=0.2), "my bear.png", BOXES)
     words = shlex.split(made.command)
@@ -60,11 +64,11 @@ def test_a_result_can_be_made_again_from_the_shell():
         *("1,2,30.5,4", "0.2", "DIR", "bfloat16")
     ]
     assert "activation=ns.TargetDecoy(0.2)" in made.python
-    ranked = shlex.split(origin_of("demo", None, None, Question("bear", "pan", count=7), "image.png", BRUSHED).command)
+    ranked = _words(Question("bear", "pan", count=7), BRUSHED)
     assert (option(ranked, "--count"), option(ranked, "--mask")) == ("7", "mask.png")
     assert "--box" not in ranked
     assert "--dtype" not in ranked
-    paper = shlex.split(origin_of("demo", None, None, Question("bear", rule="paper"), "image.png", BOXES).command)
+    paper = _words(Question("bear", rule="paper"), BOXES)
     assert option(paper, "--preset") == "paper"
 
 

@@ -35,7 +35,7 @@ def shop(demo, bear):
 
     bus = scenes_of("bus", 1)[0].load()
     entries = [Entry("bear", bear.load, "bear.png"), Entry(f"{IMAGE}.png", lambda: bus), Entry("broken", broken)]
-    made = Workshop(Desk(demo), Shelf(entries), lambda *asked: origin_of("demo", None, None, *asked))
+    made = Workshop(Desk(demo), Shelf(entries), lambda *asked: origin_of("demo", None, "auto", *asked))
     yield made
     made.desk.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from neuronscope.report.blocks import Figure, Heading, Listing, Notes, Run, Section, grid, text
+from neuronscope.report.blocks import Document, Figure, Heading, Listing, Notes, Run, Section, grid, text
 from neuronscope.report.cells import Cell, count, interval, number, p_value, share, shares
 from neuronscope.report.markdown import markdown, table
 
@@ -18,6 +18,7 @@ REPORT = [
             grid(["method", "J"], [["a|b", Cell("0.5", 0.5, "[0.1, 0.9]", "how")], ["two", "-"]]),
             Notes({"how": "made", "why": "asked"}),
             Listing(((Run("one: "), Run("1", "code")), (Run("two"),))),
+            Document({"a": ["b"]}),
         ],
         (Figure("j", "J by method"), Figure("absent", "never drawn")),
     ),
@@ -31,8 +32,13 @@ def test_a_report():
         "| ------ | -------------------: |\n"
         "| a\\|b   | 0.5 [0.1, 0.9][^how] |\n"
         "| two    |                    - |\n\n"
-        "[^how]: made\n[^why]: asked\n\n- one: `1`\n- two\n\n![J by method](figures/j.png)\n"
+        "[^how]: made\n[^why]: asked\n\n- one: `1`\n- two\n\n"
+        '```json\n{\n "a": [\n  "b"\n ]\n}\n```\n\n![J by method](figures/j.png)\n'
     )
+
+
+def test_without_a_title():
+    assert markdown("", [Section("one", "", [text("All.")])]) == "All.\n"
 
 
 def test_one_table():

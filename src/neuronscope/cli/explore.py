@@ -6,7 +6,7 @@ import sys
 import threading
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -47,7 +47,7 @@ def run(
     gradio()  # missing packages are told before the model is loaded
     entries = [*(folder(images) if images is not None else []), *_scenes()]
     vlm = open_model(model, device, dtype)
-    origin = partial(origin_of, model, device, None if dtype == "auto" else dtype)
+    origin = partial(origin_of, model, device, dtype)
     running = serve(Workshop(Desk(vlm), Shelf(entries), origin), host=host, port=port)
     try:
         if not is_local(host):
@@ -73,26 +73,12 @@ def _scene(concept: str) -> Image.Image:
     return scenes_of(concept, 1)[0].load()
 
 
-def origin_of(
-    model: str, device: str | None, dtype: str | None, question: Question, picture: str, marks: Marks
-) -> Origin:
+def origin_of(model: str, device: str | None, dtype: str, question: Question, picture: str, marks: Marks) -> Origin:
     """How `neuronscope locate` makes a result of the explorer again."""
     from ..explorer.archive import MASK
-    from ..report import Origin
-    from ..report.recipe import Asked
-    from ..run.settings import environment
+    from ..studies.locate.settings import Locate
 
-    brushed = bool(marks.strokes)
-    asked = Asked(
-        picture,
-        question.concept,
-        model,
-        question.method,
-        question.edit,
-        boxes=() if brushed else marks.boxes,
-        mask=Path(MASK) if brushed else None,
-        device=device,
-        dtype=dtype,
-        **question.options(),  # pyright: ignore[reportArgumentType]
-    )
-    return Origin(picture, asked.command(), asked.python(), environment())
+    region: dict[str, Any] = {"mask": Path(MASK)} if marks.strokes else {"boxes": tuple(marks.boxes)}
+    chosen: dict[str, Any] = {"concept": question.concept, "method": question.method, "edit": question.edit}
+    loading: dict[str, Any] = {"model": model, "device": device, "dtype": dtype}
+    return Locate(image=picture, **region, **chosen, **question.options(), **loading).origin()

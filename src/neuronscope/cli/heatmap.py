@@ -8,8 +8,10 @@ from typing import Annotated
 import typer
 
 from ..files import output_folder, replacing
+from ..options import given
+from ..studies.locate.settings import Locate
 from .decode import parse_neurons
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, parse_box
+from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
 
 
 def run(
@@ -30,7 +32,7 @@ def run(
     from ..view import heatmap
 
     picture = read_image(image)
-    boxes = [parse_box(text) for text in box or []]
+    boxes = given(Locate, {"boxes": box or []})["boxes"]
     chosen = parse_neurons(neurons)
     output_folder(out.parent)
     vlm = open_model(model, device, dtype)

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidOption
+from ..options import Loading
 from ..types import one_of
+from .takes import flag
 
 if TYPE_CHECKING:
     from ..loading import VLM
 
-ModelOption = Annotated[str, typer.Option("--model", "-m", help='"demo", a checkpoint directory, or a hub id.')]
+ModelOption = Annotated[str, flag(Loading, "model")]
+DeviceOption = Annotated[str | None, flag(Loading, "device")]
+DtypeOption = Annotated[str, flag(Loading, "dtype")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
-DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")]
-DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16, 8bit, 4bit, or auto.")]
 
 
 def open_model(name: str, device: str | None, dtype: str) -> VLM:
@@ -87,29 +89,3 @@ def progress(total: int, first: str) -> Generator[Callable[[str], None]]:
             begun = True
 
         yield step
-
-
-def parse_box(text: str) -> tuple[float, float, float, float]:
-    """A box from the text x,y,w,h in pixels. Raises InvalidOption for anything else."""
-    parts = text.replace(" ", "").split(",")
-    try:
-        x, y, w, h = (float(part) for part in parts)
-    except ValueError as error:
-        raise InvalidOption(f"--box {text!r} is not four numbers x,y,w,h in pixels") from error
-    return (x, y, w, h)
-
-
-def parse_settings(options: Sequence[str]) -> dict[str, Any]:
-    """NAME=VALUE of each option."""
-    parts = [option.partition("=") for option in options]
-    return {name: _value(text) for name, _, text in parts}
-
-
-def _value(text: str) -> Any:
-    """A number or true, false, null as JSON has them; several between commas; text otherwise."""
-    if "," in text:
-        return tuple(map(_value, text.split(",")))
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from PIL import Image
@@ -87,7 +87,7 @@ class Question:
         rule = TargetDecoy(self.q) if self.rule == "target-decoy" else Budget(self.budget)
         return by_name(self.method, activation=rule, gradient=rule)
 
-    def options(self) -> dict[str, str | int | float]:
+    def options(self) -> dict[str, Any]:
         """What `neuronscope locate` has to be told beside the method's name."""
         if not self.thresholds:
             return {"count": self.count}
@@ -95,7 +95,7 @@ class Question:
             "target-decoy": {"q": self.q},
             "budget": {"budget": self.budget},
             "paper": {"preset": "paper"},
-        }[self.rule]  # pyright: ignore[reportReturnType]
+        }[self.rule]
 
 
 def has_thresholds(method: str) -> bool:

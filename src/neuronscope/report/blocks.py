@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal, NamedTuple, TypeAlias
 
+from ..types import Json
 from .cells import Cell
 
 
@@ -59,6 +61,19 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Document:
+    """A JSON document as it is."""
+
+    content: Mapping[str, Json]
+    kind: ClassVar = "document"
+
+    @property
+    def text(self) -> str:
+        """As it is shown."""
+        return json.dumps(self.content, indent=1, ensure_ascii=False)
+
+
+@dataclass(frozen=True)
 class Figure:
     """A picture by its name; where it lies is for the one who shows it to know."""
 
@@ -66,7 +81,7 @@ class Figure:
     caption: str
 
 
-Block: TypeAlias = Heading | Text | Listing | Notes | Table
+Block: TypeAlias = Heading | Text | Listing | Notes | Table | Document
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 
-from .blocks import Block, Heading, Listing, Notes, Run, Section, Text
+from .blocks import Block, Document, Heading, Listing, Notes, Run, Section, Text
 from .cells import Cell
 
 _STYLES: Mapping[str, str] = {"": "", "code": "`", "strong": "**"}
 
 
-def markdown(title: str, sections: Iterable[Section], figures: Mapping[str, str]) -> str:
+def markdown(title: str, sections: Iterable[Section], figures: Mapping[str, str] = MappingProxyType({})) -> str:
     """A whole report.
 
     Args:
-        title: its heading.
+        title: its heading; empty for none.
         sections: in their order.
         figures: name -> path of a picture, relative to the text; those that could not be drawn are not there.
     """
-    parts = [f"# {title}"]
+    parts = [f"# {title}"] if title else []
     for section in sections:
         parts += [f"## {section.title}"] if section.title else []
         parts += map(_block, section.blocks)
@@ -36,6 +37,8 @@ def _block(block: Block) -> str:
             return "\n".join(f"- {_runs(item)}" for item in block.items)
         case Notes():
             return "\n".join(f"[^{name}]: {note}" for name, note in block.texts.items())
+        case Document():
+            return f"```json\n{block.text}\n```"
         case _:
             return table(block.header, block.rows, block.texts)
 

@@ -1,1 +1,1 @@
-"""Whole jobs: demo, reproduce, discover, edit, repair. None imports another."""
+"""Whole jobs: demo, locate, reproduce, discover, edit, repair. None imports another."""

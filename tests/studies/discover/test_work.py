@@ -20,7 +20,8 @@ from neuronscope.studies.demo.scenes import scenes_of
 from neuronscope.studies.discover import work as discovery_module
 from neuronscope.studies.discover.collect import Discoveries, collect_discoveries
 from neuronscope.studies.discover.concepts import concepts_of, nouns_of, together
-from neuronscope.studies.discover.settings import SCHEMAS, DiscoveryPlan, open_discovery
+from neuronscope.studies.discover.directory import SCHEMAS, open_discovery
+from neuronscope.studies.discover.settings import DiscoveryPlan
 from neuronscope.studies.discover.tables import render_discoveries
 from neuronscope.studies.discover.work import DiscoveryRun
 from neuronscope.types import Neuron
@@ -74,7 +75,7 @@ def test_nothing_is_computed_twice(work: DiscoveryRun, demo: ns.VLM, pictures, m
     def refuse(*_args, **_more):
         raise AssertionError("computed again")
 
-    for name in ("generate_captions", "discover_in", "noun_scores", "describe"):
+    for name in ("clean_captions", "discover_in", "noun_scores", "describe"):
         monkeypatch.setattr(discovery_module, name, refuse)
     again = DiscoveryRun(demo, pictures, PLAN, open_discovery(work.run.folder, demo, PLAN))
     assert again.left() == 0

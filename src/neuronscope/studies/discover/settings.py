@@ -1,48 +1,61 @@
-"""The settings of a discovery run, the columns of its parts, and what its directory says it is about."""
+"""What a discovery run is asked for: its command line and its plan."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import pyarrow as pa
+from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
-from ...evaluate.captions import CaptionMetric, metric
-from ...loading import VLM
-from ...locate.discovery import Discovery
-from ...run.directory import Run
-from ...samples.nouns import noun_finder
-from ...types import Json
+from ...options import MISSING, SIZES, Loading, listed, option
+from ...types import Json, one_of
 
-_TEXT, _NUMBER, _COUNT, _YES = pa.string(), pa.float64(), pa.int64(), pa.bool_()
-_NEURONS = {"layers": pa.list_(_COUNT), "units": pa.list_(_COUNT)}
-_NOUN = {
-    "noun": _TEXT,
-    "surface": _TEXT,
-    "start": _COUNT,
-    "end": _COUNT,
-    "tokens": pa.list_(_COUNT),
-    **_NEURONS,
-    "contributions": pa.list_(_NUMBER),
-}
-
-_DRAWN = {"of": _TEXT, "draw": _COUNT, "values": pa.list_(_NUMBER)}
-
-#: Kind -> columns beside the key, which begins with `image` and `sha256`.
-SCHEMAS: Mapping[str, pa.Schema] = {
-    "captions": pa.schema({"caption": _TEXT, "text": _TEXT, "ids": pa.list_(_COUNT)}),
-    "nouns": pa.schema(_NOUN),
-    "shuffled": pa.schema({**_NOUN, "caption": _TEXT}),
-    "texts": pa.schema({"noun": _TEXT, "of": _TEXT, **_NEURONS, "text": _TEXT, "named": _YES}),
-    "matrices": pa.schema({**_DRAWN, "row": _TEXT, "nouns": pa.list_(_TEXT)}),
-    "specificity": pa.schema({**_DRAWN, "noun": _TEXT, "rows": pa.list_(_TEXT)}),
-    "similarity": pa.schema({"noun": _TEXT, "of": _TEXT, "value": _NUMBER, "provenance": _TEXT}),
-}
+if TYPE_CHECKING:
+    from ...evaluate.captions import CaptionMetric
+    from ...loading import VLM
+    from ...locate.discovery import Discovery
 
 #: Sizes of the k sweeps, as far as so many neurons are kept.
 KS = (1, 5, 10, 50, 100, 500, 1000)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Discover(Loading):
+    """Pictures, and how neurons are found in them; None stands for the preset's option of :class:`Discovery`."""
+
+    sources: tuple[str, ...] = option(
+        MISSING, help="Files, folders, or tables (.csv, .tsv, .jsonl).", repeated=True, metavar="IMAGE..."
+    )
+    images: Path | None = option(None, "--images", help="Folder that tables' file names are in.")
+    preset: str = option("recommended", "--preset", help="recommended, or published.")
+    top: int | None = option(None, "--top", "-k", help="Neurons kept for each noun; 100.")
+    nouns: str | None = option(None, "--nouns", help="tagger, compounds, lexicon, or auto: the tagger if installed.")
+    exclude: tuple[str, ...] | None = option(
+        None, "--exclude", help="Nouns to leave out, separated by commas.", form=listed(str.lower, "nouns")
+    )
+    query: str | None = option(None, "--query", help="What is asked before the answer begins.")
+    answer: str | None = option(None, "--answer", help="What the answer begins with.")
+    template: str | None = option(
+        None, "--template", help="With {image}, {prompt} for the answer, {query} for the query."
+    )
+    norm: str | None = option(None, "--norm", help="none, or gain of the final norm.")
+    site: str | None = option(None, "--site", help="neuron, or act as published.")
+
+    def discovery(self) -> Discovery:
+        """How neurons are found. Raises InvalidOption for a preset, an option or a value that is not known."""
+        from ...locate.discovery import Discovery
+
+        presets: dict[str, Any] = {"recommended": Discovery, "published": Discovery.as_published}
+        one_of("--preset", self.preset, list(presets))
+        names = ("top", "nouns", "exclude", "query", "answer", "template", "norm", "site")
+        return presets[self.preset](**{name: v for name in names if (v := getattr(self, name)) is not None})
+
+
+def _discovery() -> Discovery:
+    from ...locate.discovery import Discovery
+
+    return Discovery()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,15 +75,15 @@ class DiscoveryPlan:
         seed: of permutations, controls and intervals.
     """
 
-    discovery: Discovery = field(default_factory=Discovery)
-    ks: tuple[int, ...] = ()
-    shuffles: int = 1
-    group: int = 5
+    discovery: Discovery = field(default_factory=_discovery)
+    ks: tuple[int, ...] = option((), "--ks", help="Sizes of the k sweeps, separated by commas.", form=SIZES)
+    shuffles: int = option(1, "--shuffles", help="Permutations of image tokens; 0 for none.")
+    group: int = option(5, "--group", help="Images of a concept that are compared.")
     group_k: int = 0
     described: tuple[int, int] = (10, 10)
     draws: int = 20
     metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
-    seed: int = 0
+    seed: int = option(0, "--seed", help="Of permutations, controls and intervals.")
 
     def __post_init__(self) -> None:
         top = self.discovery.top
@@ -87,11 +100,13 @@ class DiscoveryPlan:
             raise InvalidOption(
                 f"described={self.described} must be at least 1 each, and the first at most {top} (top)"
             )
-        for name, options in self.metrics.items():
-            metric(name, **options)
+        for name in self.metrics:
+            self.metric(name)
 
     def metric(self, name: str) -> CaptionMetric:
         """A metric of the plan, its model not loaded yet."""
+        from ...evaluate.captions import metric
+
         return metric(name, **self.metrics[name])
 
     def settings(self, vlm: VLM) -> dict[str, Json]:
@@ -99,6 +114,8 @@ class DiscoveryPlan:
 
         Sizes that are only counted at the end, metrics and the number of permutations may change from start to start.
         """
+        from ...samples.nouns import noun_finder
+
         return {
             "job": "discovery",
             "model": {**vlm.identity(), "dtype": str(vlm.dtype)},
@@ -108,11 +125,3 @@ class DiscoveryPlan:
             "draws": self.draws,
             "seed": self.seed,
         }
-
-
-def open_discovery(folder: str | Path, vlm: VLM, plan: DiscoveryPlan) -> Run:
-    """Create the run directory, or go on with one of the same plan and model. Raises RunMismatch naming what differs.
-
-    Images are no setting: a run can be gone on with for more of them.
-    """
-    return Run.open(folder, plan.settings(vlm), schemas=SCHEMAS)

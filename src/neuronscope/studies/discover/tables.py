@@ -20,8 +20,9 @@ from ...evaluate.discovery import CONTROLS, Measured, Specificity, normalised
 from ...evaluate.discovery.invariance import OTHERS
 from ...evaluate.discovery.sensitivity import FOUND
 from ...files import output_folder, refusing, write_text
+from ...report.blocks import Block, Document, Figure, Section, Table, grid, text
 from ...report.cells import interval, number
-from ...report.markdown import table
+from ...report.markdown import markdown
 from ...samples.lists import Refused
 from ...view.figures import Written, styles
 from .collect import Discoveries, estimates
@@ -231,95 +232,94 @@ def _draw(found: Discoveries, folder: Path) -> dict[str, Written]:
 
 
 def _markdown(document: Mapping[str, Any], found: Discoveries) -> str:
+    shown = {name: f"figures/{name}.png" for name in document["figures"]}
+    return markdown("Discovery", _sections(document, found), shown)
+
+
+def _sections(document: Mapping[str, Any], found: Discoveries) -> list[Section]:
     settings = document["settings"]
     nouns = sum(len(images) for images in document["nouns"].values())
-    parts = [
-        "# Discovery",
+    opening = (
         f"{document['images']} images, {nouns} nouns in their captions, {len(document['nouns'])} different; model "
         f"{settings['model']['id']} ({settings['model']['fingerprint']}). Intervals are 95 % bootstrap intervals over "
-        "images, or over concepts. Random neurons, any and of the same layers, stand beside every figure.",
-        "## Nouns",
-        _nouns(found),
-        "## Layers",
-        _layers(found),
-        _picture(document, "layers", "Neurons per layer for several k"),
-        "## Semantic sensitivity",
-        _sensitivity(document),
-        _picture(document, "sensitivity", "Semantic sensitivity"),
-        "## Region invariance",
-        _region(document),
-        _picture(document, "region-invariance", "Region invariance against k"),
-        "## Cross-image invariance",
-        _cross(document),
-        _picture(document, "cross-image", "Neurons shared by images of a concept"),
-        "## Specificity",
-        _specificity(document),
-        _picture(document, "specificity", "Share and margin of the diagonal"),
-        _picture(document, "specificity-matrix", "The specificity matrix"),
-        "## Settings",
-        "```json\n" + json.dumps(settings, indent=1, ensure_ascii=False) + "\n```",
+        "images, or over concepts. Random neurons, any and of the same layers, stand beside every figure."
+    )
+    parts: Sequence[tuple[str, Sequence[Block], Mapping[str, str]]] = [
+        ("", [text(opening)], {}),
+        ("Nouns", [_nouns(found)], {}),
+        ("Layers", _layers(found), {"layers": "Neurons per layer for several k"}),
+        ("Semantic sensitivity", _sensitivity(document), {"sensitivity": "Semantic sensitivity"}),
+        ("Region invariance", _region(document), {"region-invariance": "Region invariance against k"}),
+        ("Cross-image invariance", _cross(document), {"cross-image": "Neurons shared by images of a concept"}),
+        (
+            "Specificity",
+            _specificity(document),
+            {"specificity": "Share and margin of the diagonal", "specificity-matrix": "The specificity matrix"},
+        ),
+        ("Settings", [Document(settings)], {}),
     ]
     if document["refused"]:
         rows = [(one["where"], one["reason"]) for one in document["refused"]]
-        parts += ["## Left out", table(("where", "why"), rows, 2)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+        parts = [*parts, ("Left out", [grid(("where", "why"), rows, 2)], {})]
+    return [
+        Section(title.lower().replace(" ", "-"), title, blocks, [Figure(*one) for one in figures.items()])
+        for title, blocks, figures in parts
+    ]
 
 
-def _picture(document: Mapping[str, Any], name: str, title: str) -> str:
-    return f"![{title}](figures/{name}.png)" if name in document["figures"] else ""
-
-
-def _nouns(found: Discoveries) -> str:
+def _nouns(found: Discoveries) -> Block:
     def row(noun: str, rows: Sequence[Found]) -> tuple[str, str, str]:
         best = together(rows, 3)
         words = ", ".join(f"{n} ({number(v)})" for n, v in zip(best, best.scores["contribution"], strict=True))
         return noun, words, str(len(rows))
 
     rows = [row(noun, rows) for noun, rows in found.nouns.items()]
-    return table(("noun", "best neurons (mean contribution, logits)", "images"), rows, 2) if rows else "None."
+    return grid(("noun", "best neurons (mean contribution, logits)", "images"), rows, 2) if rows else text("None.")
 
 
-def _layers(found: Discoveries) -> str:
+def _layers(found: Discoveries) -> list[Block]:
     depth = max((len(counts.unique) for counts in found.layers.values()), default=0)
     rows = [(str(k), *map(str, counts.unique)) for k, counts in found.layers.items()]
-    return "Different neurons per layer.\n\n" + table(("k", *(f"L{layer}" for layer in range(depth))), rows)
+    return [text("Different neurons per layer."), grid(("k", *(f"L{layer}" for layer in range(depth))), rows)]
 
 
-def _table(rows: Mapping[str, Mapping[str, Any]], head: str) -> str:
+def _table(rows: Mapping[str, Mapping[str, Any]], head: str) -> Table:
     """Measures with the controls beside them."""
     columns = list(dict.fromkeys(name for row in rows.values() for name in row if name in (FOUND, *CONTROLS, OTHERS)))
     cells = [
         (title, *(interval(row.get(name)) for name in columns), str(row.get("units", "")))
         for title, row in rows.items()
     ]
-    return table((head, *(_TITLES.get(name, name) for name in columns), "n"), cells)
+    return grid((head, *(_TITLES.get(name, name) for name in columns), "n"), cells)
 
 
-def _sensitivity(document: Mapping[str, Any]) -> str:
+def _sensitivity(document: Mapping[str, Any]) -> list[Block]:
     rows = {name: row for name, row in document["sensitivity"].items() if row}
-    text = _table(rows, "measure") if rows else document["absent"]["named"]
+    found: list[Block] = [_table(rows, "measure") if rows else text(document["absent"]["named"])]
     why = document["absent"].get("similar")
-    return f"{text}\n\n{why[0].upper()}{why[1:]}." if why else text
+    return [*found, text(f"{why[0].upper()}{why[1:]}.")] if why else found
 
 
-def _region(document: Mapping[str, Any]) -> str:
+def _region(document: Mapping[str, Any]) -> list[Block]:
     part = document["region_invariance"]
     if not part["k"]:
-        return str(document["absent"]["region"])
-    text = _table({str(k): row for k, row in part["k"].items()}, "k")
-    return f"{text}\n\n{part['nouns_in_both']} of {part['nouns']} nouns are in the captions of both orders."
+        return [text(document["absent"]["region"])]
+    note = f"{part['nouns_in_both']} of {part['nouns']} nouns are in the captions of both orders."
+    return [_table({str(k): row for k, row in part["k"].items()}, "k"), text(note)]
 
 
-def _cross(document: Mapping[str, Any]) -> str:
+def _cross(document: Mapping[str, Any]) -> list[Block]:
     part = document["cross_image"]
     if part is None:
-        return str(document["absent"]["cross"])
-    text = f"The {part['k']} best neurons in {part['images']} images of each concept.\n\n"
-    return text + _table({"joint": part["joint"], "pairwise Jaccard": part["pairwise"]}, "measure")
+        return [text(document["absent"]["cross"])]
+    return [
+        text(f"The {part['k']} best neurons in {part['images']} images of each concept."),
+        _table({"joint": part["joint"], "pairwise Jaccard": part["pairwise"]}, "measure"),
+    ]
 
 
-def _specificity(document: Mapping[str, Any]) -> str:
-    texts: list[str] = []
+def _specificity(document: Mapping[str, Any]) -> list[Block]:
+    found: list[Block] = []
     kinds = {
         "in_image": "Among the nouns of one caption; n counts images",
         "concepts": "Among concepts, on images that did not choose their neurons; n counts concepts",
@@ -327,8 +327,8 @@ def _specificity(document: Mapping[str, Any]) -> str:
     for name, title in kinds.items():
         part = document["specificity"][name]
         if part is None:
-            texts.append(str(document["absent"]["in_image" if name == "in_image" else "among"]))
+            found.append(text(document["absent"]["in_image" if name == "in_image" else "among"]))
             continue
         rows = {"share on the diagonal": part["share"], "diagonal - rest": part["margin"]}
-        texts.append(f"{title}; chance is {number(part['chance'])}.\n\n{_table(rows, 'measure')}")
-    return "\n\n".join(texts)
+        found += [text(f"{title}; chance is {number(part['chance'])}."), _table(rows, "measure")]
+    return found

@@ -12,8 +12,9 @@ from typing import Any
 from ...errors import InvalidOption
 from ...evaluate.editing import MEASURES, Evaluation, Measured, estimate
 from ...evaluate.statistics import Estimate
+from ...report.blocks import Section, grid, text
 from ...report.cells import interval, number
-from ...report.markdown import table
+from ...report.markdown import markdown
 
 #: What is shown of every pair of words.
 _SHORT = ("success", "generality", "locality")
@@ -57,7 +58,8 @@ def one_table(found: Mapping[str, Any]) -> str:
         f"({100 * found['share']:.2f} % of the decoder's); {found['random_sets']} random set(s) beside it."
     )
     left = f" {found['left_out']} other images name the source and were left out." if found["left_out"] else ""
-    return f"{head}{left}\n\n{table(['measure', 'edit', 'random neurons', 'images or texts'], rows)}"
+    header = ["measure", "edit", "random neurons", "images or texts"]
+    return markdown("", [Section("edit", "", [text(f"{head}{left}"), grid(header, rows)])])
 
 
 def across(documents: Sequence[Mapping[str, Any]], *, asked: Mapping[str, float], random: float) -> dict[str, Any]:
@@ -127,22 +129,23 @@ def tables(result: Mapping[str, Any]) -> str:
         [f"{d['source']} -> {d['target']}", *(" / ".join(number(d[n][m]) for m in _SHORT) for n in names)]
         for d in result["by_pair"]
     ]
-    parts = [
-        "# Edits",
-        f"Means over {result['pairs']} pairs of words with 95 % intervals over pairs.",
-        f"## Asked of the best editor ({result['best']})",
-        table(["figure", "value", "asked", "holds"], asked),
-        "## The edits",
-        table(["measure", *names], rows),
-        "## The same editors on random neurons of equal count and layers",
-        table(["measure", *names], control),
-        "## Checks",
-        table(["check", *names], checks),
-        "## Pairs",
-        f"Every cell: {' / '.join(_SHORT)}.",
-        table(["pair", *names], pairs),
+    sections = [
+        Section("opening", "", [text(f"Means over {result['pairs']} pairs of words with 95 % intervals over pairs.")]),
+        Section(
+            "limits",
+            f"Asked of the best editor ({result['best']})",
+            [grid(["figure", "value", "asked", "holds"], asked)],
+        ),
+        Section("edits", "The edits", [grid(["measure", *names], rows)]),
+        Section(
+            "random",
+            "The same editors on random neurons of equal count and layers",
+            [grid(["measure", *names], control)],
+        ),
+        Section("checks", "Checks", [grid(["check", *names], checks)]),
+        Section("pairs", "Pairs", [text(f"Every cell: {' / '.join(_SHORT)}."), grid(["pair", *names], pairs)]),
     ]
-    return "\n\n".join(parts) + "\n"
+    return markdown("Edits", sections)
 
 
 def _editor(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

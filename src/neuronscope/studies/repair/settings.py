@@ -9,21 +9,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
-import torch
-
-from ...caption import Caption
-from ...edit import Ablate, Edit, Swap
-from ...edit.observe import named_at
-from ...edit.words import spell
 from ...errors import InvalidOption
-from ...evaluate.editing.chair import Named
-from ...loading import VLM
-from ...locate.target import POSITIONS, Position
-from ...models.decoding import Decoding
-from ...samples.objects import Shown
+from ...options import Form, option
 from ...types import Neurons, one_of
+
+if TYPE_CHECKING:
+    from ...caption import Caption
+    from ...edit import Edit
+    from ...evaluate.editing.chair import Named
+    from ...loading import VLM
+    from ...locate.target import Position
+    from ...models.decoding import Decoding
+    from ...samples.objects import Shown
 
 #: What is done to the neurons: they write nothing, or another word.
 RepairBy: TypeAlias = Literal["ablate", "swap"]
@@ -33,6 +32,17 @@ Toward: TypeAlias = Literal["likely", "shown"]
 COUNTS = (1, 2, 5, 10, 20, 50, 100)
 _BY: tuple[RepairBy, ...] = get_args(RepairBy)
 _TOWARD: tuple[Toward, ...] = get_args(Toward)
+
+
+def _counts(text: str) -> tuple[int, ...]:
+    count = int(text)
+    return (*(n for n in COUNTS if n < count), count)
+
+
+def _decoding() -> Decoding:
+    from ...models.decoding import Decoding
+
+    return Decoding()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,16 +63,23 @@ class Repair:
     Raises InvalidOption for values out of range.
     """
 
-    by: RepairBy = "ablate"
+    by: RepairBy = option("ablate", "--editor", help="ablate, or swap.")
     toward: Toward = "likely"
-    position: Position = "predict"
+    position: Position = option("predict", "--position", help="Where they are ranked: predict, or image.")
     right: int = 8
     against: bool = False
-    counts: tuple[int, ...] = COUNTS
-    seed: int = 0
-    decoding: Decoding = field(default_factory=Decoding)
+    counts: tuple[int, ...] = option(
+        COUNTS,
+        "--count",
+        help="How many neurons are edited, at most.",
+        form=Form(_counts, lambda counts: str(counts[-1]), "a whole number"),
+    )
+    seed: int = option(0, "--seed", help="Of the random sets.")
+    decoding: Decoding = field(default_factory=_decoding)
 
     def __post_init__(self) -> None:
+        from ...locate.target import POSITIONS
+
         one_of("by", self.by, _BY)
         one_of("toward", self.toward, _TOWARD)
         one_of("position", self.position, POSITIONS)
@@ -71,11 +88,11 @@ class Repair:
 
     def edit(self, vlm: VLM, neurons: Neurons, source: str, target: str | None) -> Edit:
         """The edit of some neurons. `target` is what :meth:`target` says."""
-        if target is None:
-            return Ablate(decoding=self.decoding).edit(vlm, neurons)
-        return Swap(source=source, target=target, decoding=self.decoding).edit(vlm, neurons)
+        from ...edit import editor
 
-    @torch.no_grad()
+        words = {} if target is None else {"source": source, "target": target}
+        return editor("swap" if words else "ablate", **words, decoding=self.decoding).edit(vlm, neurons)
+
     def target(self, vlm: VLM, picture: Shown, caption: Caption, source: str, categories: Sequence[str]) -> str | None:
         """The word that is to take a hallucinated one's place; None where none is.
 
@@ -83,9 +100,15 @@ class Repair:
         """
         if self.by != "swap":
             return None
+        import torch
+
+        from ...edit.observe import named_at
+        from ...edit.words import spell
+
         at = named_at(vlm, caption, source)[0]
-        row = vlm.prepare([picture.path], self.decoding)
-        logits = vlm.logits(row.extend(caption.ids[:at]) if at else row)[0, -1]
+        row = vlm.prepare([picture.path], self.decoding).extend(caption.ids[:at])
+        with torch.no_grad():
+            logits = vlm.logits(row)[0, -1]
         known = [one for one in categories if one in picture.objects or self.toward == "likely"]
         first = {one: spell(vlm, one, "target", self.decoding)[0] for one in known if one != source}
         others = [one for one, token in first.items() if token != caption.ids[at]]

@@ -13,8 +13,9 @@ from typing import Any
 from ...errors import InvalidOption
 from ...evaluate.editing.chair import Named
 from ...evaluate.statistics import Estimate, bootstrap_mean
+from ...report.blocks import Block, Heading, Section, Table, grid, text
 from ...report.cells import Cell, interval
-from ...report.markdown import table
+from ...report.markdown import markdown
 from ...types import options_of
 from .settings import Attempt, Beside, Repaired, Repairs
 
@@ -72,22 +73,27 @@ def tables(ways: Mapping[str, Mapping[str, Any]]) -> str:
         if one["pictures"] != first["pictures"]:
             raise InvalidOption(f"{name!r} repaired other pictures than {next(iter(ways))!r}: they do not compare")
     sizes = {half: len(names) for half, names in first["pictures"].items()}
-    parts = [
-        "# Repair of hallucinations",
+    opening = (
         f"{sizes['searched']} pictures were searched, {sizes['held_out']} held out; "
         f"{len(first['hallucinations'])} hallucinations in the searched ones. Brackets hold 95 % bootstrap intervals. "
-        "The second row of each way is the same on random neurons of equal count and layers.",
-        "## Each hallucination by itself",
-        table(
-            ["way", "neurons, median (range)", *_SINGLE.values()],
-            [row for name in ways for row in _single_rows(name, ways[name])],
-        ),
-        "## All edits together",
-        *(f"### Pictures that were {title}\n\n{_together_table(ways, half)}" for half, title in _HALVES.items()),
-        "## The hallucinations",
-        *(f"### {name}\n\n{_list(one)}" for name, one in ways.items()),
+        "The second row of each way is the same on random neurons of equal count and layers."
+    )
+    single = grid(
+        ["way", "neurons, median (range)", *_SINGLE.values()],
+        [row for name in ways for row in _single_rows(name, ways[name])],
+    )
+    together = {f"Pictures that were {title}": _together(ways, half) for half, title in _HALVES.items()}
+    sections = [
+        Section("opening", "", [text(opening)]),
+        Section("single", "Each hallucination by itself", [single]),
+        Section("together", "All edits together", _headed(together)),
+        Section("hallucinations", "The hallucinations", _headed({name: _list(one) for name, one in ways.items()})),
     ]
-    return "\n\n".join(parts) + "\n"
+    return markdown("Repair of hallucinations", sections)
+
+
+def _headed(tables: Mapping[str, Table]) -> list[Block]:
+    return [block for title, one in tables.items() for block in (Heading(title), one)]
 
 
 def _hallucination(one: Repaired) -> dict[str, Any]:
@@ -178,7 +184,7 @@ def _single_rows(name: str, one: Mapping[str, Any]) -> list[list[str | Cell]]:
     ]
 
 
-def _together_table(ways: Mapping[str, Mapping[str, Any]], half: str) -> str:
+def _together(ways: Mapping[str, Mapping[str, Any]], half: str) -> Table:
     rows: list[list[str | Cell]] = []
     for name, one in ways.items():
         found = one["together"]["halves"][half]
@@ -190,14 +196,14 @@ def _together_table(ways: Mapping[str, Mapping[str, Any]], half: str) -> str:
             for state, title in (("after", name), ("random", "random neurons"))
         ]
     header = ["way", "neurons", *(f"{title} (change)" for title, _ in FIGURES.values()), "same captions"]
-    return table(header, rows)
+    return grid(header, rows)
 
 
 def _changed(found: Mapping[str, Any], state: str, figure: str) -> str:
     return f"{interval(found[state][figure])} ({interval(found['change'][state][figure], signed=True)})"
 
 
-def _list(one: Mapping[str, Any]) -> str:
+def _list(one: Mapping[str, Any]) -> Table:
     rows = [
         [
             each["source"],
@@ -207,4 +213,4 @@ def _list(one: Mapping[str, Any]) -> str:
         ]
         for each in one["hallucinations"]
     ]
-    return table(["object", "caption", "under the edit", "neurons"], rows, 3)
+    return grid(["object", "caption", "under the edit", "neurons"], rows, 3)

@@ -6,7 +6,6 @@ Each condition is an error of its own, so that rejections can be counted by name
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool
@@ -15,6 +14,7 @@ from PIL import Image
 from ...errors import ImageTokenMismatch, InvalidOption, InvalidSample
 from ...loading import VLM
 from ...samples.sample import Sample, boxes_mask, mask_box
+from .settings import Limits
 
 
 class NoInstance(InvalidSample):
@@ -31,29 +31,6 @@ class AreaOutOfRange(InvalidSample):
 
 class ObjectTooSmall(InvalidSample):
     """The object is too small in pixels of the image that the model sees."""
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Which objects are neither too small nor too large.
-
-    Attributes:
-        min_area: smallest share of the image that the object's pixels fill (its boxes where it has no mask).
-        max_area: the largest.
-        min_side: shorter side of the largest instance's box, in pixels of the image as the model sees it where it sees
-            it finest; 0 for any.
-    """
-
-    min_area: float = 0.02
-    max_area: float = 0.6
-    min_side: float = 32
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.min_area <= self.max_area <= 1 or not 0 <= self.min_side < math.inf:
-            raise InvalidOption(
-                f"min_area={self.min_area}, max_area={self.max_area}, min_side={self.min_side}: need "
-                "0 <= min_area <= max_area <= 1 and a min_side that is not negative"
-            )
 
 
 class SizeCheck:

@@ -34,7 +34,8 @@ from ...samples.lexicon import MODES, Mode
 from ...samples.sample import Sample
 from ...tokens import ImageTokens
 from ...types import Json, one_of
-from .conditions import AlreadyUsed, Limits, SizeCheck
+from .conditions import AlreadyUsed, SizeCheck
+from .settings import Limits
 
 SCHEMA = "neuronscope.dataset/1"
 

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import shlex
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ...errors import InvalidOption
-from ...loading import VLM, load
-from ...loading.load import DTYPES
-from ...samples import CocoFolder
+from ...options import MISSING, Loading, Scorers, option, words
 from ...types import one_of
-from .settings import Experiment
+from .settings import PRESETS, Experiment
+
+if TYPE_CHECKING:
+    from ...loading import VLM
+    from ...samples import CocoFolder
+
+#: In a run directory: the command that goes on with it, for a shell in which DATA and RUN name the folders.
+AGAIN = "again.sh"
 
 
 @dataclass(frozen=True)
-class Job:
+class Job(Loading):
     """What a process has to know to take part; small enough to be sent, and the same on every machine.
 
     Attributes:
@@ -25,23 +32,37 @@ class Job:
     """
 
     experiment: Experiment
-    data: Path
-    split: str | None = None
-    model: str = "demo"
-    device: str | None = None
-    dtype: str = "auto"
-    device_map: str | None = None
+    data: Path = option(MISSING, "--data", help="COCO folder, or one made by `neuronscope scenes`.")
+    split: str | None = option(None, "--split", help="Which split, where the folder has several.")
+    device_map: str | None = option(None, "--device-map", help="auto, balanced ...: a model larger than one device.")
     place: Path = field(default_factory=Path.cwd)
 
     def __post_init__(self) -> None:
+        from ...loading.load import DTYPES
+
         one_of("dtype", self.dtype, DTYPES)
         if self.device is not None and self.device_map is not None:
             raise InvalidOption(f"device={self.device!r} and device_map={self.device_map!r}: give one of them")
 
+    def command(self) -> str:
+        """One line for a shell that makes the run again; folders are the reader's own, DATA and RUN."""
+        plan = self.experiment
+        asked = [
+            *words(replace(self, data=Path("DATA"))),
+            *words(plan, PRESETS[plan.preset]),
+            *words(plan.limits),
+            *words(Scorers.of(plan.metrics)),
+        ]
+        return shlex.join(["neuronscope", "reproduce", *asked, "--out", "RUN"])
+
     def source(self) -> CocoFolder:
         """The data."""
+        from ...samples import CocoFolder
+
         return CocoFolder.open(self.data, self.split)
 
     def load(self) -> VLM:
         """The model."""
+        from ...loading import load
+
         return load(self.model, dtype=self.dtype, device=self.device, device_map=self.device_map)

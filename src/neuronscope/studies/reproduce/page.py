@@ -32,10 +32,11 @@ from ...samples.sample import Box, Sample
 from ...version import __version__
 from .dataset import pixel_hash
 from .gallery import MISSING, Gallery, Said, Shot
+from .job import AGAIN
 from .numbers import SCHEMA
 from .sections import sections
 
-_AGAIN = "neuronscope reproduce --tables-only"
+_TABLES = "neuronscope reproduce --tables-only"
 
 #: Tables with more rows than this are folded.
 _LONG = 24
@@ -51,7 +52,7 @@ class RunPage:
         sections: all tables, the opening first.
         figures: name -> SVG.
         gallery: the captions.
-        again: the command that goes on with the run.
+        again: the command that goes on with the run; empty where it was made from Python.
     """
 
     title: str
@@ -109,7 +110,7 @@ def run_page(folder: str | Path, data: str | Path | None = None) -> RunPage:
         sections=sections(document),
         figures=drawn,
         gallery=gallery,
-        again=_command(settings),
+        again=_again(root),
     )
 
 
@@ -119,41 +120,19 @@ def _document(root: Path) -> dict[str, Any]:
         found = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise RunMismatch(
-            f"{root} has no tables.json yet: let the run end, or write its tables with {_AGAIN}"
+            f"{root} has no tables.json yet: let the run end, or write its tables with {_TABLES}"
         ) from error
     except (OSError, ValueError) as error:
         raise RunMismatch(f"{path} cannot be read: {error}") from error
     if not isinstance(found, dict) or found.get("schema") != SCHEMA:
-        raise RunMismatch(f"{path} is not of schema {SCHEMA!r}: write it again with {_AGAIN}")
+        raise RunMismatch(f"{path} is not of schema {SCHEMA!r}: write it again with {_TABLES}")
     return found
 
 
-def _command(settings: Mapping[str, Any]) -> str:
-    """The command of the run as far as its settings tell; folders are the reader's own."""
-    import shlex
-
-    def listed(name: str) -> str:
-        return ",".join(f"{v:g}" if isinstance(v, float) else str(v) for v in settings.get(name) or ["none"])
-
-    model: Any = settings.get("model") or {}
-    options: Mapping[str, object] = {
-        "--data": "DATA",
-        "--out": "RUN",
-        "--model": model.get("id"),
-        "--preset": settings.get("preset"),
-        "--methods": listed("methods"),
-        "--concepts": listed("concepts"),
-        "--images": settings.get("images"),
-        "--levels": listed("levels"),
-        "--scale": settings.get("scale"),
-        "--draws": settings.get("draws"),
-        "--sharing": settings.get("sharing"),
-        "--ablations": listed("ablations"),
-        "--random-sets": settings.get("random_sets"),
-        "--edit": settings.get("edit"),
-        "--seed": settings.get("seed"),
-    }
-    return shlex.join(["neuronscope", "reproduce", *(w for k, v in options.items() for w in (k, str(v)))])
+def _again(root: Path) -> str:
+    """The command that made a run; runs that were made from Python have none."""
+    path = root / AGAIN
+    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
 def read_gallery(run: Run, data: str | Path | None = None, conditions: Sequence[str] = ()) -> Gallery:

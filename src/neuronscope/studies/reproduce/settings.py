@@ -1,20 +1,25 @@
-"""What a reproduction does: all settings of the paper's evaluation, and the two presets (METHODS b to e)."""
+"""What a reproduction does: all settings of the paper's evaluation, and the two presets (METHODS b to e).
+
+The command line is read from here (options.py), so that importing this loads nothing heavy.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Literal, TypeAlias, get_args
+from dataclasses import MISSING, asdict, dataclass, field
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from ...errors import InvalidOption
-from ...evaluate.captions import METRICS
-from ...models.decoding import Decoding
-from ...samples.inpaint import INPAINTERS, Method
-from ...samples.lexicon import MODES, Mode
+from ...options import NUMBERS, WORDS, Form, option
 from ...types import Json, one_of
-from .conditions import Limits
-from .specs import MethodSpec
+
+if TYPE_CHECKING:
+    from ...models.decoding import Decoding
+    from ...samples.inpaint import Method
+    from ...samples.lexicon import Mode
+    from .specs import MethodSpec
 
 #: What a noise level counts in: activation units (the paper); the median activation difference of the sample's
 #: two-stage set, the same for every method; or each neuron's own standard deviation over the image tokens (D6).
@@ -29,6 +34,74 @@ MIN_RANDOM_SETS = 20
 
 #: The method whose sets say how many neurons the others keep.
 REFERENCE = "two-stage"
+
+
+#: What the published protocol has instead of the defaults: absolute levels 40, 80, 120, ten draws of one vector shared
+#: by all neurons.
+PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {
+        "recommended": {},
+        "paper": {
+            "methods": ("schwettmann", "pan", f"{REFERENCE}:preset=paper"),
+            "levels": (40.0, 80.0, 120.0),
+            "scale": "absolute",
+            "draws": 10,
+            "sharing": "shared",
+            "ablations": (),
+        },
+    }
+)
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Which objects are neither too small nor too large.
+
+    Attributes:
+        min_area: smallest share of the image that the object's pixels fill (its boxes where it has no mask).
+        max_area: the largest.
+        min_side: shorter side of the largest instance's box, in pixels of the image as the model sees it where it sees
+            it finest; 0 for any.
+    """
+
+    min_area: float = 0.02
+    max_area: float = 0.6
+    min_side: float = option(32, "--min-side", help="Smallest object, pixels as the model sees it.")
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.min_area <= self.max_area <= 1 or not 0 <= self.min_side < math.inf:
+            raise InvalidOption(
+                f"min_area={self.min_area}, max_area={self.max_area}, min_side={self.min_side}: need "
+                "0 <= min_area <= max_area <= 1 and a min_side that is not negative"
+            )
+
+
+def _methods(text: str) -> tuple[str, ...]:
+    """Specifications hold commas themselves: a new one begins where a word is not OPTION=VALUE."""
+    found: list[str] = []
+    for word in text.replace(" ", ",").split(","):
+        if "=" in word and ":" not in word:
+            if not found:
+                raise InvalidOption(f"--methods {text!r} begins with an option: {word!r}")
+            found[-1] += f",{word}"
+        elif word:
+            found.append(word)
+    return tuple(found)
+
+
+def _metrics(text: str) -> dict[str, dict[str, Json]]:
+    return {name: {} for name in WORDS.read(text)}
+
+
+METHODS = Form(_methods, ",".join)
+#: Metrics with a model have options of their own (options.py).
+PLAIN_METRICS = Form(_metrics, lambda found: WORDS.write([name for name in found if "model" not in found[name]]))
+
+
+def _decoding() -> Decoding:
+    from ...models.decoding import Decoding
+
+    return Decoding()
 
 
 @dataclass(frozen=True)
@@ -58,27 +131,51 @@ class Experiment:
         preset: name of the preset, for the record.
     """
 
-    concepts: tuple[str, ...]
-    images: int = 3
-    methods: tuple[str, ...] = (REFERENCE, "schwettmann", "pan", "random-layer-matched")
-    levels: tuple[float, ...] = (1.0, 2.0, 4.0)
-    scale: Scale = "difference"
-    draws: int = 3
-    sharing: Sharing = "per_neuron"
-    ablations: tuple[Ablation, ...] = ABLATIONS
-    metrics: Mapping[str, Mapping[str, Json]] = field(
-        default_factory=lambda: {name: {} for name in ("bleu-1", "bleu-4", "rouge-1", "rouge-l")}
+    concepts: tuple[str, ...] = option(
+        MISSING,
+        "--concepts",
+        help="Names separated by commas, or how many of the paper's thirty.",
+        form=WORDS,
+        optional=True,
     )
-    random_sets: int = 0
-    edit: Method = "telea"
+    images: int = option(3, "--images", "-n", help="Samples of each concept.")
+    methods: tuple[str, ...] = option(
+        (REFERENCE, "schwettmann", "pan", "random-layer-matched"),
+        "--methods",
+        help="Names separated by commas; NAME:OPTION=VALUE,... changes options.",
+        form=METHODS,
+    )
+    levels: tuple[float, ...] = option(
+        (1.0, 2.0, 4.0), "--levels", help="Separated by commas; none for none.", form=NUMBERS
+    )
+    scale: Scale = option("difference", "--scale", help="absolute, difference or deviation.")
+    draws: int = option(3, "--draws", help="Noise draws of each level.")
+    sharing: Sharing = option("per_neuron", "--sharing", help="Noise vectors: per_neuron or shared.")
+    ablations: tuple[Ablation, ...] = option(ABLATIONS, "--ablations", help="zero,mean; none for none.", form=WORDS)
+    metrics: Mapping[str, Mapping[str, Json]] = option(
+        None,
+        "--metrics",
+        help="Captions against those of the edited images; none for none.",
+        form=PLAIN_METRICS,
+        factory=lambda: {name: {} for name in ("bleu-1", "bleu-4", "rouge-1", "rouge-l")},
+    )
+    random_sets: int = option(0, "--random-sets", help="Random sets behind each empirical p.")
+    edit: Method = option("telea", "--edit", help="telea, navier_stokes, mean_fill or exact.")
     match: Mode = "lexicon"
-    seed: int = 0
+    seed: int = option(0, "--seed", help="Of image order, controls and noise.")
     limits: Limits = field(default_factory=Limits)
-    limit: int | None = None
-    decoding: Decoding = field(default_factory=Decoding)
-    preset: str = "recommended"
+    limit: int | None = option(None, "--limit", help="Candidates looked at per concept.")
+    decoding: Decoding = field(default_factory=_decoding)
+    preset: str = option(
+        "recommended", "--preset", help="recommended, whose defaults these are, or paper (levels 40,80,120 ...)."
+    )
 
     def __post_init__(self) -> None:
+        from ...evaluate.captions import METRICS
+        from ...samples.inpaint import INPAINTERS
+        from ...samples.lexicon import MODES
+
+        one_of("preset", self.preset, list(PRESETS))
         one_of("scale", self.scale, SCALES)
         one_of("sharing", self.sharing, ("per_neuron", "shared"))
         one_of("edit", self.edit, [*INPAINTERS, "exact"])
@@ -107,26 +204,18 @@ class Experiment:
             raise InvalidOption(
                 "one concept alone has no other images whose captions could be kept; give at least two concepts"
             )
-        for text in self.methods:
-            MethodSpec.parse(text)
+        _ = self.specs
 
     @classmethod
     def paper(cls, concepts: tuple[str, ...], **changes: object) -> Experiment:
-        """The published protocol: absolute levels 40, 80, 120, ten draws of one vector shared by all neurons."""
-        published = {
-            "methods": ("schwettmann", "pan", f"{REFERENCE}:preset=paper"),
-            "levels": (40.0, 80.0, 120.0),
-            "scale": "absolute",
-            "draws": 10,
-            "sharing": "shared",
-            "ablations": (),
-            "preset": "paper",
-        }
-        return cls(concepts, **{**published, **changes})  # pyright: ignore[reportArgumentType]
+        """The published protocol."""
+        return cls(concepts, **{**PRESETS["paper"], "preset": "paper", **changes})  # pyright: ignore[reportArgumentType]
 
     @property
     def specs(self) -> dict[str, MethodSpec]:
         """Specification -> method, in order."""
+        from .specs import MethodSpec
+
         return {text: MethodSpec.parse(text) for text in self.methods}
 
     @property

@@ -32,7 +32,7 @@ PLAN = Experiment(
 
 @pytest.fixture
 def job(scenes: Path, demo: ns.VLM, monkeypatch: pytest.MonkeyPatch) -> Job:
-    monkeypatch.setattr("neuronscope.studies.reproduce.job.load", lambda *_args, **_options: demo)
+    monkeypatch.setattr("neuronscope.loading.load", lambda *_args, **_options: demo)
     monkeypatch.chdir(Path.cwd())  # workers change it
     return Job(PLAN, scenes)
 

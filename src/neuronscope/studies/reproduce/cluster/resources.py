@@ -10,11 +10,15 @@ import os
 import socket
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, TypeAlias, get_args
 
 from ....errors import InvalidOption, NeuronscopeError
+from ....options import option
 from ....types import one_of
-from .worker import STORAGES, Storage
+
+#: Where results go: into the shared run directory, to the driver, or wherever a proof says; see worker.py.
+Storage: TypeAlias = Literal["auto", "shared", "driver"]
+STORAGES: tuple[Storage, ...] = get_args(Storage)
 
 _STORE = 256 * 2**20  # bytes of a local cluster's object store; what is sent is small
 _CONNECT = 10.0  # seconds
@@ -36,11 +40,11 @@ class Resources:
         storage: where results go; see worker.py.
     """
 
-    address: str | None = None
-    workers: int | None = None
-    cpus: float = 1.0
-    gpus: float | None = None
-    storage: Storage = "auto"
+    address: str | None = option(None, "--address", help="Ray: of the cluster, auto, or local for one of our own.")
+    workers: int | None = option(None, "--workers", help="Ray: how many; as many as fit.")
+    cpus: float = option(1, "--cpus-per-worker", help="Ray: cores that each worker takes.")
+    gpus: float | None = option(None, "--gpus-per-worker", help="Ray: GPUs, or a part of one; one where there are any.")
+    storage: Storage = option("auto", "--storage", help="Ray: shared run directory, results to the driver, or auto.")
 
     def __post_init__(self) -> None:
         one_of("storage", self.storage, STORAGES)

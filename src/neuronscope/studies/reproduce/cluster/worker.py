@@ -16,7 +16,6 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal, TypeAlias, get_args
 
 from ....errors import InvalidOption, RunMismatch
 from ....loading import VLM
@@ -29,11 +28,7 @@ from ..job import Job
 from ..results import Results
 from ..units import DATASET, SCHEMAS, Name, Unit
 from ..work import Reproduction, run_settings
-
-#: Where results go: into the shared run directory, to the driver, or wherever a proof says.
-Storage: TypeAlias = Literal["auto", "shared", "driver"]
-STORAGES: tuple[Storage, ...] = get_args(Storage)
-
+from .resources import Storage
 
 #: Seconds to wait for what is done; longer than a network file system hides a new file.
 PATIENCE = 60.0

@@ -1,0 +1,201 @@
+"""Settings that are a command line: an option is declared once, in the field of a frozen dataclass.
+
+    images: int = option(3, "--images", "-n", help="Samples of each concept.")
+
+cli/takes.py makes the parser of a verb from such fields, :func:`given` the settings from what was parsed, and
+:func:`words` from settings the command that makes them again. Only the standard library is needed, so that `--help`
+loads nothing heavy: classes with options import what their checks need when they check.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING as MISSING
+from dataclasses import dataclass
+from typing import Any, NamedTuple, TypeVar
+
+from .errors import InvalidOption
+
+T = TypeVar("T")
+
+
+class Form(NamedTuple):
+    """How a value is written as one word.
+
+    Attributes:
+        read: the value of a word; raises ValueError for one that is not `what`.
+        write: the inverse.
+        what: for the error.
+    """
+
+    read: Callable[[str], Any]
+    write: Callable[[Any], str]
+    what: str = ""
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the command line knows of a field.
+
+    Attributes:
+        names: of the option, the long one first; "--on/--off" of a switch that is on by default. None for an argument.
+        help: one sentence.
+        form: how it is written, where that is not a text, a number, a path or a switch.
+        repeated: it may be given more than once; the field holds a tuple.
+        optional: the parser does not insist on it, although the field has no default.
+        metavar: what the parser calls its value.
+    """
+
+    names: tuple[str, ...]
+    help: str
+    form: Form | None = None
+    repeated: bool = False
+    optional: bool = False
+    metavar: str | None = None
+
+    def texts(self, value: Any) -> list[str]:
+        """A value as the words of the command line."""
+        write = self.form.write if self.form else plain
+        return [write(one) for one in value] if self.repeated else [write(value)]
+
+    def value(self, parsed: Any) -> Any:
+        """The inverse of :meth:`texts`. Raises InvalidOption for a word of another form."""
+        return tuple(map(self._read, parsed)) if self.repeated else self._read(parsed)
+
+    def _read(self, word: Any) -> Any:
+        if self.form is None:
+            return word
+        try:
+            return self.form.read(word)
+        except ValueError as error:
+            raise InvalidOption(f"{self.names[0]} {word!r} is not {self.form.what}") from error
+
+
+def option(default: Any, *names: str, factory: Callable[[], Any] | None = None, **known: Any) -> Any:
+    """A field that is an option: its default, MISSING for none, or what makes it, and the rest of :class:`Option`."""
+    metadata = {"option": Option(names, **known)}
+    if factory is not None:
+        return dataclasses.field(default_factory=factory, metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def options_in(settings: Any) -> Iterator[tuple[dataclasses.Field[Any], Option]]:
+    """The fields of a settings class that are options, in order."""
+    return ((one, one.metadata["option"]) for one in dataclasses.fields(settings) if "option" in one.metadata)
+
+
+def given(settings: Any, parsed: Mapping[str, Any]) -> dict[str, Any]:
+    """Of what was given on the command line, the fields of a class. Raises InvalidOption for a word of another form."""
+    return {one.name: known.value(parsed[one.name]) for one, known in options_in(settings) if one.name in parsed}
+
+
+def made(settings: Callable[..., T], parsed: Mapping[str, Any], **more: Any) -> T:
+    """The settings that were asked for on the command line, and more of them by field."""
+    return settings(**given(settings, parsed), **more)
+
+
+def default(field: dataclasses.Field[Any]) -> Any:
+    """A field's default, MISSING for none."""
+    return field.default if field.default_factory is MISSING else field.default_factory()
+
+
+def words(settings: Any, instead: Mapping[str, Any] | None = None) -> list[str]:
+    """The words that make settings again: arguments, then every option that differs from its default.
+
+    `instead` holds defaults of a preset, by field.
+    """
+    arguments: list[str] = []
+    options: list[str] = []
+    for one, known in options_in(settings):
+        value = getattr(settings, one.name)
+        if not known.names:
+            arguments += known.texts(value)
+        elif value == (instead or {}).get(one.name, default(one)):
+            continue
+        elif isinstance(value, bool):
+            options.append(known.names[0].split("/")[0 if value else -1])
+        else:
+            options += [word for text in known.texts(value) for word in (known.names[0], text)]
+    return [*arguments, *options]
+
+
+def plain(value: object) -> str:
+    """A value as a word, whole floats as integers."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
+
+
+def listed(kind: Callable[[str], Any], what: str) -> Form:
+    """Several values between commas, "none" for none."""
+
+    def read(text: str) -> tuple[Any, ...]:
+        return () if text == "none" else tuple(kind(word.strip()) for word in text.split(","))
+
+    return Form(read, lambda values: ",".join(map(plain, values)) or "none", f"a list of {what} separated by commas")
+
+
+WORDS = listed(str, "words")
+NUMBERS = listed(float, "numbers")
+SIZES = listed(int, "whole numbers")
+
+
+def _box(text: str) -> tuple[float, float, float, float]:
+    x, y, w, h = (float(part) for part in text.split(","))
+    return x, y, w, h
+
+
+BOX = Form(_box, lambda box: ",".join(map(plain, box)), "four numbers x,y,w,h in pixels")
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, _, value = text.partition("=")
+    return name, _value(value)
+
+
+def _value(text: str) -> Any:
+    """A number or true, false, null as JSON has them; several between commas; text otherwise."""
+    if "," in text:
+        return tuple(map(_value, text.split(",")))
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
+
+
+def _setting_text(setting: tuple[str, Any]) -> str:
+    values = setting[1] if isinstance(setting[1], tuple) else (setting[1],)
+    return f"{setting[0]}={','.join(value if isinstance(value, str) else json.dumps(value) for value in values)}"
+
+
+#: NAME=VALUE, as a pair.
+SETTING = Form(_setting, _setting_text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loading:
+    """Which model, and how it is loaded, as :func:`neuronscope.load` takes it."""
+
+    model: str = option("demo", "--model", "-m", help='"demo", a checkpoint directory, or a hub id.')
+    device: str | None = option(None, "--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")
+    dtype: str = option("auto", "--dtype", help="float32, bfloat16, float16, 8bit, 4bit, or auto.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scorers:
+    """Models that score captions."""
+
+    bertscore: str | None = option(None, "--bertscore", help="Hub id, directory, package:NAME.")
+    clip: str | None = option(None, "--clip", help="CLIP model: hub id or directory.")
+
+    @property
+    def metrics(self) -> dict[str, dict[str, str]]:
+        """Metrics by name, each with its options."""
+        named = {"bertscore": self.bertscore, "clipscore": self.clip}
+        return {name: {"model": model} for name, model in named.items() if model is not None}
+
+    @classmethod
+    def of(cls, metrics: Mapping[str, Mapping[str, Any]]) -> Scorers:
+        """The inverse of :attr:`metrics`; metrics without a model are left out."""
+        models = {name: options.get("model") for name, options in metrics.items()}
+        return cls(bertscore=models.get("bertscore"), clip=models.get("clipscore"))

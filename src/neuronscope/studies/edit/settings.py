@@ -1,0 +1,50 @@
+"""What `neuronscope edit` is asked for: one word rewritten, and what is measured of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...errors import InvalidOption
+from ...options import MISSING, SETTING, Loading, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rewrite(Loading):
+    """A word, what takes its place, and the pictures to edit with and to measure on; None for what was not given."""
+
+    images: tuple[str, ...] = option(
+        MISSING, "--images", help="Files or folders; may be repeated. Captions sort them.", repeated=True
+    )
+    source: str = option(MISSING, "--source", help="The word that is to go, as captions name it.")
+    target: str | None = option(None, "--target", help="The word that is to take its place.")
+    editor: str = option("learned", "--editor", help="swap, embed, graft, learned, ablate, amplify, row-noise.")
+    settings: tuple[tuple[str, Any], ...] = option(
+        (),
+        "--set",
+        help="Of the editor, NAME=VALUE, as lambda2=6; of NAME=2,4,8 the best.",
+        form=SETTING,
+        repeated=True,
+    )
+    neurons: Path | None = option(None, "--neurons", help="neurons.json; else they are ranked.")
+    donors: Path | None = option(None, "--donors", help="The target's neurons.json, for graft.")
+    focused: bool = option(False, "--focused", help="Weight the changes so that little is heard on other images.")
+    count: int = option(20, "--count", help="How many are ranked.")
+    position: str = option("predict", "--position", help="Where they are ranked: predict, or image.")
+    made_with: int | None = option(
+        None, "--made-with", help="Images of the source that the edit is made with; half, up to 8."
+    )
+    texts: Path | None = option(None, "--texts", help="Texts, one a line, read without images; else captions.")
+    prompts: tuple[str, ...] = option((), "--prompt", help="Another prompt; may be repeated.", repeated=True)
+    controls: int = option(1, "--controls", help="Random sets of neurons.")
+    bertscore: str | None = option(
+        None, "--bertscore", help="Similarity by it, not ROUGE-L: hub id, directory, package:NAME."
+    )
+    seed: int = option(0, "--seed", help="Of the random sets.")
+
+    def __post_init__(self) -> None:
+        if (self.made_with is not None and self.made_with < 1) or self.controls < 0:
+            raise InvalidOption(
+                f"--made-with {self.made_with} must be at least 1, and --controls {self.controls} at least 0"
+            )

@@ -1,0 +1,222 @@
+"""One word rewritten: pictures sorted by their captions, the edit made, and measured beside random neurons."""
+
+from __future__ import annotations
+
+import inspect
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...caption import clean_captions
+from ...edit import Edit, Focused, Tuned, editor
+from ...edit.ranked import rank_for_edit
+from ...edit.registry import EDITORS, editor_options
+from ...errors import InvalidOption
+from ...evaluate import metric, named
+from ...evaluate.editing import Evaluation, Probes, Wording, evaluate_edit
+from ...files import output_folder, write_text
+from ...loading import VLM
+from ...run.settings import environment
+from ...samples.lists import Refused
+from ...samples.picture_files import Picture, gather
+from ...types import Neurons, one_of
+from .settings import Rewrite
+from .tables import document, one_table
+
+#: Images an edit is made with, and others that are to stay, at most; half of what there is otherwise.
+_MADE_WITH, _KEPT = 8, 24
+
+
+@dataclass(frozen=True)
+class Groups:
+    """Pictures by what they are for: made with, held out, to stay while it is made, and measured to stay."""
+
+    edited: tuple[Picture, ...]
+    held_out: tuple[Picture, ...]
+    kept: tuple[Picture, ...]
+    others: tuple[Picture, ...]
+
+    def each(self, what: Callable[[Picture], Any]) -> dict[str, list[Any]]:
+        """Group -> something of each of its pictures."""
+        return {name: [what(one) for one in pictures] for name, pictures in vars(self).items()}
+
+
+@dataclass(frozen=True)
+class Rewritten:
+    """A measured edit. The model is as it was.
+
+    Attributes:
+        found: the edit and what was measured.
+        neurons: whose value vectors it changes.
+        groups: the pictures.
+        refused: those that cannot be used.
+    """
+
+    found: Evaluation
+    neurons: Neurons
+    groups: Groups
+    refused: Sequence[Refused]
+
+    def save(self, folder: str | Path, *, adapter: bool = False) -> dict[str, Any]:
+        """Write edit.safetensors, neurons.json, tables.md, tables.json, and the folder adapter where it is asked for.
+
+        Returns the document of tables.json. Raises InvalidOption for a folder that cannot be written to.
+        """
+        target = output_folder(folder)
+        result = document(self.found) | {
+            "images": self.groups.each(lambda picture: picture.name),
+            "refused": [{"where": one.where, "reason": one.reason} for one in self.refused],
+            "environment": environment(),
+        }
+        self.found.edit.save(target / "edit.safetensors")
+        self.neurons.save(target / "neurons.json")
+        if adapter:
+            self.found.edit.save_adapter(target / "adapter")
+        write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+        write_text(target / "tables.md", one_table(result))
+        return result
+
+
+def rewrite(vlm: VLM, asked: Rewrite, *, step: Callable[[str], None] = lambda _: None) -> Rewritten:
+    """Sort pictures by whether their caption names a word, edit it away with some of them, and measure on the others.
+
+    Args:
+        vlm: the model, without an edit; `asked` names one, too, which is not loaded.
+        asked: the words, the editor, the pictures.
+        step: told what is being done, for progress displays.
+
+    Raises InvalidOption for an editor or setting that is not known, for a target or donors that are missing or too
+    many, and where too few captions name the source, or too few do not. The model is in every case left as it was.
+    """
+    return Job.of(asked).run(vlm, step)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done, all files but the pictures read, before anything is loaded.
+
+    Attributes:
+        settings: of the editor, those with one value.
+        tuned: an option of the editor and the values of which the best is taken.
+        donors: of an editor that takes neurons of the target.
+        neurons: None where they are to be ranked.
+    """
+
+    asked: Rewrite
+    settings: Mapping[str, Any]
+    tuned: tuple[str, tuple[Any, ...]] | None
+    donors: Neurons | None
+    neurons: Neurons | None
+    texts: tuple[str, ...] | None
+    pictures: Sequence[Picture]
+    refused: Sequence[Refused]
+
+    @classmethod
+    def of(cls, asked: Rewrite) -> Job:
+        """Raises InvalidOption as :func:`rewrite` does."""
+        name = asked.editor
+        one_of("--editor", name, list(EDITORS))
+        known = editor_options(name)
+        words, keeps = "source" in known, _keeps(name)
+        if words and asked.target is None:
+            raise InvalidOption(f"--editor {name} needs --target: the word that takes the place of {asked.source!r}")
+        for option, _ in asked.settings:
+            one_of("--set", option, [one for one in known if one not in ("source", "target", "decoding", "donors")])
+        if "donors" in known and asked.donors is None:
+            raise InvalidOption(
+                f"--editor {name} needs --donors: a neurons.json of {asked.target!r}, located as those of "
+                f"{asked.source!r} were"
+            )
+        if "donors" not in known and asked.donors is not None:
+            raise InvalidOption(
+                f"--donors {asked.donors} is for an editor that takes them, such as graft; --editor {name} does not"
+            )
+        several = {option: value for option, value in asked.settings if isinstance(value, tuple)}
+        if len(several) > 1 or (several and (keeps or not words)):
+            raise InvalidOption(
+                f"--set {', '.join(several)}: several values are tried of one option, of an editor in closed form that "
+                "replaces a word"
+            )
+        if asked.focused and (keeps or not words):
+            raise InvalidOption(f"--focused is for an editor in closed form that replaces a word, not {name}")
+        single = {option: value for option, value in asked.settings if option not in several}
+        donors, neurons = (None if path is None else Neurons.load(path) for path in (asked.donors, asked.neurons))
+        texts = None if asked.texts is None else _lines(asked.texts)
+        found = gather(asked.images)
+        tuned = next(iter(several.items()), None)
+        return cls(asked, single, tuned, donors, neurons, texts, found.items, found.refused)
+
+    def run(self, vlm: VLM, step: Callable[[str], None]) -> Rewritten:
+        """See :func:`rewrite`."""
+        asked = self.asked
+        step("sorting the images")
+        groups = self.sort(vlm)
+        paths = groups.each(lambda picture: picture.path)
+        step("choosing neurons")
+        at: Any = asked.position
+        chosen = self.neurons or rank_for_edit(vlm, paths["edited"], asked.source, asked.count, position=at)
+        found = evaluate_edit(
+            vlm,
+            lambda members: self.make(vlm, members, paths["edited"], paths["kept"]),
+            chosen,
+            Wording(asked.source, asked.target),
+            Probes(paths["edited"], paths["held_out"], paths["others"], texts=self.texts, prompts=asked.prompts),
+            controls=asked.controls,
+            seed=asked.seed,
+            similarity=None if asked.bertscore is None else metric("bertscore", model=asked.bertscore),
+            done=step,
+        )
+        return Rewritten(found, chosen, groups, self.refused)
+
+    @property
+    def keeps(self) -> bool:
+        """Whether images are put aside that are to stay."""
+        return self.tuned is not None or self.asked.focused or _keeps(self.asked.editor)
+
+    def make(self, vlm: VLM, neurons: Neurons, images: Sequence[Path], kept: Sequence[Path]) -> Edit:
+        """The edit of some neurons."""
+        fixed = {"source": self.asked.source, "target": self.asked.target, "donors": self.donors}
+        known = editor_options(self.asked.editor)
+        made: Any = editor(
+            self.asked.editor, **{name: v for name, v in fixed.items() if name in known}, **self.settings
+        )
+        if self.tuned is not None:
+            option, values = self.tuned
+            made = Tuned.over(made, focused=self.asked.focused, **{option: values})
+        elif self.asked.focused:
+            made = Focused(made)
+        return made.edit(vlm, neurons, images, **({"keep": kept} if self.keeps else {}))
+
+    def sort(self, vlm: VLM) -> Groups:
+        """Raises InvalidOption where too few captions name the source, or too few do not."""
+        asked, pictures = self.asked, self.pictures
+        captions = [caption.text for caption in clean_captions(vlm, [picture.path for picture in pictures])]
+        own = tuple(p for p, caption in zip(pictures, captions, strict=True) if named(caption, asked.source))
+        rest = tuple(p for p in pictures if p not in own)
+        edited = min(_MADE_WITH, len(own) // 2) if asked.made_with is None else asked.made_with
+        kept = min(_KEPT, len(rest) // 2) if self.keeps else 0
+        if not 1 <= edited < len(own) or not len(rest) > kept:
+            raise InvalidOption(
+                f"of {len(pictures)} images the captions of {len(own)} name {asked.source!r} and {len(rest)} do not; "
+                f"needed are {edited or 1} that the edit is made with, at least one more to hold out, and at least one "
+                "without it"
+            )
+        return Groups(own[:edited], own[edited:], rest[:kept], rest[kept:])
+
+
+def _keeps(name: str) -> bool:
+    """Whether an editor takes images that are to stay."""
+    made = EDITORS[name]
+    return "keep" in inspect.signature(getattr(made, "edit", made)).parameters
+
+
+def _lines(path: Path) -> tuple[str, ...]:
+    try:
+        texts = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+    except (OSError, ValueError) as error:
+        raise InvalidOption(f"--texts {path} cannot be read: {error}") from error
+    if not texts:
+        raise InvalidOption(f"--texts {path} holds no text")
+    return texts

@@ -1,0 +1,137 @@
+"""What `neuronscope locate` is asked for: its command line, the objects it means, and both recipes."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import InvalidOption
+from ...options import BOX, MISSING, Loading, option, words
+from ...types import one_of
+
+if TYPE_CHECKING:
+    from ...locate import Method
+    from ...report import Origin
+    from ...samples import Box, Counterfactual
+
+
+@dataclass(frozen=True, kw_only=True)
+class Locate(Loading):
+    """One image, one concept, one method; None stands for what was not given.
+
+    Attributes:
+        draws: of the test beside a random control, which `test` turns off.
+    """
+
+    image: str = option(MISSING, help="Image file.")
+    concept: str = option(MISSING, help="The object to find neurons for, as a caption would name it.")
+    boxes: tuple[Box, ...] = option(
+        (), "--box", help="Its box x,y,w,h in pixels; may be repeated.", form=BOX, repeated=True
+    )
+    mask: Path | None = option(None, "--mask", help="A picture of the same size, white on the object.")
+    edited: Path | None = option(None, "--edited", help="Your own edit of the image without it.")
+    edit: str = option("telea", "--edit", help="telea, navier_stokes or mean_fill.")
+    method: str = option("two-stage", "--method", help="two-stage, or another; a wrong name lists all.")
+    count: int | None = option(None, "--count", help="Rankings: how many neurons; 100.")
+    like: Path | None = option(None, "--like", help="random-layer-matched: the neurons.json it matches.")
+    preset: str | None = option(None, "--preset", help="two-stage: recommended or paper.")
+    budget: int | None = option(None, "--budget", help="two-stage: keep this many per stage instead.")
+    q: float | None = option(None, "--q", help="two-stage: accepted share of false finds; 0.1.")
+    test: bool = option(True, "--test/--no-test", help="Also caption without the neurons, and beside a random control.")
+    draws: int = option(3, "--draws", help="Noise draws of the test.")
+
+    def __post_init__(self) -> None:
+        if self.draws < 1:
+            raise InvalidOption(f"--draws {self.draws} must be at least 1")
+
+    def locator(self) -> Method:
+        """The method. Raises InvalidOption for an option that it does not have."""
+        from ...locate import TwoStage, method
+        from ...types import Neurons
+
+        chosen = method(self.method)
+        self._check(isinstance(chosen, TwoStage))
+        if self.preset == "paper" and isinstance(chosen, TwoStage):
+            return TwoStage.paper(self.concept, stages=chosen.stages)
+        like = {} if self.like is None else {"like": Neurons.load(self.like)}
+        return method(self.method, **self._options(), **like)
+
+    def _check(self, filters: bool) -> None:
+        one_of("--preset", self.preset or "recommended", ("recommended", "paper"))
+        for name, value in {"--preset": self.preset, "--budget": self.budget, "--q": self.q}.items():
+            if value is not None and not filters:
+                raise InvalidOption(f"{name} sets the thresholds of two-stage filtering; {self.method} has none")
+        if self.count is not None and filters:
+            raise InvalidOption(
+                f"--count: {self.method} keeps what passes its thresholds; --budget sets a number for each stage"
+            )
+        if self.preset == "paper" and (self.budget is not None or self.q is not None):
+            raise InvalidOption("--preset paper has its own thresholds: leave out --budget and --q")
+
+    def _options(self) -> dict[str, Any]:
+        """Of the method, those that were given."""
+        from ...locate import Budget, TargetDecoy
+
+        found: dict[str, Any] = {} if self.count is None else {"count": self.count}
+        if self.budget is not None:
+            found |= dict.fromkeys(("activation", "gradient"), Budget(self.budget))
+        elif self.q is not None:
+            found |= dict.fromkeys(("activation", "gradient"), TargetDecoy(self.q))
+        return found
+
+    def pair(self) -> Counterfactual:
+        """The image with and without the object. Raises InvalidSample for files that do not fit."""
+        import numpy as np
+
+        from ...samples import Sample, counterfactual
+        from ...samples.image import read_image
+
+        region = np.asarray(read_image(self.mask).convert("L")) > 127 if self.mask is not None else None
+        sample = Sample(read_image(self.image), self.concept, boxes=self.boxes, mask=region, image_id=self.image)
+        how: Any = "edited" if self.edited else self.edit
+        return counterfactual(sample, how, edited=self.edited)
+
+    def origin(self) -> Origin:
+        """Where the result comes from, for its page."""
+        from ...report import Origin
+        from ...run.settings import environment
+
+        return Origin(Path(self.image).name, self.command(), self.python(), environment())
+
+    def command(self) -> str:
+        """One line for a shell that makes the result again."""
+        return shlex.join(["neuronscope", "locate", *words(self)])
+
+    def python(self) -> str:
+        """The same neurons with the library."""
+        region = f", boxes={list(self.boxes)!r}" if self.boxes else ""
+        region += f", mask=np.asarray(Image.open({str(self.mask)!r}).convert('L')) > 127" if self.mask else ""
+        edit = f"'edited', edited={str(self.edited)!r}" if self.edited else repr(self.edit)
+        imports = ["import numpy as np", "from PIL import Image"] if self.mask else []
+        place = f", device={self.device!r}" if self.device else ""
+        place += f", dtype={self.dtype!r}" if self.dtype != "auto" else ""
+        lines = [
+            *imports,
+            "import neuronscope as ns",
+            "",
+            f"vlm = ns.load({self.model!r}{place})",
+            f"sample = ns.Sample(image={self.image!r}, concept={self.concept!r}{region})",
+            f"pair = ns.counterfactual(sample, {edit})",
+            f"found = {self._method()}.locate(vlm, pair)",
+            'found.neurons.save("neurons.json")',
+        ]
+        return "\n".join(lines)
+
+    def _method(self) -> str:
+        if self.preset == "paper":
+            stages = {"stage-1": ", stages=(1,)", "stage-2": ", stages=(2,)"}
+            return f"ns.TwoStage.paper({self.concept!r}{stages.get(self.method, '')})"
+        rule = self.q if self.budget is None else self.budget
+        given = {
+            name: value if name == "count" else f"ns.{type(value).__name__}({rule:g})"
+            for name, value in self._options().items()
+        }
+        given |= {} if self.like is None else {"like": f"ns.Neurons.load({str(self.like)!r})"}
+        return f"ns.method({self.method!r}{''.join(f', {name}={value}' for name, value in given.items())})"

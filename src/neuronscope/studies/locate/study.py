@@ -1,0 +1,125 @@
+"""Locating one concept in one image, with everything that is kept of it.
+
+neurons.json                the set
+edited.png, evidence/       the edited image, and what `neuronscope report` makes a page of
+heatmap.png, overlay.png    where the neurons are active, alone and over the image
+layers.png                  how many lie in each layer
+summary.txt                 captions, thresholds and notes
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ...files import output_folder, replacing, write_text
+from ...intervene import recommended_level
+from ...loading import VLM
+from ...locate import Located, Method
+from ...report import Evidence, Origin, Test, gather, locate_watched
+from ...samples import Counterfactual
+from ...types import Neurons
+from ...view import decode, heatmap, layer_distribution, plot_layers
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a folder holds.
+
+    Attributes:
+        located: the set, with captions and notes.
+        evidence: what a page shows of it.
+        tokens: of each neuron, those that it promotes.
+        summary: the lines of summary.txt.
+    """
+
+    located: Located
+    evidence: Evidence
+    tokens: tuple[tuple[str, ...], ...]
+    summary: tuple[str, ...]
+
+    def to_dict(self) -> dict[str, Any]:
+        """The document of `neuronscope locate --json`, but for the folder."""
+        return {
+            **self.located.neurons.to_dict(),
+            "caption_original": self.located.validity.original.full,
+            "caption_edited": self.located.validity.edited.full,
+            "tokens": [list(tokens) for tokens in self.tokens],
+        }
+
+
+def locate_into(
+    folder: str | Path,
+    vlm: VLM,
+    method: Method,
+    pair: Counterfactual,
+    *,
+    draws: int | None = 3,
+    origin: Origin | None = None,
+    step: Callable[[str], None] = lambda _: None,
+) -> Result:
+    """Locate a concept's neurons, and write the folder of `neuronscope locate`, which `neuronscope report` takes.
+
+    Args:
+        folder: made if need be.
+        vlm: the model.
+        method: such as `ns.method("two-stage")`.
+        pair: the image and its counterfactual.
+        draws: noise draws of the test beside a random control; None for no test, which saves most of the time.
+        origin: the image's name, and how the result was made, for the page.
+        step: told what is being done, for progress displays.
+
+    Raises InvalidOption for a folder that cannot be written to, and what the method raises.
+    """
+    target = output_folder(folder)
+    step("locating neurons")
+    found, curves = locate_watched(method, vlm, pair)
+    neurons = found.neurons
+    test = None if draws is None else Test(_level(neurons), draws)
+    evidence = gather(vlm, pair, found, curves, test=test, origin=origin, step=step)
+    step("drawing")
+    heat = heatmap(vlm, pair.original, neurons) if len(neurons) else None
+    evidence.save(target)
+    if heat is not None:
+        heat.save(target / "heatmap.png")
+        with replacing(target / "overlay.png") as temporary:
+            heat.overlay(pair.sample.boxes).save(temporary)
+    plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, target / "layers.png")
+    tokens = tuple(one.tokens for one in decode(vlm, neurons))
+    result = Result(found, evidence, tokens, _summary(pair, found))
+    write_text(target / "summary.txt", "\n".join(result.summary) + "\n")
+    return result
+
+
+def _summary(pair: Counterfactual, found: Located) -> tuple[str, ...]:
+    captions, neurons = found.validity, found.neurons
+    return (
+        f"image     {pair.sample.image_id}",
+        f"concept   {pair.sample.concept} (named as {captions.match.surface!r})",
+        f"caption   {captions.original.full}",
+        f"edited    {captions.edited.full}",
+        f"method    {neurons.method}",
+        f"neurons   {len(neurons)}",
+        *(f"{name:9} {_cut(cut)}" for name, cut in _thresholds(neurons).items()),
+        *(f"note      {note}" for note in found.notes),
+        *(f"note      only the original caption names {word!r}" for word in captions.lost),
+    )
+
+
+def _level(neurons: Neurons) -> float | None:
+    """The noise level of the test: none for sets without activation differences to measure it in."""
+    level = recommended_level(neurons) if neurons.scores.get("activation") else 0.0
+    return level if level > 0 else None
+
+
+def _thresholds(neurons: Neurons) -> Mapping[str, Any]:
+    found: Any = neurons.provenance.get("thresholds", {})
+    return found
+
+
+def _cut(cut: Mapping[str, Any]) -> str:
+    value = "none" if cut["threshold"] is None else f"{cut['threshold']:.4g}"
+    share = "" if cut["achieved"] is None else f", estimated share of false finds {cut['achieved']:.2f}"
+    return f"> {value} by {cut['rule']}{share}"
