@@ -15,6 +15,7 @@ import shape_checker
 shape_checker.install("neuronscope")
 
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jaxtyping
 import numpy as np
@@ -23,6 +24,8 @@ import torch
 from PIL import Image
 
 import neuronscope as ns
+from neuronscope.caption import Caption
+from neuronscope.models.loaded import PROMPT
 from neuronscope.testing import tiny_model, tiny_processor, tiny_vlm
 
 torch.set_num_threads(1)
@@ -99,6 +102,39 @@ def scene() -> Image.Image:
 @pytest.fixture
 def sample(scene: Image.Image) -> ns.Sample:
     return ns.Sample(image=scene, concept="bear", boxes=[(10, 8, 10, 8)])
+
+
+@pytest.fixture
+def pair() -> ns.Counterfactual:
+    """A noisy picture with a 'bear' in a box."""
+    rng = np.random.default_rng(11)
+    image = Image.fromarray(rng.integers(0, 256, (48, 48, 3), dtype=np.uint8))
+    return ns.counterfactual(ns.Sample(image=image, concept="bear", boxes=[(4, 4, 16, 16)]))
+
+
+@pytest.fixture
+def speaks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Makes the tiny model 'say' given captions about the original and the edited image.
+
+    With `write` it writes captions of its own first, which are thrown away.
+    """
+    from neuronscope.locate import validity
+
+    real = validity.generate_captions
+
+    def say(vlm: ns.VLM, original: str, edited: str, *, write: bool = False) -> None:
+        def caption(text: str) -> list[Caption]:
+            ids = vlm.tokenizer(text, add_special_tokens=False).input_ids
+            return [Caption(text, f"{PROMPT} {text}", tuple(ids))]
+
+        def captions(*args: Any, **options: Any) -> list[list[Caption]]:
+            if write:
+                assert len(real(*args, **options)) == 2
+            return [caption(original), caption(edited)]
+
+        monkeypatch.setattr(validity, "generate_captions", captions)
+
+    return say
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import torch
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
-from neuronscope.testing import WORDS, tiny_model, tiny_processor, tiny_vlm
+from neuronscope.testing import WORDS, tiny_model, tiny_processor, tiny_tokenizer, tiny_vlm
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_seed_others():
@@ -38,3 +38,20 @@ def test_a_picture_is_whole_patches(make):
 def test_heads_have_an_even_width():
     with pytest.raises(InvalidOption, match="hidden=30 is not a multiple of 4"):
         tiny_model(hidden=30)
+
+
+def test_a_tokenizer_of_ones_own_tokens():
+    tokenizer = tiny_tokenizer(["a", "bear"], {"image_token": "[IMG]"}, ["[END]"], bos=False, padding_side="left")
+    assert tokenizer("[IMG] A bear [END] bird").input_ids == [4, 6, 7, 5, 3]
+    assert (tokenizer.image_token, tokenizer.padding_side) == ("[IMG]", "left")
+    assert tiny_tokenizer(["a", "bear"], longest=3)("a bear").input_ids == [1, 5, 3]
+
+
+def test_settings_of_the_parts_are_handed_on():
+    model = tiny_model(
+        hidden=24, gain=1, text={"num_attention_heads": 3, "num_key_value_heads": 1}, vision_feature_layer=0
+    )
+    assert (model.config.text_config.num_attention_heads, model.config.vision_feature_layer) == (3, 0)
+    assert model.model.language_model.layers[0].mlp.up_proj.weight.std() < 0.03
+    with pytest.raises(InvalidOption, match="hidden=32 is not a multiple of 6: there are 3 heads"):
+        tiny_model(text={"num_attention_heads": 3})

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import neuronscope as ns
-from neuronscope.errors import HookNeverFired, InvalidOption, NeuronOutOfRange
+from neuronscope.errors import HookNeverFired, InvalidOption
 from neuronscope.hooks import HookSession, Tap
 from neuronscope.intervene import activations
 from neuronscope.models import Inputs
@@ -177,15 +177,6 @@ def test_interventions_are_applied_in_the_order_given(vlm: ns.VLM, picture):
     zero, set_to = ns.Zero(one), ns.Mean(one, means=(2.0,))
     assert torch.equal(rewritten(vlm, inputs, zero, set_to), rewritten(vlm, inputs, set_to))
     assert torch.equal(rewritten(vlm, inputs, set_to, zero), rewritten(vlm, inputs, zero))
-
-
-@pytest.mark.parametrize(
-    ("pair", "reason"),
-    [((4, 0), "layer 4 does not exist; the model has layers 0 to 3"), ((1, 48), "unit 48 does not exist in layer 1")],
-)
-def test_a_neuron_out_of_range_is_refused_before_the_model_runs(vlm: ns.VLM, pair: tuple[int, int], reason: str):
-    with pytest.raises(NeuronOutOfRange, match=reason):
-        vlm.intervene(ns.Zero(ns.Neurons.of([(0, 0), pair])))
 
 
 @pytest.mark.parametrize(

@@ -53,11 +53,11 @@ def test_zero_is_a_value_vector_of_zeros(make_vlm, picture: Image.Image, neurons
 
 
 @pytest.mark.parametrize("neurons", [VISION, PROJECTOR], ids=["vision", "projector"])
-def test_noise_is_the_same_in_any_batch(vlm: ns.VLM, pictures: list[Image.Image], neurons: ns.Neurons):
-    noise = ns.Noise(neurons, level=30, draws=3)
-    together = vlm.captions(pictures, noise, batch_size=7)
-    assert together == [vlm.captions([picture], noise, batch_size=1)[0] for picture in pictures]
-    assert len({caption for row in together for caption in row}) > 1
+def test_the_first_call_of_a_new_model_may_be_a_batch(make_vlm, pictures: list[Image.Image], neurons: ns.Neurons):
+    """How the tower takes batches is tried out before hooks go in: inside the pass it would run itself for ever."""
+    new = make_vlm()
+    with torch.no_grad(), new.intervene(ns.Zero(neurons)):
+        assert new.logits(new.prepare(pictures)).isfinite().all()
 
 
 def test_uncached_generation_disturbs_the_image_at_every_step(vlm: ns.VLM, picture: Image.Image):
@@ -142,10 +142,3 @@ def test_an_intervention_that_never_ran_is_an_error(vlm: ns.VLM):
 def test_value_vectors_of_a_tower_are_not_decoded(vlm: ns.VLM):
     with pytest.raises(InvalidOption, match="vision neurons write into no residual stream"):
         ns.decode(vlm, VISION)
-
-
-def test_hooks_are_removed(vlm: ns.VLM, picture: Image.Image):
-    with vlm.intervene(ns.Zero(VISION), ns.Zero(PROJECTOR)):
-        vlm.logits(vlm.prepare([picture]))
-    for part in ("vision", "projector"):
-        assert not any(ffn.output._forward_pre_hooks for ffn in vlm.structure.towers[part].ffns)

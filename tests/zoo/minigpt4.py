@@ -1,11 +1,10 @@
-"""MiniGPT-4 with and without Q-Former."""
+"""MiniGPT-4 with and without Q-Former. 112 px: 8 x 8 patches, 8 x 2 tokens; or some queries."""
 
 from __future__ import annotations
 
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
-import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
 from transformers import Blip2VisionConfig, LlamaConfig, PreTrainedTokenizerFast
@@ -13,7 +12,8 @@ from transformers import Blip2VisionConfig, LlamaConfig, PreTrainedTokenizerFast
 from neuronscope.models.minigpt4 import TRAINING_TEMPLATE, MiniGPT4Config, MiniGPT4ForConditionalGeneration
 from neuronscope.models.minigpt4.processing import make_processor
 
-from .animal import WORDS, Animal, louder
+from .animal import WORDS, Animal
+from .parts import text, tower
 
 QFORMER = {
     "hidden_size": 128,  # heads of 64 are part of the architecture
@@ -24,7 +24,7 @@ QFORMER = {
 }
 
 
-def _tokenizer() -> PreTrainedTokenizerFast:
+def llama_words() -> PreTrainedTokenizerFast:
     """Like Llama's: <unk> is 0, no padding token."""
     words = ["<unk>", "<s>", "</s>", *WORDS, "The", "[", "]", "/", "<", ">", "INST", "Img"]
     core = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
@@ -34,46 +34,52 @@ def _tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
 
 
-def minigpt4(queries: int | None = None) -> tuple[nn.Module, Any]:
-    """112 px: 8 x 8 patches, 8 x 2 tokens; or some queries."""
-    torch.manual_seed(0)
-    tokenizer = _tokenizer()
-    config = MiniGPT4Config(
-        vision_config=Blip2VisionConfig(
-            hidden_size=24,
-            intermediate_size=40,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=112,
-            patch_size=14,
-            initializer_range=0.02,  # 1e-10 by default, for checkpoints to fill
-        ),
-        text_config=LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=48,
-            num_hidden_layers=4,
-            num_attention_heads=2,
-            num_key_value_heads=2,
-            bos_token_id=1,
-            eos_token_id=2,
-            pad_token_id=2,
-        ),
-        qformer_config=None if queries is None else QFORMER,
-        num_query_tokens=queries or 0,
-    )
-    model = MiniGPT4ForConditionalGeneration(config)
-    if queries is not None:
-        projector = model.model.multi_modal_projector
-        nn.init.normal_(projector.queries)
-        for name, parameter in projector.named_parameters():
-            if "crossattention" in name and parameter.ndim > 1:
-                parameter.data.mul_(5)
-    model.generation_config.update(bos_token_id=1, eos_token_id=2, pad_token_id=2)
-    return louder(model), make_processor(tokenizer, image_size=112, queries=queries)
+def made(_pixels: None, tokenizer: Any, **options: Any) -> Any:
+    return make_processor(tokenizer, **options)
 
 
+def pad_is_end(model: Any) -> None:
+    model.generation_config.pad_token_id = 2
+
+
+def asking(model: Any) -> None:
+    """Queries are drawn, and what they take from the image is as large."""
+    pad_is_end(model)
+    projector = model.model.multi_modal_projector
+    nn.init.normal_(projector.queries, std=3)
+    for name, parameter in projector.named_parameters():
+        if "crossattention" in name and parameter.ndim > 1:
+            parameter.data.mul_(5)
+
+
+PLAIN = Animal(
+    "minigpt4",
+    "MiniGPT4",
+    words=llama_words,
+    config={
+        # The class draws its tower with a deviation of 1e-10, for checkpoints to fill.
+        "vision_config": lambda _: Blip2VisionConfig(**tower(image_size=112, patch_size=14, initializer_range=0.02)),
+        "text_config": lambda words: LlamaConfig(
+            **text(num_key_value_heads=2, max_position_embeddings=2048, pad_token_id=2, vocab_size=len(words))
+        ),
+        "qformer_config": None,
+        "num_query_tokens": 0,
+    },
+    model=MiniGPT4ForConditionalGeneration,
+    config_class=MiniGPT4Config,
+    drawn=False,
+    after=pad_is_end,
+    processor=made,
+    options={"image_size": 112, "queries": None},
+    template=TRAINING_TEMPLATE,
+    placeholder="<ImageHere>",
+)
 ANIMALS: tuple[Animal, ...] = (
-    Animal("minigpt4", minigpt4, template=TRAINING_TEMPLATE, placeholder="<ImageHere>"),
-    Animal("minigpt4", partial(minigpt4, 9), template=TRAINING_TEMPLATE, placeholder="<ImageHere>"),
+    PLAIN,
+    replace(
+        PLAIN,
+        config={**PLAIN.config, "qformer_config": QFORMER, "num_query_tokens": 9},
+        after=asking,
+        options={"image_size": 112, "queries": 9},
+    ),
 )

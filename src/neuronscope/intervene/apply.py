@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import HookNeverFired, InvalidOption
 from ..hooks import HookSession, Tap, check_unit
 from ..models.loaded import LoadedModel
+from ..types import Part
 from .batching import one_row_at_a_time
 from .operations import Intervention, Moment, Noise
 from .positions import Positions
@@ -41,7 +42,7 @@ class Intervening(AbstractContextManager["Intervening"]):
                 vlm.require_image_positions()
         self._draws = None if draws is None else torch.tensor(list(draws))
         self._positions = Positions(vlm)
-        self._towers = any(change.neurons.part != "text" for change in changes)
+        self._towers: set[Part] = {c.neurons.part for c in changes if c.neurons and c.neurons.part != "text"}
         self._touched: set[tuple[int, int]] = set()
         self._expected: set[tuple[int, int]] = set()
         taps: list[Tap] = []
@@ -57,7 +58,9 @@ class Intervening(AbstractContextManager["Intervening"]):
         self._watch: AbstractContextManager[None] | None = None
 
     def __enter__(self) -> Intervening:
-        self._watch = self._positions.watching(towers=self._towers)
+        for part in self._towers:  # tried out before hooks go in: a pass inside a pass would be changed and followed
+            one_row_at_a_time(self._vlm, part)
+        self._watch = self._positions.watching(towers=bool(self._towers))
         self._watch.__enter__()
         try:
             self._session.__enter__()
