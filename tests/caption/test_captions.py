@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import neuronscope as ns
-from neuronscope.caption import Caption, generate_captions
+from neuronscope.caption import Caption, clean_captions, generate_captions
 from neuronscope.errors import InvalidOption
 
 NEURONS = ns.Neurons.of([(0, 3), (0, 40), (1, 7), (2, 0), (2, 47)])
@@ -100,6 +100,11 @@ def test_a_caption_ends_before_the_end_of_sequence(make_vlm):
     assert (caption.ids, caption.text, caption.full) == (tuple(inputs_ids[:2]), "bear on", "the image bear on")
     vlm.model.generation_config.eos_token_id = [9999, inputs_ids[1]]
     assert caption_of(vlm, inputs_ids, ns.Decoding("the image")).text == "bear"
+
+
+def test_clean_captions_are_one_for_each_image(vlm, pictures):
+    assert clean_captions(vlm, pictures, decoding=SHORT) == [row[0] for row in captions(vlm, pictures)]
+    assert clean_captions(vlm, []) == []
 
 
 def test_captioning_restores_train_mode_and_gradients(make_vlm, picture):

@@ -96,6 +96,11 @@ def test_rows_whose_pixels_cannot_be_padded_share_a_batch_only_where_they_are_al
     assert Inputs((made(1, alone="counted"), made(1, alone="counted"))).batches() == [[0], [1]]
 
 
+def test_no_more_ids_leave_a_row_as_it_is():
+    one = row(3)
+    assert one.extended(()) is one
+
+
 def test_an_element_is_an_image_or_a_sequence_of_images():
     picture, array = Image.new("RGB", (8, 8)), np.zeros((8, 8, 3), dtype=np.uint8)
     for one in ("a.png", Path("a.png"), picture, array):

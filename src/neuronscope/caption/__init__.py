@@ -9,4 +9,5 @@ between calls), shortcuts (the switches), proof (each switch tried on the model 
 from ..models.decoding import Decoding as Decoding
 from .captioner import Captioner as Captioner
 from .captions import Caption as Caption
+from .captions import clean_captions as clean_captions
 from .captions import generate_captions as generate_captions

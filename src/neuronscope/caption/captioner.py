@@ -20,7 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InvalidOption
-from ..hooks import check_unit
+from ..hooks import check_neurons
 from ..intervene.operations import Intervention, Noise, identity
 from ..models.decoding import Decoding
 from ..models.inputs import ImageRow
@@ -188,8 +188,7 @@ class Captioner:
         """What can be noticed of an intervention; None where clean states are of no use for it."""
         if change is None or not len(change.neurons) or not self.states or not _reusable(change):
             return None
-        for neuron in change.neurons:
-            check_unit(self._vlm.structure, neuron.layer, neuron.unit)
+        check_neurons(self._vlm.structure, change.neurons)
         layers = {layer: tuple(units) for layer, units in change.neurons.by_layer().items()}
         if self._engine.inert:
             layers.pop(self._vlm.layers - 1, None)

@@ -74,6 +74,13 @@ def generate_captions(
     return result
 
 
+def clean_captions(
+    vlm: LoadedModel, images: Sequence[ImageRow], *, decoding: Decoding = Decoding(), batch_size: int = 32
+) -> list[Caption]:
+    """The one caption of each image without an intervention; errors as in :func:`generate_captions`."""
+    return [caption for (caption,) in generate_captions(vlm, images, decoding=decoding, batch_size=batch_size)]
+
+
 def _chunks(rows: list[tuple[int, int]], size: int, *, one_image: bool) -> Iterator[list[tuple[int, int]]]:
     """Rows (image, draw) in batches; each of one image only where a model cannot be given padded prompts."""
     groups = [list(group) for _, group in groupby(rows, key=lambda row: row[0])] if one_image else [rows]

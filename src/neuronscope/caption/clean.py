@@ -97,7 +97,7 @@ def read_clean(vlm: LoadedModel, image: ImageRow, decoding: Decoding, caption: C
 def read_row(vlm: LoadedModel, row: Row, fed: tuple[int, ...], targets: tuple[int, ...]) -> Clean:
     """Read a prompt and more tokens in one pass. Raises Unfit where the cache is not one of keys and values."""
     layers = vlm.structure.layers
-    whole = row.extended(fed) if fed else row
+    whole = row.extended(fed)
     seen: dict[int, Tensor] = {}
     with vlm.frozen(), seeing_inputs(layers, seen):
         output: Any = vlm.model(**whole.tensors, use_cache=True)
@@ -132,7 +132,7 @@ def text_of(states: Sequence[Clean], ids: Int[Tensor, "rows new"] | None = None)
     distinct = list({id(state): state for state in states}.values())
     number = {id(state): n for n, state in enumerate(distinct)}
     more = 0 if ids is None else ids.shape[1]
-    rows = [state.row.extended([0] * more) if more else state.row for state in distinct]
+    rows = [state.row.extended([0] * more) for state in distinct]
     result: dict[str, Tensor] = {}
     for name, value in rows[0].tensors.items():
         if not _pixels(value):

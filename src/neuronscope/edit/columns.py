@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from ..architecture.quantised import is_plain
 from ..architecture.structure import FFN
 from ..errors import InvalidOption, RunMismatch, UnsupportedModel
-from ..hooks import check_unit
+from ..hooks import check_neurons
 from ..loading import VLM
 from ..types import Neurons
 from .ledger import Ledger
@@ -61,9 +61,8 @@ def require_editable(vlm: VLM, neurons: Neurons, ledger: Ledger) -> None:
             f"the neurons were found in {neurons.model.get('id', 'a model')!r} with fingerprint {found_on}, and this "
             f"is {vlm.id!r} with {ledger.fingerprints[-1]}: locate them again in the model that is to be edited"
         )
-    for layer, units in neurons.by_layer().items():
-        for unit in units:
-            check_unit(vlm.structure, layer, unit)
+    check_neurons(vlm.structure, neurons)
+    for layer in neurons.by_layer():
         require_plain(vlm, layer)
 
 

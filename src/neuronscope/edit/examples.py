@@ -20,10 +20,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..caption import generate_captions
+from ..caption import clean_captions
 from ..loading import VLM
 from ..models.decoding import Decoding
-from ..models.inputs import Inputs, Row
+from ..models.inputs import Row
 from ..samples.image import ImageSource
 from .observe import Observation
 from .words import WordPair
@@ -72,7 +72,7 @@ def word_lessons(
         first, length = one.at[0], len(one.at)
         rest = one.ids[first + length :]
         prompt, text = _prompt(vlm, image, decoding)
-        own = _with(prompt, one.ids)
+        own = prompt.extended(one.ids)
         new, spelled = len(words.target_ids), len(rest)
         # The token at position p from the end is predicted at p + 1.
         targets = tuple((spelled + new - n + 1, token) for n, token in enumerate(words.target_ids))
@@ -81,20 +81,17 @@ def word_lessons(
         later = tuple(range(1, spelled + 2))  # after the word: the same distance from the end in both rows
         earlier = range(spelled + length + 2, spelled + length + 1 + first + text)
         shifted = tuple(position + new - length for position in earlier)
-        row = _with(prompt, written)
+        row = prompt.extended(written)
         made.append(Lesson(row, targets, path, spelled + 1, (*later, *shifted), own, (*later, *earlier)))
     return made
 
 
 def other_lessons(vlm: VLM, images: Sequence[ImageSource], decoding: Decoding) -> list[Lesson]:
     """One lesson for each image whose whole caption is to stay as it is."""
-    if not len(images):
-        return []
-    captions = [row[0] for row in generate_captions(vlm, images, decoding=decoding)]
     made: list[Lesson] = []
-    for image, caption in zip(images, captions, strict=True):
+    for image, caption in zip(images, clean_captions(vlm, images, decoding=decoding), strict=True):
         prompt, text = _prompt(vlm, image, decoding)
-        row = _with(prompt, caption.ids)
+        row = prompt.extended(caption.ids)
         kept = tuple(range(1, len(caption.ids) + text + 1))
         path = tuple((len(caption.ids) + 1 - n, token) for n, token in enumerate(caption.ids))
         made.append(Lesson(row, (), path, 0, kept, row, kept))
@@ -103,12 +100,7 @@ def other_lessons(vlm: VLM, images: Sequence[ImageSource], decoding: Decoding) -
 
 def batched(vlm: VLM, lessons: Sequence[Lesson], size: int) -> list[list[Lesson]]:
     """Lessons in batches that can be read together, with their own rows and with the rows that are kept."""
-    alone = bool(vlm.family.single) or any(lesson.row.encoded for lesson in lessons)
-    groups = Inputs(tuple(lesson.row for lesson in lessons)).batches()
-    size = 1 if alone else size
-    return [
-        [lessons[n] for n in group[start : start + size]] for group in groups for start in range(0, len(group), size)
-    ]
+    return [[lessons[n] for n in group] for group in vlm.batches([lesson.row for lesson in lessons], size)]
 
 
 def asked(
@@ -162,7 +154,3 @@ def _prompt(vlm: VLM, image: ImageSource, decoding: Decoding) -> tuple[Row, int]
     shown = [int(position) for position in row.image.positions] if not row.encoded else []
     following = row.length - 1 - max(shown, default=-1)
     return row, max(1, min(words, following) if not row.encoded else 1)
-
-
-def _with(row: Row, ids: Sequence[int]) -> Row:
-    return row.extended(ids) if len(ids) else row

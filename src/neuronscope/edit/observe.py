@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..caption import Caption, generate_captions
+from ..caption import Caption, clean_captions
 from ..errors import ConceptNotNamed, RunMismatch
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -62,7 +62,7 @@ def observe(
 
     Raises ConceptNotNamed when words are given, and images, and none of the captions names the source.
     """
-    captions = [row[0] for row in generate_captions(vlm, images, decoding=decoding)] if len(images) else []
+    captions = clean_captions(vlm, images, decoding=decoding)
     seen = tuple(_observe(vlm, image, one, words, decoding) for image, one in zip(images, captions, strict=True))
     if words is not None and seen and not any(one.at for one in seen):
         quoted = "; ".join(f'"{one.full}"' for one in seen[:3])
@@ -84,8 +84,7 @@ def _observe(vlm: VLM, image: ImageSource, caption: Caption, words: WordPair | N
     at = () if words is None else named_at(vlm, caption, words.source)
     if words is None or not at:
         return Observation(caption.text, caption.full, caption.ids)
-    prompt = vlm.prepare([image], decoding)
-    inputs = prompt.extend(caption.ids[: at[0]]) if at[0] else prompt
+    inputs = vlm.prepare([image], decoding).extend(caption.ids[: at[0]])
     logprobs = vlm.logits(inputs)[0, -1].float().log_softmax(-1)
     source, target = caption.ids[at[0]], words.target_ids[0]
     return Observation(caption.text, caption.full, caption.ids, at, float(logprobs[source]), float(logprobs[target]))

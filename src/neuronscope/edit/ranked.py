@@ -13,7 +13,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 
-from ..caption import generate_captions
+from ..caption import clean_captions
 from ..errors import ConceptNotNamed, InvalidOption
 from ..loading import VLM
 from ..locate.located import Scores
@@ -73,11 +73,10 @@ def _contributions(
 ) -> list[Float[np.ndarray, "neurons"]]:
     """Of each image whose caption names the word. Raises ConceptNotNamed where none does."""
     found: list[Float[np.ndarray, "neurons"]] = []
-    captions = [row[0] for row in generate_captions(vlm, images, decoding=decoding)]
+    captions = clean_captions(vlm, images, decoding=decoding)
     for image, caption in zip(images, captions, strict=True):
         if at := named_at(vlm, caption, concept):
-            row = vlm.prepare([image], decoding)
-            inputs = row.extend(caption.ids[: at[0]]) if at[0] else row
+            inputs = vlm.prepare([image], decoding).extend(caption.ids[: at[0]])
             entry = (1, caption.ids[at[0]])
             found.append(contributions(vlm, inputs, [entry], position=position, norm="gain").values)
     if not found:

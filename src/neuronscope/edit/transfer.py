@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 import torch
 
-from ..caption import generate_captions
+from ..caption import clean_captions, generate_captions
 from ..errors import InvalidOption
 from ..intervene.operations import Patch
 from ..loading import VLM
@@ -80,16 +80,15 @@ def transfer(
     if len(images) != len(donors) or not len(images):
         raise InvalidOption(f"{len(images)} images and {len(donors)} donors: each image needs one donor")
     words = pair_words(vlm, source, target, "each", decoding)
-    shown = generate_captions(vlm, donors, decoding=decoding)
+    shown = clean_captions(vlm, donors, decoding=decoding)
     lexicon, made = Lexicon.default(), list[Transfer]()
     seen_in = observe(vlm, images, words, decoding)
-    for image, donor, seen, (own,) in zip(images, donors, seen_in, shown, strict=True):
+    for image, donor, seen, own in zip(images, donors, seen_in, shown, strict=True):
         patch = Patch.take(vlm, neurons, read_image(donor))
         caption = generate_captions(vlm, [image], patch, decoding=decoding)[0][0]
         changes: tuple[float | None, float | None] = (None, None)
         if seen.at and seen.target_logprob is not None and seen.source_logprob is not None:
-            prompt = vlm.prepare([image], decoding)
-            inputs = prompt.extend(seen.ids[: seen.at[0]]) if seen.at[0] else prompt
+            inputs = vlm.prepare([image], decoding).extend(seen.ids[: seen.at[0]])
             with torch.no_grad(), vlm.intervene(patch):
                 after = vlm.logits(inputs)[0, -1].float().log_softmax(-1)
             changes = (

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
-from ..caption import generate_captions
+from ..caption import clean_captions
 from ..errors import InvalidOption
 from ..loading import VLM
 from ..samples.image import ImageSource
@@ -92,9 +92,7 @@ class Tuned:
         return replace(made[best], report=report)
 
     def _captions(self, vlm: VLM, images: Sequence[ImageSource]) -> list[str]:
-        if not len(images):
-            return []
-        return [row[0].text for row in generate_captions(vlm, images, decoding=self.editors[0].decoding)]
+        return [caption.text for caption in clean_captions(vlm, images, decoding=self.editors[0].decoding)]
 
     def _replaced(self, caption: str) -> bool:
         lexicon, editor = Lexicon.default(), self.editors[0]

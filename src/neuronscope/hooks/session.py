@@ -19,7 +19,7 @@ from torch.utils.hooks import RemovableHandle
 
 from ..architecture.structure import FFN, Structure
 from ..errors import HookNeverFired, InvalidOption, NeuronOutOfRange
-from ..types import Part, Site
+from ..types import Neurons, Part, Site
 from .routed import RoutedTap
 
 #: Sees a layer's activations [batch, positions, d_f], before the decoder [pictures, positions, d_f]; returns a
@@ -142,6 +142,12 @@ def check_layer(structure: Structure, layer: int, part: Part = "text") -> None:
     if not 0 <= layer < len(ffns):
         whose = "the model" if part == "text" else f"its {part} part"
         raise NeuronOutOfRange(f"layer {layer} does not exist; {whose} has layers 0 to {len(ffns) - 1}")
+
+
+def check_neurons(structure: Structure, neurons: Neurons) -> None:
+    """Raise NeuronOutOfRange unless the model has all of these neurons."""
+    for neuron in neurons:
+        check_unit(structure, neuron.layer, neuron.unit, neurons.part)
 
 
 def check_unit(structure: Structure, layer: int, unit: int, part: Part = "text") -> None:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import HookNeverFired, InvalidOption
-from ..hooks import HookSession, Tap, check_unit
+from ..hooks import HookSession, Tap, check_neurons
 from ..models.loaded import LoadedModel
 from ..types import Part
 from .batching import one_row_at_a_time
@@ -47,10 +47,9 @@ class Intervening(AbstractContextManager["Intervening"]):
         self._expected: set[tuple[int, int]] = set()
         taps: list[Tap] = []
         for index, change in enumerate(changes):
+            check_neurons(vlm.structure, change.neurons)
+            part = change.neurons.part
             for layer, units in change.neurons.by_layer().items():
-                part = change.neurons.part
-                for unit in units:
-                    check_unit(vlm.structure, layer, unit, part)
                 self._expected.add((index, layer))
                 make = self._function if part == "text" else self._tower_function
                 taps.append(Tap(layer, change.site, make(index, change, layer, tuple(units)), part))

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import HookNeverFired, InvalidOption
-from ..hooks import HookSession, Tap, check_unit
+from ..hooks import HookSession, Tap, check_neurons
 from ..models.decoding import Decoding
 from ..models.loaded import LoadedModel
 from ..samples.image import ImageSource
@@ -32,6 +32,7 @@ def activations(
     `span` does not concern them. Raises NeuronOutOfRange for neurons the model does not have, HookNeverFired when no
     position of the prompt belongs to the span, and NoImagePositions where the decoder has no image tokens.
     """
+    check_neurons(vlm.structure, neurons)
     if neurons.part != "text":
         return _before_decoder(vlm, image, neurons, decoding)
     if span == "image":
@@ -48,11 +49,7 @@ def activations(
 
         return Tap(layer, neurons.site, read)
 
-    taps: list[Tap] = []
-    for layer, units in neurons.by_layer().items():
-        for unit in units:
-            check_unit(vlm.structure, layer, unit)
-        taps.append(keep(layer, units))
+    taps = [keep(layer, units) for layer, units in neurons.by_layer().items()]
     with torch.no_grad(), positions.watching(), HookSession(vlm.structure, taps):
         vlm.logits(inputs)
     count = int((positions.ranks(span, "both") >= 0).sum())
@@ -104,12 +101,10 @@ def _before_decoder(
     """Activations in the vision tower or the projector; pictures of one image (tiles) follow one another."""
     inputs = vlm.prepare([image], decoding)
     taken: dict[int, list[Tensor]] = {layer: [] for layer in neurons.by_layer()}
-    taps: list[Tap] = []
-    for layer, units in neurons.by_layer().items():
-        for unit in units:
-            check_unit(vlm.structure, layer, unit, neurons.part)
-        keep = taken[layer].append
-        taps.append(Tap(layer, neurons.site, lambda z, keep=keep: keep(z.flatten(0, 1).float().cpu()), neurons.part))
+    taps = [
+        Tap(layer, neurons.site, lambda z, kept=kept: kept.append(z.flatten(0, 1).float().cpu()), neurons.part)
+        for layer, kept in taken.items()
+    ]
     with torch.no_grad(), HookSession(vlm.structure, taps):
         vlm.logits(inputs)
     columns = [torch.cat(taken[neuron.layer])[:, neuron.unit] for neuron in neurons]

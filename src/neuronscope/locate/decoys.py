@@ -11,7 +11,7 @@ from ..models.decoding import Decoding
 from ..samples.inpaint import INPAINTERS, Counterfactual, control_boxes, inpaint
 from ..samples.lexicon import Lexicon
 from ..samples.sample import boxes_mask, mask_box
-from ..tokens import first_token
+from ..tokens.words import added_tokens, first_token
 from .validity import Validity
 
 
@@ -64,7 +64,5 @@ def decoy_tokens(
 
 def _has_word(vlm: VLM, prompt: str, noun: str) -> bool:
     """Whether the vocabulary holds a noun in few pieces; spelled by letters, its first token would be a letter."""
-    alone = vlm.tokenizer(prompt, add_special_tokens=False).input_ids
-    joined = vlm.tokenizer(f"{prompt} {noun}", add_special_tokens=False).input_ids
-    first = vlm.tokenizer.decode([first_token(vlm.tokenizer, prompt, noun)]).strip()
-    return len(joined) - len(alone) <= 2 * len(noun.split()) and len(first) > 1
+    pieces = added_tokens(vlm.tokenizer, prompt, noun)
+    return len(pieces) <= 2 * len(noun.split()) and len(vlm.tokenizer.decode(pieces[:1]).strip()) > 1

@@ -20,7 +20,7 @@ from typing import Any, ClassVar
 import numpy as np
 from jaxtyping import Float
 
-from ..caption import Caption, generate_captions
+from ..caption import Caption, clean_captions
 from ..errors import InvalidOption
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -31,8 +31,8 @@ from ..tokens import tokens_of_span
 from ..types import Json, Neurons, one_of, options_of, whole_number
 from .located import Scores
 from .pan import LENS_SITES, LensSite, predicted
-from .scores import Entry, Layout, Pooled, best_first
-from .target import CONCEPT_TOKENS, ConceptToken
+from .scores import Layout, Pooled, best_first
+from .target import CONCEPT_TOKENS, ConceptToken, chosen_tokens, entries_of
 
 #: The name of the score that discovered neurons are saved with.
 SCORE = "contribution"
@@ -168,8 +168,8 @@ def discover(
     options = options or Discovery()
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
-        captions = generate_captions(vlm, batch, decoding=options.decoding(vlm), batch_size=batch_size)
-        for image, (caption,) in zip(batch, captions, strict=True):
+        captions = clean_captions(vlm, batch, decoding=options.decoding(vlm), batch_size=batch_size)
+        for image, caption in zip(batch, captions, strict=True):
             yield discover_in(vlm, image, caption, options)
 
 
@@ -202,25 +202,14 @@ def noun_scores(
     """s_n of every neuron for nouns whose tokens stand at these places of the caption; one forward pass for all."""
     if not places:
         return np.zeros((0, sum(vlm.widths)), dtype=np.float32)
-    chosen = [_CHOSEN[options.concept_token](list(place)) for place in places]
+    chosen = [chosen_tokens(place, options.concept_token) for place in places]
     last = max(at for tokens in chosen for at in tokens)
-    decoding = options.decoding(vlm)
-    inputs = vlm.prepare([image], decoding).extend(caption.ids[:last])
-    # The position that predicts generated token t is the one before it: the last one when ids[:t] are given.
-    entries: list[Entry] = [(last - at + 1, caption.ids[at]) for tokens in chosen for at in tokens]
+    inputs = vlm.prepare([image], options.decoding(vlm)).extend(caption.ids[:last])
+    entries = [entry for tokens in chosen for entry in entries_of(caption.ids, tokens, last)]
     each = predicted(vlm, inputs, entries, norm=options.norm, site=options.site)
     ends = np.cumsum([len(tokens) for tokens in chosen])[:-1]
     reduce = np.mean if options.concept_token == "mean" else np.sum
     return np.stack([reduce(part, axis=0) for part in np.split(each, ends)])
-
-
-#: Which tokens of a noun count.
-_CHOSEN: Mapping[ConceptToken, Any] = {
-    "first": lambda place: place[:1],
-    "last": lambda place: place[-1:],
-    "sum": lambda place: place,
-    "mean": lambda place: place,
-}
 
 
 def _best(

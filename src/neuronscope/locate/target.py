@@ -68,7 +68,18 @@ def concept_word(validity: Validity, token: ConceptToken = "first") -> Word:
     spelled, ids = validity.tokens, validity.original.ids
     if not spelled:
         raise InvalidSample(f"no token of the caption {validity.original.text!r} spells {validity.match.surface!r}")
-    chosen = {"first": spelled[:1], "last": spelled[-1:]}.get(token, spelled)
-    last = chosen[-1]
-    # The position that predicts generated token t is the one before it: the last one when ids[:t] are given.
-    return Word(ids[:last], tuple((last - t + 1, ids[t]) for t in chosen), average=token == "mean")
+    chosen = chosen_tokens(spelled, token)
+    return Word(ids[: chosen[-1]], entries_of(ids, chosen, chosen[-1]), average=token == "mean")
+
+
+def chosen_tokens(spelled: Sequence[int], token: ConceptToken) -> Sequence[int]:
+    """Of the places of a word's tokens in the caption those that count; "sum" and "mean" are over all of them."""
+    return {"first": spelled[:1], "last": spelled[-1:]}.get(token, spelled)
+
+
+def entries_of(ids: Sequence[int], chosen: Sequence[int], last: int) -> tuple[Entry, ...]:
+    """The logits that predict tokens of a caption, where ids[:last] follow the prompt.
+
+    The position that predicts generated token t is the one before it: the last one when ids[:t] are given.
+    """
+    return tuple((last - t + 1, ids[t]) for t in chosen)

@@ -99,7 +99,9 @@ class Row:
         return result
 
     def extended(self, ids: Sequence[int]) -> Row:
-        """The row with more token ids at the end."""
+        """The row with more token ids, or none, at the end."""
+        if not len(ids):
+            return self
         tensors = dict(self.tensors)
         more_ids = torch.tensor([list(ids)], dtype=torch.long, device=self.tensors["input_ids"].device)
         if self.encoded:

@@ -158,6 +158,14 @@ class LoadedModel:
         """The text of a prompt that shows so many images."""
         return decoding.text(self.family, self.placeholder, images)
 
+    def batches(self, rows: Sequence[Row], size: int) -> list[list[int]]:
+        """Indices of prompts with forced tokens behind them, in groups of up to `size` that can be read together.
+
+        An encoder's rows are padded on the right, so those are read one by one.
+        """
+        size = 1 if self.family.single or any(row.encoded for row in rows) else size
+        return [g[start : start + size] for g in Inputs(tuple(rows)).batches() for start in range(0, len(g), size)]
+
     @property
     def placeholder(self) -> str:
         """What stands for the image in a prompt; empty where the processor adds it by itself."""

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..types import Neurons
+from ..view.layers import layer_distribution
 from .curves import Curve
 
 WIDTH = 640.0
@@ -90,10 +91,8 @@ class Thresholds:
 
 def layers(neurons: Neurons, widths: Sequence[int], height: float = 210.0) -> Layers:
     """The plot of a set in a model whose layers have so many neurons."""
-    counts = [0] * len(widths)
-    for neuron in neurons:
-        counts[neuron.layer] += 1
-    expected = [len(neurons) * width / max(1, sum(widths)) for width in widths]
+    found = layer_distribution(neurons, widths)
+    counts, expected = found.counts.tolist(), found.expected.tolist()
     top = max(1.0, max(counts, default=0), max(expected, default=0))
     bottom, step = height - _BOTTOM, (WIDTH - _LEFT - _RIGHT) / max(1, len(widths))
 

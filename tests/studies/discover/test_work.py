@@ -75,7 +75,7 @@ def test_nothing_is_computed_twice(work: DiscoveryRun, demo: ns.VLM, pictures, m
     def refuse(*_args, **_more):
         raise AssertionError("computed again")
 
-    for name in ("generate_captions", "discover_in", "noun_scores", "describe"):
+    for name in ("clean_captions", "discover_in", "noun_scores", "describe"):
         monkeypatch.setattr(discovery_module, name, refuse)
     again = DiscoveryRun(demo, pictures, PLAN, open_discovery(work.run.folder, demo, PLAN))
     assert again.left() == 0

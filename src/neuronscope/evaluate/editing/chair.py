@@ -46,7 +46,7 @@ class Ratio:
     def estimate(self, *, replicates: int = 2000, seed: int = 0) -> Estimate | None:
         """With its 95 % interval; None where there is nothing to divide by."""
         value = self.value
-        return None if value is None else _interval(value, _drawn([self], replicates, seed)[0])
+        return None if value is None else Estimate.of(value, _drawn([self], replicates, seed)[0])
 
     def change(self, before: Ratio, *, replicates: int = 2000, seed: int = 0) -> Estimate | None:
         """This minus an earlier ratio of the same images; None where one of them has nothing to divide by.
@@ -58,7 +58,7 @@ class Ratio:
         if self.value is None or before.value is None:
             return None
         drawn = _drawn([before, self], replicates, seed)
-        return _interval(self.value - before.value, drawn[1] - drawn[0])
+        return Estimate.of(self.value - before.value, drawn[1] - drawn[0])
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,3 @@ def _drawn(ratios: Sequence[Ratio], replicates: int, seed: int) -> list[Float[np
     together = np.concatenate(drawn, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         return [together[2 * n] / together[2 * n + 1] for n in range(len(ratios))]
-
-
-def _interval(value: float, drawn: Float[np.ndarray, "_draws"]) -> Estimate:
-    low, high = np.nanpercentile(drawn, [2.5, 97.5])
-    return Estimate(value, float(low), float(high))

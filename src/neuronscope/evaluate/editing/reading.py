@@ -10,17 +10,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ...caption import Caption, generate_captions
+from ...caption import Caption, clean_captions
 from ...errors import MODEL_ERRORS, InvalidOption, UnsupportedModel
 from ...loading import VLM
 from ...models.decoding import Decoding
-from ...models.inputs import Inputs, Row
+from ...models.inputs import Inputs
 from ...samples.image import ImageSource
 
 
@@ -95,13 +96,10 @@ def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batc
     fewer than two tokens.
     """
     decoding = probes.decoding
+    write = partial(clean_captions, vlm, batch_size=batch_size)
     edited, held_out, others = (
-        _captions(vlm, images, decoding, batch_size) for images in (probes.edited, probes.held_out, probes.others)
+        write(images, decoding=decoding) for images in (probes.edited, probes.held_out, probes.others)
     )
-    prompted = {
-        prompt: _captions(vlm, probes.held_out, replace(decoding, prompt=prompt), batch_size)
-        for prompt in probes.prompts
-    }
     asked = texts if texts is not None else probes.texts
     if asked is None:
         asked = tuple(dict.fromkeys(caption.full for caption in others))
@@ -109,15 +107,11 @@ def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batc
         _texts(edited),
         _texts(held_out),
         _texts(others),
-        {prompt: _texts(captions) for prompt, captions in prompted.items()},
+        {p: _texts(write(probes.held_out, decoding=replace(decoding, prompt=p))) for p in probes.prompts},
         _caption_nll(vlm, probes.held_out, held_out, decoding, batch_size),
         _read_texts(vlm, asked),
         asked,
     )
-
-
-def _captions(vlm: VLM, images: Sequence[ImageSource], decoding: Decoding, batch_size: int) -> tuple[Caption, ...]:
-    return tuple(row[0] for row in generate_captions(vlm, images, decoding=decoding, batch_size=batch_size))
 
 
 def _texts(captions: Iterable[Caption]) -> tuple[str, ...]:
@@ -132,21 +126,13 @@ def _caption_nll(
     written = [n for n, caption in enumerate(captions) if caption.ids]
     prompts = vlm.prepare(list(images), decoding).rows
     rows = [prompts[n].extended(captions[n].ids) for n in written]
-    for group in _groups(vlm, rows, batch_size):
+    for group in vlm.batches(rows, batch_size):
         longest = max(len(captions[written[k]].ids) for k in group)
         logits = vlm.logits(Inputs(tuple(rows[k] for k in group)), last=longest + 1)
         for k, row in zip(group, logits, strict=True):
             ids = captions[written[k]].ids
             found[written[k]] = float(_nll(row[-len(ids) - 1 : -1], ids).mean())
     return tuple(found)
-
-
-def _groups(vlm: VLM, rows: Sequence[Row], size: int) -> list[list[int]]:
-    """Rows that are read together; an encoder's rows are padded on the right, so those are read one by one."""
-    if not rows:
-        return []
-    size = 1 if vlm.family.single or any(row.encoded for row in rows) else size
-    return [g[start : start + size] for g in Inputs(tuple(rows)).batches() for start in range(0, len(g), size)]
 
 
 def _nll(logits: Float[Tensor, "tokens vocabulary"], ids: Sequence[int]) -> Float[Tensor, "tokens"]:

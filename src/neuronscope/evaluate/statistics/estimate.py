@@ -27,10 +27,10 @@ class Estimate:
 
     @classmethod
     def of(cls, value: float, data: Float[np.ndarray, "replicates"], confidence: float = 0.95) -> Estimate:
-        """With percentiles of replicates. Raises InvalidOption for a confidence that is no share."""
+        """With percentiles of the replicates that are numbers. Raises InvalidOption for a confidence outside 0 to 1."""
         if not 0 < confidence < 1:
             raise InvalidOption(f"confidence={confidence} must lie between 0 and 1")
-        low, high = np.percentile(data, [50 * (1 - confidence), 50 * (1 + confidence)])
+        low, high = np.nanpercentile(data, [50 * (1 - confidence), 50 * (1 + confidence)])
         return cls(value, float(low), float(high))
 
     def __str__(self) -> str:

@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 
-from ...caption import Caption, generate_captions
+from ...caption import Caption, clean_captions
 from ...evaluate.discovery import CONTROLS, describe, similarity
 from ...evaluate.discovery.sensitivity import FOUND
 from ...intervene.permuted import permuted_image
@@ -127,11 +127,10 @@ class DiscoveryRun:
             row = {"caption": caption.full, "text": caption.text, "ids": list(caption.ids)}
             self.run.write("captions", key, [row])
 
-    def _captions(self, pictures: Sequence[Picture]) -> Iterator[Caption]:
+    def _captions(self, pictures: Sequence[Picture]) -> list[Caption]:
         decoding = self.plan.discovery.decoding(self.vlm)
         images = [picture.path for picture in pictures]
-        nested = generate_captions(self.vlm, images, decoding=decoding, batch_size=self._batch_size)
-        return (row[0] for row in nested)
+        return clean_captions(self.vlm, images, decoding=decoding, batch_size=self._batch_size)
 
     def _known(self, key: Mapping[str, Any]) -> Caption:
         (row,) = self.run.read("captions", {name: key[name] for name in ("image", "sha256")}).to_pylist()

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...caption import generate_captions
+from ...caption import clean_captions
 from ...edit import Edit, Focused, Tuned, editor
 from ...edit.ranked import rank_for_edit
 from ...edit.registry import EDITORS, editor_options
@@ -192,7 +192,7 @@ class Job:
     def sort(self, vlm: VLM) -> Groups:
         """Raises InvalidOption where too few captions name the source, or too few do not."""
         asked, pictures = self.asked, self.pictures
-        captions = [row[0].text for row in generate_captions(vlm, [picture.path for picture in pictures])]
+        captions = [caption.text for caption in clean_captions(vlm, [picture.path for picture in pictures])]
         own = tuple(p for p, caption in zip(pictures, captions, strict=True) if named(caption, asked.source))
         rest = tuple(p for p in pictures if p not in own)
         edited = min(_MADE_WITH, len(own) // 2) if asked.made_with is None else asked.made_with

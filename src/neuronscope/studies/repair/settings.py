@@ -106,9 +106,9 @@ class Repair:
         from ...edit.words import spell
 
         at = named_at(vlm, caption, source)[0]
-        row = vlm.prepare([picture.path], self.decoding)
+        row = vlm.prepare([picture.path], self.decoding).extend(caption.ids[:at])
         with torch.no_grad():
-            logits = vlm.logits(row.extend(caption.ids[:at]) if at else row)[0, -1]
+            logits = vlm.logits(row)[0, -1]
         known = [one for one in categories if one in picture.objects or self.toward == "likely"]
         first = {one: spell(vlm, one, "target", self.decoding)[0] for one in known if one != source}
         others = [one for one, token in first.items() if token != caption.ids[at]]

@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Float
 from torch import Tensor
 
-from ...caption import Caption, generate_captions
+from ...caption import Caption, clean_captions
 from ...edit import Edit
 from ...edit.columns import read_columns
 from ...edit.ranked import rank_for_edit
@@ -122,8 +122,7 @@ class _Job:
         paths = [self.pictures[n].path for n in at]
         if not paths:
             return []
-        rows = generate_captions(self.vlm, paths, decoding=self.how.decoding, batch_size=self.batch_size)
-        return [row[0] for row in rows]
+        return clean_captions(self.vlm, paths, decoding=self.how.decoding, batch_size=self.batch_size)
 
     def named(self, texts: Sequence[str], at: Sequence[int]) -> Named:
         """What captions of some pictures name."""
