@@ -33,7 +33,7 @@ from rich.console import Console
 from rich.progress import track
 
 import neuronscope as ns
-from neuronscope.edit import Edit, Embed, Graft, Learned, Swap, Tuned
+from neuronscope.edit import Edit
 from neuronscope.evaluate import planted
 from neuronscope.evaluate.editing import Evaluation, Probes, Wording, evaluate_edit, read
 from neuronscope.files import output_folder, write_text
@@ -63,18 +63,19 @@ Making = Callable[[ns.Neurons, Sequence[Image.Image], Sequence[Image.Image]], Ed
 
 def editors(vlm: ns.VLM, source: str, target: str) -> Mapping[str, Making]:
     """What is compared, each from neurons, images of the source, and images that are to stay."""
-    graft = Graft(source=source, target=target, donors=planted(vlm)[target])
-    closed = {
-        "swap": Swap(source=source, target=target),
-        "embed": Embed(source=source, target=target),
-        "embed, lambda 1 and 5": Embed(source=source, target=target, lambda2=5.0),
+    words = {"source": source, "target": target}
+    graft: Any = ns.editor("graft", **words, donors=planted(vlm)[target])
+    closed: Mapping[str, Any] = {
+        "swap": ns.editor("swap", **words),
+        "embed": ns.editor("embed", **words),
+        "embed, lambda 1 and 5": ns.editor("embed", **words, lambda2=5.0),
         "graft": graft,
     }
-    fitted: dict[str, Learned | Tuned] = {
-        "graft, tuned": Tuned.over(graft, lambda_u=GRAFTED),
-        "graft, focused, tuned": Tuned.over(graft, focused=True, lambda_u=GRAFTED),
-        "learned": Learned(source=source, target=target),
-        "learned from graft": Learned(source=source, target=target, start=graft),
+    fitted: Mapping[str, Any] = {
+        "graft, tuned": ns.Tuned.over(graft, lambda_u=GRAFTED),
+        "graft, focused, tuned": ns.Tuned.over(graft, focused=True, lambda_u=GRAFTED),
+        "learned": ns.editor("learned", **words),
+        "learned from graft": ns.editor("learned", **words, start=graft),
     }
     made: dict[str, Making] = {
         name: lambda neurons, images, _, editor=editor: editor.edit(vlm, neurons, images)

@@ -25,7 +25,6 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.caption import Caption
-from neuronscope.models.loaded import PROMPT
 from neuronscope.testing import tiny_model, tiny_processor, tiny_vlm
 
 torch.set_num_threads(1)
@@ -125,7 +124,7 @@ def speaks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def say(vlm: ns.VLM, original: str, edited: str, *, write: bool = False) -> None:
         def caption(text: str) -> list[Caption]:
             ids = vlm.tokenizer(text, add_special_tokens=False).input_ids
-            return [Caption(text, f"{PROMPT} {text}", tuple(ids))]
+            return [Caption(text, f"{ns.Decoding.prompt} {text}", tuple(ids))]
 
         def captions(*args: Any, **options: Any) -> list[list[Caption]]:
             if write:

@@ -21,6 +21,10 @@ class Estimate:
     low: float
     high: float
 
+    def to_dict(self) -> dict[str, float]:
+        """For a file."""
+        return {"value": self.value, "low": self.low, "high": self.high}
+
     @classmethod
     def of(cls, value: float, data: Float[np.ndarray, "replicates"], confidence: float = 0.95) -> Estimate:
         """With percentiles of the replicates that are numbers. Raises InvalidOption for a confidence outside 0 to 1."""

@@ -108,11 +108,7 @@ def _document(work: DiscoveryRun, found: Discoveries, refused: Sequence[Refused]
 def _numbers(one: Measured | None) -> dict[str, Any]:
     if one is None:
         return {}
-    return {**{name: _estimate(value) for name, value in estimates(one).items()}, "units": one.units}
-
-
-def _estimate(one: Estimate) -> dict[str, float]:
-    return {"value": one.value, "low": one.low, "high": one.high}
+    return {**{name: value.to_dict() for name, value in estimates(one).items()}, "units": one.units}
 
 
 def _specific(one: Specificity | None) -> dict[str, Any] | None:

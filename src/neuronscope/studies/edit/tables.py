@@ -11,7 +11,6 @@ from typing import Any
 
 from ...errors import InvalidOption
 from ...evaluate.editing import MEASURES, Evaluation, Measured, estimate
-from ...evaluate.statistics import Estimate
 from ...report.blocks import Section, grid, text
 from ...report.cells import interval, number
 from ...report.markdown import markdown
@@ -168,15 +167,11 @@ def _measured(values: Mapping[str, Sequence[float]], name: str) -> Measured:
 def _over_edits(found: Sequence[Measured]) -> dict[str, Any] | None:
     """Mean of the edits' means; ratios are averaged as logarithms. None where no edit has a value."""
     means = [sum(one.values) / len(one.values) for one in found if one.values]
-    return _numbers(estimate(means, ratio=found[0].ratio), len(means)) if means else None
+    return {**estimate(means, ratio=found[0].ratio).to_dict(), "items": len(means)} if means else None
 
 
 def _cell(one: Measured) -> dict[str, Any] | None:
-    return None if one.estimate is None else _numbers(one.estimate, len(one.values))
-
-
-def _numbers(found: Estimate, items: int) -> dict[str, Any]:
-    return {"value": found.value, "low": found.low, "high": found.high, "items": items}
+    return None if one.estimate is None else {**one.estimate.to_dict(), "items": len(one.values)}
 
 
 def _items(cell: Mapping[str, Any] | None) -> str:

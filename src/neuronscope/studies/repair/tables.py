@@ -168,11 +168,11 @@ def _share(values: Sequence[bool]) -> float:
 
 
 def _mean(values: Sequence[float]) -> dict[str, Any] | None:
-    return {**(_numbers(bootstrap_mean(values)) or {}), "items": len(values)} if values else None
+    return {**bootstrap_mean(values).to_dict(), "items": len(values)} if values else None
 
 
 def _numbers(one: Estimate | None) -> dict[str, float] | None:
-    return None if one is None else {"value": one.value, "low": one.low, "high": one.high}
+    return None if one is None else one.to_dict()
 
 
 def _single_rows(name: str, one: Mapping[str, Any]) -> list[list[str | Cell]]:

@@ -92,8 +92,8 @@ def _mean_row(results: Results, compared: Compared, method: str) -> dict[str, An
     return {
         **_scope(compared.scope),
         "method": method,
-        **{name: _numbers(one) for name, one in compared.estimates(method).items()},
-        "held_out_s_se": None if held_out is None else _numbers(held_out),
+        **{name: one.to_dict() for name, one in compared.estimates(method).items()},
+        "held_out_s_se": None if held_out is None else held_out.to_dict(),
         "own_trials": cell.own_trials,
         "other_trials": cell.other_trials,
         "published": known and asdict(known),
@@ -112,7 +112,7 @@ def _concept_rows(results: Results, compared: Compared, statistics: Statistics) 
                 "concept": concept,
                 **_scope(compared.scope),
                 "method": method,
-                **{name: _numbers(one) for name, one in estimates[method].items()},
+                **{name: one.to_dict() for name, one in estimates[method].items()},
                 "own_trials": cell.own_trials,
                 "other_trials": cell.other_trials,
                 "published": known and asdict(known),
@@ -148,7 +148,7 @@ def _differences(results: Results, compared: Sequence[Compared]) -> Section:
 
 def _difference(compared: Compared, first: str, second: str, score: str) -> dict[str, Any]:
     found = difference(compared, first, second, score)
-    return {**_numbers(found.estimate), "p": found.p, "exact": found.exact}
+    return {**found.estimate.to_dict(), "p": found.p, "exact": found.exact}
 
 
 def _table_3(results: Results, compared: Sequence[Compared], statistics: Statistics) -> Section:
@@ -179,7 +179,7 @@ def _caption_rows(
         **_scope(compared.scope),
         "metric": metric,
         "method": method,
-        **_numbers(_mean(list(means.values()), statistics)),
+        **_mean(list(means.values()), statistics).to_dict(),
         "pairs": results.caption_pairs(method, compared.scope, metric),
         "s_se": compared.tables[method].overall.s_se,
         "published": getattr(known, attribute) if attribute and known and compared.scope.pooled else None,
@@ -332,12 +332,8 @@ def _scope(scope: Scope) -> dict[str, Any]:
 def _over_samples(values: Sequence[float | None], statistics: Statistics) -> dict[str, Any] | None:
     """Mean over the samples that have the figure, with its interval; None where none has."""
     found = [float(value) for value in values if value is not None]
-    return {**_numbers(_mean(found, statistics)), "samples": len(found)} if found else None
+    return {**_mean(found, statistics).to_dict(), "samples": len(found)} if found else None
 
 
 def _mean(values: Sequence[float], statistics: Statistics) -> Estimate:
     return bootstrap_mean(values, replicates=statistics.replicates, seed=statistics.seed)
-
-
-def _numbers(estimate: Estimate) -> dict[str, float]:
-    return {"value": estimate.value, "low": estimate.low, "high": estimate.high}
