@@ -3,6 +3,7 @@
 from .activation import Activation as Activation
 from .activation import ActivationDifference as ActivationDifference
 from .activation import GradTimesActivation as GradTimesActivation
+from .difference_x_gradient import DifferenceTimesGradient as DifferenceTimesGradient
 from .discovery import Discovered as Discovered
 from .discovery import Discovery as Discovery
 from .discovery import discover as discover
@@ -11,6 +12,8 @@ from .located import Located as Located
 from .located import Method as Method
 from .pan import Pan as Pan
 from .pan import contributions as contributions
+from .patching import Exchange as Exchange
+from .patching import edit_effect as edit_effect
 from .random import Random as Random
 from .random import RandomLayerMatched as RandomLayerMatched
 from .random import layer_matched as layer_matched

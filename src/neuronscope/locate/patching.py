@@ -85,6 +85,7 @@ class Exchange:
         change: Change = "patch",
         target: Target = "logprob",
         site: Site = "neuron",
+        batch_size: int = 16,
     ) -> Exchange:
         """The row of `image`, whose neurons are exchanged for those of `other` (or for zero or their means)."""
         one_of("change", change, CHANGES)
@@ -94,7 +95,7 @@ class Exchange:
             values = {layer: torch.zeros_like(z) for layer, z in values.items()}
         if change == "mean":
             values = {layer: z.mean(0, keepdim=True).expand_as(z) for layer, z in values.items()}
-        return cls(vlm, inputs, word, values, target, site, word_score(vlm, inputs, word, target))
+        return cls(vlm, inputs, word, values, target, site, word_score(vlm, inputs, word, target), batch_size)
 
     def effects(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
         """E_N of each set, given as a mask over the flat axis of all neurons; one row of a batch each."""
@@ -104,18 +105,26 @@ class Exchange:
         return self.clean - np.array(scores, dtype=np.float64)
 
     def _scores(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> list[float]:
-        layout, at = Layout(self.vlm.widths), torch.as_tensor(self.inputs.images[0].positions)
-        taps: list[Tap] = []
-        for layer, values in self.values.items():
-            start = layout.starts[layer]
-            chosen = np.stack([one[start : start + layout.widths[layer]] for one in sets])
-            if chosen.any():
-                taps.append(Tap(layer, self.site, _exchanging(at, torch.from_numpy(chosen), values)))
+        taps = exchanging(self.vlm, self.inputs, np.stack(sets), self.values, self.site)
         with torch.no_grad(), HookSession(self.vlm.structure, taps):
             return word_scores(self.vlm, self.inputs.repeat(len(sets)), self.word, self.target)
 
 
-def _exchanging(
+def exchanging(
+    vlm: VLM, inputs: Inputs, sets: Bool[np.ndarray, "rows neurons"], values: Activations, site: Site
+) -> list[Tap]:
+    """Hooks that give each row's own set of neurons the `values` at the image tokens of `inputs`."""
+    layout, at = Layout(vlm.widths), torch.as_tensor(inputs.images[0].positions)
+    taps: list[Tap] = []
+    for layer in vlm.structure.studied:
+        start = layout.starts[layer]
+        chosen = sets[:, start : start + layout.widths[layer]]
+        if chosen.any():
+            taps.append(Tap(layer, site, _exchange(at, torch.from_numpy(chosen.copy()), values[layer])))
+    return taps
+
+
+def _exchange(
     at: Tensor, chosen: Bool[Tensor, "sets width"], values: Float[Tensor, "positions width"]
 ) -> Callable[[Tensor], Tensor]:
     def run(z: Float[Tensor, "sets sequence width"]) -> Tensor:

@@ -11,6 +11,7 @@ from typing import Any
 from ..errors import InvalidOption
 from ..types import Neurons, one_of
 from .activation import Activation, ActivationDifference, GradTimesActivation
+from .difference_x_gradient import DifferenceTimesGradient
 from .integrated_gradients import IntegratedGradients
 from .located import Method
 from .pan import Pan
@@ -30,6 +31,9 @@ _TABLE: dict[str, Callable[[], Method]] = {
     "pan-predict": Pan.as_published,
     "integrated-gradients": IntegratedGradients,
     "integrated-gradients-published": IntegratedGradients.as_published,
+    "difference-x-gradient": DifferenceTimesGradient,
+    "difference-x-gradient-averaged": partial(DifferenceTimesGradient, points=4, name="difference-x-gradient-averaged"),
+    "difference-x-gradient-refined": DifferenceTimesGradient.refined,
     "activation-difference": ActivationDifference,
     "grad-x-activation": GradTimesActivation,
     "activation": Activation,

@@ -1,0 +1,159 @@
+"""What sets of neurons recover of an edit's effect on photographs, on a model in which nothing was planted.
+
+    python -m benchmarks.natural FOLDER... [--model natural] [--limit N] [--out docs/results/natural]
+
+FOLDERs are photographs with boxes in COCO's form. A photograph counts where the model names an annotated object and no
+longer does in the edited picture. For every ranking and every n, the best n neurons are patched from the edited picture
+into the original at the image tokens: the share of the edit's effect on the word's log-probability that they recover
+(METHODS n2), and whether the word is gone from the whole caption. Beside them layer-matched random sets of the same
+size, and all neurons: the ceiling. Intervals are over photographs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+import neuronscope as ns
+from neuronscope.caption import clean_captions
+from neuronscope.errors import InvalidSample
+from neuronscope.evaluate import Estimate, bootstrap_mean, named
+from neuronscope.intervene import Patch
+from neuronscope.locate import Exchange, Ranking, edit_effect, layer_matched, method
+from neuronscope.locate.scores import Layout, best_first
+from neuronscope.locate.target import concept_word
+from neuronscope.locate.validity import Validity, check_validity
+from neuronscope.models import Decoding
+from neuronscope.report.markdown import table
+from neuronscope.samples import CocoFolder, Counterfactual
+
+RANKINGS = (
+    "difference-x-gradient",
+    "difference-x-gradient-averaged",
+    "difference-x-gradient-refined",
+    "grad-x-activation",
+    "schwettmann",
+    "activation-difference",
+)
+#: The ranking whose sets the random ones match.
+MATCHED = "difference-x-gradient-refined"
+COUNTS = (10, 20, 50, 100, 200)
+#: Where captions are written under the patch.
+CAPTIONED = (50, 200)
+#: An effect smaller than this, in natural logarithms, is none to take shares of.
+SMALLEST = 0.5
+
+
+@dataclass
+class Figures:
+    """Of one photograph: ranking -> n -> share, and ranking -> n -> whether the word is gone."""
+
+    concept: str
+    image: str
+    caption: str
+    edited: str
+    effect: float
+    ceiling: float
+    shares: dict[str, dict[int, float]] = field(default_factory=dict[str, dict[int, float]])
+    gone: dict[str, dict[int, bool]] = field(default_factory=dict[str, dict[int, bool]])
+
+
+def valid_pairs(vlm: ns.VLM, folders: list[Path], refused: dict[str, int]) -> Iterator[tuple[Counterfactual, Validity]]:
+    """Every photograph and concept that meet the conditions; why others do not is counted."""
+    for folder in folders:
+        source = CocoFolder.open(folder)
+        for concept in source.concepts():
+            for sample in source.everything().samples(concept):
+                try:
+                    pair = ns.counterfactual(replace(sample, others=()))
+                    yield pair, check_validity(vlm, pair)
+                except InvalidSample as error:
+                    name = type(error).__name__
+                    refused[name] = refused.get(name, 0) + 1
+
+
+def figures(vlm: ns.VLM, pair: Counterfactual, validity: Validity, effect: float, seed: int) -> Figures:
+    """All figures of one photograph."""
+    word, decoding, layout = concept_word(validity), Decoding(), Layout(vlm.widths)
+    exchange = Exchange.of(vlm, pair.original, pair.edited, word, decoding)
+    ceiling = float(exchange.effects([np.ones(layout.total, dtype=bool)])[0]) / effect
+    sample = pair.sample
+    found = Figures(sample.concept, sample.image_id, validity.original.text, validity.edited.text, effect, ceiling)
+    orders: dict[str, np.ndarray] = {}
+    for name in RANKINGS:
+        chosen = method(name)
+        assert isinstance(chosen, Ranking)
+        ranked = chosen.score(vlm, pair, validity)
+        orders[name] = best_first(ranked.arrays[ranked.by].values)
+    sets = {(name, n): order[:n] for name, order in orders.items() for n in COUNTS}
+    for n in COUNTS:
+        matched = ns.Neurons.of(layout.split(int(flat)) for flat in sets[MATCHED, n])
+        control = layer_matched(vlm, matched, seed=seed)
+        sets["random, layer-matched", n] = np.array([layout.starts[u.layer] + u.unit for u in control])
+    masks = [np.isin(np.arange(layout.total), chosen) for chosen in sets.values()]
+    for (name, n), recovered in zip(sets, exchange.effects(masks), strict=True):
+        found.shares.setdefault(name, {})[n] = float(recovered) / effect
+    for (name, n), chosen in sets.items():
+        if n in CAPTIONED:
+            neurons = ns.Neurons.of(layout.split(int(flat)) for flat in chosen)
+            with vlm.intervene(Patch.take(vlm, neurons, pair.edited)):
+                caption = clean_captions(vlm, [pair.original])[0].text
+            found.gone.setdefault(name, {})[n] = not named(caption, sample.concept)
+    return found
+
+
+def summary(rows: list[Figures]) -> tuple[str, dict[str, dict[str, Estimate]]]:
+    """The table over photographs, and its numbers."""
+    numbers: dict[str, dict[str, Estimate]] = {}
+    for name in rows[0].shares:
+        shares = {f"share, n = {n}": bootstrap_mean([row.shares[name][n] for row in rows]) for n in COUNTS}
+        gone = {f"word gone, n = {n}": bootstrap_mean([float(row.gone[name][n]) for row in rows]) for n in CAPTIONED}
+        numbers[name] = shares | gone
+    columns = ("ranking", *next(iter(numbers.values())))
+    lines = [(name, *(str(estimate) for estimate in of.values())) for name, of in numbers.items()]
+    title = (
+        f"Patched from the edited picture, {len(rows)} photographs of {len({row.concept for row in rows})} concepts."
+    )
+    ceiling = bootstrap_mean([row.ceiling for row in rows])
+    return f"{title} All FFN neurons recover {ceiling}.\n\n{table(columns, lines)}", numbers
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("folders", nargs="+", type=Path)
+    parser.add_argument("--model", default="natural")
+    parser.add_argument("--limit", type=int, default=None, help="photographs, at most")
+    parser.add_argument("--out", type=Path, default=None)
+    args = parser.parse_args()
+    vlm, refused, rows, console = ns.load(args.model), dict[str, int](), list[Figures](), Console(stderr=True)
+    for seed, (pair, validity) in enumerate(track(valid_pairs(vlm, args.folders, refused), console=console)):
+        effect = edit_effect(vlm, pair, concept_word(validity), Decoding())
+        if effect < SMALLEST:
+            refused["EffectTooSmall"] = refused.get("EffectTooSmall", 0) + 1
+            continue
+        rows.append(figures(vlm, pair, validity, effect, seed))
+        console.print(f"{len(rows)}: {rows[-1].concept} {rows[-1].image}")
+        if len(rows) == args.limit:
+            break
+    text, numbers = summary(rows)
+    Console().print(text, soft_wrap=True)
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        document = {
+            "numbers": {name: {k: v.to_dict() for k, v in of.items()} for name, of in numbers.items()},
+            "refused": refused,
+            "photographs": [vars(row) for row in rows],
+        }
+        (args.out / "tables.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        (args.out / "tables.md").write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

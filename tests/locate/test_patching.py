@@ -1,0 +1,112 @@
+"""Sets exchanged in batches have the effects that one intervention after another has."""
+
+import numpy as np
+import pytest
+import torch
+
+import neuronscope as ns
+from neuronscope.intervene import Patch, Zero
+from neuronscope.locate import Exchange, edit_effect, method
+from neuronscope.locate.patching import CHANGES, mask_of
+from neuronscope.locate.scores import Layout
+from neuronscope.locate.target import concept_word
+from neuronscope.locate.validity import check_validity
+from neuronscope.models import Decoding
+from neuronscope.types import Neurons
+
+
+@pytest.fixture
+def word(vlm, pair, speaks):
+    speaks(vlm, "a brown bear", "green grass")
+    return concept_word(check_validity(vlm, pair))
+
+
+@pytest.fixture
+def sets(vlm):
+    """Random sets, one that has neurons in one layer only, none, and all."""
+    rng, total = np.random.default_rng(5), Layout(vlm.widths).total
+    some = [rng.random(total) < share for share in (0.1, 0.5)]
+    return [*some, np.arange(total) < 3, np.zeros(total, bool), np.ones(total, bool)]
+
+
+def members(vlm, mask):
+    return Neurons.of(Layout(vlm.widths).split(int(flat)) for flat in np.nonzero(mask)[0])
+
+
+def naive(vlm, pair, word, change, mask) -> float:
+    """E_N by one intervention around one forward pass: the log-probability of the word, with and without it."""
+    inputs = word.inputs(vlm, pair.original, Decoding())
+    (position, token), neurons = word.entries[0], members(vlm, mask)
+
+    def score() -> float:
+        with torch.no_grad():
+            return float(vlm.logits(inputs, last=position)[0, -position].log_softmax(-1)[token])
+
+    operation = Patch.take(vlm, neurons, pair.edited) if change == "patch" else Zero(neurons)
+    clean = score()
+    with vlm.intervene(operation):
+        return clean - score()
+
+
+@pytest.mark.parametrize("change", ["patch", "zero"])
+@pytest.mark.parametrize("batch_size", [1, 3])
+def test_effects_are_those_of_single_interventions(vlm, pair, word, sets, change, batch_size):
+    exchange = Exchange.of(vlm, pair.original, pair.edited, word, Decoding(), change=change, batch_size=batch_size)
+    found = exchange.effects(sets)
+    expected = [naive(vlm, pair, word, change, mask) if mask.any() else 0.0 for mask in sets]
+    assert np.allclose(found, expected, atol=1e-5)
+    assert np.ptp(expected) > 1e-3  # there is something to agree about
+
+
+@pytest.mark.parametrize("target", ["logit", "logprob", "logodds", "prob"])
+def test_exchanging_with_itself_does_nothing(vlm, pair, word, sets, target):
+    exchange = Exchange.of(vlm, pair.original, pair.original, word, Decoding(), target=target)
+    assert np.allclose(exchange.effects(sets), 0, atol=1e-6)
+
+
+def test_the_last_layer_is_inert_at_image_tokens(vlm, pair, word):
+    layout = Layout(vlm.widths)
+    last = np.arange(layout.total) >= layout.starts[-1]
+    for change in CHANGES:
+        exchange = Exchange.of(vlm, pair.original, pair.edited, word, Decoding(), change=change)
+        assert exchange.effects([last])[0] == pytest.approx(0, abs=1e-6)
+
+
+def test_log_odds_are_the_log_probability_without_its_rounding(vlm, pair, word):
+    scores = {}
+    for target in ("logprob", "logodds"):
+        scores[target] = Exchange.of(vlm, pair.original, pair.edited, word, Decoding(), target=target).clean
+    p = np.exp(scores["logprob"])
+    assert scores["logodds"] == pytest.approx(np.log(p) - np.log1p(-p), rel=1e-4)
+
+
+def test_the_effect_of_the_edit_is_the_scores_difference(vlm, pair, word):
+    there, back = (Exchange.of(vlm, image, image, word, Decoding()).clean for image in (pair.original, pair.edited))
+    assert edit_effect(vlm, pair, word, Decoding()) == pytest.approx(there - back, abs=1e-6)
+
+
+def test_a_mask_is_a_set_of_neurons(vlm):
+    layout = Layout(vlm.widths)
+    mask = mask_of(layout, Neurons.of([(0, 3), (2, 5)]))
+    assert [layout.split(int(flat)) for flat in np.nonzero(mask)[0]] == [(0, 3), (2, 5)]
+
+
+@pytest.mark.parametrize("name", ["difference-x-gradient", "difference-x-gradient-averaged"])
+def test_small_exchanges_are_what_the_gradient_says(vlm, pair, word, speaks, name):
+    """First order: where the two pictures hardly differ, the scores sum to the effect of the edit."""
+    pixels = np.asarray(pair.original).copy()
+    pixels[4:20, 4:20] = np.clip(pixels[4:20, 4:20].astype(int) + 1, 0, 255)
+    near = ns.counterfactual(ns.Sample(pair.original, "bear", [(4, 4, 16, 16)]), "edited", edited=pixels)
+    found = method(name, target="logit").locate(vlm, near).scores.arrays["attribution"].values
+    exchange = Exchange.of(vlm, near.original, near.edited, word, Decoding(), target="logit")
+    largest = np.argsort(-np.abs(found))[:20]
+    exact = exchange.effects([np.arange(len(found)) == flat for flat in largest])
+    assert np.corrcoef(exact, found[largest])[0, 1] > 0.99
+
+
+def test_rounds_take_the_gradient_again_with_the_best_exchanged(vlm, pair, word):
+    """Another state, other scores; and nothing of it stays in the model."""
+    once, again = (method("difference-x-gradient", rounds=rounds).locate(vlm, pair) for rounds in (0, 2))
+    assert not np.allclose(once.scores.arrays["attribution"].values, again.scores.arrays["attribution"].values)
+    assert once.neurons == method("difference-x-gradient").locate(vlm, pair).neurons
+    assert "inert" in once.neurons.provenance
