@@ -16,7 +16,9 @@ from ..types import one_of
 if TYPE_CHECKING:
     from ..loading import VLM
 
-ModelOption = Annotated[str, typer.Option("--model", "-m", help='"demo", a checkpoint directory, or a hub id.')]
+ModelOption = Annotated[
+    str, typer.Option("--model", "-m", help='"demo", "natural", a checkpoint directory, or a hub id.')
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 DeviceOption = Annotated[str | None, typer.Option("--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")]
 DtypeOption = Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16, 8bit, 4bit, or auto.")]
