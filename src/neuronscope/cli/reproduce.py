@@ -50,6 +50,13 @@ def run(
     bertscore: Annotated[str | None, typer.Option("--bertscore", help="Hub id, directory, package:NAME.")] = None,
     clip: Annotated[str | None, typer.Option("--clip", help="CLIP model: hub id or directory.")] = None,
     edit: Annotated[str, typer.Option("--edit", help="telea, navier_stokes, mean_fill or exact.")] = "telea",
+    reach: Annotated[
+        str | None, typer.Option("--reach", help="Inpainted: grown (mask, larger where the word stays), boxes or mask.")
+    ] = None,
+    max_other_share: Annotated[
+        float | None,
+        typer.Option("--max-other-share", help="Refuse samples of which more of another object goes, too."),
+    ] = None,
     min_side: Annotated[float, typer.Option("--min-side", help="Smallest object, pixels as the model sees it.")] = 32,
     limit: Annotated[int | None, typer.Option("--limit", help="Candidates looked at per concept.")] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of image order, controls and noise.")] = 0,
@@ -93,6 +100,8 @@ def run(
         "random_sets": random_sets,
         "metrics": _metrics(metrics, bertscore, clip),
         "edit": edit,
+        "reach": reach,
+        "max_other_share": max_other_share,
         "limits": _limits(min_side),
         "limit": limit,
         "seed": seed,

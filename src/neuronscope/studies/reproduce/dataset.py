@@ -6,7 +6,7 @@ condition are kept. Conditions, in the order in which they are checked (the dear
 - AlreadyUsed: no image stands for two concepts, so that D's images are distinct; concepts are served in order;
 - NoInstance: the concept is annotated there, by more than a crowd;
 - AreaOutOfRange, ObjectTooSmall: see conditions.py;
-- ConceptNotNamed, ConceptStillNamed, OtherConceptRemoved: see validity.py;
+- ConceptNotNamed, ConceptStillNamed, and OtherConceptRemoved in the strict reading: see validity.py;
 - InvalidSample: the picture, a box or a mask cannot be used.
 
 How many each condition rejected is part of the result: the acceptance rate is itself a finding, and a selection bias.
@@ -28,8 +28,8 @@ from PIL import Image
 from ...caption import Decoding
 from ...errors import InvalidOption, InvalidSample
 from ...loading import VLM
-from ...locate.validity import Validity, check_validity
-from ...samples.inpaint import INPAINTERS, Counterfactual, Method, counterfactual
+from ...locate.validity import REACHES, Reach, Validity, valid_pair
+from ...samples.inpaint import INPAINTERS, Counterfactual, Method
 from ...samples.lexicon import MODES, Mode
 from ...samples.sample import Sample
 from ...tokens import ImageTokens
@@ -136,6 +136,8 @@ class Kept:
             "caption": {"text": found.original.text, "ids": list(found.original.ids)},
             "caption_edited": {"text": found.edited.text, "ids": list(found.edited.ids)},
             "surface": found.match.surface,
+            "lost": list(found.lost),
+            "removed": dict(found.removed),
             "concept_tokens": list(found.tokens),
             "concept_ids": [found.original.ids[i] for i in found.tokens],
             "model": dict(self.model),
@@ -213,6 +215,8 @@ def build(
     per_concept: int = 3,
     seed: int = 0,
     edit: Method = "telea",
+    reach: Reach = "grown",
+    max_other_share: float | None = None,
     match: Mode = "lexicon",
     decoding: Decoding | None = None,
     limits: Limits | None = None,
@@ -228,6 +232,8 @@ def build(
         per_concept: samples wanted of each.
         seed: of the order in which candidates are scanned.
         edit: how the object is taken out of the picture.
+        reach: how much of the picture is inpainted; see :func:`neuronscope.locate.validity.valid_pair`.
+        max_other_share: the largest share of another object that may go with it; None for any, which is recorded.
         match: when a caption counts as naming a concept.
         decoding: caption settings, the same as in the evaluation that follows.
         limits: sizes that objects may have.
@@ -240,9 +246,10 @@ def build(
     """
     limits, decoding = limits or Limits(), decoding or Decoding()
     _check_options(source, concepts, per_concept, edit, match, limit)
+    one_of("reach", reach, REACHES)
     candidates = source.everything() if isinstance(source, Choosy) else source
     model = {**vlm.identity(), "dtype": str(vlm.dtype).removeprefix("torch.")}
-    judge = _Judge(vlm, edit, match, decoding, SizeCheck(vlm, limits), model)
+    judge = _Judge(vlm, edit, reach, max_other_share, match, decoding, SizeCheck(vlm, limits), model)
     samples: list[Kept] = []
     rejections: list[Rejection] = []
     for concept in concepts:
@@ -256,6 +263,8 @@ def build(
         "source": type(source).__name__,
         "seed": seed,
         "edit": edit,
+        "reach": reach,
+        "max_other_share": max_other_share,
         "match": match,
         "prompt": decoding.prompt,
         "template": decoding.template,
@@ -272,6 +281,8 @@ class _Judge:
 
     vlm: VLM
     edit: Method
+    reach: Reach
+    max_other_share: float | None
     match: Mode
     decoding: Decoding
     size: SizeCheck
@@ -282,8 +293,15 @@ class _Judge:
         if sample.image_id in taken:
             raise AlreadyUsed(f"image {sample.image_id} stands for {taken[sample.image_id]!r}")
         self.size.check(sample, sample.load().size)
-        pair = counterfactual(sample, self.edit)
-        validity = check_validity(self.vlm, pair, mode=self.match, decoding=self.decoding)
+        pair, validity = valid_pair(
+            self.vlm,
+            sample,
+            self.edit,
+            reach=self.reach,
+            mode=self.match,
+            decoding=self.decoding,
+            max_other_share=self.max_other_share,
+        )
         prompt, template = self.decoding.prompt, self.decoding.template
         tokens = self.vlm.prepare([pair.original], prompt=prompt, template=template).images[0]
         return Kept(pair, validity, tokens, self.model, self.decoding)

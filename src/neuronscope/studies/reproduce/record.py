@@ -70,14 +70,16 @@ def _find(source: Source, concept: str, ids: set[str], seed: int) -> dict[str, S
 
 def _restore(vlm: VLM, sample: Sample, record: Mapping[str, Any], experiment: Experiment) -> Kept:
     decoding = experiment.decoding
-    pair = counterfactual(sample, experiment.edit)
+    made = record["edit"]
+    pair = counterfactual(sample, experiment.edit, region=made["region"], dilate=made["dilate"])
     original = caption_of(vlm, record["caption"]["ids"], decoding.prompt)
     edited = caption_of(vlm, record["caption_edited"]["ids"], decoding.prompt)
     match = Lexicon.default().match(original.text, sample.concept, experiment.match)
     tokens = vlm.prepare([pair.original], prompt=decoding.prompt, template=decoding.template).images[0]
     if match is None:
         raise RunMismatch(f"image {sample.image_id}: its caption {original.text!r} no longer names {sample.concept!r}")
-    validity = Validity(original, edited, match, tuple(record["concept_tokens"]))
+    lost, removed = tuple(record["lost"]), tuple(record["removed"].items())
+    validity = Validity(original, edited, match, tuple(record["concept_tokens"]), lost, removed)
     kept = Kept(pair, validity, tokens, record["model"], decoding)
     again = kept.record()
     # Where the file lies may change: the folder is moved, or named from another place. Its pixels are hashed.

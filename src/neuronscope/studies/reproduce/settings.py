@@ -10,6 +10,7 @@ from typing import Literal, TypeAlias, get_args
 from ...caption import Decoding
 from ...errors import InvalidOption
 from ...evaluate.captions import METRICS
+from ...locate.validity import MAX_OTHER_SHARE, REACHES, Reach
 from ...samples.inpaint import INPAINTERS, Method
 from ...samples.lexicon import MODES, Mode
 from ...types import Json, one_of
@@ -54,7 +55,7 @@ class Experiment:
         ablations: deterministic conditions beside the noise.
         metrics: caption metrics by name, each with its options.
         random_sets: layer-matched random sets for each reference set's empirical p; 0 for none.
-        edit, match, seed, limits, limit, decoding: see studies/reproduce/dataset.py.
+        edit, reach, max_other_share, match, seed, limits, limit, decoding: see studies/reproduce/dataset.py.
         preset: name of the preset, for the record.
     """
 
@@ -71,6 +72,8 @@ class Experiment:
     )
     random_sets: int = 0
     edit: Method = "telea"
+    reach: Reach = "grown"
+    max_other_share: float | None = None
     match: Mode = "lexicon"
     seed: int = 0
     limits: Limits = field(default_factory=Limits)
@@ -82,6 +85,7 @@ class Experiment:
         one_of("scale", self.scale, SCALES)
         one_of("sharing", self.sharing, ("per_neuron", "shared"))
         one_of("edit", self.edit, [*INPAINTERS, "exact"])
+        one_of("reach", self.reach, REACHES)
         one_of("match", self.match, MODES)
         for name in self.ablations:
             one_of("ablations", name, ABLATIONS)
@@ -103,6 +107,8 @@ class Experiment:
             raise InvalidOption(
                 f"random_sets={self.random_sets}: an empirical p needs at least {MIN_RANDOM_SETS}, or none"
             )
+        if self.max_other_share is not None and not 0 <= self.max_other_share <= 1:
+            raise InvalidOption(f"max_other_share={self.max_other_share} must be between 0 and 1, or None for any")
         if len(self.concepts) < 2:
             raise InvalidOption(
                 "one concept alone has no other images whose captions could be kept; give at least two concepts"
@@ -112,7 +118,10 @@ class Experiment:
 
     @classmethod
     def paper(cls, concepts: tuple[str, ...], **changes: object) -> Experiment:
-        """The published protocol: absolute levels 40, 80, 120, ten draws of one vector shared by all neurons."""
+        """The published protocol: absolute levels 40, 80, 120, ten draws of one vector shared by all neurons.
+
+        Boxes are inpainted as they are, and samples refused of which another object was taken away with them.
+        """
         published = {
             "methods": ("schwettmann", "pan", f"{REFERENCE}:preset=paper"),
             "levels": (40.0, 80.0, 120.0),
@@ -120,6 +129,8 @@ class Experiment:
             "draws": 10,
             "sharing": "shared",
             "ablations": (),
+            "reach": "auto",
+            "max_other_share": MAX_OTHER_SHARE,
             "preset": "paper",
         }
         return cls(concepts, **{**published, **changes})  # pyright: ignore[reportArgumentType]

@@ -110,6 +110,8 @@ class Reproduction:
                 per_concept=plan.images,
                 seed=plan.seed,
                 edit=plan.edit,
+                reach=plan.reach,
+                max_other_share=plan.max_other_share,
                 match=plan.match,
                 decoding=plan.decoding,
                 limits=plan.limits,
