@@ -75,8 +75,23 @@ def test_sweeps_and_numbers():
         _swept(["activation"])
 
 
+@pytest.mark.parametrize("option", ["--bertscore", "--clip"])
+def test_a_metric_without_its_model_is_refused_before_the_model_is_loaded(
+    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+):
+    def load(*_: object) -> None:
+        pytest.fail("the model was loaded")
+
+    monkeypatch.setattr("neuronscope.cli.reproduce.open_model", load)
+    run = tmp_path / "run"
+    code, _, told = cli("reproduce", "--data", str(scenes), "--out", str(run), option, "package:nothing-of-this-name")
+    assert code == 1
+    assert "nothing-of-this-name" in told
+    assert not run.exists()
+
+
 def test_models_of_metrics():
-    assert _metrics("none", "package:x", None) == {"bertscore": {"model": "package:x"}}
+    assert _metrics("none", "an/encoder", None) == {"bertscore": {"model": "an/encoder"}}
     assert list(_metrics("bleu-4,rouge-l", None, None)) == ["bleu-4", "rouge-l"]
     with pytest.raises(InvalidOption, match=r"--metrics x: metric.*'x'"):
         _metrics("x", None, None)

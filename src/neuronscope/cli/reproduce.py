@@ -238,18 +238,19 @@ def _numbers(option: str, text: str | None) -> tuple[float, ...] | None:
 
 
 def _metrics(names: str, bertscore: str | None, clip: str | None) -> dict[str, dict[str, str]]:
-    """Raises InvalidOption at once, not at the end of a long run, where a metric's package is not installed."""
-    from ..evaluate.captions import compare, metric
+    """Raises InvalidOption at once, before the model is loaded, where a metric's package or model is not there."""
+    from ..evaluate.captions import require
 
     found: dict[str, dict[str, str]] = {name: {} for name in ([] if names == "none" else names.split(","))}
     try:
         for name in found:
-            compare(metric(name), ["a bear"], ["a bear"], prompt="")
+            require(name)
     except InvalidOption as error:
         raise InvalidOption(f"--metrics {names}: {error}; --metrics none leaves them out") from error
     for name, model in (("bertscore", bertscore), ("clipscore", clip)):
         if model is not None:
             found[name] = {"model": model}
+            require(name, model=model)
     return found
 
 

@@ -177,3 +177,14 @@ def test_a_method_that_refuses_a_sample_is_on_record(demo: ns.VLM, scenes: Path,
     row = next(r for r in work.run.table("located").to_pylist() if r["method"] == "random-layer-matched")
     assert row["notes"][0].startswith(f"{REFUSED}: layer 0 has only 0 neurons outside the set")
     assert json.loads(row["neurons"])["neurons"] == []
+
+
+def test_an_object_that_leaves_no_room_for_a_control_is_on_record_and_the_run_goes_on(
+    demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("neuronscope.locate.two_stage.control_images", lambda *_: [])
+    work = begin(demo, scenes, tmp_path, replace(PLAN, methods=("two-stage", "pan"), metrics={}))
+    assert not len(work.neurons("pan", work.samples[0]))
+    rows = work.run.table("located").to_pylist()
+    row = next(r for r in rows if r["method"] == "two-stage")
+    assert row["notes"][0].startswith(f"{REFUSED}: target-decoy thresholds need at least one control, and none could")

@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...caption import Captioner
-from ...errors import InvalidOption
+from ...errors import InvalidOption, InvalidSample
 from ...evaluate.aggregate import check_clean
 from ...evaluate.captions import compare, metric
 from ...evaluate.effect import named
@@ -220,7 +220,7 @@ class Reproduction:
             chosen = equal_size(chosen, self.neurons(plan.reference, kept))
         try:
             found = chosen.locate(self._vlm, kept.pair, validity=kept.validity)
-        except InvalidOption as error:  # such as a layer with too few other neurons for a random set
+        except (InvalidOption, InvalidSample) as error:  # too few other neurons for a random set; too large an object
             nothing = Neurons((), concept=kept.concept, method=chosen.name, model=self._vlm.identity())
             return _located(nothing, [f"{REFUSED}: {error}"], 0.0) | dict.fromkeys(_TRUTH)
         seconds = float(sum(found.seconds.values()))
