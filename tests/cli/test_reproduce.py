@@ -75,6 +75,21 @@ def test_sweeps_and_numbers():
         _swept(["activation"])
 
 
+def test_too_few_images_are_told_before_the_model_is_loaded(
+    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def load(*_: object) -> None:
+        raise InvalidOption("the model is loaded")
+
+    monkeypatch.setattr("neuronscope.cli.reproduce.open_model", load)
+    options = ("--data", str(scenes), "--out", str(tmp_path / "run"), "--concepts", "bear,bus", "--images", "50")
+    code, _, told = cli("reproduce", *options)
+    assert code == 1
+    assert "2 of 2 concepts are in fewer than 50 images: bear is in" in told
+    assert not (tmp_path / "run").exists()
+    assert "the model is loaded" in cli("reproduce", *options, "--allow-missing")[2]
+
+
 @pytest.mark.parametrize("option", ["--bertscore", "--clip"])
 def test_a_metric_without_its_model_is_refused_before_the_model_is_loaded(
     cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str

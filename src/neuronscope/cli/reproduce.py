@@ -59,6 +59,9 @@ def run(
     ] = None,
     min_side: Annotated[float, typer.Option("--min-side", help="Smallest object, pixels as the model sees it.")] = 32,
     limit: Annotated[int | None, typer.Option("--limit", help="Candidates looked at per concept.")] = None,
+    allow_missing: Annotated[
+        bool, typer.Option("--allow-missing", help="Go on without concepts that have too few samples.")
+    ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Of image order, controls and noise.")] = 0,
     tables_only: Annotated[bool, typer.Option("--tables-only", help="Only write the tables of what is done.")] = False,
     model: ModelOption = "demo",
@@ -104,6 +107,7 @@ def run(
         "max_other_share": max_other_share,
         "limits": _limits(min_side),
         "limit": limit,
+        "allow_missing": allow_missing,
         "seed": seed,
     }
     given = {name: value for name, value in changes.items() if value is not None}
@@ -133,11 +137,15 @@ def run(
 
 
 def _local(job: Job, out: Path, cluster: Mapping[str, Any]) -> Engine:
+    from ..studies.reproduce.dataset import require_candidates
     from ..studies.reproduce.engine import Local
 
     given = [option for name, (option, default) in _CLUSTER.items() if cluster[name] != default]
     if given:
         raise InvalidOption(f"{', '.join(given)}: only --engine ray has a cluster")
+    plan = job.experiment
+    if not plan.allow_missing:
+        require_candidates(job.source(), plan.concepts, plan.images, seed=plan.seed)
     vlm = open_model(job.model, job.device, job.dtype) if job.device_map is None else job.load()
     return Local(job, out, vlm)
 

@@ -33,6 +33,10 @@ class ObjectTooSmall(InvalidSample):
     """The object is too small in pixels of the image that the model sees."""
 
 
+class TooFewSamples(InvalidSample):
+    """A concept has fewer samples than were asked for."""
+
+
 @dataclass(frozen=True)
 class Limits:
     """Which objects are neither too small nor too large.

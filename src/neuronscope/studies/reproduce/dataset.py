@@ -14,16 +14,11 @@ How many each condition rejected is part of the result: the acceptance rate is i
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike, fspath
 from typing import Any, Protocol, runtime_checkable
-
-import numpy as np
-from jaxtyping import Bool
-from PIL import Image
 
 from ...caption import Decoding
 from ...errors import InvalidOption, InvalidSample
@@ -34,9 +29,13 @@ from ...samples.lexicon import MODES, Mode
 from ...samples.sample import Sample
 from ...tokens import ImageTokens
 from ...types import Json, one_of
-from .conditions import AlreadyUsed, Limits, SizeCheck
+from .conditions import AlreadyUsed, Limits, SizeCheck, TooFewSamples
+from .pixels import encode_mask, pixel_hash
 
 SCHEMA = "neuronscope.dataset/1"
+
+#: One concept alone has no other images whose captions could be kept.
+MIN_CONCEPTS = 2
 
 
 @runtime_checkable
@@ -126,6 +125,7 @@ class Kept:
             "edit": {"method": pair.method, **pair.options},
             "mask_sha256": pixel_hash(pair.mask),
             "mask_pixels": int(pair.mask.sum()),
+            "mask": encode_mask(pair.mask),
             "edited_sha256": pixel_hash(pair.edited),
             "prompt": self.decoding.prompt,
             "template": self.decoding.template,
@@ -179,15 +179,27 @@ class Dataset:
         lacking = {concept: self.per_concept - len(self.of(concept)) for concept in self.concepts}
         return {concept: count for concept, count in lacking.items() if count}
 
-    def complete(self) -> Dataset:
-        """The data set itself. Raises InvalidSample when a concept lacks samples, with the reasons."""
-        if self.missing:
-            short = "; ".join(
-                f"{concept} lacks {count} ({', '.join(f'{n} {why}' for why, n in self.rejected(concept).items())})"
-                for concept, count in self.missing.items()
+    def complete(self, *, allow_missing: bool = False) -> Dataset:
+        """The data set itself, or with `allow_missing` that of the concepts that have all their samples.
+
+        Raises TooFewSamples, with the reasons, when a concept lacks samples; with `allow_missing` when fewer than two
+        concepts are left.
+        """
+        if not self.missing:
+            return self
+        enough = tuple(concept for concept in self.concepts if concept not in self.missing)
+        if not allow_missing or len(enough) < MIN_CONCEPTS:
+            hint = "" if allow_missing else ". --allow-missing goes on without them"
+            raise TooFewSamples(
+                f"{len(self.missing)} of {len(self.concepts)} concepts have too few samples: "
+                f"{'; '.join(self.lacks(concept) for concept in self.missing)}{hint}"
             )
-            raise InvalidSample(f"{len(self.missing)} of {len(self.concepts)} concepts have too few samples: {short}")
-        return self
+        return replace(self, concepts=enough, samples=tuple(kept for kept in self.samples if kept.concept in enough))
+
+    def lacks(self, concept: str) -> str:
+        """How many samples a concept lacks, and what its candidates were rejected for."""
+        reasons = ", ".join(f"{n} {why}" for why, n in self.rejected(concept).items()) or "no other candidates"
+        return f"{concept} lacks {self.missing[concept]} ({reasons})"
 
     def to_dict(self) -> dict[str, Any]:
         """One JSON document."""
@@ -275,6 +287,35 @@ def build(
     return Dataset(tuple(concepts), per_concept, tuple(samples), tuple(rejections), settings)
 
 
+def require_candidates(source: Source, concepts: Sequence[str], per_concept: int, *, seed: int = 0) -> None:
+    """Refuse at once, without a model, what cannot become complete: a concept with too few images.
+
+    Raises TooFewSamples. No more images of a concept are looked at than are wanted.
+    """
+    candidates = source.everything() if isinstance(source, Choosy) else source
+    found = {concept: _readable(candidates.samples(concept, seed=seed), per_concept) for concept in concepts}
+    short = [f"{concept} is in {count}" for concept, count in found.items() if count < per_concept]
+    if short:
+        raise TooFewSamples(
+            f"{len(short)} of {len(concepts)} concepts are in fewer than {per_concept} images: {', '.join(short)}. "
+            "--allow-missing goes on without them"
+        )
+
+
+def _readable(candidates: Iterable[Sample], wanted: int) -> int:
+    """How many candidates can be read, of those that are wanted at most."""
+    count, stream = 0, iter(candidates)
+    while count < wanted:
+        try:
+            next(stream)
+        except StopIteration:
+            break
+        except InvalidSample:
+            continue
+        count += 1
+    return count
+
+
 @dataclass(frozen=True)
 class _Judge:
     """The conditions, one after another."""
@@ -357,9 +398,3 @@ def _new_name(sample: Sample, names: set[str]) -> str:
         raise InvalidOption(f"source gives {what} for {sample.concept!r}; samples are told apart by it")
     names.add(sample.image_id)
     return sample.image_id
-
-
-def pixel_hash(content: Image.Image | Bool[np.ndarray, "height width"]) -> str:
-    """SHA-256 of "height x width" and the pixels: three bytes each of a picture, one of a mask."""
-    data = np.asarray(content.convert("RGB") if isinstance(content, Image.Image) else content, dtype=np.uint8)
-    return hashlib.sha256(f"{data.shape[0]}x{data.shape[1]}".encode() + data.tobytes()).hexdigest()

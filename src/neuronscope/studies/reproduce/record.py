@@ -23,9 +23,14 @@ def to_row(dataset: Dataset) -> dict[str, Any]:
 
 
 def named_in(row: Mapping[str, Any], concepts: Sequence[str]) -> list[tuple[str, str]]:
-    """Concept and image of every sample that a row describes, in the order of :func:`from_row`; needs no model."""
-    records = json.loads(row["document"])["samples"]
-    return [(name, record["image_id"]) for name in concepts for record in records if record["concept"] == name]
+    """Concept and image of every sample of the concepts that have enough, in the order of :func:`from_row`.
+
+    Needs no model.
+    """
+    document = json.loads(row["document"])
+    enough = [name for name in concepts if not document["concepts"][name]["missing"]]
+    records = document["samples"]
+    return [(name, record["image_id"]) for name in enough for record in records if record["concept"] == name]
 
 
 def from_row(row: Mapping[str, Any], vlm: VLM, source: Source, experiment: Experiment) -> Dataset:

@@ -56,6 +56,8 @@ class Experiment:
         metrics: caption metrics by name, each with its options.
         random_sets: layer-matched random sets for each reference set's empirical p; 0 for none.
         edit, reach, max_other_share, match, seed, limits, limit, decoding: see studies/reproduce/dataset.py.
+        allow_missing: go on without the concepts that have too few samples. Results do not hang on it beyond that, and
+            it is not among the settings that a run compares: a run that was refused can be gone on with.
         preset: name of the preset, for the record.
     """
 
@@ -79,6 +81,7 @@ class Experiment:
     limits: Limits = field(default_factory=Limits)
     limit: int | None = None
     decoding: Decoding = field(default_factory=Decoding)
+    allow_missing: bool = False
     preset: str = "recommended"
 
     def __post_init__(self) -> None:
@@ -156,6 +159,7 @@ class Experiment:
     def settings(self) -> dict[str, Json]:
         """What a run directory keeps, and compares before it goes on."""
         found = asdict(self)
+        del found["allow_missing"]
         for name in ("concepts", "methods", "levels", "ablations"):
             found[name] = list(found[name])
         found["metrics"] = {name: dict(options) for name, options in self.metrics.items()}

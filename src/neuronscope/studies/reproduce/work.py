@@ -99,8 +99,8 @@ class Reproduction:
         }
 
     @cached_property
-    def dataset(self) -> Dataset:
-        """The samples. Raises InvalidSample when a concept has too few, with the counts of what was rejected."""
+    def found(self) -> Dataset:
+        """What was found of every concept that was asked for, whether or not it is enough."""
         if not self.run.done(DATASET.kind, DATASET.key):
             plan = self.experiment
             found = build(
@@ -120,7 +120,20 @@ class Reproduction:
             )
             self.run.write(DATASET.kind, DATASET.key, [to_row(found)])
         row = self.run.read(DATASET.kind, DATASET.key).to_pylist()[0]
-        return from_row(row, self._vlm, self._source, self.experiment).complete()
+        return from_row(row, self._vlm, self._source, self.experiment)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The samples of the concepts that have enough.
+
+        Raises TooFewSamples, with the counts of what was rejected, when a concept has too few, unless that is allowed.
+        """
+        return self.found.complete(allow_missing=self.experiment.allow_missing)
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Those that have samples enough."""
+        return self.dataset.concepts
 
     @cached_property
     def samples(self) -> tuple[Kept, ...]:
