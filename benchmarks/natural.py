@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -29,7 +29,7 @@ from neuronscope.intervene import Patch
 from neuronscope.locate import Exchange, Ranking, edit_effect, layer_matched, method
 from neuronscope.locate.scores import Layout, best_first
 from neuronscope.locate.target import concept_word
-from neuronscope.locate.validity import Validity, check_validity
+from neuronscope.locate.validity import Validity, valid_pair
 from neuronscope.models import Decoding
 from neuronscope.report.markdown import table
 from neuronscope.samples import CocoFolder, Counterfactual
@@ -68,15 +68,20 @@ class Figures:
 def valid_pairs(vlm: ns.VLM, folders: list[Path], refused: dict[str, int]) -> Iterator[tuple[Counterfactual, Validity]]:
     """Every photograph and concept that meet the conditions; why others do not is counted."""
     for folder in folders:
-        source = CocoFolder.open(folder)
-        for concept in source.concepts():
-            for sample in source.everything().samples(concept):
-                try:
-                    pair = ns.counterfactual(replace(sample, others=()))
-                    yield pair, check_validity(vlm, pair)
-                except InvalidSample as error:
-                    name = type(error).__name__
-                    refused[name] = refused.get(name, 0) + 1
+        source = CocoFolder.open(folder).everything()
+        for sample in (sample for concept in source.concepts() for sample in source.samples(concept)):
+            found = _valid(vlm, sample, refused)
+            if found is not None:
+                yield found
+
+
+def _valid(vlm: ns.VLM, sample: ns.Sample, refused: dict[str, int]) -> tuple[Counterfactual, Validity] | None:
+    try:
+        return valid_pair(vlm, sample)
+    except InvalidSample as error:
+        name = type(error).__name__
+        refused[name] = refused.get(name, 0) + 1
+        return None
 
 
 def figures(vlm: ns.VLM, pair: Counterfactual, validity: Validity, effect: float, seed: int) -> Figures:

@@ -72,6 +72,16 @@ def demo() -> ns.VLM:
 
 
 @pytest.fixture(scope="session")
+def natural_vlm() -> ns.VLM:
+    """The natural model, from the user's cache; tests are skipped where its packages are not installed."""
+    from neuronscope.models import natural
+
+    if missing := natural.missing():
+        pytest.skip(f"the natural model needs {', '.join(missing)}: {natural.INSTALL}")
+    return ns.load("natural")
+
+
+@pytest.fixture(scope="session")
 def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Eighty rendered scenes as a COCO folder; the bundled model never saw them in training."""
     from neuronscope.samples.scenes.export import write_coco

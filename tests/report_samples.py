@@ -16,6 +16,7 @@ from neuronscope.run.directory import Run
 from neuronscope.samples.inpaint import inpaint
 from neuronscope.samples.sample import boxes_mask
 from neuronscope.studies.reproduce.job import AGAIN, Job
+from neuronscope.studies.reproduce.pixels import encode_mask
 from neuronscope.studies.reproduce.results import Results
 from neuronscope.studies.reproduce.settings import Experiment
 from neuronscope.studies.reproduce.tables import render
@@ -160,6 +161,7 @@ def _record(number: int, concept: str, data: Path) -> dict[str, Any]:
         "shown": [concept],
         "boxes": [list(BOX)],
         "edit": {"method": "telea", "radius": 3, "dilate": 0, "region": "auto"},
+        "mask": encode_mask(boxes_mask([BOX], SIZE)),
         "edited_sha256": digest(edited),
         "prompt": "The image shows a",
         "caption": {"text": PLAIN[concept]},

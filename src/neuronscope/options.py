@@ -176,7 +176,7 @@ SETTING = Form(_setting, _setting_text)
 class Loading:
     """Which model, and how it is loaded, as :func:`neuronscope.load` takes it."""
 
-    model: str = option("demo", "--model", "-m", help='"demo", a checkpoint directory, or a hub id.')
+    model: str = option("demo", "--model", "-m", help='"demo", "natural", a checkpoint directory, or a hub id.')
     device: str | None = option(None, "--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")
     dtype: str = option("auto", "--dtype", help="float32, bfloat16, float16, 8bit, 4bit, or auto.")
 

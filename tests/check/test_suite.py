@@ -43,6 +43,12 @@ def test_family(name: str, dtype: torch.dtype):
     assert [f"{row.name}: {row.value}" for row in report.rows if not row.ok] == []
 
 
+def test_the_natural_model_passes_and_with_it_its_family(natural_vlm: ns.VLM):
+    assert natural_vlm.family.model_type == "fast_vlm"
+    report = conformance(natural_vlm, skip=("gradient = differences", "memory released"))  # these take a minute
+    assert [f"{row.name}: {row.value}" for row in report.rows if not row.ok] == []
+
+
 def test_only_checks_that_exist_can_be_skipped(vlm: ns.VLM):
     with pytest.raises(InvalidOption, match=r"skip='cached' is not known\..*, cached = uncached,"):
         conformance(vlm, skip=["cached"])

@@ -109,9 +109,39 @@ def test_sweeps_and_numbers(asked: Callable[..., Job]):
         _swept(["activation"])
 
 
+def test_too_few_images_are_told_before_the_model_is_loaded(
+    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def load(*_: object) -> None:
+        raise InvalidOption("the model is loaded")
+
+    monkeypatch.setattr("neuronscope.cli.reproduce.open_model", load)
+    options = ("--data", str(scenes), "--out", str(tmp_path / "run"), "--concepts", "bear,bus", "--images", "50")
+    code, _, told = cli("reproduce", *options)
+    assert code == 1
+    assert "2 of 2 concepts are in fewer than 50 images: bear is in" in told
+    assert not (tmp_path / "run").exists()
+    assert "the model is loaded" in cli("reproduce", *options, "--allow-missing")[2]
+
+
+@pytest.mark.parametrize("option", ["--bertscore", "--clip"])
+def test_a_metric_without_its_model_is_refused_before_the_model_is_loaded(
+    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+):
+    def load(*_: object) -> None:
+        pytest.fail("the model was loaded")
+
+    monkeypatch.setattr("neuronscope.cli.reproduce.open_model", load)
+    run = tmp_path / "run"
+    code, _, told = cli("reproduce", "--data", str(scenes), "--out", str(run), option, "package:nothing-of-this-name")
+    assert code == 1
+    assert "nothing-of-this-name" in told
+    assert not run.exists()
+
+
 def test_models_of_metrics(asked: Callable[..., Job]):
-    only = asked("--metrics", "none", "--bertscore", "package:x").experiment.metrics
-    assert only == {"bertscore": {"model": "package:x"}}
+    only = asked("--metrics", "none", "--bertscore", "an/encoder").experiment.metrics
+    assert only == {"bertscore": {"model": "an/encoder"}}
     assert list(asked("--metrics", "bleu-4,rouge-l").experiment.metrics) == ["bleu-4", "rouge-l"]
     assert "clipscore" not in asked("--metrics", "bleu-1").experiment.metrics
 
@@ -126,6 +156,7 @@ def test_what_is_not_given_is_the_presets(asked: Callable[..., Job]):
         *plan.methods,
         "two-stage:activation=1",
     )
+    assert asked("--preset", "paper", "--max-other-share", "none").experiment.max_other_share is None
     assert asked("--draws", "3").experiment == Experiment(plan.concepts)
 
 
@@ -133,14 +164,20 @@ EVERYTHING = (
     *("--concepts", "bus,bear", "--images", "2", "--methods", "two-stage:site=act,patch_rule=any,pan"),
     *("--sweep", "activation=0.8,1", "--levels", "0.1,2", "--scale", "deviation", "--draws", "4"),
     *("--sharing", "shared", "--ablations", "none", "--random-sets", "20", "--metrics", "bleu-1"),
-    *("--bertscore", "package:x", "--clip", "a model", "--edit", "mean_fill", "--min-side", "7.5", "--limit", "9"),
+    *("--bertscore", "an/encoder", "--clip", "a model", "--edit", "mean_fill", "--reach", "boxes"),
+    *("--max-other-share", "0.25", "--min-side", "7.5", "--limit", "9", "--allow-missing"),
     *("--seed", "3", "--split", "scenes", "--model", "some/dir", "--dtype", "4bit", "--device-map", "auto"),
 )
 
 
 @pytest.mark.parametrize(
     "options",
-    [(), ("--preset", "paper"), ("--preset", "paper", "--draws", "3", "--levels", "1"), EVERYTHING],
+    [
+        (),
+        ("--preset", "paper"),
+        ("--preset", "paper", "--draws", "3", "--levels", "1", "--max-other-share", "none"),
+        EVERYTHING,
+    ],
     ids=["defaults", "paper", "paper, changed", "everything"],
 )
 def test_the_recipe_asks_for_the_same(

@@ -1,5 +1,7 @@
 import dataclasses
 import gc
+import json
+import shutil
 import weakref
 
 import pytest
@@ -216,9 +218,22 @@ def test_an_edit_of_a_quantised_model_is_refused(own, some, monkeypatch, weights
         with pytest.raises(UnsupportedModel, match=r"layers.2.*quantised.*save_model\(\), quantise that"):
             Ablate().edit(own, some)
     ffn.output.weight = plain
-    monkeypatch.setattr(own.model, "is_quantized", True, raising=False)
-    with pytest.raises(UnsupportedModel, match="quantised"):
-        Ablate().edit(own, some)
+    monkeypatch.setattr(own.model, "is_quantized", True, raising=False)  # says the config, of plain weights
+    Ablate().edit(own, some)
+
+
+@pytest.mark.parametrize("place", ["model", "text"])
+def test_plain_weights_are_edited_whatever_the_config_says_of_the_file_they_came_from(checkpoint, tmp_path, place):
+    folder = shutil.copytree(checkpoint, tmp_path / "from-gguf")
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (config if place == "model" else config["text_config"])["quantization_config"] = {"quant_method": "gguf"}
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
+    vlm = ns.load(folder)
+    assert vlm.model.is_quantized
+    neurons = ns.Neurons.of([(2, 1)])
+    with Ablate().edit(vlm, neurons):
+        assert not vlm.structure.ffns[2].output.weight[:, 1].any()
+    assert vlm.structure.ffns[2].output.weight[:, 1].any()
 
 
 def test_an_edit_of_offloaded_weights_is_refused(own, some):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from neuronscope.errors import InvalidOption
+from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.locate import Budget, Fixed, Knee, TargetDecoy
 
 TARGET = np.array([5.0, 4.0, 3.0, 2.0, 1.0])
@@ -79,7 +79,7 @@ def test_the_fallback_refuses_to_guess():
 
 
 def test_target_decoy_needs_a_control():
-    with pytest.raises(InvalidOption, match="at least one control"):
+    with pytest.raises(InvalidSample, match="at least one control"):
         TargetDecoy().choose(TARGET, np.zeros((0, 5)))
 
 

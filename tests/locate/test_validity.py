@@ -5,9 +5,9 @@ import pytest
 
 import neuronscope as ns
 from neuronscope.caption import Caption, Decoding
-from neuronscope.errors import ConceptNotNamed, ConceptStillNamed, InvalidSample, OtherConceptRemoved
+from neuronscope.errors import ConceptNotNamed, ConceptStillNamed, InvalidOption, InvalidSample, OtherConceptRemoved
 from neuronscope.locate import validity
-from neuronscope.locate.validity import MAX_OTHER_SHARE, check_validity
+from neuronscope.locate.validity import MAX_OTHER_SHARE, check_validity, valid_pair
 
 ORIGINAL, EDITED = "brown bear and dog on grass", "red grass with snow"
 
@@ -121,11 +121,135 @@ def test_an_object_more_than_a_tenth_inside_the_region_is_refused(vlm, pair, say
     changed = with_others(pair, far, dog)
     if share > MAX_OTHER_SHARE:
         with pytest.raises(OtherConceptRemoved, match=rf"{share:.0%} of the 'dog' .* \(at most 10%\)") as caught:
-            check_validity(vlm, changed)
+            check_validity(vlm, changed, max_other_share=MAX_OTHER_SHARE)
         assert ORIGINAL in str(caught.value)
         assert EDITED in str(caught.value)
     else:
-        assert check_validity(vlm, changed).match.surface == "bear"
+        assert check_validity(vlm, changed, max_other_share=MAX_OTHER_SHARE).match.surface == "bear"
+    recorded = check_validity(vlm, changed)
+    assert recorded.removed == ((("dog", pytest.approx(share)),) if share > MAX_OTHER_SHARE else ())
+
+
+def test_of_several_objects_of_a_concept_the_largest_share_is_on_record(vlm, pair, say):
+    say()
+    dogs = [ns.Region("dog", box) for box in ((15, 8, 10, 8), (10, 8, 10, 8), (18, 8, 10, 8))]
+    assert check_validity(vlm, with_others(pair, *dogs)).removed == (("dog", 1.0),)
+    assert check_validity(vlm, with_others(pair, *dogs), max_other_share=1).removed == (("dog", 1.0),)
+
+
+@pytest.mark.parametrize("share", [-0.1, 1.1])
+def test_a_share_is_between_0_and_1(vlm, pair, say, share):
+    say()
+    with pytest.raises(InvalidOption, match=f"max_other_share={share} must be between 0 and 1"):
+        check_validity(vlm, pair, max_other_share=share)
+    with pytest.raises(InvalidOption, match=f"max_other_share={share} must be between 0 and 1"):
+        valid_pair(vlm, pair.sample, max_other_share=share)
+
+
+@pytest.fixture
+def noisy(sample):
+    """A picture of noise: every inpainted pixel changes."""
+    return replace(sample, image=np.random.default_rng(0).integers(0, 250, (32, 48, 3), np.uint8))
+
+
+@pytest.fixture
+def stays(vlm, noisy, monkeypatch):
+    """The bear's word stays until so many pixels of the picture are gone; gives the masks' sizes that were tried."""
+
+    def force(pixels):
+        tried = []
+        original = np.asarray(noisy.load())
+
+        def fake(model, images, *, decoding=None):
+            rows = []
+            for image in images:
+                gone = int((np.asarray(image) != original).any(-1).sum())
+                tried.append(gone)
+                text = EDITED if gone >= pixels else ORIGINAL
+                ids = tuple(vlm.tokenizer(text, add_special_tokens=False)["input_ids"])
+                rows.append([Caption(text, f"The image shows a {text}", ids)])
+            return rows
+
+        monkeypatch.setattr(validity, "generate_captions", fake)
+        return tried
+
+    return force
+
+
+def with_mask(sample):
+    """The left half of the box."""
+    mask = np.zeros((32, 48), bool)
+    mask[8:16, 10:15] = True
+    return replace(sample, mask=mask)
+
+
+def test_the_mask_is_inpainted_first_and_grown_where_the_word_stays(vlm, noisy, stays):
+    given = with_mask(noisy)
+    stays(30)
+    pair, found = valid_pair(vlm, given, "mean_fill")
+    assert (pair.options["region"], pair.options["dilate"]) == ("mask", 0)
+    assert pair.mask.sum() == 40
+    assert found.edited.text == EDITED
+    stays(50)
+    pair, _ = valid_pair(vlm, given, "mean_fill")
+    assert (pair.options["region"], pair.options["dilate"]) == ("mask", 1)
+
+
+def test_the_boxes_come_last_and_then_the_word_has_to_go(vlm, noisy, stays):
+    given = replace(with_mask(noisy), boxes=[(4, 2, 30, 20)])
+    tried = stays(500)
+    pair, _ = valid_pair(vlm, given, "mean_fill")
+    assert (pair.options["region"], pair.options["dilate"]) == ("boxes", 0)
+    assert len(tried) == 2 + 5
+    stays(48 * 32 + 1)
+    with pytest.raises(ConceptStillNamed, match="still names 'bear'"):
+        valid_pair(vlm, given, "mean_fill")
+
+
+def test_a_region_that_grows_to_the_whole_image_ends_there(vlm, noisy, stays):
+    tried = stays(48 * 32 + 1)
+    whole = replace(noisy, boxes=[(1, 1, 46, 30)])
+    with pytest.raises(ConceptStillNamed):
+        valid_pair(vlm, whole, "mean_fill")
+    assert len(tried) == 2
+    with pytest.raises(InvalidSample, match="nothing would be left"):
+        valid_pair(vlm, replace(noisy, boxes=[(0, 0, 48, 32)]), "mean_fill")
+    with pytest.raises(InvalidSample, match="no boxes"):
+        valid_pair(vlm, replace(noisy, boxes=[]), "mean_fill")
+
+
+def test_a_caption_that_never_named_the_concept_is_not_tried_again(vlm, noisy, stays):
+    tried = stays(0)
+    with pytest.raises(ConceptNotNamed):
+        valid_pair(vlm, noisy, "mean_fill")
+    assert len(tried) == 2
+
+
+@pytest.mark.parametrize("reach", ["auto", "boxes"])
+def test_another_reach_is_one_edit(vlm, noisy, stays, reach):
+    stays(60)
+    pair, _ = valid_pair(vlm, with_mask(noisy), "mean_fill", reach=reach)
+    assert (pair.options["region"], pair.options["dilate"]) == (reach, 0)
+    with pytest.raises(ConceptStillNamed):
+        valid_pair(vlm, with_mask(noisy), "mean_fill", reach="mask")
+    with pytest.raises(InvalidOption, match="reach='far'"):
+        valid_pair(vlm, noisy, reach="far")
+
+
+def test_most_photographs_on_which_the_natural_model_names_an_object_make_a_pair(natural_vlm, real_coco):
+    lexicon = ns.Lexicon.default()
+    source = ns.CocoFolder.open(real_coco)
+    outcomes = []
+    for concept in ("train", "toilet", "dog", "bed", "laptop"):
+        for given in source.samples(concept):
+            if lexicon.match(natural_vlm.captions([given.load()])[0], concept) is None:
+                continue
+            try:
+                outcomes.append(bool(valid_pair(natural_vlm, given)))
+            except InvalidSample:
+                outcomes.append(False)
+    assert sum(outcomes) >= 0.9 * len(outcomes)
+    assert len(outcomes) >= 4
 
 
 def test_an_object_without_pixels_takes_no_part(vlm, pair, say):

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    model: Annotated[str, typer.Argument(help='"demo", a checkpoint directory, or a hub id.')],
+    model: Annotated[str, typer.Argument(help='"demo", "natural", a checkpoint directory, or a hub id.')],
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import replace
 from pathlib import Path
@@ -42,6 +42,7 @@ def run(
 ) -> None:
     """Locate, perturb, caption and compare: Tables II and III and Figure 2, with intervals and controls."""
     from ..samples import CocoFolder
+    from ..studies.reproduce.conditions import TooFewSamples
     from ..studies.reproduce.engine import UnitsFailed
     from ..studies.reproduce.tables import render
 
@@ -54,9 +55,13 @@ def run(
         closing(_ENGINES[engine](job, out, made(Resources, asked))) as doing,
     ):
         with progress(len(plan.concepts) * plan.images, "building the data set") as step:
-            doing.prepare(step)
+            try:
+                doing.prepare(step)
+            except TooFewSamples:  # a refused run can be read, too
+                _record(job, out)
+                raise
             left = doing.left()
-        write_text(out / AGAIN, f"{job.command()}\n")
+        _record(job, out)
         failures = ()
         if not tables_only:
             cost = doing.cost()
@@ -77,16 +82,24 @@ def experiment(asked: Given, source: CocoFolder, swept: Sequence[str] = ()) -> E
     chosen: dict[str, Any] = {**PRESETS[preset], **given(Experiment, asked)}
     chosen["concepts"] = _concepts(chosen.get("concepts"), source)
     plan = Experiment(**chosen, limits=made(Limits, asked))
-    _require_packages(plan)
     scored = {**plan.metrics, **made(Scorers, asked).metrics}
+    _require_metrics(scored)
     return replace(plan, methods=(*plan.methods, *swept), metrics=scored)
 
 
+def _record(job: Job, out: Path) -> None:
+    write_text(out / AGAIN, f"{job.command()}\n")
+
+
 def _local(job: Job, out: Path, resources: Resources) -> Engine:
+    from ..studies.reproduce.dataset import require_candidates
     from ..studies.reproduce.engine import Local
 
     if found := [word for word in words(resources) if word.startswith("--")]:
         raise InvalidOption(f"{', '.join(found)}: only --engine ray has a cluster")
+    plan = job.experiment
+    if not plan.allow_missing:
+        require_candidates(job.source(), plan.concepts, plan.images, seed=plan.seed)
     vlm = open_model(job.model, job.device, job.dtype) if job.device_map is None else job.load()
     return Local(job, out, vlm)
 
@@ -148,15 +161,18 @@ def _swept(texts: list[str]) -> list[str]:
     return found
 
 
-def _require_packages(plan: Experiment) -> None:
-    """Raise InvalidOption at once, not at the end of a long run, where a metric's package is not installed."""
-    from ..evaluate.captions import compare, metric
+def _require_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raise InvalidOption at once, before the model is loaded, where a metric's package or model is not there."""
+    from ..evaluate.captions import require
 
+    plain = [name for name, options in metrics.items() if not options]
     try:
-        for name in plan.metrics:
-            compare(metric(name), ["a bear"], ["a bear"], prompt="")
+        for name in plain:
+            require(name)
     except InvalidOption as error:
-        raise InvalidOption(f"--metrics {','.join(plan.metrics)}: {error}; --metrics none leaves them out") from error
+        raise InvalidOption(f"--metrics {','.join(plain)}: {error}; --metrics none leaves them out") from error
+    for name, options in metrics.items():
+        require(name, **options)
 
 
 def _concepts(names: tuple[str, ...] | None, source: CocoFolder) -> tuple[str, ...]:

@@ -67,10 +67,14 @@ def require_editable(vlm: VLM, neurons: Neurons, ledger: Ledger) -> None:
 
 
 def require_plain(vlm: VLM, layer: int) -> None:
-    """Raise UnsupportedModel unless a layer's W_out holds floating-point numbers, in memory."""
+    """Raise UnsupportedModel unless a layer's W_out holds floating-point numbers, in memory.
+
+    The weight itself is looked at, not what the config says: that of a model made from a GGUF file may still say
+    "quantised" when its weights are plain numbers.
+    """
     ffn = vlm.structure.ffns[layer]
     weight = parameter_of(ffn)
-    if not is_plain(weight) or getattr(vlm.model, "is_quantized", False):
+    if not is_plain(weight):
         kind = type(weight).__name__ if type(weight) is not nn.Parameter else type(weight.data).__name__
         raise UnsupportedModel(
             f"{ffn.name} is quantised or split ({kind}, {weight.dtype}): its columns cannot be changed exactly. Load "

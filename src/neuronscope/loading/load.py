@@ -17,6 +17,7 @@ from ..architecture.quantised import BITS, bits_config, keep_differentiable
 from ..architecture.structure import find_structure
 from ..architecture.towers import with_towers
 from ..errors import MODEL_ERRORS, InvalidOption, UnsupportedModel
+from ..models import natural
 from ..models.families import FAMILIES, family_of, has_vision, lacking
 from ..models.processor import load_processor
 from .selfcheck import SelfCheck, self_check
@@ -25,7 +26,7 @@ from .vlm import VLM
 
 BUNDLED = Path(__file__).parents[1] / "models" / "demo"
 
-#: "demo", a directory, a hub id, or a model and processor already in memory.
+#: "demo", "natural", a directory, a hub id, or a model and processor already in memory.
 ModelSource: TypeAlias = str | Path | tuple[nn.Module, Any]
 
 
@@ -49,7 +50,8 @@ def load(
     """Load a vision-language model and prove that its neurons are where we think they are.
 
     Args:
-        source: "demo", a checkpoint directory, a hub id, or (model, processor).
+        source: "demo", which is bundled; "natural", which is built from installed packages at the first use
+            (docs/natural.md); a checkpoint directory, a hub id, or (model, processor).
         dtype: a torch dtype or its name; "auto" keeps the checkpoint's; "8bit" and "4bit" load the linear maps with
             bitsandbytes (LLM.int8, NF4), which do everything but edits.
         device: where to put the model; a GPU if there is one. Not together with `device_map`.
@@ -61,6 +63,7 @@ def load(
     Raises:
         UnsupportedModel: not a vision-language model, not in the family table, missing or damaged files, weights that
             are not finite, or a failed self-check. Only safetensors are read and remote code is never run.
+        InvalidOption: an unknown device, bits without bitsandbytes, or "natural" without its packages.
     """
     if device is not None and device_map is not None:
         raise InvalidOption("give either device or device_map, not both")
@@ -112,19 +115,42 @@ def _in_words(vlm: VLM) -> Generator[None]:
 
 def checkpoint_directory(source: str) -> Path | None:
     """The local directory that a model id stands for, or None for a hub id or a model made in memory."""
-    place = BUNDLED if source == "demo" else Path(source)
+    place = _place(source)
     return place if place.is_dir() else None
+
+
+def _place(source: str | Path) -> Path:
+    """Where the files of a source are, if it is local; the natural model is built where that has not been done."""
+    if source == "natural":
+        return natural.cached()
+    return BUNDLED if source == "demo" else Path(source)
+
+
+@contextmanager
+def _quiet() -> Generator[None]:
+    """No warnings or progress bars of transformers: what they would warn of is checked, and refused."""
+    from transformers.utils import logging
+
+    verbosity, progress_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+        if progress_bar:
+            logging.enable_progress_bar()
 
 
 def _from_files(
     source: str | Path, dtype: torch.dtype | str, device: str, device_map: Any, revision: str | None, backend: Backend
 ) -> tuple[nn.Module, Any]:
     from transformers import AutoModelForImageTextToText, PreTrainedConfig
-    from transformers.utils import logging
 
     from ..models import minigpt4
 
-    place = BUNDLED if source == "demo" else Path(source)
+    with _quiet():
+        place = _place(source)
     if place.exists() or isinstance(source, Path):
         _check_directory(place)
         where = str(place)
@@ -134,38 +160,32 @@ def _from_files(
     few: dict[str, Any] = {}
     if isinstance(dtype, str) and dtype in BITS:
         few, dtype = {"quantization_config": bits_config(dtype, gpu=not device.startswith("cpu"))}, "auto"
-    verbosity, progress_bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
     try:
-        settings, _ = PreTrainedConfig.get_config_dict(where, revision=revision or "main")
-        row = FAMILIES.get(str(settings.get("model_type")))
-        if row and (why := lacking(row)):  # before transformers says that it does not know the type
-            raise UnsupportedModel(f"{where}: {why}")
-        if few or "quantization_config" in settings:  # these cannot be moved once they are loaded
-            device_map = device_map or {"": device}
-        loaded: Any = AutoModelForImageTextToText.from_pretrained(
-            where,
-            dtype=dtype,
-            device_map=device_map,
-            revision=revision or "main",
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **few,
-        )
-        model, info = loaded
-        processor: Any = load_processor(where, revision=revision or "main", backend=backend)
+        with _quiet():
+            settings, _ = PreTrainedConfig.get_config_dict(where, revision=revision or "main")
+            row = FAMILIES.get(str(settings.get("model_type")))
+            if row and (why := lacking(row)):  # before transformers says that it does not know the type
+                raise UnsupportedModel(f"{where}: {why}")
+            if few or "quantization_config" in settings:  # these cannot be moved once they are loaded
+                device_map = device_map or {"": device}
+            loaded: Any = AutoModelForImageTextToText.from_pretrained(
+                where,
+                dtype=dtype,
+                device_map=device_map,
+                revision=revision or "main",
+                use_safetensors=True,
+                trust_remote_code=False,
+                output_loading_info=True,
+                **few,
+            )
+            model, info = loaded
+            processor: Any = load_processor(where, revision=revision or "main", backend=backend)
     except (
         *(OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError),
         AssertionError,  # what torch raises for a device that it was built without
     ) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise UnsupportedModel(f"{where} cannot be loaded as a vision-language model: {reason}") from error
-    finally:
-        logging.set_verbosity(verbosity)
-        if progress_bar:
-            logging.enable_progress_bar()
     # transformers fills what a checkpoint lacks with random numbers and only warns: for us that is a wrong answer.
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
     for kind in ("missing_keys", "mismatched_keys"):

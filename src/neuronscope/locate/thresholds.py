@@ -13,7 +13,7 @@ from typing import Literal, Protocol, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
-from ..errors import InvalidOption
+from ..errors import InvalidOption, InvalidSample
 from ..types import Json, one_of
 
 #: A threshold whose finds are as likely false as true is no threshold.
@@ -136,7 +136,10 @@ class TargetDecoy:
         """See the formula above; the estimate only changes at observed scores, so those are the candidates."""
         rule = f"target_decoy({self.q:g}, {self.scan})"
         if not len(decoys):
-            raise InvalidOption("target-decoy thresholds need at least one control; none could be made for this sample")
+            raise InvalidSample(
+                "target-decoy thresholds need at least one control, and none could be made for this sample: beside the "
+                "object there is no empty place of half its width and height. Budget, Knee and Fixed need none"
+            )
         pool = np.sort(decoys.ravel())
         kept = np.sort(target)
         candidates = np.unique(np.concatenate([[0.0], target[target > 0], pool[pool > 0]]))

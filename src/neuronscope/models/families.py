@@ -218,7 +218,7 @@ _ROWS = (
         "Phi-4 multimodal",
         refused="transformers fails to write more than one token with an image (5.23)",
     ),
-    Family("fast_vlm", "FastVLM", untested="its tower needs timm, which needs torchvision"),
+    Family("fast_vlm", "FastVLM", notes="tested with an EfficientNet tower; that of the published weights needs timm"),
     Family("perception_lm", "PerceptionLM", untested="its tower needs timm, which needs torchvision"),
     Family("gemma3n", "Gemma 3n", untested="its tower needs timm, which needs torchvision"),
     Family("llava_onevision", "LLaVA-OneVision", notes="thumbnail, then the stitched tiles with a separator per row"),

@@ -96,7 +96,7 @@ def scripted(vlm, monkeypatch):
 
 
 def test_every_rejection_is_counted_by_its_reason(vlm, folder, scripted):
-    found = build(vlm, folder, ["bear", "dog"], per_concept=9, limits=SMALL)
+    found = build(vlm, folder, ["bear", "dog"], per_concept=9, limits=SMALL, max_other_share=0.1)
     assert {kept.image_id for kept in found.of("bear")} == {"1", "2", "11"}
     assert {kept.image_id for kept in found.of("dog")} == {"12"}
     assert found.rejected("bear") == {k: v for k, v in REASONS.items() if v}
@@ -114,10 +114,20 @@ def test_every_rejection_is_counted_by_its_reason(vlm, folder, scripted):
     assert next(r.detail for r in found.rejections if r.concept == "dog") == "image 11 stands for 'bear'"
 
 
+def test_what_went_with_the_object_is_on_record_unless_it_is_refused(vlm, folder, scripted):
+    lax, strict = (build(vlm, folder, ["bear"], per_concept=9, limits=SMALL, max_other_share=s) for s in (None, 0.1))
+    more = {kept.image_id: kept for kept in lax.samples}
+    assert set(more) - {kept.image_id for kept in strict.samples} == {"5"}
+    assert more["5"].record()["removed"] == {"cat": 1.0}
+    assert more["11"].record()["removed"] == {}
+    assert more["11"].record()["lost"] == ["dog"]
+    assert (lax.settings["max_other_share"], strict.settings["max_other_share"]) == (None, 0.1)
+
+
 def test_an_image_stands_for_one_concept_and_the_first_concept_has_it(vlm, folder, scripted):
     found = build(vlm, folder, ["dog", "bear"], per_concept=9, limits=SMALL)
     assert {kept.image_id for kept in found.of("dog")} == {"11", "12"}
-    assert {kept.image_id for kept in found.of("bear")} == {"1", "2"}
+    assert {kept.image_id for kept in found.of("bear")} == {"1", "2", "5"}
     both = next(kept for kept in found.samples if kept.image_id == "11")
     assert (both.concept, both.shown) == ("dog", ("dog", "bear"))
     assert len({kept.image_id for kept in found.samples}) == len(found.samples)
@@ -148,7 +158,7 @@ def test_limit_bounds_how_many_candidates_are_looked_at(vlm, folder, scripted):
 
 
 def test_too_few_samples_are_reported(vlm, folder, scripted):
-    found = build(vlm, folder, ["bear", "cat"], per_concept=3, limits=SMALL)
+    found = build(vlm, folder, ["bear", "cat"], per_concept=3, limits=SMALL, max_other_share=0.1)
     assert found.missing == {"cat": 3}
     with pytest.raises(InvalidSample, match=r"1 of 2 concepts have too few samples: cat lacks 3 \(1 ObjectTooSmall\)"):
         found.complete()
@@ -174,7 +184,7 @@ def test_the_record_tells_what_the_sample_was(vlm, folder, scripted):
         "size": [SIDE, SIDE],
         "concept": "dog",
         "boxes": [list(BOX)],
-        "edit": {"method": "mean_fill", "radius": 3, "dilate": 0, "region": "auto"},
+        "edit": {"method": "mean_fill", "radius": 3, "dilate": 0, "region": "mask"},
         "prompt": "The image shows a",
         "max_new_tokens": 5,
         "span_tokens": 16,

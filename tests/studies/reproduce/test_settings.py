@@ -16,6 +16,7 @@ def test_the_papers_preset_is_the_published_protocol():
     plan = Experiment.paper(TWO)
     assert (plan.levels, plan.scale, plan.draws, plan.sharing) == ((40, 80, 120), "absolute", 10, "shared")
     assert plan.reference == "two-stage:preset=paper"
+    assert (plan.reach, plan.max_other_share) == ("auto", 0.1)
     assert plan.conditions == tuple(Condition(f"noise {n}", n) for n in (40, 80, 120))
 
 
@@ -52,6 +53,8 @@ def test_settings_are_json():
         ({"scale": "big"}, "scale='big' is not known"),
         ({"sharing": "some"}, "sharing='some' is not known"),
         ({"edit": "erase"}, "edit='erase' is not known"),
+        ({"reach": "far"}, "reach=.far. is not known"),
+        ({"max_other_share": 2.0}, "max_other_share=2.0 must be between 0 and 1"),
     ],
 )
 def test_settings_out_of_range_are_refused(changes: dict[str, object], message: str):

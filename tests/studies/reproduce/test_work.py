@@ -18,8 +18,14 @@ from neuronscope.errors import InvalidSample, RunMismatch
 from neuronscope.evaluate import average_precision, named, planted
 from neuronscope.intervene import mean_activations
 from neuronscope.locate.scores import Layout
-from neuronscope.studies.reproduce.conditions import Limits
+from neuronscope.studies.reproduce.collect import collect
+from neuronscope.studies.reproduce.conditions import Limits, TooFewSamples
+from neuronscope.studies.reproduce.dataset import require_candidates
+from neuronscope.studies.reproduce.engine import prepare
+from neuronscope.studies.reproduce.page import run_page, write_run
+from neuronscope.studies.reproduce.record import named_in
 from neuronscope.studies.reproduce.settings import Experiment
+from neuronscope.studies.reproduce.tables import render
 from neuronscope.studies.reproduce.work import REFUSED, Reproduction, open_run
 
 PLAN = Experiment(
@@ -169,6 +175,77 @@ def test_too_few_samples_stop_the_run_with_the_reasons(demo: ns.VLM, scenes: Pat
         _ = begin(demo, scenes, tmp_path, plan).samples
 
 
+def short_of_bus(scenes: Path, folder: Path) -> Path:
+    """The scenes with one bus only."""
+    shutil.copytree(scenes, folder)
+    path = next((folder / "annotations").glob("instances_*.json"))
+    document = json.loads(path.read_text(encoding="utf-8"))
+    bus = next(c["id"] for c in document["categories"] if c["name"] == "bus")
+    seen = [a["image_id"] for a in document["annotations"] if a["category_id"] == bus]
+    document["annotations"] = [
+        a for a in document["annotations"] if a["category_id"] != bus or a["image_id"] == seen[0]
+    ]
+    path.write_text(json.dumps(document), encoding="utf-8")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def one_bus(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return short_of_bus(scenes, tmp_path_factory.mktemp("few") / "scenes")
+
+
+SHORT = replace(
+    PLAN, concepts=("bear", "bus", "horse"), methods=("two-stage", "pan"), metrics={}, random_sets=0, ablations=()
+)
+
+
+def test_a_concept_short_of_samples_leaves_a_run_that_can_be_read_and_gone_on_with(
+    demo: ns.VLM, one_bus: Path, tmp_path: Path
+):
+    refused = begin(demo, one_bus, tmp_path, SHORT)
+    with pytest.raises(TooFewSamples, match=r"1 of 3 concepts .*: bus lacks [12] .*--allow-missing goes on without"):
+        prepare(refused)
+    page = run_page(tmp_path, one_bus)
+    assert "bus lacks" in str(page.sections[0])
+    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("Left out, with too few samples:") == 1
+
+    work = begin(demo, one_bus, tmp_path, replace(SHORT, allow_missing=True))  # of the same run: nothing is made anew
+    prepare(work)
+    assert work.concepts == ("bear", "horse")
+    assert {kept.concept for kept in work.samples} == {"bear", "horse"}
+    work.work()
+    found = collect(work)
+    document = render(found, tmp_path)
+    assert document["concepts"] == ["bear", "horse"]
+    assert list(document["missing"]) == ["bus"]
+    assert {row["concept"] for row in document["table_2"]["concepts"]} == {"bear", "horse"}
+    assert "bus lacks" in (tmp_path / "tables.md").read_text(encoding="utf-8")
+    assert write_run(run_page(tmp_path, one_bus), tmp_path / "page.html").is_file()
+    row = work.run.read("dataset", {"part": "all"}).to_pylist()[0]
+    assert named_in(row, SHORT.concepts) == [(kept.concept, kept.image_id) for kept in work.samples]
+
+
+def test_without_two_concepts_there_is_nothing_to_go_on_with(demo: ns.VLM, one_bus: Path, tmp_path: Path):
+    plan = replace(SHORT, concepts=("bear", "bus"), allow_missing=True)
+    with pytest.raises(TooFewSamples, match="1 of 2 concepts have too few samples: bus lacks"):
+        _ = begin(demo, one_bus, tmp_path, plan).samples
+
+
+def test_a_concept_in_too_few_images_is_told_without_a_model(one_bus: Path):
+    source = ns.CocoFolder.open(one_bus)
+    require_candidates(source, ("bear", "horse"), 2)
+    with pytest.raises(
+        TooFewSamples, match=r"1 of 2 concepts are in fewer than 2 images: bus is in 1\. --allow-missing"
+    ):
+        require_candidates(source, ("bear", "bus"), 2)
+
+
+def test_a_page_shows_the_edited_picture_of_a_mask(demo: ns.VLM, scenes: Path, finished: Reproduction):
+    render(collect(finished), finished.run.folder)
+    assert {kept.pair.options["region"] for kept in finished.samples} == {"mask"}
+    assert all(shot.edited for shot in run_page(finished.run.folder, scenes).gallery.shots)
+
+
 def test_a_method_that_refuses_a_sample_is_on_record(demo: ns.VLM, scenes: Path, tmp_path: Path):
     plan = replace(PLAN, methods=("two-stage:activation=-100,gradient=-100", "random-layer-matched"), metrics={})
     work = begin(demo, scenes, tmp_path, plan)
@@ -177,3 +254,14 @@ def test_a_method_that_refuses_a_sample_is_on_record(demo: ns.VLM, scenes: Path,
     row = next(r for r in work.run.table("located").to_pylist() if r["method"] == "random-layer-matched")
     assert row["notes"][0].startswith(f"{REFUSED}: layer 0 has only 0 neurons outside the set")
     assert json.loads(row["neurons"])["neurons"] == []
+
+
+def test_an_object_that_leaves_no_room_for_a_control_is_on_record_and_the_run_goes_on(
+    demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr("neuronscope.locate.two_stage.control_images", lambda *_: [])
+    work = begin(demo, scenes, tmp_path, replace(PLAN, methods=("two-stage", "pan"), metrics={}))
+    assert not len(work.neurons("pan", work.samples[0]))
+    rows = work.run.table("located").to_pylist()
+    row = next(r for r in rows if r["method"] == "two-stage")
+    assert row["notes"][0].startswith(f"{REFUSED}: target-decoy thresholds need at least one control, and none could")

@@ -6,6 +6,7 @@ from .overlap import Bleu as Bleu
 from .overlap import Rouge as Rouge
 from .registry import METRICS as METRICS
 from .registry import metric as metric
+from .registry import require as require
 from .scored import CaptionMetric as CaptionMetric
 from .scored import Scored as Scored
 from .scored import alike as alike

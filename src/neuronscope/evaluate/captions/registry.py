@@ -13,6 +13,7 @@ from .bertscore import BertScore
 from .clipscore import ClipScore
 from .overlap import Bleu, Rouge
 from .scored import CaptionMetric
+from .sources import find, library
 
 #: name -> what makes it; what a `partial` fixes is part of the name and no option.
 METRICS: Mapping[str, Callable[..., CaptionMetric]] = {
@@ -23,6 +24,28 @@ METRICS: Mapping[str, Callable[..., CaptionMetric]] = {
     "bertscore": BertScore,
     "clipscore": ClipScore,
 }
+
+#: name -> the module that computes it, and the distribution that brings it.
+_LIBRARIES = {
+    "bleu-1": ("sacrebleu.metrics", "sacrebleu"),
+    "bleu-4": ("sacrebleu.metrics", "sacrebleu"),
+    "rouge-1": ("rouge_score.rouge_scorer", "rouge-score"),
+    "rouge-l": ("rouge_score.rouge_scorer", "rouge-score"),
+    "bertscore": ("bert_score.utils", "bert-score"),
+}
+
+
+def require(name: str, **options: Any) -> None:
+    """Prove that a metric can be used, before long work whose end it is; no model is loaded.
+
+    Raises InvalidOption as :func:`metric` does, and where its package, or the directory or package that holds its
+    model, is not there.
+    """
+    made: Any = metric(name, **options)
+    if name in _LIBRARIES:
+        library(*_LIBRARIES[name])
+    if hasattr(made, "model"):
+        find(made.model)
 
 
 def metric(name: str, **options: Any) -> CaptionMetric:

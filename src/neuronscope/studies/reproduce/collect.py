@@ -34,7 +34,8 @@ def collect(work: Reproduction) -> Results:
     }
     return Results(
         methods=plan.methods,
-        concepts=plan.concepts,
+        concepts=work.concepts,
+        missing={concept: work.found.lacks(concept) for concept in work.found.missing},
         conditions=tuple(condition.name for condition in plan.conditions),
         hits=hits,
         captions=_captions(work),
@@ -43,12 +44,33 @@ def collect(work: Reproduction) -> Results:
         widths=work.widths,
         localisation=_localisation(work),
         sizes={text: [row["count"] for row in rows] for text, rows in found.items()},
-        rejections=work.dataset.rejected(),
+        rejections=work.found.rejected(),
         settings=work.run.settings,
         environments=work.run.record.environments,
         random_p=_random_p(work),
         sweeps=_sweeps(plan.methods, hits, found),
         matching={mode: _rematched(work, hits, mode) for mode in MODES},
+    )
+
+
+def collect_samples(work: Reproduction) -> Results:
+    """What became of the candidates, of a run that goes no further because concepts have too few samples."""
+    plan, found = work.experiment, work.found
+    return Results(
+        methods=plan.methods,
+        concepts=plan.concepts,
+        conditions=tuple(condition.name for condition in plan.conditions),
+        missing={concept: found.lacks(concept) for concept in found.missing},
+        hits={},
+        captions={},
+        agreement=None,
+        layers={},
+        widths=work.widths,
+        localisation={},
+        sizes={},
+        rejections=found.rejected(),
+        settings=work.run.settings,
+        environments=work.run.record.environments,
     )
 
 
@@ -78,7 +100,7 @@ def _trials(work: Reproduction, text: str, condition: Condition, column: str = "
     samples = work.samples
     images = tuple(kept.image_id for kept in samples)
     found: list[Trials] = []
-    for concept in work.experiment.concepts:
+    for concept in work.concepts:
         groups = [kept for kept in samples if kept.concept == concept]
         hits = np.stack([_hits(work.captions(text, kept, condition), images, column) for kept in groups])
         found.append(

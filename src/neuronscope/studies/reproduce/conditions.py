@@ -33,6 +33,10 @@ class ObjectTooSmall(InvalidSample):
     """The object is too small in pixels of the image that the model sees."""
 
 
+class TooFewSamples(InvalidSample):
+    """A concept has fewer samples than were asked for."""
+
+
 class SizeCheck:
     """Limits as they apply to the images of one model."""
 

@@ -6,7 +6,7 @@ condition are kept. Conditions, in the order in which they are checked (the dear
 - AlreadyUsed: no image stands for two concepts, so that D's images are distinct; concepts are served in order;
 - NoInstance: the concept is annotated there, by more than a crowd;
 - AreaOutOfRange, ObjectTooSmall: see conditions.py;
-- ConceptNotNamed, ConceptStillNamed, OtherConceptRemoved: see validity.py;
+- ConceptNotNamed, ConceptStillNamed, and OtherConceptRemoved in the strict reading: see validity.py;
 - InvalidSample: the picture, a box or a mask cannot be used.
 
 How many each condition rejected is part of the result: the acceptance rate is itself a finding, and a selection bias.
@@ -14,30 +14,29 @@ How many each condition rejected is part of the result: the acceptance rate is i
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike, fspath
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
-from jaxtyping import Bool
-from PIL import Image
-
 from ...errors import InvalidOption, InvalidSample
 from ...loading import VLM
-from ...locate.validity import Validity, check_validity
+from ...locate.validity import REACHES, Reach, Validity, valid_pair
 from ...models.decoding import Decoding
-from ...samples.inpaint import INPAINTERS, Counterfactual, Method, counterfactual
+from ...samples.inpaint import INPAINTERS, Counterfactual, Method
 from ...samples.lexicon import MODES, Mode
 from ...samples.sample import Sample
 from ...tokens import ImageTokens
 from ...types import Json, one_of
-from .conditions import AlreadyUsed, SizeCheck
+from .conditions import AlreadyUsed, SizeCheck, TooFewSamples
+from .pixels import encode_mask, pixel_hash
 from .settings import Limits
 
 SCHEMA = "neuronscope.dataset/1"
+
+#: One concept alone has no other images whose captions could be kept.
+MIN_CONCEPTS = 2
 
 
 @runtime_checkable
@@ -127,6 +126,7 @@ class Kept:
             "edit": {"method": pair.method, **pair.options},
             "mask_sha256": pixel_hash(pair.mask),
             "mask_pixels": int(pair.mask.sum()),
+            "mask": encode_mask(pair.mask),
             "edited_sha256": pixel_hash(pair.edited),
             **self.decoding.to_dict(),
             "span_start": int(tokens.positions[0]) if tokens.count else None,
@@ -135,6 +135,8 @@ class Kept:
             "caption": {"text": found.original.text, "ids": list(found.original.ids)},
             "caption_edited": {"text": found.edited.text, "ids": list(found.edited.ids)},
             "surface": found.match.surface,
+            "lost": list(found.lost),
+            "removed": dict(found.removed),
             "concept_tokens": list(found.tokens),
             "concept_ids": [found.original.ids[i] for i in found.tokens],
             "model": dict(self.model),
@@ -176,15 +178,27 @@ class Dataset:
         lacking = {concept: self.per_concept - len(self.of(concept)) for concept in self.concepts}
         return {concept: count for concept, count in lacking.items() if count}
 
-    def complete(self) -> Dataset:
-        """The data set itself. Raises InvalidSample when a concept lacks samples, with the reasons."""
-        if self.missing:
-            short = "; ".join(
-                f"{concept} lacks {count} ({', '.join(f'{n} {why}' for why, n in self.rejected(concept).items())})"
-                for concept, count in self.missing.items()
+    def complete(self, *, allow_missing: bool = False) -> Dataset:
+        """The data set itself, or with `allow_missing` that of the concepts that have all their samples.
+
+        Raises TooFewSamples, with the reasons, when a concept lacks samples; with `allow_missing` when fewer than two
+        concepts are left.
+        """
+        if not self.missing:
+            return self
+        enough = tuple(concept for concept in self.concepts if concept not in self.missing)
+        if not allow_missing or len(enough) < MIN_CONCEPTS:
+            hint = "" if allow_missing else ". --allow-missing goes on without them"
+            raise TooFewSamples(
+                f"{len(self.missing)} of {len(self.concepts)} concepts have too few samples: "
+                f"{'; '.join(self.lacks(concept) for concept in self.missing)}{hint}"
             )
-            raise InvalidSample(f"{len(self.missing)} of {len(self.concepts)} concepts have too few samples: {short}")
-        return self
+        return replace(self, concepts=enough, samples=tuple(kept for kept in self.samples if kept.concept in enough))
+
+    def lacks(self, concept: str) -> str:
+        """How many samples a concept lacks, and what its candidates were rejected for."""
+        reasons = ", ".join(f"{n} {why}" for why, n in self.rejected(concept).items()) or "no other candidates"
+        return f"{concept} lacks {self.missing[concept]} ({reasons})"
 
     def to_dict(self) -> dict[str, Any]:
         """One JSON document."""
@@ -212,6 +226,8 @@ def build(
     per_concept: int = 3,
     seed: int = 0,
     edit: Method = "telea",
+    reach: Reach = "grown",
+    max_other_share: float | None = None,
     match: Mode = "lexicon",
     decoding: Decoding = Decoding(),
     limits: Limits | None = None,
@@ -227,6 +243,8 @@ def build(
         per_concept: samples wanted of each.
         seed: of the order in which candidates are scanned.
         edit: how the object is taken out of the picture.
+        reach: how much of the picture is inpainted; see :func:`neuronscope.locate.validity.valid_pair`.
+        max_other_share: the largest share of another object that may go with it; None for any, which is recorded.
         match: when a caption counts as naming a concept.
         decoding: caption settings, the same as in the evaluation that follows.
         limits: sizes that objects may have.
@@ -239,9 +257,10 @@ def build(
     """
     limits = limits or Limits()
     _check_options(source, concepts, per_concept, edit, match, limit)
+    one_of("reach", reach, REACHES)
     candidates = source.everything() if isinstance(source, Choosy) else source
     model = {**vlm.identity(), "dtype": str(vlm.dtype).removeprefix("torch.")}
-    judge = _Judge(vlm, edit, match, decoding, SizeCheck(vlm, limits), model)
+    judge = _Judge(vlm, edit, reach, max_other_share, match, decoding, SizeCheck(vlm, limits), model)
     samples: list[Kept] = []
     rejections: list[Rejection] = []
     for concept in concepts:
@@ -255,6 +274,8 @@ def build(
         "source": type(source).__name__,
         "seed": seed,
         "edit": edit,
+        "reach": reach,
+        "max_other_share": max_other_share,
         "match": match,
         **decoding.to_dict(),
         "limit": limit,
@@ -263,12 +284,43 @@ def build(
     return Dataset(tuple(concepts), per_concept, tuple(samples), tuple(rejections), settings)
 
 
+def require_candidates(source: Source, concepts: Sequence[str], per_concept: int, *, seed: int = 0) -> None:
+    """Refuse at once, without a model, what cannot become complete: a concept with too few images.
+
+    Raises TooFewSamples. No more images of a concept are looked at than are wanted.
+    """
+    candidates = source.everything() if isinstance(source, Choosy) else source
+    found = {concept: _readable(candidates.samples(concept, seed=seed), per_concept) for concept in concepts}
+    short = [f"{concept} is in {count}" for concept, count in found.items() if count < per_concept]
+    if short:
+        raise TooFewSamples(
+            f"{len(short)} of {len(concepts)} concepts are in fewer than {per_concept} images: {', '.join(short)}. "
+            "--allow-missing goes on without them"
+        )
+
+
+def _readable(candidates: Iterable[Sample], wanted: int) -> int:
+    """How many candidates can be read, of those that are wanted at most."""
+    count, stream = 0, iter(candidates)
+    while count < wanted:
+        try:
+            next(stream)
+        except StopIteration:
+            break
+        except InvalidSample:
+            continue
+        count += 1
+    return count
+
+
 @dataclass(frozen=True)
 class _Judge:
     """The conditions, one after another."""
 
     vlm: VLM
     edit: Method
+    reach: Reach
+    max_other_share: float | None
     match: Mode
     decoding: Decoding
     size: SizeCheck
@@ -279,8 +331,15 @@ class _Judge:
         if sample.image_id in taken:
             raise AlreadyUsed(f"image {sample.image_id} stands for {taken[sample.image_id]!r}")
         self.size.check(sample, sample.load().size)
-        pair = counterfactual(sample, self.edit)
-        validity = check_validity(self.vlm, pair, mode=self.match, decoding=self.decoding)
+        pair, validity = valid_pair(
+            self.vlm,
+            sample,
+            self.edit,
+            reach=self.reach,
+            mode=self.match,
+            decoding=self.decoding,
+            max_other_share=self.max_other_share,
+        )
         tokens = self.vlm.prepare([pair.original], self.decoding).images[0]
         return Kept(pair, validity, tokens, self.model, self.decoding)
 
@@ -335,9 +394,3 @@ def _new_name(sample: Sample, names: set[str]) -> str:
         raise InvalidOption(f"source gives {what} for {sample.concept!r}; samples are told apart by it")
     names.add(sample.image_id)
     return sample.image_id
-
-
-def pixel_hash(content: Image.Image | Bool[np.ndarray, "height width"]) -> str:
-    """SHA-256 of "height x width" and the pixels: three bytes each of a picture, one of a mask."""
-    data = np.asarray(content.convert("RGB") if isinstance(content, Image.Image) else content, dtype=np.uint8)
-    return hashlib.sha256(f"{data.shape[0]}x{data.shape[1]}".encode() + data.tobytes()).hexdigest()

@@ -9,10 +9,12 @@ from typing import Protocol
 from ...errors import NeuronscopeError
 from ...loading import VLM
 from ...run.directory import Run
-from .collect import collect
+from .collect import collect, collect_samples
+from .conditions import TooFewSamples
 from .job import Job
 from .results import Results
 from .schedule import Failure
+from .tables import render
 from .units import Cost
 from .work import Reproduction, open_run
 
@@ -74,7 +76,7 @@ class Local:
     def prepare(self, step: Step) -> None:
         """See :class:`Engine`."""
         self._work.step = step
-        _ = self._work.samples
+        prepare(self._work)
 
     def left(self) -> int:
         """See :class:`Engine`."""
@@ -96,6 +98,18 @@ class Local:
 
     def close(self) -> None:
         """See :class:`Engine`."""
+
+
+def prepare(work: Reproduction) -> None:
+    """Build the data set; where concepts have too few samples the tables say so, which makes the run readable.
+
+    Raises TooFewSamples.
+    """
+    try:
+        _ = work.samples
+    except TooFewSamples:
+        render(collect_samples(work), work.run.folder)
+        raise
 
 
 class UnitsFailed(NeuronscopeError):

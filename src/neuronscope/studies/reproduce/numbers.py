@@ -59,6 +59,7 @@ def document(results: Results, compared: Sequence[Compared], statistics: Statist
         "schema": SCHEMA,
         "methods": list(results.methods),
         "concepts": list(results.concepts),
+        "missing": dict(results.missing),
         "conditions": [{"name": name, "level": results.level(name)} for name in results.conditions],
         "reference": results.reference,
         "controls": sorted(results.controls),

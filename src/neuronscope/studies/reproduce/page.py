@@ -27,13 +27,13 @@ from ...report.data_uri import THUMBNAIL, photo, uri, with_boxes
 from ...report.page import write_page
 from ...run.directory import Run
 from ...samples.image import read_image
-from ...samples.inpaint import INPAINTERS, counterfactual
-from ...samples.sample import Box, Sample
+from ...samples.inpaint import INPAINTERS, inpaint
+from ...samples.sample import Box
 from ...version import __version__
-from .dataset import pixel_hash
 from .gallery import MISSING, Gallery, Said, Shot
 from .job import AGAIN
 from .numbers import SCHEMA
+from .pixels import decode_mask, pixel_hash
 from .sections import sections
 
 _TABLES = "neuronscope reproduce --tables-only"
@@ -138,6 +138,8 @@ def _again(root: Path) -> str:
 def read_gallery(run: Run, data: str | Path | None = None, conditions: Sequence[str] = ()) -> Gallery:
     """The samples of a run and all of its captions, conditions in the order given. Raises as :func:`run_page` does."""
     records = _samples(run)
+    if not records or "captions" not in run.kinds():
+        return Gallery("", "lexicon", [], [], {}, {}, {}, "No captions under intervention are finished.")
     where = {record["image_id"]: k for k, record in enumerate(records)}
     said, found = _captions(run.table("captions"), where)
     methods: Any = run.settings.get("methods", [])
@@ -150,8 +152,14 @@ def read_gallery(run: Run, data: str | Path | None = None, conditions: Sequence[
 
 
 def _samples(run: Run) -> list[dict[str, Any]]:
-    rows = run.table("dataset").to_pylist()
-    return [record for row in rows for record in json.loads(row["document"])["samples"]]
+    """The records of the samples of all concepts that have enough."""
+    documents = [json.loads(row["document"]) for row in run.table("dataset").to_pylist()]
+    return [
+        record
+        for document in documents
+        for record in document["samples"]
+        if not document.get("concepts", {}).get(record["concept"], {}).get("missing")
+    ]
 
 
 def _captions(
@@ -223,10 +231,9 @@ def _pictures(record: Mapping[str, Any], data: Path) -> tuple[Image.Image | None
     if pixel_hash(original) != record["image_sha256"]:
         raise RunMismatch(f"{path} is not the picture that the run used: its pixels differ")
     edit = record["edit"]
-    if edit["method"] not in INPAINTERS or not record["boxes"]:
+    if edit["method"] not in INPAINTERS or "mask" not in record:
         return original, None
-    sample = Sample(original, record["concept"], boxes=_boxes(record))
-    made = counterfactual(sample, edit["method"], radius=edit["radius"], dilate=edit["dilate"]).edited
+    made = inpaint(original, decode_mask(record["mask"], original.size), edit["method"], edit["radius"])
     return original, made if pixel_hash(made) == record["edited_sha256"] else None
 
 
@@ -253,5 +260,5 @@ def _told(shots: Sequence[Shot], data: str | Path | None) -> str:
     if missing:
         text += f" {missing} of {len(shots)} pictures are not there."
     if unedited > missing:
-        text += f" {unedited - missing} edited pictures cannot be made again without the data's masks."
+        text += f" {unedited - missing} edited pictures cannot be made again: the run keeps no mask of an inpainting."
     return text

@@ -23,9 +23,14 @@ def to_row(dataset: Dataset) -> dict[str, Any]:
 
 
 def named_in(row: Mapping[str, Any], concepts: Sequence[str]) -> list[tuple[str, str]]:
-    """Concept and image of every sample that a row describes, in the order of :func:`from_row`; needs no model."""
-    records = json.loads(row["document"])["samples"]
-    return [(name, record["image_id"]) for name in concepts for record in records if record["concept"] == name]
+    """Concept and image of every sample of the concepts that have enough, in the order of :func:`from_row`.
+
+    Needs no model.
+    """
+    document = json.loads(row["document"])
+    enough = [name for name in concepts if not document["concepts"][name]["missing"]]
+    records = document["samples"]
+    return [(name, record["image_id"]) for name in enough for record in records if record["concept"] == name]
 
 
 def from_row(row: Mapping[str, Any], vlm: VLM, source: Source, experiment: Experiment) -> Dataset:
@@ -70,14 +75,16 @@ def _find(source: Source, concept: str, ids: set[str], seed: int) -> dict[str, S
 
 def _restore(vlm: VLM, sample: Sample, record: Mapping[str, Any], experiment: Experiment) -> Kept:
     decoding = experiment.decoding
-    pair = counterfactual(sample, experiment.edit)
+    made = record["edit"]
+    pair = counterfactual(sample, experiment.edit, region=made["region"], dilate=made["dilate"])
     original = caption_of(vlm, record["caption"]["ids"], decoding)
     edited = caption_of(vlm, record["caption_edited"]["ids"], decoding)
     match = Lexicon.default().match(original.text, sample.concept, experiment.match)
     tokens = vlm.prepare([pair.original], decoding).images[0]
     if match is None:
         raise RunMismatch(f"image {sample.image_id}: its caption {original.text!r} no longer names {sample.concept!r}")
-    validity = Validity(original, edited, match, tuple(record["concept_tokens"]))
+    lost, removed = tuple(record["lost"]), tuple(record["removed"].items())
+    validity = Validity(original, edited, match, tuple(record["concept_tokens"]), lost, removed)
     kept = Kept(pair, validity, tokens, record["model"], decoding)
     again = kept.record()
     # Where the file lies may change: the folder is moved, or named from another place. Its pixels are hashed.

@@ -90,6 +90,8 @@ class Results:
         sizes: method -> number of neurons of every sample's set.
         rejections: condition that samples failed -> how many candidates.
         settings: those of run.json.
+        missing: concept that has too few samples -> how many it lacks and why. Its name is in `concepts` only where the
+            run stopped because of it.
         environments: versions and machines of run.json.
         random_p: empirical p of every group of the method under study, where random sets were run.
         sweeps: option that was varied -> its values and what they led to.
@@ -108,6 +110,7 @@ class Results:
     sizes: Mapping[str, Sequence[int]]
     rejections: Mapping[str, int]
     settings: Mapping[str, Json]
+    missing: Mapping[str, str] = field(default_factory=dict[str, str])
     environments: Sequence[Mapping[str, Json]] = ()
     random_p: Sequence[GroupTest] | None = None
     sweeps: Mapping[str, Sequence[SweepPoint]] = field(default_factory=dict[str, Sequence[SweepPoint]])

@@ -63,6 +63,8 @@ def _opening(document: Document) -> list[Block]:
         found.append(text("; ".join(f"Condition {name!r}: {_ABLATIONS[name]}" for name in ablations) + "."))
     if document["controls"]:
         found.append(text(f"Random control: {', '.join(document['controls'])}."))
+    if missing := document.get("missing"):
+        found.append(text(Run("Left out, with too few samples:", "strong"), f" {'; '.join(missing.values())}."))
     if left := document["unfinished"]:
         pairs = "; ".join(f"{pair['method']} under {pair['condition']}" for pair in left)
         found.append(text(Run("Not finished, and left out:", "strong"), f" {pairs}."))

@@ -12,10 +12,11 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from ...errors import InvalidOption
-from ...options import NUMBERS, WORDS, Form, option
+from ...options import NUMBERS, WORDS, Form, option, plain
 from ...types import Json, one_of
 
 if TYPE_CHECKING:
+    from ...locate.validity import Reach
     from ...models.decoding import Decoding
     from ...samples.inpaint import Method
     from ...samples.lexicon import Mode
@@ -37,7 +38,7 @@ REFERENCE = "two-stage"
 
 
 #: What the published protocol has instead of the defaults: absolute levels 40, 80, 120, ten draws of one vector shared
-#: by all neurons.
+#: by all neurons; boxes inpainted as they are, and samples refused of which another object was taken away with them.
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "recommended": {},
@@ -48,6 +49,8 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "draws": 10,
             "sharing": "shared",
             "ablations": (),
+            "reach": "auto",
+            "max_other_share": 0.1,
         },
     }
 )
@@ -93,9 +96,15 @@ def _metrics(text: str) -> dict[str, dict[str, Json]]:
     return {name: {} for name in WORDS.read(text)}
 
 
+def _share(text: str) -> float | None:
+    return None if text == "none" else float(text)
+
+
 METHODS = Form(_methods, ",".join)
 #: Metrics with a model have options of their own (options.py).
 PLAIN_METRICS = Form(_metrics, lambda found: WORDS.write([name for name in found if "model" not in found[name]]))
+#: A share, or none where there is no limit.
+SHARE = Form(_share, lambda share: "none" if share is None else plain(share), "a number, or none")
 
 
 def _decoding() -> Decoding:
@@ -127,7 +136,9 @@ class Experiment:
         ablations: deterministic conditions beside the noise.
         metrics: caption metrics by name, each with its options.
         random_sets: layer-matched random sets for each reference set's empirical p; 0 for none.
-        edit, match, seed, limits, limit, decoding: see studies/reproduce/dataset.py.
+        edit, reach, max_other_share, match, seed, limits, limit, decoding: see studies/reproduce/dataset.py.
+        allow_missing: go on without the concepts that have too few samples. Results do not hang on it beyond that, and
+            it is not among the settings that a run compares: a run that was refused can be gone on with.
         preset: name of the preset, for the record.
     """
 
@@ -161,17 +172,28 @@ class Experiment:
     )
     random_sets: int = option(0, "--random-sets", help="Random sets behind each empirical p.")
     edit: Method = option("telea", "--edit", help="telea, navier_stokes, mean_fill or exact.")
+    reach: Reach = option(
+        "grown", "--reach", help="Inpainted: grown (mask, larger where the word stays), auto, boxes or mask."
+    )
+    max_other_share: float | None = option(
+        None,
+        "--max-other-share",
+        help="Refuse samples of which more of another object goes, too; none for any.",
+        form=SHARE,
+    )
     match: Mode = "lexicon"
     seed: int = option(0, "--seed", help="Of image order, controls and noise.")
     limits: Limits = field(default_factory=Limits)
     limit: int | None = option(None, "--limit", help="Candidates looked at per concept.")
     decoding: Decoding = field(default_factory=_decoding)
+    allow_missing: bool = option(False, "--allow-missing", help="Go on without concepts that have too few samples.")
     preset: str = option(
         "recommended", "--preset", help="recommended, whose defaults these are, or paper (levels 40,80,120 ...)."
     )
 
     def __post_init__(self) -> None:
         from ...evaluate.captions import METRICS
+        from ...locate.validity import REACHES
         from ...samples.inpaint import INPAINTERS
         from ...samples.lexicon import MODES
 
@@ -179,6 +201,7 @@ class Experiment:
         one_of("scale", self.scale, SCALES)
         one_of("sharing", self.sharing, ("per_neuron", "shared"))
         one_of("edit", self.edit, [*INPAINTERS, "exact"])
+        one_of("reach", self.reach, REACHES)
         one_of("match", self.match, MODES)
         for name in self.ablations:
             one_of("ablations", name, ABLATIONS)
@@ -200,6 +223,8 @@ class Experiment:
             raise InvalidOption(
                 f"random_sets={self.random_sets}: an empirical p needs at least {MIN_RANDOM_SETS}, or none"
             )
+        if self.max_other_share is not None and not 0 <= self.max_other_share <= 1:
+            raise InvalidOption(f"max_other_share={self.max_other_share} must be between 0 and 1, or None for any")
         if len(self.concepts) < 2:
             raise InvalidOption(
                 "one concept alone has no other images whose captions could be kept; give at least two concepts"
@@ -208,7 +233,7 @@ class Experiment:
 
     @classmethod
     def paper(cls, concepts: tuple[str, ...], **changes: object) -> Experiment:
-        """The published protocol."""
+        """The published protocol: what :data:`PRESETS` has of it."""
         return cls(concepts, **{**PRESETS["paper"], "preset": "paper", **changes})  # pyright: ignore[reportArgumentType]
 
     @property
@@ -234,6 +259,7 @@ class Experiment:
     def settings(self) -> dict[str, Json]:
         """What a run directory keeps, and compares before it goes on."""
         found = asdict(self)
+        del found["allow_missing"]
         for name in ("concepts", "methods", "levels", "ablations"):
             found[name] = list(found[name])
         found["metrics"] = {name: dict(options) for name, options in self.metrics.items()}

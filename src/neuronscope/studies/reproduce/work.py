@@ -18,7 +18,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...caption import Captioner
-from ...errors import InvalidOption
+from ...errors import InvalidOption, InvalidSample
 from ...evaluate.aggregate import check_clean
 from ...evaluate.captions import compare, metric
 from ...evaluate.effect import named
@@ -99,8 +99,8 @@ class Reproduction:
         }
 
     @cached_property
-    def dataset(self) -> Dataset:
-        """The samples. Raises InvalidSample when a concept has too few, with the counts of what was rejected."""
+    def found(self) -> Dataset:
+        """What was found of every concept that was asked for, whether or not it is enough."""
         if not self.run.done(DATASET.kind, DATASET.key):
             plan = self.experiment
             found = build(
@@ -110,6 +110,8 @@ class Reproduction:
                 per_concept=plan.images,
                 seed=plan.seed,
                 edit=plan.edit,
+                reach=plan.reach,
+                max_other_share=plan.max_other_share,
                 match=plan.match,
                 decoding=plan.decoding,
                 limits=plan.limits,
@@ -118,7 +120,20 @@ class Reproduction:
             )
             self.run.write(DATASET.kind, DATASET.key, [to_row(found)])
         row = self.run.read(DATASET.kind, DATASET.key).to_pylist()[0]
-        return from_row(row, self._vlm, self._source, self.experiment).complete()
+        return from_row(row, self._vlm, self._source, self.experiment)
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The samples of the concepts that have enough.
+
+        Raises TooFewSamples, with the counts of what was rejected, when a concept has too few, unless that is allowed.
+        """
+        return self.found.complete(allow_missing=self.experiment.allow_missing)
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """Those that have samples enough."""
+        return self.dataset.concepts
 
     @cached_property
     def samples(self) -> tuple[Kept, ...]:
@@ -218,7 +233,7 @@ class Reproduction:
             chosen = equal_size(chosen, self.neurons(plan.reference, kept))
         try:
             found = chosen.locate(self._vlm, kept.pair, validity=kept.validity)
-        except InvalidOption as error:  # such as a layer with too few other neurons for a random set
+        except (InvalidOption, InvalidSample) as error:  # too few other neurons for a random set; too large an object
             nothing = Neurons((), concept=kept.concept, method=chosen.name, model=self._vlm.identity())
             return _located(nothing, [f"{REFUSED}: {error}"], 0.0) | dict.fromkeys(_TRUTH)
         seconds = float(sum(found.seconds.values()))

@@ -24,6 +24,7 @@ from ....run.settings import environment
 from ....samples import CocoFolder
 from ....types import Json
 from ..collect import collect
+from ..engine import prepare
 from ..job import Job
 from ..results import Results
 from ..units import DATASET, SCHEMAS, Name, Unit
@@ -142,6 +143,7 @@ class Worker:
         image's caption does not name its concept.
         """
         self._adopt(parts)
+        prepare(self._work)
         _ = self._work.captioner
         return None if self._shared else self._work.run.export(DATASET.kind, DATASET.key)
 

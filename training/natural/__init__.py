@@ -1,0 +1,1 @@
+"""Training of the natural model's projector, the only part of it that is not pretrained."""
