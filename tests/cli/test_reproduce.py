@@ -124,6 +124,19 @@ def test_too_few_images_are_told_before_the_model_is_loaded(
     assert "the model is loaded" in cli("reproduce", *options, "--allow-missing")[2]
 
 
+def test_a_refused_run_is_on_record_with_its_command(
+    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path
+):
+    run = tmp_path / "run"
+    options = ("--concepts", "bear,bus", "--images", "1", "--min-side", "4000", "--limit", "3")
+    code, _, told = cli("reproduce", "--data", scenes, "--out", run, *options)
+    assert code == 1
+    assert "2 of 2 concepts have too few samples: bear lacks 1 (3 " in told
+    page = Path(page_of(cli, run)).read_text(encoding="utf-8")
+    assert "bear lacks 1" in page
+    assert f"<code>{(run / 'again.sh').read_text(encoding='utf-8').strip()}</code>" in page
+
+
 @pytest.mark.parametrize("option", ["--bertscore", "--clip"])
 def test_a_metric_without_its_model_is_refused_before_the_model_is_loaded(
     cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str

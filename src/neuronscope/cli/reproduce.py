@@ -171,8 +171,8 @@ def _require_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
             require(name)
     except InvalidOption as error:
         raise InvalidOption(f"--metrics {','.join(plain)}: {error}; --metrics none leaves them out") from error
-    for name, options in metrics.items():
-        require(name, **options)
+    for name in sorted(metrics.keys() - plain):
+        require(name, **metrics[name])
 
 
 def _concepts(names: tuple[str, ...] | None, source: CocoFolder) -> tuple[str, ...]:
