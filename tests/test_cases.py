@@ -143,7 +143,7 @@ def test_every_operation_and_every_refusal_has_a_row():
     assert {type(row(PARTS["text"])) for row in OPERATIONS.values()} == classes
     # A study refuses samples for reasons of its own, before any method sees them.
     kinds = {kind for kind in below(InvalidSample) if not kind.__module__.startswith("neuronscope.studies.")}
-    # Methods record another object that went with the edit; only the strict reading refuses it (locate/test_validity.py).
+    # Another object that went with the edit is recorded; only the strict reading refuses it (locate/test_validity.py).
     assert {row[0] for row in REFUSED.values()} == {InvalidSample, *kinds} - {OtherConceptRemoved}
 
 

@@ -80,7 +80,7 @@ class Ranking(ABC):
     def locate(self, vlm: VLM, pair: Counterfactual, *, validity: Validity | None = None) -> Located:
         """The best neurons for `pair.sample.concept`; `validity` saves the captions where they are known.
 
-        Raises InvalidSample (ConceptNotNamed, ConceptStillNamed, OtherConceptRemoved) for a sample that breaks a
+        Raises InvalidSample (ConceptNotNamed, ConceptStillNamed) for a sample that breaks a
         condition, InvalidOption when the model has fewer than `count` neurons, and NoImagePositions where the method
         needs image tokens and the decoder has none.
         """

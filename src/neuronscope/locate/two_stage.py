@@ -127,7 +127,7 @@ class TwoStage:
     def locate(self, vlm: VLM, pair: Counterfactual, *, validity: Validity | None = None) -> Located:
         """Find the neurons for `pair.sample.concept`; `validity` saves the captions where they are known.
 
-        Raises InvalidSample (ConceptNotNamed, ConceptStillNamed, OtherConceptRemoved) for a sample that breaks a
+        Raises InvalidSample (ConceptNotNamed, ConceptStillNamed) for a sample that breaks a
         condition of the method, and NoImagePositions where the decoder has no image tokens.
         """
         vlm.require_image_positions()
