@@ -147,7 +147,7 @@ def test_a_worker_killed_and_a_unit_that_always_fails(machines: Machines, job: J
         assert str(failed).startswith(f"{unit} (sample {image}) failed 3 times: RuntimeError: no luck today; 4 units")
         assert len(steps) == len(set(steps)) == UNITS - 5
         assert engine.left() == 5
-        assert any("died" in line for line in told)
+        assert any("died" in line for line in told), told
         found = engine.results()
         assert found.unfinished == (("random-layer-matched", "zero"),)
         assert {name: len(sizes) for name, sizes in found.sizes.items()} == dict.fromkeys(PLAN.methods, 2)
