@@ -5,14 +5,16 @@ import pytest
 import torch
 
 import neuronscope as ns
+from neuronscope.errors import InvalidOption
 from neuronscope.intervene import Patch, Zero
 from neuronscope.locate import Exchange, edit_effect, method
-from neuronscope.locate.patching import CHANGES, mask_of
+from neuronscope.locate.patching import CHANGES
 from neuronscope.locate.scores import Layout
 from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import check_validity
 from neuronscope.models import Decoding
 from neuronscope.types import Neurons
+from zoo import ZOO
 
 
 @pytest.fixture
@@ -85,10 +87,18 @@ def test_the_effect_of_the_edit_is_the_scores_difference(vlm, pair, word):
     assert edit_effect(vlm, pair, word, Decoding()) == pytest.approx(there - back, abs=1e-6)
 
 
-def test_a_mask_is_a_set_of_neurons(vlm):
-    layout = Layout(vlm.widths)
-    mask = mask_of(layout, Neurons.of([(0, 3), (2, 5)]))
-    assert [layout.split(int(flat)) for flat in np.nonzero(mask)[0]] == [(0, 3), (2, 5)]
+@pytest.mark.parametrize("wrong", [{"target": "contrast"}, {"change": "swap"}, {"site": "attention"}])
+def test_what_an_exchange_cannot_do_is_refused(vlm, pair, word, wrong):
+    with pytest.raises(InvalidOption, match=next(iter(wrong))):
+        Exchange.of(vlm, pair.original, pair.edited, word, Decoding(), **wrong)
+
+
+def test_pictures_with_different_numbers_of_tokens_are_refused(pair, word):
+    """Of a family whose image tokens follow the size of the picture."""
+    qwen = ns.load(ZOO["qwen2_vl"].build(), check=False)
+    wide = pair.original.resize((4 * pair.original.width, pair.original.height))
+    with pytest.raises(InvalidOption, match="image tokens"):
+        Exchange.of(qwen, pair.original, wide, word, Decoding())
 
 
 @pytest.mark.parametrize("name", ["difference-x-gradient", "difference-x-gradient-averaged"])

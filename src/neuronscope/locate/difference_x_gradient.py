@@ -32,9 +32,9 @@ from ..loading import VLM
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Site, whole_number
-from .patching import exchanging, image_values
+from .patching import TOKEN_TARGETS, exchanging, image_values
 from .ranking import Ranked, Ranking
-from .scores import TARGETS, Layout, Pool, Pooled, Target, backward_scale, best_first, no_neurons, reduce_patches
+from .scores import Layout, Pool, Pooled, Target, backward_scale, best_first, no_neurons, reduce_patches
 from .scores import target_value as value_of
 from .target import CONCEPT_TOKENS, ConceptToken, Word, concept_word
 from .validity import Validity
@@ -65,7 +65,7 @@ class DifferenceTimesGradient(Ranking):
     name: str = "difference-x-gradient"
 
     choices: ClassVar = {
-        "target": tuple(t for t in TARGETS if t != "contrast"),
+        "target": TOKEN_TARGETS,
         "pool": ("sum", "max", "mean"),
         "site": SITES,
         "concept_token": CONCEPT_TOKENS,
@@ -78,7 +78,7 @@ class DifferenceTimesGradient(Ranking):
 
     @classmethod
     def refined(cls) -> DifferenceTimesGradient:
-        """The form that finds the planted neurons and most of a natural photograph's effect (docs/natural.md)."""
+        """The form that finds the planted neurons and most of a natural photograph's effect (docs/results/natural)."""
         return cls(target="logit", points=4, rounds=3, name="difference-x-gradient-refined")
 
     def score(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> Ranked:
@@ -91,7 +91,7 @@ class DifferenceTimesGradient(Ranking):
             best = np.zeros(layout.total, dtype=bool)
             best[best_first(_mean(found))[: FIRST_ROUND * 2**done]] = True
             found.append(states.attribution(exchanged=best))
-        pooled = Pooled(_mean(found), found[0].patch)
+        pooled = Pooled(_mean(found), found[0].patch)  # the image token of the original's own gradient
         inert = int(np.count_nonzero(~np.any([one.values != 0 for one in found], axis=0)))
         return Ranked(
             "attribution",

@@ -10,7 +10,7 @@ both pictures alike. `values` are the edited picture's activations (patching), z
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -21,17 +21,21 @@ from PIL import Image
 from torch import Tensor
 
 from ..caption import Decoding
+from ..errors import InvalidOption
 from ..hooks import HookSession, Tap
 from ..loading import VLM
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
-from ..types import Neuron, Site, one_of
-from .scores import Layout, Target, read_layers, target_value
+from ..types import SITES, Site, one_of
+from .scores import TARGETS, Layout, Target, read_layers, target_value
 from .target import Word
 
 #: What a neuron's activations become: those of the other picture, zero, or their own mean over the image tokens.
 Change: TypeAlias = Literal["patch", "zero", "mean"]
 CHANGES: tuple[Change, ...] = get_args(Change)
+
+#: Scores of one token that stand for themselves; a contrast needs other tokens.
+TOKEN_TARGETS: tuple[Target, ...] = tuple(target for target in TARGETS if target != "contrast")
 
 #: layer -> activations of one picture at its image tokens.
 Activations: TypeAlias = Mapping[int, Float[Tensor, "positions width"]]
@@ -58,7 +62,7 @@ class Exchange:
         inputs: one row: the prompt with the picture, and the caption up to the concept's word.
         word: whose score s is.
         values: what neurons are exchanged for.
-        target: the score: logit, log-probability or probability.
+        target: the score: logit, log-probability, log-odds or probability.
         site: where activations are exchanged.
         clean: s without any exchange.
         batch_size: sets per forward pass; no effect on the result.
@@ -87,10 +91,20 @@ class Exchange:
         site: Site = "neuron",
         batch_size: int = 16,
     ) -> Exchange:
-        """The row of `image`, whose neurons are exchanged for those of `other` (or for zero or their means)."""
+        """The row of `image`, whose neurons are exchanged for those of `other` (or for zero or their means).
+
+        Raises InvalidOption for a change, target or site that is not among the choices, and where the two pictures have
+        different numbers of image tokens, so that a token of one has no partner in the other.
+        """
         one_of("change", change, CHANGES)
+        one_of("target", target, TOKEN_TARGETS)
+        one_of("site", site, SITES)
         inputs = word.inputs(vlm, image, decoding)
-        values = image_values(vlm, word.inputs(vlm, other, decoding) if change == "patch" else inputs, site)
+        source = word.inputs(vlm, other, decoding) if change == "patch" else inputs
+        counts = [row.images[0].count for row in (inputs, source)]
+        if counts[0] != counts[1]:
+            raise InvalidOption(f"the pictures have {counts[0]} and {counts[1]} image tokens; patching needs as many")
+        values = image_values(vlm, source, site)
         if change == "zero":
             values = {layer: torch.zeros_like(z) for layer, z in values.items()}
         if change == "mean":
@@ -98,7 +112,11 @@ class Exchange:
         return cls(vlm, inputs, word, values, target, site, word_score(vlm, inputs, word, target), batch_size)
 
     def effects(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
-        """E_N of each set, given as a mask over the flat axis of all neurons; one row of a batch each."""
+        """E_N of each set (METHODS n2), in units of the target (logits, or natural logarithms).
+
+        Args:
+            sets: masks over the flat axis of all neurons (:class:`Layout`); each is one row of a batch.
+        """
         step = 1 if self.inputs.rows[0].alone else self.batch_size
         chunks = [sets[start : start + step] for start in range(0, len(sets), step)]
         scores = [score for chunk in chunks for score in self._scores(chunk)]
@@ -148,15 +166,8 @@ def word_score(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> float:
 
 
 def edit_effect(vlm: VLM, pair: Counterfactual, word: Word, decoding: Decoding, target: Target = "logprob") -> float:
-    """E: how much lower s is in the edited picture."""
+    """E = s(o) - s(e): how much lower s is in the edited picture, in units of the target (METHODS n2)."""
     original, edited = (
         word_score(vlm, word.inputs(vlm, image, decoding), word, target) for image in (pair.original, pair.edited)
     )
     return original - edited
-
-
-def mask_of(layout: Layout, neurons: Iterable[Neuron]) -> Bool[np.ndarray, "neurons"]:
-    """A set of neurons as a mask over the flat axis."""
-    mask = np.zeros(layout.total, dtype=bool)
-    mask[[layout.starts[neuron.layer] + neuron.unit for neuron in neurons]] = True
-    return mask
