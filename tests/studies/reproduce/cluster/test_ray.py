@@ -132,20 +132,13 @@ def test_a_worker_killed_and_a_unit_that_always_fails(machines: Machines, job: J
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     told: list[str] = []
-    killed = tmp_path.with_name(f"{tmp_path.name}-killed")
+    with closing(Cluster(job, tmp_path, on(machines), say=told.append, worker=Unlucky)) as engine:
 
-    class Mortal(Unlucky):
-        """One of all is killed, once, in the middle of a unit: an idle one would be back before anyone missed it."""
+        def kill(done: int) -> None:
+            if done == 3:
+                os.kill(engine.workers[0].pid, signal.SIGKILL)
 
-        def rows(self, unit: Unit) -> Any:
-            try:
-                killed.touch(exist_ok=False)
-            except FileExistsError:
-                return super().rows(unit)
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    with closing(Cluster(job, tmp_path, on(machines), say=told.append, worker=Mortal)) as engine:
-        steps, failures = carry_out(engine)
+        steps, failures = carry_out(engine, kill)
         failed = failures[0]
         assert len(failures) == 1
         assert (failed.unit.kind, failed.attempts, failed.left_out) == ("captions", 3, 4)
