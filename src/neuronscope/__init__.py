@@ -53,6 +53,7 @@ if TYPE_CHECKING:
     from .locate import discover as discover
     from .locate import equal_size as equal_size
     from .locate import layer_matched as layer_matched
+    from .locate import locate_concept as locate_concept
     from .locate import method as method
     from .locate import register_method as register_method
     from .models import Decoding as Decoding
@@ -111,6 +112,7 @@ _HOME = {
         "discover",
         "equal_size",
         "layer_matched",
+        "locate_concept",
         "method",
         "register_method",
     ),
