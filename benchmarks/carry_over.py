@@ -40,6 +40,7 @@ from neuronscope.locate.validity import Validity, valid_pair
 from neuronscope.models import Decoding
 from neuronscope.samples import CocoFolder, Counterfactual
 
+from .carried import Row, Tested, pages
 from .composites import Background, backgrounds, composites, cutouts
 from .natural import SMALLEST
 
@@ -78,24 +79,6 @@ class Photograph:
     def concept(self) -> str:
         """What it shows, and its edit does not."""
         return self.pair.sample.concept
-
-
-@dataclass(frozen=True)
-class Row:
-    """Where a set of neurons comes from.
-
-    Attributes:
-        origin: "own", "one of the concept", "one of another", "pooled", "pooled, another", or "random".
-        ranking: of the scores.
-        scale, join: how they were pooled; "against" in the join: less the same of all photographs of other concepts.
-        photographs: how many.
-    """
-
-    origin: str
-    ranking: str = MAIN
-    scale: Scale = "effect"
-    join: str = "mean"
-    photographs: int = 1
 
 
 #: Ways to pool, of the main ranking and of the others.
@@ -247,7 +230,7 @@ class CarryOver:
                     yield row, self._best(group, mine, row)
         for count in range(2, len(same)):
             for start in range(DRAWS):
-                row = Row("pooled", photographs=count)
+                row = Row("pooled", MAIN, photographs=count)
                 yield row, self._best([same[(start + k) % len(same)] for k in range(count)], [], row)
 
     def _best(self, some: list[Photograph], others: list[Photograph], row: Row) -> Int[np.ndarray, "size"]:
@@ -296,11 +279,19 @@ def main() -> None:
         console.print(f"{len(found)}: {one.name}: {one.validity.original.text}, then {one.validity.edited.text}")
     work = CarryOver(vlm, found, args.cache)
     everything = " ".join(one.name for one in found)
-    measured: list[tuple[Photograph, list[tuple[Row, float]]]] = []
+    measured: list[Tested] = []
     for one in in_turn(found)[: args.limit]:
         shares = kept(args.cache, f"shares {one.name} of {everything}", lambda one=one: work.shares(one))
-        measured.append((one, shares))
+        captions = one.validity.original.text.strip(), one.validity.edited.text.strip()
+        measured.append(Tested(one.name, one.concept, one.kind, *captions, one.effect, tuple(shares)))
         console.print(f"{len(measured)}: {one.name}")
+    text = pages(measured, MAIN, RANKINGS, WAYS)
+    Console().print(text, soft_wrap=True)
+    if args.out is not None:
+        args.out.mkdir(parents=True, exist_ok=True)
+        document = {"size": SIZE, "photographs": [one.to_dict() for one in measured]}
+        (args.out / "carry_over.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        (args.out / "carry_over.md").write_text(f"# Carry-over\n\n{text}\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
