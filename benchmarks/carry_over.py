@@ -224,7 +224,7 @@ class CarryOver:
             for scale, join in WAYS if ranking == MAIN else FEW_WAYS:
                 row = Row("pooled", ranking, scale, join, len(same))
                 yield row, self._best(same, rest, row)
-                for group in others:
+                for group in others if (scale, join) == WAYS[0] else others[:1]:
                     row = Row("pooled, another", ranking, scale, join, len(same))
                     mine = [one for one in free if one.concept != group[0].concept]
                     yield row, self._best(group, mine, row)
