@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from neuronscope.evaluate import Estimate, bootstrap_mean
-from neuronscope.locate.concept import Scale
+from neuronscope.locate.pooling import Scale
 from neuronscope.report.markdown import table
 from neuronscope.types import Json
 

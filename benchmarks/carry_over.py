@@ -33,7 +33,7 @@ import neuronscope as ns
 from neuronscope.errors import InvalidSample
 from neuronscope.evaluate import named
 from neuronscope.locate import Exchange, Ranking, edit_effect, layer_matched, method
-from neuronscope.locate.concept import Join, Scale, pooled, scaled
+from neuronscope.locate.pooling import Join, Scale, pooled, scaled
 from neuronscope.locate.scores import Layout, best_first
 from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import Validity, valid_pair

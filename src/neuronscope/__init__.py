@@ -44,10 +44,12 @@ if TYPE_CHECKING:
     from .locate import Located as Located
     from .locate import Method as Method
     from .locate import Pan as Pan
+    from .locate import Pooling as Pooling
     from .locate import Random as Random
     from .locate import RandomLayerMatched as RandomLayerMatched
     from .locate import Ranking as Ranking
     from .locate import Schwettmann as Schwettmann
+    from .locate import ScoredConcept as ScoredConcept
     from .locate import TargetDecoy as TargetDecoy
     from .locate import TwoStage as TwoStage
     from .locate import discover as discover
@@ -103,10 +105,12 @@ _HOME = {
         "Located",
         "Method",
         "Pan",
+        "Pooling",
         "Random",
         "RandomLayerMatched",
         "Ranking",
         "Schwettmann",
+        "ScoredConcept",
         "TargetDecoy",
         "TwoStage",
         "discover",

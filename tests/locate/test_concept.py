@@ -9,8 +9,8 @@ from PIL import Image
 import neuronscope as ns
 from neuronscope.errors import ConceptNotNamed, InvalidOption, InvalidSample
 from neuronscope.evaluate import average_precision, planted
-from neuronscope.locate import Ranked, Ranking, edit_effect
-from neuronscope.locate.concept import JOINS, SCALES, held, pooled, scaled
+from neuronscope.locate import Exchange, Ranked, Ranking, edit_effect
+from neuronscope.locate.pooling import JOINS, SCALES, held, pooled, scaled
 from neuronscope.locate.scores import Layout, Pooled, best_first
 from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import check_validity
@@ -20,6 +20,7 @@ from neuronscope.samples.scenes import scene_sample
 from neuronscope.studies.demo.scenes import scene_stream
 
 NEURONS = 4 * 48  # of the tiny model
+RANK = ns.Pooling(count=10, scale="rank")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -105,7 +106,9 @@ def test_no_scores_cannot_be_divided_by(scale):
 def test_one_pair_is_the_ranking_itself(vlm, pairs):
     own = Brightness(count=30).locate(vlm, pairs[0]).neurons
     for join in JOINS:
-        found = ns.locate_concept(vlm, pairs[:1], Brightness(), count=30, scale="rank", join=join, within=40)
+        found = ns.locate_concept(
+            vlm, pairs[:1], Brightness(), ns.Pooling(count=30, scale="rank", join=join, within=40)
+        )
         assert found.members == own.members
     assert found.concept == "bear"
     assert set(found.scores["held"]) == {1.0}
@@ -115,7 +118,7 @@ def test_pooled_scores_and_members_by_hand(vlm, pairs):
     each = [Brightness().locate(vlm, pair).scores.arrays["brightness"].values for pair in pairs]
     # The second and third pair are edits of one photograph.
     photographs = np.stack([each[0], (each[1] + each[2]) / 2, each[3]])
-    found = ns.locate_concept(vlm, pairs, Brightness(), count=25, scale="none", within=50)
+    found = ns.locate_concept(vlm, pairs, Brightness(), ns.Pooling(count=25, scale="none", within=50))
     layout = Layout(vlm.widths)
     assert [layout.starts[n.layer] + n.unit for n in found] == best_first(photographs.mean(0))[:25].tolist()
     assert found.scores["pooled"] == pytest.approx(np.sort(photographs.mean(0))[::-1][:25])
@@ -126,18 +129,18 @@ def test_pooled_scores_and_members_by_hand(vlm, pairs):
 
 def test_members_are_held_by_as_many_photographs_as_asked(vlm, pairs):
     for least in (1, 2, 3):
-        found = ns.locate_concept(vlm, pairs, Brightness(), scale="rank", within=80, least_held=least)
+        found = ns.locate_concept(vlm, pairs, Brightness(), ns.Pooling(scale="rank", within=80, least_held=least))
         assert min(found.scores["held"]) >= least
     assert len(found) < 100  # of 192 neurons few are among the best 80 of each of three photographs
 
 
 def test_where_it_came_from_is_kept(vlm, pairs, tmp_path):
-    found = ns.locate_concept(vlm, pairs, Brightness(), count=10, scale="rank")
+    found = ns.locate_concept(vlm, pairs, Brightness(), RANK)
     found.save(tmp_path / "neurons.json")
     assert ns.Neurons.load(tmp_path / "neurons.json") == found
     sources = found.provenance["pairs"]
     assert found.provenance["photographs"] == 3
-    assert sources[1]["pixels"] == sources[2]["pixels"] != sources[0]["pixels"]
+    assert sources[1]["photograph"] == sources[2]["photograph"] != sources[0]["photograph"]
     assert sources[0]["caption"] == "a brown bear"
     word = concept_word(check_validity(vlm, pairs[3]))
     assert sources[3]["effect"] == pytest.approx(edit_effect(vlm, pairs[3], word, Decoding()))
@@ -151,14 +154,20 @@ def test_where_it_came_from_is_kept(vlm, pairs, tmp_path):
         ({"join": "product"}, "join='product'"),
         ({"count": -1}, "count=-1"),
         ({"within": 0}, "within=0"),
-        ({"least_held": 4}, "least_held=4 must be from 1 to the number of photographs, 3"),
+        ({"within": 2.5}, "within=2.5"),
         ({"least_held": 0}, "least_held=0"),
-        ({"validities": []}, "0 validities for 4 pairs"),
     ],
 )
-def test_bad_options(vlm, pairs, options, message):
+def test_bad_options(options, message):
     with pytest.raises(InvalidOption, match=message):
-        ns.locate_concept(vlm, pairs, Brightness(), **{"scale": "rank", **options})
+        ns.Pooling(**options)
+
+
+def test_numbers_that_do_not_fit_the_pairs(vlm, pairs):
+    with pytest.raises(InvalidOption, match="least_held=4 is more than the 3 photographs"):
+        ns.locate_concept(vlm, pairs, Brightness(), ns.Pooling(scale="rank", least_held=4))
+    with pytest.raises(InvalidOption, match="0 validities for 4 pairs"):
+        ns.locate_concept(vlm, pairs, Brightness(), RANK, validities=[])
 
 
 def test_pairs_of_one_concept_are_needed(vlm, pairs, speaks):
@@ -170,6 +179,35 @@ def test_pairs_of_one_concept_are_needed(vlm, pairs, speaks):
     speaks(vlm, "green grass", "green grass")
     with pytest.raises(ConceptNotNamed):
         ns.locate_concept(vlm, pairs, Brightness())
+
+
+def test_other_concepts_are_subtracted(vlm, pairs):
+    own, other = (ns.ScoredConcept.of(vlm, some, Brightness()) for some in (pairs[:3], pairs[3:]))
+    each = [one.scores.arrays["brightness"].values for one in (*own.located, *other.located)]
+    expected = (each[0] + (each[1] + each[2]) / 2) / 2 - each[3]
+    found = own.neurons(ns.Pooling(count=NEURONS, within=NEURONS, scale="none"), against=[other])
+    assert found.scores["pooled"] == pytest.approx(np.sort(expected)[::-1])
+    assert found.options["against"] == ["bear"]
+
+
+def test_photographs_are_left_out_with_all_their_edits(vlm, pairs):
+    scored = ns.ScoredConcept.of(vlm, pairs, Brightness())
+    names = scored.photographs
+    assert scored.without(names[1]).pairs == (pairs[0], pairs[3])
+    found = scored.left_out(RANK)
+    assert len(found) == 3
+    layout = Layout(vlm.widths)
+    others = ns.locate_concept(vlm, [pairs[0], pairs[3]], Brightness(), RANK)
+    mask = np.isin(np.arange(layout.total), [layout.starts[n.layer] + n.unit for n in others])
+    shares = []
+    for pair in pairs[1:3]:
+        word = concept_word(check_validity(vlm, pair))
+        exchange = Exchange.of(vlm, pair.original, pair.edited, word, Decoding())
+        shares.append(exchange.effects([mask])[0] / edit_effect(vlm, pair, word, Decoding()))
+    assert found[1].share == pytest.approx(np.mean(shares), abs=1e-3)
+    assert all(np.isfinite(one.random) for one in found)
+    with pytest.raises(InvalidOption, match="a single photograph"):
+        ns.ScoredConcept.of(vlm, pairs[:1], Brightness()).left_out(RANK)
 
 
 @pytest.mark.parametrize("concept", ["bear", "pizza"])
@@ -188,7 +226,7 @@ def test_three_scenes_find_planted_neurons_at_least_as_well_as_one(demo, concept
             break
     each = [method.locate(demo, pair) for pair in some]
     alone = [average_precision(one.scores.arrays[one.ranked_by].values, layout, truth) for one in each]
-    found = ns.locate_concept(demo, some, method, count=layout.total, within=layout.total)
+    found = ns.locate_concept(demo, some, method, ns.Pooling(count=layout.total, within=layout.total))
     values = np.empty(layout.total)
     values[[layout.starts[n.layer] + n.unit for n in found]] = found.scores["pooled"]
     assert average_precision(values, layout, truth) >= max(alone) > min(alone) + 0.5

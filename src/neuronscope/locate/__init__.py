@@ -3,6 +3,9 @@
 from .activation import Activation as Activation
 from .activation import ActivationDifference as ActivationDifference
 from .activation import GradTimesActivation as GradTimesActivation
+from .concept import LeftOut as LeftOut
+from .concept import Pooling as Pooling
+from .concept import ScoredConcept as ScoredConcept
 from .concept import locate_concept as locate_concept
 from .difference_x_gradient import DifferenceTimesGradient as DifferenceTimesGradient
 from .discovery import Discovered as Discovered

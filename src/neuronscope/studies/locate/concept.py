@@ -18,6 +18,7 @@ from ...types import whole_number
 
 if TYPE_CHECKING:
     from ...loading import VLM
+    from ...locate import Pooling
     from ...locate.validity import Validity
     from ...samples import Counterfactual, Sample
     from ...types import Neurons
@@ -39,6 +40,7 @@ class Concept(Loading):
     join: str = option("mean", "--join", help="mean, median, least or votes.")
     within: int = option(200, "--within", help="A photograph holds those among its own best so many.")
     held: int = option(1, "--held", help="Leave out neurons that fewer photographs hold.")
+    test: bool = option(True, "--test/--no-test", help="Also patch each photograph with the set of the others.")
 
     def __post_init__(self) -> None:
         whole_number("--photographs", self.photographs, 1)
@@ -49,21 +51,12 @@ class Concept(Loading):
 
         return CocoFolder.open(self.data).samples(self.concept)
 
-    def locate(self, vlm: VLM, pairs: Sequence[Counterfactual], validities: Sequence[Validity]) -> Neurons:
-        """The set. Raises InvalidOption for values that are not among the choices."""
-        from ...locate import locate_concept, method
+    def pooling(self) -> Pooling:
+        """How photographs become one. Raises InvalidOption for values that are not among the choices."""
+        from ...locate import Pooling
 
         how: Any = {"scale": self.scale, "join": self.join}
-        return locate_concept(
-            vlm,
-            pairs,
-            method(self.method),
-            count=self.count,
-            within=self.within,
-            least_held=self.held,
-            validities=validities,
-            **how,
-        )
+        return Pooling(count=self.count, within=self.within, least_held=self.held, **how)
 
 
 def concept_into(
@@ -77,9 +70,10 @@ def concept_into(
     :func:`neuronscope.locate_concept` raises.
     """
     from ...files import output_folder, write_text
+    from ...locate import ScoredConcept, method
     from ...view import layer_distribution, plot_layers
 
-    target = output_folder(folder)
+    target, pooling = output_folder(folder), asked.pooling()
     pairs: list[Counterfactual] = []
     validities: list[Validity] = []
     notes: list[str] = []
@@ -89,7 +83,7 @@ def concept_into(
         try:
             found = _pairs(vlm, sample, asked.edits)
         except InvalidSample as error:
-            notes.append(f"left out  {sample.image_id}: {type(error).__name__}: {error}")
+            notes.append(f"refused   {sample.image_id}: {type(error).__name__}: {error}")
             continue
         pairs += [pair for pair, _ in found]
         validities += [validity for _, validity in found]
@@ -99,7 +93,9 @@ def concept_into(
     if not pairs:
         raise InvalidSample("\n".join([f"no photograph of {asked.concept!r} in {asked.data} can be used", *notes]))
     step("locating neurons")
-    neurons = asked.locate(vlm, pairs, validities)
+    scored = ScoredConcept.of(vlm, pairs, method(asked.method), validities=validities)
+    neurons = scored.neurons(pooling)
+    left_out = scored.left_out(pooling) if asked.test and used > 1 and len(neurons) else []
     neurons.save(target / "neurons.json")
     plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, target / "layers.png")
     summary = (
@@ -108,6 +104,7 @@ def concept_into(
         f"neurons   {len(neurons)}, held by {_held(neurons)} of {used} photographs in the median",
         *([f"note      {asked.photographs} photographs were asked for"] if used < asked.photographs else []),
         *(f"used      {line}" for line in _used(neurons)),
+        *(f"left out  {one.image}: recovers {one.share:.2f} of its edit; random {one.random:.2f}" for one in left_out),
         *notes,
     )
     write_text(target / "summary.txt", "\n".join(summary) + "\n")
