@@ -36,6 +36,21 @@ class Row:
 
 
 @dataclass(frozen=True)
+class Carried:
+    """What one set does to the photograph that was left out.
+
+    Attributes:
+        row: where the set comes from.
+        share: of the edit's effect that it recovers.
+        gone: whether the caption no longer names the object; None where none was written.
+    """
+
+    row: Row
+    share: float
+    gone: bool | None = None
+
+
+@dataclass(frozen=True)
 class Tested:
     """One photograph that was patched.
 
@@ -43,7 +58,7 @@ class Tested:
         name, concept, kind: which one, and whether it is "plain" or a "composite".
         caption, edited: what the model says to both pictures.
         effect: of the edit.
-        shares: recovered by every set.
+        sets: what every set does.
     """
 
     name: str
@@ -52,22 +67,28 @@ class Tested:
     caption: str
     edited: str
     effect: float
-    shares: tuple[tuple[Row, float], ...]
+    sets: tuple[Carried, ...]
 
     def mean(self, origin: str, ranking: str, scale: str | None = None, join: str = "mean") -> float:
         """Of the sets of one kind, with as many photographs as there were; NaN where there is none."""
-        rows = [
-            (row.photographs, share)
-            for row, share in self.shares
-            if (row.origin, row.ranking) == (origin, ranking) and scale in (None, row.scale) and row.join == join
+        some = [
+            one
+            for one in self.sets
+            if (one.row.origin, one.row.ranking) == (origin, ranking)
+            and scale in (None, one.row.scale)
+            and one.row.join == join
         ]
-        most = max((count for count, _ in rows), default=0)
-        return float(np.mean([share for count, share in rows if count == most] or [np.nan]))
+        most = max((one.row.photographs for one in some), default=0)
+        return float(np.mean([one.share for one in some if one.row.photographs == most] or [np.nan]))
+
+    def gone(self, origin: str) -> float:
+        """Whether the object's word was gone with a set of one kind, the mean over those captioned."""
+        return float(np.mean([one.gone for one in self.sets if one.row.origin == origin and one.gone is not None]))
 
     def to_dict(self) -> dict[str, Json]:
         """For the file of numbers."""
-        sets: list[Json] = [{**asdict(row), "share": share} for row, share in self.shares]
-        return {**{key: value for key, value in vars(self).items() if key != "shares"}, "shares": sets}
+        sets: list[Json] = [{**asdict(one.row), "share": one.share, "gone": one.gone} for one in self.sets]
+        return {**vars(self), "sets": sets}
 
 
 def ratio(above: Sequence[float], below: Sequence[float]) -> Estimate:
@@ -108,10 +129,14 @@ def _origins(tested: Sequence[Tested], kinds: dict[str, list[Tested]], main: str
     origins = ("own", "pooled", "one of the concept", "pooled, another", "one of another", "random")
     groups = {"all": list(tested), **{kind: of for kind, of in kinds.items() if of}}
     lines = [
-        (origin, *(str(bootstrap_mean([_of(one, origin, main) for one in of])) for of in groups.values()))
+        (
+            origin,
+            *(str(bootstrap_mean([_of(one, origin, main) for one in of])) for of in groups.values()),
+            str(bootstrap_mean([one.gone(origin) for one in tested])),
+        )
         for origin in origins
     ]
-    return table(("neurons from", *groups), lines)
+    return table(("neurons from", *(f"share, {name}" for name in groups), "word gone"), lines)
 
 
 def _of(one: Tested, origin: str, main: str) -> float:
@@ -148,20 +173,30 @@ def _rankings(tested: Sequence[Tested], rankings: Sequence[str]) -> str:
 
 
 def _ways(tested: Sequence[Tested], main: str, ways: Sequence[tuple[str, str]]) -> str:
-    def line(scale: str, join: str) -> tuple[str, ...]:
-        same, other = (
-            [one.mean(origin, main, scale, join) for one in tested] for origin in ("pooled", "pooled, another")
-        )
-        less = bootstrap_mean([a - b for a, b in zip(same, other, strict=True)])
-        return f"{scale}, {join}", *map(str, (bootstrap_mean(same), bootstrap_mean(other), less, ratio(same, other)))
+    """Every way, and what comes of choosing one for each concept by the difference on all other concepts."""
 
-    return table(("way", "pooled", "pooled, another", "difference", "ratio"), [line(*way) for way in ways])
+    def both(one: Tested, way: tuple[str, str]) -> tuple[float, float]:
+        return one.mean("pooled", main, *way), one.mean("pooled, another", main, *way)
+
+    def line(name: str, pairs: Sequence[tuple[float, float]]) -> tuple[str, ...]:
+        same, other = zip(*pairs, strict=True)
+        less = bootstrap_mean([a - b for a, b in pairs])
+        return name, *map(str, (bootstrap_mean(same), bootstrap_mean(other), less, ratio(same, other)))
+
+    def best(concept: str) -> tuple[str, str]:
+        rest = [one for one in tested if one.concept != concept] or tested
+        return max(ways, key=lambda way: float(np.mean([np.subtract(*both(one, way)) for one in rest])))
+
+    chosen = {concept: best(concept) for concept in {one.concept for one in tested}}
+    lines = [line(", ".join(way), [both(one, way) for one in tested]) for way in ways]
+    lines.append(line("chosen on the other concepts", [both(one, chosen[one.concept]) for one in tested]))
+    return table(("way", "pooled", "pooled, another", "difference", "ratio"), lines)
 
 
 def _growth(tested: Sequence[Tested], main: str) -> str:
     found: dict[int, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for one in tested:
-        for row, share in one.shares:
+        for row, share in ((each.row, each.share) for each in one.sets):
             of = row.ranking, row.scale, row.join
             if of == (main, "effect", "mean") and row.origin in ("pooled", "one of the concept"):
                 found[row.photographs][one.name].append(share)

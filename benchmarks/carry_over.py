@@ -30,8 +30,10 @@ from jaxtyping import Float, Int
 from rich.console import Console
 
 import neuronscope as ns
+from neuronscope.caption import clean_captions
 from neuronscope.errors import InvalidSample
 from neuronscope.evaluate import named
+from neuronscope.intervene import Patch
 from neuronscope.locate import Exchange, Ranking, edit_effect, layer_matched, method
 from neuronscope.locate.pooling import Join, Scale, pooled, scaled
 from neuronscope.locate.scores import Layout, best_first
@@ -40,7 +42,7 @@ from neuronscope.locate.validity import Validity, valid_pair
 from neuronscope.models import Decoding
 from neuronscope.samples import CocoFolder, Counterfactual
 
-from .carried import Row, Tested, pages
+from .carried import Carried, Row, Tested, pages
 from .composites import Background, backgrounds, composites, cutouts
 from .natural import SMALLEST
 
@@ -190,14 +192,28 @@ class CarryOver:
         self.layout = Layout(vlm.widths)
         self._known: dict[tuple[str, str, Scale], Float[np.ndarray, "neurons"]] = {}
 
-    def shares(self, tested: Photograph) -> list[tuple[Row, float]]:
-        """Of every row, one or more sets, and what they recover on one photograph."""
+    def carried(self, tested: Photograph) -> list[Carried]:
+        """What sets of every row do to one photograph."""
         rows = list(self._sets(tested))
         masks = [np.isin(np.arange(self.layout.total), chosen) for _, chosen in rows]
         pair, word = tested.pair, concept_word(tested.validity)
         exchange = Exchange.of(self.vlm, pair.original, pair.edited, word, Decoding())
         effects = exchange.effects(masks) / tested.effect
-        return [(row, float(effect)) for (row, _), effect in zip(rows, effects, strict=True)]
+        seen: set[str] = set()
+        found: list[Carried] = []
+        for (row, chosen), effect in zip(rows, effects, strict=True):
+            captioned = (
+                row.origin not in seen
+            )  # the main ranking's, pooled in the first way
+            seen.add(row.origin)
+            found.append(Carried(row, float(effect), self._gone(tested, chosen) if captioned else None))
+        return found
+
+    def _gone(self, tested: Photograph, chosen: Int[np.ndarray, "size"]) -> bool:
+        neurons = ns.Neurons.of(self.layout.split(int(flat)) for flat in chosen)
+        with self.vlm.intervene(Patch.take(self.vlm, neurons, tested.pair.edited)):
+            caption = clean_captions(self.vlm, [tested.pair.original])[0].text
+        return not named(caption, tested.concept)
 
     def _sets(self, tested: Photograph) -> Iterator[tuple[Row, Int[np.ndarray, "size"]]]:
         rng = np.random.default_rng(zlib.crc32(tested.name.encode()))
@@ -281,9 +297,9 @@ def main() -> None:
     everything = " ".join(one.name for one in found)
     measured: list[Tested] = []
     for one in in_turn(found)[: args.limit]:
-        shares = kept(args.cache, f"shares {one.name} of {everything}", lambda one=one: work.shares(one))
+        sets = kept(args.cache, f"carried {one.name} of {everything}", lambda one=one: work.carried(one))
         captions = one.validity.original.text.strip(), one.validity.edited.text.strip()
-        measured.append(Tested(one.name, one.concept, one.kind, *captions, one.effect, tuple(shares)))
+        measured.append(Tested(one.name, one.concept, one.kind, *captions, one.effect, tuple(sets)))
         console.print(f"{len(measured)}: {one.name}")
     text = pages(measured, MAIN, RANKINGS, WAYS)
     Console().print(text, soft_wrap=True)
