@@ -85,6 +85,10 @@ class Tested:
         """Whether the object's word was gone with a set of one kind, the mean over those captioned."""
         return float(np.mean([one.gone for one in self.sets if one.row.origin == origin and one.gone is not None]))
 
+    def captioned(self, origin: str) -> bool:
+        """Whether a caption was written with a set of one kind."""
+        return any(one.gone is not None for one in self.sets if one.row.origin == origin)
+
     def to_dict(self) -> dict[str, Json]:
         """For the file of numbers."""
         sets: list[Json] = [{**asdict(one.row), "share": one.share, "gone": one.gone} for one in self.sets]
@@ -132,7 +136,7 @@ def _origins(tested: Sequence[Tested], kinds: dict[str, list[Tested]], main: str
         (
             origin,
             *(str(bootstrap_mean([_of(one, origin, main) for one in of])) for of in groups.values()),
-            str(bootstrap_mean([one.gone(origin) for one in tested])),
+            str(bootstrap_mean([one.gone(origin) for one in tested])) if tested[0].captioned(origin) else "",
         )
         for origin in origins
     ]

@@ -52,8 +52,10 @@ Made = TypeVar("Made")
 SIZE = 200
 #: Photographs of a concept: at least so many, or nothing of it is pooled; no composites beyond so many.
 LEAST, MOST = 4, 5
-#: Sets drawn for B from single photographs, and from other concepts.
+#: Sets of the main ranking drawn for B from single photographs, and from other concepts; of the others it is one.
 DRAWS = 2
+#: Of these one set is captioned under, too.
+CAPTIONED = ("own", "pooled", "pooled, another")
 #: What is measured most, and what beside it.
 MAIN = "difference-x-gradient-refined"
 RANKINGS = (MAIN, "difference-x-gradient-averaged", "difference-x-gradient", "grad-x-activation")
@@ -83,7 +85,7 @@ class Photograph:
         return self.pair.sample.concept
 
 
-#: Ways to pool, of the main ranking and of the others.
+#: Ways to pool: all of them for the main ranking, the first for the others.
 WAYS: tuple[tuple[Scale, str], ...] = (
     ("effect", "mean"),
     ("none", "mean"),
@@ -98,7 +100,6 @@ WAYS: tuple[tuple[Scale, str], ...] = (
     ("effect", "mean against"),
     ("log_rank", "mean against"),
 )
-FEW_WAYS: tuple[tuple[Scale, str], ...] = (("effect", "mean"), ("log_rank", "mean"))
 
 
 def kept(cache: Path | None, name: str, make: Callable[[], Made]) -> Made:
@@ -202,11 +203,9 @@ class CarryOver:
         seen: set[str] = set()
         found: list[Carried] = []
         for (row, chosen), effect in zip(rows, effects, strict=True):
-            captioned = (
-                row.origin not in seen
-            )  # the main ranking's, pooled in the first way
+            first = row.origin in CAPTIONED and row.origin not in seen  # the main ranking's, pooled in the first way
             seen.add(row.origin)
-            found.append(Carried(row, float(effect), self._gone(tested, chosen) if captioned else None))
+            found.append(Carried(row, float(effect), self._gone(tested, chosen) if first else None))
         return found
 
     def _gone(self, tested: Photograph, chosen: Int[np.ndarray, "size"]) -> bool:
@@ -227,20 +226,21 @@ class CarryOver:
         for ranking in RANKINGS:
             own = self._best([tested], [], Row("own", ranking))
             yield Row("own", ranking), own
-            for one in same[:DRAWS]:
+            draws = DRAWS if ranking == MAIN else 1
+            for one in same[:draws]:
                 row = Row("one of the concept", ranking)
                 yield row, self._best([one], [], row)
-            for group in others:
+            for group in others[:draws]:
                 row = Row("one of another", ranking)
                 yield row, self._best(group[:1], [], row)
             if ranking == MAIN:
                 matched = ns.Neurons.of(self.layout.split(int(flat)) for flat in own)
                 control = layer_matched(self.vlm, matched, seed=int(rng.integers(2**31)))
                 yield Row("random", ""), np.array([self.layout.starts[u.layer] + u.unit for u in control])
-            for scale, join in WAYS if ranking == MAIN else FEW_WAYS:
+            for scale, join in WAYS if ranking == MAIN else WAYS[:1]:
                 row = Row("pooled", ranking, scale, join, len(same))
                 yield row, self._best(same, rest, row)
-                for group in others if (scale, join) == WAYS[0] else others[:1]:
+                for group in others if (ranking, scale, join) == (MAIN, *WAYS[0]) else others[:1]:
                     row = Row("pooled, another", ranking, scale, join, len(same))
                     mine = [one for one in free if one.concept != group[0].concept]
                     yield row, self._best(group, mine, row)
