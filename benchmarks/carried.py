@@ -17,6 +17,12 @@ from neuronscope.types import Json
 REPLICATES = 10_000
 
 
+#: The ranking, and the way to pool, were chosen on so many photographs, the first.
+CHOSEN_ON = 14
+#: How photographs are pooled where nothing else is said.
+WAY: tuple[Scale, str] = ("largest", "mean")
+
+
 @dataclass(frozen=True)
 class Row:
     """Where a set of neurons comes from.
@@ -30,8 +36,8 @@ class Row:
 
     origin: str
     ranking: str
-    scale: Scale = "effect"
-    join: str = "mean"
+    scale: Scale = WAY[0]
+    join: str = WAY[1]
     photographs: int = 1
 
 
@@ -69,14 +75,12 @@ class Tested:
     effect: float
     sets: tuple[Carried, ...]
 
-    def mean(self, origin: str, ranking: str, scale: str | None = None, join: str = "mean") -> float:
+    def mean(self, origin: str, ranking: str, scale: str, join: str) -> float:
         """Of the sets of one kind, with as many photographs as there were; NaN where there is none."""
         some = [
             one
             for one in self.sets
-            if (one.row.origin, one.row.ranking) == (origin, ranking)
-            and scale in (None, one.row.scale)
-            and one.row.join == join
+            if (one.row.origin, one.row.ranking) == (origin, ranking) and (one.row.scale, one.row.join) == (scale, join)
         ]
         most = max((one.row.photographs for one in some), default=0)
         return float(np.mean([one.share for one in some if one.row.photographs == most] or [np.nan]))
@@ -115,6 +119,7 @@ def pages(tested: Sequence[Tested], main: str, rankings: Sequence[str], ways: Se
     """All tables, as Markdown."""
     kinds = {kind: [one for one in tested if one.kind == kind] for kind in ("plain", "composite")}
     counts = " and ".join(f"{len(of)} {kind}" for kind, of in kinds.items())
+    kinds["not chosen on"] = list(tested[CHOSEN_ON:])
     concepts = sorted({one.concept for one in tested})
     return "\n\n".join(
         [
@@ -145,8 +150,8 @@ def _origins(tested: Sequence[Tested], kinds: dict[str, list[Tested]], main: str
 
 def _of(one: Tested, origin: str, main: str) -> float:
     if origin == "random":
-        return one.mean(origin, "")
-    return one.mean(origin, main, "effect")
+        return one.mean(origin, "", *WAY)
+    return one.mean(origin, main, *WAY)
 
 
 def _differences(tested: Sequence[Tested], kinds: dict[str, list[Tested]], main: str) -> str:
@@ -170,7 +175,7 @@ def _differences(tested: Sequence[Tested], kinds: dict[str, list[Tested]], main:
 def _rankings(tested: Sequence[Tested], rankings: Sequence[str]) -> str:
     origins = ("own", "pooled", "one of the concept", "pooled, another", "one of another")
     lines = [
-        (ranking, *(str(bootstrap_mean([one.mean(origin, ranking, "effect") for one in tested])) for origin in origins))
+        (ranking, *(str(bootstrap_mean([one.mean(origin, ranking, *WAY) for one in tested])) for origin in origins))
         for ranking in rankings
     ]
     return table(("ranking", *origins), lines)
@@ -202,7 +207,7 @@ def _growth(tested: Sequence[Tested], main: str) -> str:
     for one in tested:
         for row, share in ((each.row, each.share) for each in one.sets):
             of = row.ranking, row.scale, row.join
-            if of == (main, "effect", "mean") and row.origin in ("pooled", "one of the concept"):
+            if of == (main, *WAY) and row.origin in ("pooled", "one of the concept"):
                 found[row.photographs][one.name].append(share)
     lines = [
         (str(count), str(len(of)), str(bootstrap_mean([float(np.mean(shares)) for shares in of.values()])))

@@ -42,7 +42,7 @@ from neuronscope.locate.validity import Validity, valid_pair
 from neuronscope.models import Decoding
 from neuronscope.samples import CocoFolder, Counterfactual
 
-from .carried import Carried, Row, Tested, pages
+from .carried import WAY, Carried, Row, Tested, pages
 from .composites import Background, backgrounds, composites, cutouts
 from .natural import SMALLEST
 
@@ -57,8 +57,8 @@ DRAWS = 2
 #: Of these one set is captioned under, too.
 CAPTIONED = ("own", "pooled", "pooled, another")
 #: What is measured most, and what beside it.
-MAIN = "difference-x-gradient-refined"
-RANKINGS = (MAIN, "difference-x-gradient-averaged", "difference-x-gradient", "grad-x-activation")
+MAIN = "difference-x-gradient-averaged"
+RANKINGS = (MAIN, "difference-x-gradient-refined", "difference-x-gradient", "grad-x-activation")
 
 
 @dataclass(frozen=True)
@@ -87,18 +87,16 @@ class Photograph:
 
 #: Ways to pool: all of them for the main ranking, the first for the others.
 WAYS: tuple[tuple[Scale, str], ...] = (
-    ("effect", "mean"),
+    WAY,
     ("none", "mean"),
-    ("largest", "mean"),
+    ("effect", "mean"),
     ("spread", "mean"),
     ("rank", "mean"),
     ("log_rank", "mean"),
-    ("effect", "median"),
-    ("effect", "least"),
-    ("effect", "votes"),
-    ("log_rank", "median"),
-    ("effect", "mean against"),
-    ("log_rank", "mean against"),
+    ("largest", "median"),
+    ("largest", "least"),
+    ("largest", "votes"),
+    ("largest", "mean against"),
 )
 
 
@@ -245,9 +243,8 @@ class CarryOver:
                     mine = [one for one in free if one.concept != group[0].concept]
                     yield row, self._best(group, mine, row)
         for count in range(2, len(same)):
-            for start in range(DRAWS):
-                row = Row("pooled", MAIN, photographs=count)
-                yield row, self._best([same[(start + k) % len(same)] for k in range(count)], [], row)
+            row = Row("pooled", MAIN, photographs=count)
+            yield row, self._best(same[:count], [], row)
 
     def _best(self, some: list[Photograph], others: list[Photograph], row: Row) -> Int[np.ndarray, "size"]:
         join: Join
