@@ -65,11 +65,13 @@ class MethodSpec:
         return dataclasses.replace(made, **read)
 
 
+#: What options that have no default are.
+_KINDS = {"activation": "threshold", "gradient": "threshold", "cut": "share"}
+
+
 def _value(method: str, option: str, text: str, default: object) -> object:
     """A value in the type of the option's default."""
-    kind = (
-        "threshold" if option in ("activation", "gradient") else "share" if option == "cut" else type(default).__name__
-    )
+    kind = _KINDS.get(option, type(default).__name__)
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
