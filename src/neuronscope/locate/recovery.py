@@ -17,6 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from PIL import Image
 
 from ..caption import clean_captions
 from ..errors import InvalidOption, InvalidSample
@@ -50,6 +51,8 @@ class Recovered:
         ceiling: r of all neurons.
         others: r of all neurons but those that are kept.
         random: r of random sets with as many of each layer.
+        restored: the other direction: what they give back, their original activations put into the edited picture.
+        named: whether the edited picture's caption then names the concept again.
         tried: size -> r.
     """
 
@@ -60,6 +63,8 @@ class Recovered:
     ceiling: float
     others: float
     random: tuple[float, ...]
+    restored: float
+    named: bool
     tried: dict[int, float]
 
     def notes(self) -> tuple[str, ...]:
@@ -75,6 +80,8 @@ class Recovered:
         return (
             f"exchanging the {self.count} neurons recovers {self.share:.0%} of what the edit does to the word's "
             f"log-probability{beside}, all FFN neurons {self.ceiling:.0%}, all but the {self.count} {self.others:.0%}",
+            f"put back into the edited picture they restore {self.restored:.0%}; its caption then "
+            f"{'names' if self.named else 'does not name'} the concept",
         )
 
     def to_dict(self) -> dict[str, Json]:
@@ -153,7 +160,8 @@ class Recovery:
         kept = asked.mask(count)
         controls = asked.random(count, self.draws, self.seed) if count else []
         share, others, *random = (float(each) for each in asked.shares_of([kept, ~kept, *controls]))
-        return Recovered(count, fewest, effect, share, ceiling, others, tuple(random), asked.tried)
+        restored, named = asked.back(count) if count else (0.0, False)
+        return Recovered(count, fewest, effect, share, ceiling, others, tuple(random), restored, named, asked.tried)
 
     def _fewest(self, asked: _Asked, least: float) -> int:
         """By the grid, and by halving between its sizes; 0 for none."""
@@ -208,7 +216,7 @@ class _Asked:
     ) -> None:
         self.values, self.order, self.tried = values, best_first(values), dict[int, float]()
         self._vlm, self._pair, self._effect, self._decoding = vlm, pair, effect, decoding
-        self._layout = Layout(vlm.widths)
+        self._layout, self._word = Layout(vlm.widths), word
         self._site: Site = site
         self._mode: Mode = mode
         self._exchange = Exchange.of(vlm, pair.original, pair.edited, word, decoding, site=site)
@@ -231,13 +239,21 @@ class _Asked:
 
     def gone(self, size: int) -> bool:
         if size not in self._gone:
-            neurons = self._neurons(size)
-            source = self._exchange.columns(neurons)
-            with self._vlm.intervene(Patch(neurons, source=source)):
-                caption = clean_captions(self._vlm, [self._pair.original], decoding=self._decoding)[0]
-            concept = self._pair.sample.concept
-            self._gone[size] = Lexicon.default().match(caption.text, concept, self._mode) is None
+            self._gone[size] = not self._names(self._pair.original, self._exchange, size)
         return self._gone[size]
+
+    def back(self, size: int) -> tuple[float, bool]:
+        """What the best restore in the edited picture, and whether it names the concept."""
+        pair = self._pair
+        other = Exchange.of(self._vlm, pair.edited, pair.original, self._word, self._decoding, site=self._site)
+        restored = -float(other.effects([self.mask(size)])[0]) / self._effect
+        return restored, self._names(pair.edited, other, size)
+
+    def _names(self, image: Image.Image, exchange: Exchange, size: int) -> bool:
+        neurons = self._neurons(size)
+        with self._vlm.intervene(Patch(neurons, source=exchange.columns(neurons))):
+            caption = clean_captions(self._vlm, [image], decoding=self._decoding)[0]
+        return Lexicon.default().match(caption.text, self._pair.sample.concept, self._mode) is not None
 
     def random(self, size: int, draws: int, seed: int) -> list[Bool[np.ndarray, "neurons"]]:
         kept, masks = self._neurons(size), list[Bool[np.ndarray, "neurons"]]()
