@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Bool
@@ -17,8 +18,8 @@ from jaxtyping import Bool
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
-from ..types import Json
-from .patching import Change, Exchange, edit_effect
+from ..types import Json, Neurons, Site
+from .patching import Change, Exchange, require_effect
 from .scores import Layout
 from .target import concept_word
 from .validity import Validity, check_validity
@@ -62,6 +63,8 @@ def ceiling(
     validity: Validity | None = None,
     changes: Sequence[Change] = ("patch", "zero"),
     layers: bool = True,
+    sets: Mapping[str, Neurons] = MappingProxyType({}),
+    site: Site = "neuron",
     decoding: Decoding = Decoding(),
 ) -> Ceiling:
     """What all FFN neurons, thirds of the layers and single layers recover of the edit's effect.
@@ -72,20 +75,24 @@ def ceiling(
         validity: the captions, where they are known.
         changes: "patch" from the edited picture, "zero", "mean"; patching is always among them.
         layers: whether single layers are asked as well, one more row of a batch each.
+        sets: name -> neurons that are asked beside them.
+        site: where activations are exchanged.
         decoding: caption settings.
 
-    Raises what :func:`check_validity` raises, and NoImagePositions where the decoder has no image tokens.
+    Raises what :func:`check_validity` raises, InvalidSample where the edit has no effect to take shares of, and
+    NoImagePositions where the decoder has no image tokens.
     """
     vlm.require_image_positions()
     validity = validity or check_validity(vlm, pair, decoding=decoding)
     word = concept_word(validity)
-    effect = edit_effect(vlm, pair, word, decoding)
-    sets = _sets(Layout(vlm.widths), vlm.structure.studied, layers)
+    effect = require_effect(vlm, pair, word, decoding)
+    layout = Layout(vlm.widths)
+    masks = _sets(layout, vlm.structure.studied, layers) | {name: layout.mask(of) for name, of in sets.items()}
     shares: dict[Change, dict[str, float]] = {}
     for change in dict.fromkeys(("patch", *changes)):
-        exchange = Exchange.of(vlm, pair.original, pair.edited, word, decoding, change=change)
-        found = exchange.effects(list(sets.values())) / effect
-        shares[change] = dict(zip(sets, (float(share) for share in found), strict=True))
+        exchange = Exchange.of(vlm, pair.original, pair.edited, word, decoding, change=change, site=site)
+        found = exchange.effects(list(masks.values())) / effect
+        shares[change] = dict(zip(masks, (float(share) for share in found), strict=True))
     return Ceiling(effect, shares)
 
 

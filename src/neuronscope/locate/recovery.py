@@ -20,7 +20,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 
 from ..caption import clean_captions
-from ..errors import InvalidOption, InvalidSample
+from ..errors import InvalidOption
 from ..intervene import Patch
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -28,7 +28,7 @@ from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import Lexicon, Mode
 from ..types import Json, Neurons, Site, whole_number
 from .matched import layer_matched
-from .patching import Exchange, edit_effect
+from .patching import Exchange, require_effect
 from .scores import Flat, Layout, best_first
 from .target import Word, concept_word
 from .validity import Validity
@@ -108,7 +108,7 @@ class Recovery:
 
     share: float = 0.5
     word: bool = True
-    gap: float | None = 2.0
+    gap: float | None = 1.6
     reach: int = 40
     most: int = 2000
     draws: int = 3
@@ -147,12 +147,7 @@ class Recovery:
         Raises InvalidSample where the edit does not make the word less likely, so that there is nothing to recover.
         """
         word = concept_word(validity)
-        effect = edit_effect(vlm, pair, word, decoding)
-        if not effect > 0:
-            raise InvalidSample(
-                f"the edit makes {validity.match.surface!r} no less likely ({effect:.3g} in log-probability): there is "
-                "no effect that neurons could recover. Another edit may, or a method with a fixed count"
-            )
+        effect = require_effect(vlm, pair, word, decoding)
         asked = _Asked(vlm, pair, word, values, effect, site, mode, decoding)
         ceiling = float(asked.shares_of([np.ones(len(values), dtype=bool)])[0])
         fewest = self._fewest(asked, self.share * min(1.0, ceiling)) if ceiling > 0 else 0
@@ -256,15 +251,10 @@ class _Asked:
         return Lexicon.default().match(caption.text, self._pair.sample.concept, self._mode) is not None
 
     def random(self, size: int, draws: int, seed: int) -> list[Bool[np.ndarray, "neurons"]]:
-        kept, masks = self._neurons(size), list[Bool[np.ndarray, "neurons"]]()
+        kept = self._neurons(size)
         if any(2 * len(units) > self._layout.widths[layer] for layer, units in kept.by_layer().items()):
-            return masks  # more than half of a layer: not as many others are left
-        for draw in range(draws):
-            mask = np.zeros(len(self.values), dtype=bool)
-            drawn = layer_matched(self._vlm, kept, seed + draw)
-            mask[[self._layout.starts[neuron.layer] + neuron.unit for neuron in drawn]] = True
-            masks.append(mask)
-        return masks
+            return []  # more than half of a layer: not as many others are left
+        return [self._layout.mask(layer_matched(self._vlm, kept, seed + draw)) for draw in range(draws)]
 
     def _neurons(self, size: int) -> Neurons:
         return Neurons.of((self._layout.split(int(flat)) for flat in self.order[:size]), site=self._site)
