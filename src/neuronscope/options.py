@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from .errors import InvalidOption
+from .parsing import parse_json
 
 T = TypeVar("T")
 
@@ -158,7 +159,7 @@ def _value(text: str) -> Any:
     if "," in text:
         return tuple(map(_value, text.split(",")))
     try:
-        return json.loads(text)
+        return parse_json(text)
     except ValueError:
         return text
 

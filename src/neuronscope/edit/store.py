@@ -22,6 +22,7 @@ from ..errors import RunMismatch
 from ..files import refusing, write_bytes
 from ..loading import VLM
 from ..models.loaded import EDITS
+from ..parsing import parse_json
 from ..version import __version__
 
 SCHEMA = "neuronscope.edit/1"
@@ -42,7 +43,7 @@ def read_edit(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
             header: Mapping[str, str] = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-        document: Any = json.loads(header[_KEY]) if _KEY in header else None
+        document: Any = parse_json(header[_KEY]) if _KEY in header else None
     except (OSError, SafetensorError, ValueError) as error:
         raise RunMismatch(f"{path} cannot be read as an edit: {error}") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from ..errors import InvalidOption
+from ..parsing import whole
 from ..types import Neuron
 from . import html
 from .annotations import Marks
@@ -342,14 +343,15 @@ def _data(event: Any) -> dict[str, Any]:
 
 
 def _whole(value: object) -> int:
-    try:
-        return int(str(value))
-    except ValueError as error:
-        raise InvalidOption(f"{value!r} is not a number of a picture") from error
+    number = whole(str(value))
+    if number is None:
+        raise InvalidOption(f"{value!r} is not a number of a picture")
+    return number
 
 
 def _neuron(value: object) -> Neuron:
     layer, _, unit = str(value).partition(".")
-    if not (layer.isdecimal() and unit.isdecimal()):
+    at, number = whole(layer), whole(unit)
+    if at is None or number is None:
         raise InvalidOption(f"{value!r} is not a neuron")
-    return Neuron(int(layer), int(unit))
+    return Neuron(at, number)

@@ -20,6 +20,7 @@ from ..errors import MODEL_ERRORS, InvalidOption, UnsupportedModel
 from ..models import natural
 from ..models.families import FAMILIES, family_of, has_vision, lacking
 from ..models.processor import load_processor
+from ..parsing import read_json
 from .selfcheck import SelfCheck, self_check
 from .unlisted import proved, settled
 from .vlm import VLM
@@ -205,7 +206,7 @@ def _check_directory(place: Path) -> None:
     if not config_file.is_file():
         raise UnsupportedModel(f"{place} has no config.json: it is not a checkpoint directory")
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = read_json(config_file)
     except (OSError, ValueError) as error:
         raise UnsupportedModel(f"{config_file} cannot be read: {error}") from error
     if not isinstance(config, dict):

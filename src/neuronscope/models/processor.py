@@ -12,14 +12,13 @@ import functools
 import importlib
 import importlib.util
 import inspect
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 from transformers import ProcessorMixin
 
 from ..errors import InvalidOption, UnsupportedModel
+from ..parsing import read_json
 
 #: What the pixels are made with; see :func:`load_processor`.
 Backend: TypeAlias = Literal["auto", "pil"]
@@ -250,7 +249,7 @@ def _read(where: str, file: str, revision: str) -> dict[str, Any]:
         _raise_exceptions_for_missing_entries=False,
         _raise_exceptions_for_connection_errors=False,
     )
-    return cast("dict[str, Any]", json.loads(Path(found).read_text(encoding="utf-8"))) if found else {}
+    return cast("dict[str, Any]", read_json(found)) if found else {}
 
 
 def _real_class(processor_class: type) -> type:

@@ -25,6 +25,7 @@ from functools import cache
 from pathlib import Path
 
 from ..files import create_once
+from ..parsing import parse_json, whole
 
 _BEATS = 6  # refreshes within one patience: a few may be late
 
@@ -63,7 +64,8 @@ class Owner:
         """The inverse of `str`; None for other text."""
         place, _, rest = text.partition("-")
         pid, _, started = rest.partition("-")
-        return cls(place, int(pid), int(started)) if pid.isdigit() and started.isdigit() else None
+        number, since = whole(pid), whole(started)
+        return None if number is None or since is None else cls(place, number, since)
 
 
 @cache
@@ -182,7 +184,7 @@ def _content(path: Path) -> bytes | None:
 
 def _is_dead(content: bytes) -> bool:
     try:
-        owner = Owner.parse(json.loads(content)["owner"])
+        owner = Owner.parse(parse_json(content)["owner"])
     except (ValueError, KeyError, TypeError, AttributeError):  # not written by us: it counts until patience runs out
         return False
     return owner is not None and owner.is_dead

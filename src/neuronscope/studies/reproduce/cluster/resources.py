@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from ....errors import InvalidOption, NeuronscopeError
 from ....options import option
+from ....parsing import whole
 from ....types import one_of
 
 #: Where results go: into the shared run directory, to the driver, or wherever a proof says; see worker.py.
@@ -93,7 +94,7 @@ def connected(address: str | None) -> tuple[Any, bool]:
     try:
         _reach(where)
         ray.init(address=where, log_to_driver=False, logging_level="error", **own)
-    except (OSError, ValueError, RuntimeError) as error:  # a ConnectionError is an OSError
+    except (OSError, ValueError, RuntimeError, OverflowError) as error:  # the last for a port that is none
         raise ClusterFailed(f"no Ray cluster at --address {where!r}: {line_of(error)}") from error
     return ray, True
 
@@ -101,8 +102,9 @@ def connected(address: str | None) -> tuple[Any, bool]:
 def _reach(where: str) -> None:
     """Raise OSError at once where nobody listens at HOST:PORT; Ray would go on trying for a long while."""
     host, _, port = where.rpartition(":")
-    if host and port.isdigit() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
+    number = whole(port)
+    if host and number is not None and "/" not in host:
+        socket.create_connection((host.strip("[]"), number), timeout=_CONNECT).close()
 
 
 def line_of(error: Exception) -> str:
