@@ -17,7 +17,7 @@ from typing import Any, Literal, TypeAlias, cast
 
 from transformers import ProcessorMixin
 
-from ..errors import InvalidOption, UnsupportedModel
+from ..errors import InvalidOption, UnsupportedModel, first_line
 from ..parsing import read_json
 
 #: What the pixels are made with; see :func:`load_processor`.
@@ -81,7 +81,7 @@ def without_video(processor_class: type, image_processor: Any, tokenizer: Any, *
     try:
         return _strip(silent(**parts))
     except ImportError as error:
-        raise UnsupportedModel(f"{processor_class.__name__} cannot be built: {_first_line(error)}") from error
+        raise UnsupportedModel(f"{processor_class.__name__} cannot be built: {first_line(error)}") from error
 
 
 class _NoVideo:
@@ -215,13 +215,13 @@ def _load_silent(where: str, options: dict[str, Any], cause: Exception) -> Any:
     real = _real_class(processor_class)
     if real is processor_class and _VIDEO not in inspect.signature(real.__init__).parameters:
         if isinstance(cause, ImportError):
-            raise UnsupportedModel(f"{where}: {name} cannot be built: {_first_line(cause)}") from cause
+            raise UnsupportedModel(f"{where}: {name} cannot be built: {first_line(cause)}") from cause
         raise cause
     silent: Any = _silent(real)
     try:
         return silent.from_pretrained(where, **options)
     except ImportError as error:
-        raise UnsupportedModel(f"{where}: {name} cannot be built: {_first_line(error)}") from error
+        raise UnsupportedModel(f"{where}: {name} cannot be built: {first_line(error)}") from error
 
 
 def _processor_name(where: str, revision: str) -> str | None:
@@ -281,7 +281,7 @@ def _class_apart(path: str, name: str) -> type:
     try:
         exec(code, vars(module))
     except ImportError as error:
-        raise UnsupportedModel(f"{name} cannot be built: {_first_line(error)}") from error
+        raise UnsupportedModel(f"{name} cannot be built: {first_line(error)}") from error
     return cast("type", getattr(module, name))
 
 
@@ -291,7 +291,3 @@ def _import_pil(name: str, *args: Any, **kwargs: Any) -> Any:
     if name.startswith(start) and not name.startswith(f"{start}pil_"):
         return builtins.__import__(f"{start}pil_{name.removeprefix(start)}", *args, **kwargs)
     return builtins.__import__(name, *args, **kwargs)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import InvalidOption, RunMismatch
+from ..errors import InvalidOption, RunMismatch, first_line
 from .settings import canonical
 
 SUFFIX = ".parquet"
@@ -102,7 +102,7 @@ def decode(data: bytes, name: str, settings: str) -> tuple[Stamp, pa.Table]:
     try:
         table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
     except Exception as error:  # its hash is right: another program wrote it, and pyarrow may raise anything
-        raise DamagedPart(f"its rows cannot be read: {_first_line(error)}") from error
+        raise DamagedPart(f"its rows cannot be read: {first_line(error)}") from error
     return stamp, table.replace_schema_metadata(None)
 
 
@@ -139,12 +139,8 @@ def _footer(data: bytes) -> dict[str, str]:
         footer = pq.read_metadata(pa.BufferReader(data))
         texts = footer.metadata or {}
     except Exception as error:  # UnicodeDecodeError, MemoryError and more besides Arrow's own
-        raise DamagedPart(f"it is no whole Parquet file: {_first_line(error)}") from error
+        raise DamagedPart(f"it is no whole Parquet file: {first_line(error)}") from error
     return {name.decode(errors="replace"): text.decode(errors="replace") for name, text in texts.items()}
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _around(data: bytes, digest: str) -> tuple[bytes, bytes]:
