@@ -18,7 +18,7 @@ from typing import Any, Literal, TypeAlias, cast
 from transformers import ProcessorMixin
 
 from ..errors import InvalidOption, UnsupportedModel, first_line
-from ..parsing import read_json
+from .weight_files import document
 
 #: What the pixels are made with; see :func:`load_processor`.
 Backend: TypeAlias = Literal["auto", "pil"]
@@ -204,10 +204,10 @@ def _load_silent(where: str, options: dict[str, Any], cause: Exception) -> Any:
         AutoImageProcessor.from_pretrained(where, **options)
     except _MISSING as error:
         # Before 5.17 transformers does not always say so; the class that it did not find is a placeholder then.
-        named = _read(where, "preprocessor_config.json", options["revision"]).get("image_processor_type", "")
+        named = document(where, "preprocessor_config.json", options["revision"]).get("image_processor_type", "")
         if "torchvision" not in str(error) and not getattr(getattr(transformers, named, None), "is_dummy", False):
             raise
-        family = _read(where, "config.json", options["revision"]).get("model_type", name)
+        family = document(where, "config.json", options["revision"]).get("model_type", name)
         raise UnsupportedModel(
             f"{where}: the image processor of the {family} family works on torchvision only, which is not installed: "
             "pip install torchvision (the extra [vision])"
@@ -230,26 +230,11 @@ def _processor_name(where: str, revision: str) -> str | None:
 
     names: Any = vars(processing_auto)["PROCESSOR_MAPPING_NAMES"]
     for file in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
-        name = _read(where, file, revision).get("processor_class")
+        name = document(where, file, revision).get("processor_class")
         if name:
             return str(name)
-    known: Any = names.get(_read(where, "config.json", revision).get("model_type", ""))
+    known: Any = names.get(document(where, "config.json", revision).get("model_type", ""))
     return str(known) if isinstance(known, str) else (str(known[0]) if known else None)
-
-
-def _read(where: str, file: str, revision: str) -> dict[str, Any]:
-    """A JSON object of a checkpoint; empty where the file is not there."""
-    from transformers.utils.hub import cached_file
-
-    found = cached_file(
-        where,
-        file,
-        revision=revision,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return cast("dict[str, Any]", read_json(found)) if found else {}
 
 
 def _real_class(processor_class: type) -> type:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...errors import InvalidOption, UnsupportedModel
 from ...files import output_folder, replacing_folder, require_absent
+from ..weight_files import require_safetensors
 from .convert import LORA_ALPHA, QFORMER_DEPTH, TOWER_DEPTH, Converted, Report, convert
 from .keys import read_tensors
 from .modeling import MiniGPT4ForConditionalGeneration
@@ -120,6 +121,7 @@ def _read_llama(place: Path) -> tuple[dict[str, Tensor], Any, Any]:
 
     if not (place / "config.json").is_file():
         raise UnsupportedModel(f"{place} is not a directory with Llama in the format of transformers (no config.json)")
+    require_safetensors(place)
     try:
         config: Any = AutoConfig.from_pretrained(place, trust_remote_code=False)
         if config.model_type != "llama":
