@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..files import output_folder, replacing
+from ..files import output_folder, replacing, require_picture
 from ..options import given
 from ..studies.locate.settings import Locate
 from .decode import parse_neurons
@@ -34,6 +34,7 @@ def run(
     picture = read_image(image)
     boxes = given(Locate, {"boxes": box or []})["boxes"]
     chosen = parse_neurons(neurons)
+    require_picture(out)
     output_folder(out.parent)
     vlm = open_model(model, device, dtype)
     heat = heatmap(vlm, picture, chosen, top=top, resize=resize, trace=trace)  # pyright: ignore[reportArgumentType]
