@@ -28,6 +28,7 @@ from neuronscope.locate.validity import Validity
 from neuronscope.models import Decoding
 from neuronscope.report.markdown import table
 from neuronscope.samples import Counterfactual
+from neuronscope.view.rollout import rank_correlation
 
 from .natural import RANKINGS, SMALLEST, valid_pairs
 
@@ -64,7 +65,7 @@ def agreement(values: np.ndarray, asked: np.ndarray, effects: np.ndarray, chance
     found = {
         "Pearson, all asked": _pearson(own, effects),
         "Pearson, drawn": _pearson(own[chance], effects[chance]),
-        "Spearman, drawn": _pearson(_ranks(own[chance]), _ranks(effects[chance])),
+        "Spearman, drawn": rank_correlation(own[chance], effects[chance]),
     }
     for depth in DEPTHS:
         true = set(asked[best_first(effects)[:depth]].tolist())
@@ -74,10 +75,6 @@ def agreement(values: np.ndarray, asked: np.ndarray, effects: np.ndarray, chance
 
 def _pearson(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a, b)[0, 1])
-
-
-def _ranks(values: np.ndarray) -> np.ndarray:
-    return np.argsort(np.argsort(values, kind="stable"), kind="stable").astype(float)
 
 
 def main() -> None:
