@@ -39,6 +39,14 @@ class OtherConceptRemoved(InvalidSample):
     """The edit took something besides the concept out of the picture."""
 
 
+class UnsegmentedScript(InvalidSample):
+    """A text is in a script that puts no space between words, and nothing at hand can tell where its words end."""
+
+
+class NotFinite(NeuronscopeError):
+    """A number that a result is made of is not finite: NaN or an infinity came out of the model or of a computation."""
+
+
 class NeuronOutOfRange(NeuronscopeError):
     """A neuron address that the model does not have."""
 

@@ -29,7 +29,6 @@ Fluency of held-out captions:
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -37,6 +36,7 @@ import numpy as np
 
 from ...errors import InvalidOption, RunMismatch
 from ...samples.lexicon import Lexicon, Mode
+from ...words import fold, words_of
 from ..captions import CaptionMetric
 from ..statistics import Estimate, bootstrap_mean
 from .reading import Reading
@@ -69,7 +69,8 @@ class Wording:
     def others_in(self, caption: str) -> frozenset[str]:
         """The objects and facts that a caption names besides source and target."""
         words = dict.fromkeys([*Lexicon.default().concepts, *self.facts])
-        return frozenset(w for w in words if w not in (self.source, self.target) and self.names(caption, w))
+        own = {fold(word) for word in (self.source, self.target or "")}
+        return frozenset(w for w in words if fold(w) not in own and self.names(caption, w))
 
     def exchanged(self, caption: str) -> str:
         """A caption with the target in the place of every mention of the source."""
@@ -187,7 +188,7 @@ def compare_readings(
 
 def repetition(caption: str) -> float:
     """max over n = 2, 3, 4 of 1 - distinct n-grams / n-grams; 0 for captions of fewer than three words."""
-    words = re.findall(r"\w+", caption.lower())
+    words = words_of(caption)
     shares = [0.0]
     for n in (2, 3, 4):
         grams = [tuple(words[k : k + n]) for k in range(len(words) - n + 1)]
@@ -198,7 +199,7 @@ def repetition(caption: str) -> float:
 
 def rouge_l(caption: str, reference: str) -> float:
     """ROUGE-L F1 = 2 LCS / (words + words), as `metric("rouge-l")` has it, without a library; 0 for empty captions."""
-    ours, theirs = (re.findall(r"[a-z0-9]+", text.lower()) for text in (caption, reference))
+    ours, theirs = words_of(caption), words_of(reference)
     longest = [0] * (len(theirs) + 1)  # of the longest common subsequences with each beginning of the reference
     for word in ours:
         diagonal = 0

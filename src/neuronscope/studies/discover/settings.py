@@ -20,6 +20,13 @@ if TYPE_CHECKING:
 KS = (1, 5, 10, 50, 100, 500, 1000)
 
 
+def _spelling(noun: str) -> str:
+    """A noun as the finders spell it, so that Right and right are one setting."""
+    from ...words import fold
+
+    return fold(noun)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Discover(Loading):
     """Pictures, and how neurons are found in them; None stands for the preset's option of :class:`Discovery`."""
@@ -32,7 +39,7 @@ class Discover(Loading):
     top: int | None = option(None, "--top", "-k", help="Neurons kept for each noun; 100.")
     nouns: str | None = option(None, "--nouns", help="tagger, compounds, lexicon, or auto: the tagger if installed.")
     exclude: tuple[str, ...] | None = option(
-        None, "--exclude", help="Nouns to leave out, separated by commas.", form=listed(str.lower, "nouns")
+        None, "--exclude", help="Nouns to leave out, separated by commas.", form=listed(_spelling, "nouns")
     )
     query: str | None = option(None, "--query", help="What is asked before the answer begins.")
     answer: str | None = option(None, "--answer", help="What the answer begins with.")

@@ -33,6 +33,7 @@ _CONDITIONS = {
     "ConceptNotNamed": "the caption does not name the concept",
     "ConceptStillNamed": "the caption of the edited image still names the concept",
     "OtherConceptRemoved": "the edit took another concept away, too",
+    "UnsegmentedScript": "words of the caption's script cannot be told apart",
     "InvalidSample": "the picture, a box or a mask cannot be used",
 }
 
