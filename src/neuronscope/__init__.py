@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from .locate import Random as Random
     from .locate import RandomLayerMatched as RandomLayerMatched
     from .locate import Ranking as Ranking
+    from .locate import Recovery as Recovery
     from .locate import Schwettmann as Schwettmann
     from .locate import TargetDecoy as TargetDecoy
     from .locate import TwoStage as TwoStage
@@ -105,6 +106,7 @@ _HOME = {
         "Random",
         "RandomLayerMatched",
         "Ranking",
+        "Recovery",
         "Schwettmann",
         "TargetDecoy",
         "TwoStage",

@@ -177,9 +177,16 @@ def gathered(demo, pair, located) -> Evidence:
     return gather(demo, pair, found, curves, test=Test(6.0, draws=2, seed=3), origin=Origin("a.png"))
 
 
-def test_watching_changes_nothing(demo, pair, located):
+def test_the_product_of_both_stages_has_no_curves(demo, pair, located):
     found, curves = located
-    plain = ns.TwoStage().locate(demo, pair, validity=found.validity)
+    assert not curves
+    assert found.neurons == ns.TwoStage().locate(demo, pair, validity=found.validity).neurons
+
+
+def test_watching_changes_nothing(demo, pair, located):
+    filters = ns.TwoStage(activation=ns.TargetDecoy())
+    found, curves = locate_watched(filters, demo, pair)
+    plain = filters.locate(demo, pair, validity=found.validity)
     assert found.neurons == plain.neurons
     json.dumps(found.neurons.to_dict(), allow_nan=False)
     for name, cut in plain.neurons.provenance["thresholds"].items():
@@ -234,7 +241,7 @@ def test_maps_and_peaks_are_those_of_single_neurons(demo, pair, located, gathere
         y, x = int((row + 0.5) * factor), int((column + 0.5) * factor)
         assert coarse[row, column] == pytest.approx(full[y, x], rel=1e-5)
     unit = gathered.units[0]
-    assert unit.token == neurons.scores["activation_patch"][0]
+    assert unit.token == neurons.scores["attribution_patch"][0]
     assert unit.cell == divmod(unit.token, 8)
     assert unit.box == demo.prepare([pair.original]).images[0].footprint(unit.token)
 

@@ -82,7 +82,11 @@ class DifferenceTimesGradient(Ranking):
         return cls(target="logit", points=4, rounds=3, name="difference-x-gradient-refined")
 
     def score(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> Ranked:
-        """See the formula above; the array "attribution" holds it for all neurons."""
+        """See the formula above; the array "attribution" holds it for all neurons.
+
+        Beside it "activation", the largest difference (V, the first stage of two-stage filtering), and "gradient", the
+        original's own grad x activation (the second).
+        """
         word = concept_word(validity, self.concept_token)
         states = _States(vlm, pair, word, self)
         layout = Layout(vlm.widths)
@@ -95,7 +99,7 @@ class DifferenceTimesGradient(Ranking):
         inert = int(np.count_nonzero(~np.any([one.values != 0 for one in found], axis=0)))
         return Ranked(
             "attribution",
-            {"attribution": pooled},
+            {"attribution": pooled, "activation": states.differences(), "gradient": states.gradient},
             site=self.site,
             provenance={"inert": inert},
             notes=(f"{inert} of {layout.total} neurons have no effect to first order, as those of a last layer",),
@@ -117,6 +121,14 @@ class _States:
         self._edited = image_values(vlm, edited, options.site)
         self._at = torch.as_tensor(self._inputs.images[0].positions, device=vlm.device)
         self._embeddings = _entering(vlm, edited, self._at) if options.points > 1 else None
+        self.gradient = Pooled(np.zeros(0))  # of the original, once its attribution has been asked for
+
+    def differences(self) -> Pooled:
+        """The largest difference of each neuron between the two pictures' image tokens, and where it is."""
+        layers = no_neurons(self._vlm)
+        for layer, clean in self._clean.items():
+            layers[layer] = reduce_patches(clean.float() - self._edited[layer].float(), "max")
+        return Pooled.of(layers)
 
     def attribution(self, *, between: float = 0.0, exchanged: Bool[np.ndarray, "neurons"] | None = None) -> Pooled:
         """a of all neurons, with the gradient of one state.
@@ -125,14 +137,16 @@ class _States:
             between: 0 for the original's image embeddings, 1 for the edited picture's.
             exchanged: the neurons that have the edited picture's activations.
         """
-        vlm, layers = self._vlm, no_neurons(self._vlm)
-        scale = backward_scale(vlm)
+        vlm, layers, products = self._vlm, no_neurons(self._vlm), no_neurons(self._vlm)
+        scale, plain = backward_scale(vlm), not between and exchanged is None
 
         def see(place: Place, _: Tensor, slope: Tensor) -> None:
             layer = place[0]
+            slope = slope.float() / scale
             difference = self._clean[layer].float() - self._edited[layer].float()
-            values, patches = reduce_patches(difference * (slope.float() / scale), self._options.pool)
-            layers[layer] = (values.cpu(), patches.cpu())
+            layers[layer] = reduce_patches(difference * slope, self._options.pool)
+            if plain:
+                products[layer] = reduce_patches(self._clean[layer].float() * slope, self._options.pool)
 
         places: list[Place] = [(layer, self._options.site) for layer in vlm.structure.studied]
         farthest = max(position for position, _ in self._word.entries)
@@ -147,6 +161,8 @@ class _States:
                 logits = vlm.logits(self._inputs, last=farthest)[0].float()
             y = value_of(logits, entries, [entries], self._options.target, self._word.average)
             session.backward(y * scale, see)
+        if plain:
+            self.gradient = Pooled.of(products)
         return Pooled.of(layers)
 
     def _taps(self, exchanged: Bool[np.ndarray, "neurons"] | None) -> list[Tap]:

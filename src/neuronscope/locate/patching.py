@@ -26,7 +26,7 @@ from ..hooks import HookSession, Tap
 from ..loading import VLM
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
-from ..types import SITES, Site, one_of
+from ..types import SITES, Neurons, Site, one_of
 from .scores import TARGETS, Layout, Target, read_layers, target_value
 from .target import Word
 
@@ -121,6 +121,11 @@ class Exchange:
         chunks = [sets[start : start + step] for start in range(0, len(sets), step)]
         scores = [score for chunk in chunks for score in self._scores(chunk)]
         return self.clean - np.array(scores, dtype=np.float64)
+
+    def columns(self, neurons: Neurons) -> Float[np.ndarray, "positions neurons"]:
+        """What some neurons are exchanged for, as :class:`neuronscope.Patch` takes it."""
+        picked = [self.values[neuron.layer][:, neuron.unit].float().cpu() for neuron in neurons]
+        return torch.stack(picked, 1).numpy() if picked else np.zeros((self.inputs.images[0].count, 0), np.float32)
 
     def _scores(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> list[float]:
         taps = exchanging(self.vlm, self.inputs, np.stack(sets), self.values, self.site)
