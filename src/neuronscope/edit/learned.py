@@ -33,6 +33,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.inputs import Inputs
@@ -115,6 +116,7 @@ class Learned:
     name: ClassVar[str] = "learned"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not isinstance(self.start, ColumnEditor):
             one_of("start", self.start, get_args(Start))
         weights = (self.kl, self.repeat, self.norm, self.others)

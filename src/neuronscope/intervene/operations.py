@@ -6,7 +6,6 @@ positions within a row from 0, so a result never depends on padding, batching or
 
 from __future__ import annotations
 
-import math
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +18,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..models.loaded import LoadedModel
 from ..types import PHASES, SITES, SPANS, Neuron, Neurons, Phase, Site, Span, one_of
 
@@ -82,6 +82,9 @@ class _Operation:
     phase: Phase = field(default="prefill", kw_only=True)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.neurons, Neurons):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidOption(f"neurons={self.neurons!r} is no set of neurons; Neurons.of makes one of pairs")
+        check_fields(self)
         one_of("span", self.span, SPANS)
         one_of("phase", self.phase, PHASES)
         one_of("site", self.site, SITES)
@@ -159,6 +162,13 @@ class Patch(_Operation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        source = np.asarray(self.source)
+        if not (np.issubdtype(source.dtype, np.floating) or np.issubdtype(source.dtype, np.integer)):
+            raise InvalidOption(f"Patch source holds values of type {source.dtype}, not numbers")
+        if not np.isfinite(source).all():
+            raise InvalidOption(
+                f"Patch source holds {int((~np.isfinite(source)).sum())} values that are not finite numbers"
+            )
         if self.source.ndim != 2 or self.source.shape[1] != len(self.neurons):
             raise InvalidOption(
                 f"Patch source has shape {self.source.shape}; expected [positions, {len(self.neurons)}]"
@@ -207,9 +217,9 @@ class Noise(_Operation):
         super().__post_init__()
         one_of("sharing", self.sharing, ("per_neuron", "shared"))
         one_of("op", self.op, ("add", "replace"))
-        if not 0 <= self.level < math.inf or self.draws < 1 or not 0 <= self.seed < 2**64:
+        if self.level < 0 or self.draws < 1 or not 0 <= self.seed < 2**64:
             raise InvalidOption(
-                "Noise needs a finite level >= 0, draws >= 1 and 64-bit seed >= 0, "
+                "Noise needs level >= 0, draws >= 1 and 64-bit seed >= 0, "
                 f"got level={self.level}, draws={self.draws}, seed={self.seed}"
             )
 

@@ -22,6 +22,7 @@ from jaxtyping import Float
 
 from ..caption import Caption, clean_captions
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.lens import LENS_NORMS, LensNorm
@@ -78,6 +79,7 @@ class Discovery:
     }
 
     def __post_init__(self) -> None:
+        check_fields(self)
         whole_number("top", self.top, 1)
         whole_number("max_new_tokens", self.max_new_tokens, 1)
         for option, values in self.choices.items():

@@ -18,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
@@ -74,6 +75,7 @@ class Ranking(ABC):
     needs_image: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         whole_number("count", self.count, 0)
         for option, values in {"match": MODES, **self.choices}.items():
             one_of(option, getattr(self, option), values)

@@ -20,6 +20,7 @@ from jaxtyping import Bool, Float, Int
 
 from ..caption import clean_captions
 from ..errors import InvalidOption, InvalidSample
+from ..fields import check_fields
 from ..intervene import Patch
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -108,6 +109,7 @@ class Recovery:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, value, low in (("share", self.share, 0.0), ("gap", self.gap, 1.0)):
             if value is not None and not low < value < float("inf"):
                 raise InvalidOption(f"Recovery: {name}={value} must be a number above {low:g}")

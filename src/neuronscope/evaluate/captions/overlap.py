@@ -11,7 +11,6 @@ Table III of Sato & Takagi does not say which of these it reports (METHODS d).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import InvalidOption
+from ...fields import check_fields
 from ...types import Json, one_of
 from ...words import segmenter, spaced, words_of
 from .scored import Against, score_pairs
@@ -40,9 +40,10 @@ class Bleu:
     add_k: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.order not in (1, 2, 3, 4):
             raise InvalidOption(f"order={self.order!r} is not one of 1, 2, 3, 4")
-        if not (math.isfinite(self.add_k) and self.add_k >= 0):
+        if self.add_k < 0:
             raise InvalidOption(f"add_k={self.add_k!r} is not a number of 0 or more")
 
     @property

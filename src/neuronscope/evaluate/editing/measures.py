@@ -35,6 +35,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InvalidOption, RunMismatch
+from ...fields import check_fields
 from ...samples.lexicon import Lexicon, Mode
 from ...words import fold, words_of
 from ..captions import CaptionMetric
@@ -57,6 +58,9 @@ class Wording:
     target: str | None = None
     facts: tuple[str, ...] = ()
     mode: Mode = "lexicon"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def names(self, caption: str, word: str) -> bool:
         """Whether a caption names a word."""

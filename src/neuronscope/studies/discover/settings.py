@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
+from ...fields import check_fields
 from ...options import MISSING, SIZES, Loading, listed, option
 from ...types import Json, one_of
 
@@ -48,6 +49,9 @@ class Discover(Loading):
     )
     norm: str | None = option(None, "--norm", help="none, or gain of the final norm.")
     site: str | None = option(None, "--site", help="neuron, or act as published.")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def discovery(self) -> Discovery:
         """How neurons are found. Raises InvalidOption for a preset, an option or a value that is not known."""
@@ -93,6 +97,7 @@ class DiscoveryPlan:
     seed: int = option(0, "--seed", help="Of permutations, controls and intervals.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         top = self.discovery.top
         least = {"shuffles": 0, "group": 2, "group_k": 0, "draws": 1, "seed": 0}
         for name, bound in least.items():
