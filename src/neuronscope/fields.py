@@ -35,6 +35,17 @@ def check_fields(options: Any) -> None:
             object.__setattr__(options, name, held)
 
 
+def is_finite(value: object) -> bool:
+    """Whether a value is a finite number: no text, no bool."""
+    if _is(value, float):  # most are
+        return math.isfinite(cast("float", value))
+    try:
+        _float(value)
+    except ValueError:
+        return False
+    return True
+
+
 def finite_number(name: str, value: object) -> float:
     """A value as a finite number. Raises InvalidOption for anything else, text and bool included."""
     return cast("float", read_as(name, value, _float))

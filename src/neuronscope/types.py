@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args, overload
 
 from .errors import InvalidOption, RunMismatch, suggest
-from .fields import check_fields, finite_number, whole
+from .fields import check_fields, finite_number, is_finite, whole
 from .files import write_text
 from .notebook import ROWS, table_html
 
@@ -98,8 +97,8 @@ class Neurons(Sequence[Neuron]):
             if len(values) != len(self.members):
                 raise InvalidOption(f"score {name!r} has {len(values)} values for {len(self.members)} neurons")
             for neuron, value in zip(self.members, values, strict=True):
-                if type(value) is not float or not math.isfinite(value):
-                    finite_number(f"score {name!r} of {neuron}", value)
+                if not is_finite(value):
+                    raise InvalidOption(f"score {name!r} of {neuron} is {value!r}, not a finite number")
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[int, int]], site: Site = "neuron") -> Neurons:
