@@ -19,6 +19,7 @@ from torch import Tensor
 
 from ..errors import InvalidOption
 from ..fields import check_fields
+from ..models.finite import within
 from ..models.loaded import LoadedModel
 from ..types import PHASES, SITES, SPANS, Neuron, Neurons, Phase, Site, Span, one_of
 
@@ -103,6 +104,7 @@ class Scale(_Operation):
 
     def change(self, values: Values, at: Moment) -> Values:
         """factor * a."""
+        within("factor", self.factor, values.dtype)
         return values * self.factor
 
 
@@ -146,7 +148,9 @@ class Mean(_Operation):
     def change(self, values: Values, at: Moment) -> Values:
         """mean_i."""
         table = dict(zip(self.neurons, self.means, strict=True))
-        row = torch.tensor([table[n] for n in _members(at)], dtype=values.dtype, device=values.device)
+        means = [table[neuron] for neuron in _members(at)]
+        within("the largest of means", max(map(abs, means), default=0.0), values.dtype)
+        row = torch.tensor(means, dtype=values.dtype, device=values.device)
         return row.expand_as(values)
 
 
@@ -188,6 +192,7 @@ class Patch(_Operation):
             raise InvalidOption(f"Patch source has {len(self.source)} positions, the image has {longest}")
         column = {neuron: i for i, neuron in enumerate(self.neurons)}
         picked = self.source[:, [column[n] for n in _members(at)]]
+        within("the largest activation of Patch source", float(np.abs(picked).max(initial=0.0)), values.dtype)
         table = torch.as_tensor(picked, dtype=values.dtype, device=values.device)
         return table[at.rank.clamp_min(0)]
 
@@ -230,6 +235,7 @@ class Noise(_Operation):
 
     def change(self, values: Values, at: Moment) -> Values:
         """a + n * eps[draw, i, rank]."""
+        within("level", self.level, values.dtype)
         length = int(at.rank.max()) + 1
         table = np.stack([self.epsilon(draw, at.layer, at.units, length) for draw in range(self.draws)])
         eps = torch.as_tensor(table, dtype=torch.float32, device=values.device)
