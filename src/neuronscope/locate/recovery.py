@@ -27,6 +27,7 @@ from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import Lexicon, Mode
 from ..types import Json, Neurons, Site, whole_number
+from ..words import wordless
 from .matched import layer_matched
 from .patching import Exchange, edit_effect
 from .scores import Flat, Layout, best_first
@@ -238,7 +239,8 @@ class _Asked:
             with self._vlm.intervene(Patch(neurons, source=source)):
                 caption = clean_captions(self._vlm, [self._pair.original], decoding=self._decoding)[0]
             concept = self._pair.sample.concept
-            self._gone[size] = Lexicon.default().match(caption.text, concept, self._mode) is None
+            named = Lexicon.default().match(caption.text, concept, self._mode) is not None
+            self._gone[size] = not named and not wordless(caption.text)
         return self._gone[size]
 
     def random(self, size: int, draws: int, seed: int) -> list[Bool[np.ndarray, "neurons"]]:

@@ -3,6 +3,7 @@
 from .cut import Token as Token
 from .cut import segment as segment
 from .cut import tokens_of as tokens_of
+from .cut import wordless as wordless
 from .cut import words_of as words_of
 from .fold import DOTLESS as DOTLESS
 from .fold import Folded as Folded

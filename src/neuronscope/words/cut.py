@@ -93,6 +93,11 @@ def words_of(text: str) -> list[str]:
     return [word for token in tokens for word in ([token.text] if token.unspaced else _SPACED.findall(token.text))]
 
 
+def wordless(text: str) -> bool:
+    """Whether a text says nothing: it holds no letter and no digit."""
+    return _WORD.search(fold(text)) is None
+
+
 def _runs(text: str) -> Iterator[Token]:
     before = 0
     for match in _WORD.finditer(text):

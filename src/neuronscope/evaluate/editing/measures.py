@@ -5,7 +5,7 @@ With c the caption before an edit and c' the one under it, s the source, t the t
     success      images the edit was made with       c' names t and not s
     generality   held-out images                     c' names t and not s
     prompts      held-out images, other prompts      c' names t and not s
-    gone         held-out images                     c' does not name s
+    gone         held-out images                     c' says something, and does not name s
     portability  held-out images                     share of what else c names that c' names too
     rest         held-out images                     c' is c with t in the place of s
 
@@ -37,7 +37,7 @@ import numpy as np
 from ...errors import InvalidOption, RunMismatch
 from ...fields import check_fields
 from ...samples.lexicon import Lexicon, Mode
-from ...words import fold, words_of
+from ...words import fold, wordless, words_of
 from ..captions import CaptionMetric
 from ..statistics import Estimate, bootstrap_mean
 from .reading import Reading
@@ -68,7 +68,11 @@ class Wording:
 
     def replaced(self, caption: str) -> bool:
         """Whether a caption names the target and not the source."""
-        return (self.target is None or self.names(caption, self.target)) and not self.names(caption, self.source)
+        return (self.target is None or self.names(caption, self.target)) and self.gone(caption)
+
+    def gone(self, caption: str) -> bool:
+        """Whether a caption says something, and does not name the source."""
+        return not wordless(caption) and not self.names(caption, self.source)
 
     def others_in(self, caption: str) -> frozenset[str]:
         """The objects and facts that a caption names besides source and target."""
@@ -234,7 +238,7 @@ def _prompts(both: Comparison) -> list[float]:
 
 
 def _gone(both: Comparison) -> list[float]:
-    return [float(not both.words.names(after, both.words.source)) for _, after in both.held_out]
+    return [float(both.words.gone(after)) for _, after in both.held_out]
 
 
 def _portability(both: Comparison) -> list[float]:

@@ -21,7 +21,7 @@ from ...caption import Captioner
 from ...errors import InvalidOption, InvalidSample
 from ...evaluate.aggregate import check_clean
 from ...evaluate.captions import compare, metric
-from ...evaluate.effect import named
+from ...evaluate.effect import counts, named
 from ...evaluate.localisation import dataset_cut, localise
 from ...evaluate.truth import agreement, average_precision, planted
 from ...intervene import Mean, Noise, Zero, mean_activations
@@ -307,8 +307,13 @@ class Reproduction:
         for number, chosen in enumerate([neurons, *sets]):
             texts = [row[0].text for row in self.captioner.captions(Zero(chosen))]
             pairs = zip(texts, self.samples, strict=True)
-            hits = np.array([named(text, sample.concept, self.experiment.match) for text, sample in pairs])
             own = np.array([sample.concept == kept.concept for sample in self.samples])
+            hits = np.array(
+                [
+                    counts(text, sample.concept, self.experiment.match, erased=sample.concept == kept.concept)
+                    for text, sample in pairs
+                ]
+            )
             others = np.array([kept.concept not in sample.shown for sample in self.samples])
             rows.append({"set": number - 1, "j": float(hits[others].mean() - hits[own].mean())})
         return rows
