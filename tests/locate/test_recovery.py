@@ -98,7 +98,7 @@ def test_rankings_are_cut_by_it(demo, pair, validity):
     found = method("grad-x-activation", cut=Recovery(share=0.3, word=False)).locate(demo, pair, validity=validity)
     document = found.neurons.provenance["recovery"]
     assert len(found.neurons) == document["count"] > 0
-    assert f"exchanging the {len(found.neurons)} neurons" in found.notes[-1]
+    assert f"exchanging the {len(found.neurons)} neurons" in " ".join(found.notes)
     assert equal_size(method("pan", cut=Recovery()), found.neurons).cut is None
 
 

@@ -227,8 +227,11 @@ def test_captions_are_those_of_the_interventions(demo, pair, located, gathered):
     after = demo.captions([pair.original], ns.Noise(neurons, level=6.0, draws=2, seed=3))[0]
     assert [f"The image shows a {text}" for text in gathered.texts("noise")] == after
     assert [s.condition for s in gathered.spoken] == [
-        *("original", "edited", "noise", "random noise", "zero", "random zero")
+        *("original", "edited", "noise", "random noise", "patch", "random patch", "zero", "random zero")
     ]
+    patched = demo.captions([pair.original], ns.Patch.take(demo, neurons, pair.edited))[0]
+    assert [f"The image shows a {text}" for text in gathered.texts("patch")] == patched
+    assert gathered.exchanged["located"] > 0.1 > abs(gathered.exchanged["random"])
     assert gathered.texts("mean") == ()
 
 
@@ -279,7 +282,7 @@ def test_a_layer_too_small_for_a_control_is_said(vlm, picture):
     made = gather(vlm, ns.counterfactual(sample), found, {}, test=Test())
     assert made.word.control is None
     assert any("no random control: layer 1 has only 8 neurons" in note for note in made.notes)
-    assert [s.condition for s in made.spoken] == ["original", "edited", "zero"]
+    assert [s.condition for s in made.spoken] == ["original", "edited", "patch", "zero"]
 
 
 # ---- on disk

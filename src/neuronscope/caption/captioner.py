@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InvalidOption
+from ..fields import whole
 from ..hooks import check_neurons
 from ..intervene.operations import Intervention, Noise, identity
 from ..models.decoding import Decoding
@@ -75,7 +76,7 @@ class Captioner:
         batch_size: int = 128,
         engine: Engine | None = None,
     ) -> None:
-        if batch_size < 1:
+        if whole("batch_size", batch_size) < 1:
             raise InvalidOption(f"batch_size={batch_size} must be at least 1")
         self._vlm = vlm
         self._fingerprint = vlm.fingerprint

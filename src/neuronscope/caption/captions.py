@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import InvalidOption
+from ..fields import whole
 from ..intervene.apply import Intervening
 from ..intervene.batching import one_row_at_a_time
 from ..intervene.operations import Intervention, Noise
@@ -50,7 +51,7 @@ def generate_captions(
     Rows of a batch are images x draws; results do not depend on how they are batched. Raises InvalidOption for a
     `batch_size` below 1, and NotFinite where the model's logits are no numbers.
     """
-    if batch_size < 1:
+    if whole("batch_size", batch_size) < 1:
         raise InvalidOption(f"batch_size={batch_size} must be at least 1")
     draws = change.draws if isinstance(change, Noise) else 1
     rows = [(i, draw) for i in range(len(images)) for draw in range(draws)]

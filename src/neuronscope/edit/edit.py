@@ -193,7 +193,7 @@ class Edit(AbstractContextManager["Edit"]):
                 document["report"],
             )
             intact = edit.digest == document["digest"]
-        except (KeyError, TypeError, ValueError, AttributeError, InvalidOption) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, InvalidOption, NotFinite) as error:
             raise RunMismatch(f"{path} is a damaged edit: {type(error).__name__}: {error}") from error
         if not intact:
             raise RunMismatch(f"{path} is a damaged edit: its columns are not those that were saved")

@@ -3,6 +3,8 @@
 from .activation import Activation as Activation
 from .activation import ActivationDifference as ActivationDifference
 from .activation import GradTimesActivation as GradTimesActivation
+from .ceiling import Ceiling as Ceiling
+from .ceiling import ceiling as ceiling
 from .difference_x_gradient import DifferenceTimesGradient as DifferenceTimesGradient
 from .discovery import Discovered as Discovered
 from .discovery import Discovery as Discovery

@@ -21,7 +21,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..caption import Decoding
-from ..errors import InvalidOption
+from ..errors import InvalidOption, InvalidSample
 from ..hooks import HookSession, Tap
 from ..loading import VLM
 from ..models.finite import finite_scores
@@ -179,3 +179,14 @@ def edit_effect(vlm: VLM, pair: Counterfactual, word: Word, decoding: Decoding, 
         word_score(vlm, word.inputs(vlm, image, decoding), word, target) for image in (pair.original, pair.edited)
     )
     return original - edited
+
+
+def require_effect(vlm: VLM, pair: Counterfactual, word: Word, decoding: Decoding) -> float:
+    """E of the log-probability, to take shares of. Raises InvalidSample where the edit has none."""
+    effect = edit_effect(vlm, pair, word, decoding)
+    if not effect > 0:
+        raise InvalidSample(
+            f"the edit makes the word for {pair.sample.concept!r} no less likely ({effect:.3g} in log-probability): "
+            "there is no effect that neurons could recover. Try another edit, or a method with a fixed count"
+        )
+    return effect

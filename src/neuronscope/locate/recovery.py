@@ -17,9 +17,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
+from PIL import Image
 
 from ..caption import clean_captions
-from ..errors import InvalidOption, InvalidSample
+from ..errors import InvalidOption
 from ..fields import check_fields
 from ..intervene import Patch
 from ..loading import VLM
@@ -29,7 +30,7 @@ from ..samples.lexicon import Lexicon, Mode
 from ..types import Json, Neurons, Site, whole_number
 from ..words import wordless
 from .matched import layer_matched
-from .patching import Exchange, edit_effect
+from .patching import Exchange, require_effect
 from .scores import Flat, Layout, best_first
 from .target import Word, concept_word
 from .validity import Validity
@@ -52,6 +53,8 @@ class Recovered:
         ceiling: r of all neurons.
         others: r of all neurons but those that are kept.
         random: r of random sets with as many of each layer.
+        restored: the other direction: what they give back, their original activations put into the edited picture.
+        named: whether the edited picture's caption then names the concept again.
         tried: size -> r.
     """
 
@@ -62,6 +65,8 @@ class Recovered:
     ceiling: float
     others: float
     random: tuple[float, ...]
+    restored: float
+    named: bool
     tried: dict[int, float]
 
     def notes(self) -> tuple[str, ...]:
@@ -77,6 +82,8 @@ class Recovered:
         return (
             f"exchanging the {self.count} neurons recovers {self.share:.0%} of what the edit does to the word's "
             f"log-probability{beside}, all FFN neurons {self.ceiling:.0%}, all but the {self.count} {self.others:.0%}",
+            f"put back into the edited picture they restore {self.restored:.0%}; its caption then "
+            f"{'names' if self.named else 'does not name'} the concept",
         )
 
     def to_dict(self) -> dict[str, Json]:
@@ -103,7 +110,7 @@ class Recovery:
 
     share: float = 0.5
     word: bool = True
-    gap: float | None = 2.0
+    gap: float | None = 1.6
     reach: int = 40
     most: int = 2000
     draws: int = 3
@@ -143,12 +150,7 @@ class Recovery:
         Raises InvalidSample where the edit does not make the word less likely, so that there is nothing to recover.
         """
         word = concept_word(validity)
-        effect = edit_effect(vlm, pair, word, decoding)
-        if not effect > 0:
-            raise InvalidSample(
-                f"the edit makes {validity.match.surface!r} no less likely ({effect:.3g} in log-probability): there is "
-                "no effect that neurons could recover. Another edit may, or a method with a fixed count"
-            )
+        effect = require_effect(vlm, pair, word, decoding)
         asked = _Asked(vlm, pair, word, values, effect, site, mode, decoding)
         ceiling = float(asked.shares_of([np.ones(len(values), dtype=bool)])[0])
         fewest = self._fewest(asked, self.share * min(1.0, ceiling)) if ceiling > 0 else 0
@@ -156,7 +158,8 @@ class Recovery:
         kept = asked.mask(count)
         controls = asked.random(count, self.draws, self.seed) if count else []
         share, others, *random = (float(each) for each in asked.shares_of([kept, ~kept, *controls]))
-        return Recovered(count, fewest, effect, share, ceiling, others, tuple(random), asked.tried)
+        restored, named = asked.back(count) if count else (0.0, False)
+        return Recovered(count, fewest, effect, share, ceiling, others, tuple(random), restored, named, asked.tried)
 
     def _fewest(self, asked: _Asked, least: float) -> int:
         """By the grid, and by halving between its sizes; 0 for none."""
@@ -211,7 +214,7 @@ class _Asked:
     ) -> None:
         self.values, self.order, self.tried = values, best_first(values), dict[int, float]()
         self._vlm, self._pair, self._effect, self._decoding = vlm, pair, effect, decoding
-        self._layout = Layout(vlm.widths)
+        self._layout, self._word = Layout(vlm.widths), word
         self._site: Site = site
         self._mode: Mode = mode
         self._exchange = Exchange.of(vlm, pair.original, pair.edited, word, decoding, site=site)
@@ -234,25 +237,30 @@ class _Asked:
 
     def gone(self, size: int) -> bool:
         if size not in self._gone:
-            neurons = self._neurons(size)
-            source = self._exchange.columns(neurons)
-            with self._vlm.intervene(Patch(neurons, source=source)):
-                caption = clean_captions(self._vlm, [self._pair.original], decoding=self._decoding)[0]
-            concept = self._pair.sample.concept
-            named = Lexicon.default().match(caption.text, concept, self._mode) is not None
-            self._gone[size] = not named and not wordless(caption.text)
+            text = self._said(self._pair.original, self._exchange, size)
+            self._gone[size] = not self._named(text) and not wordless(text)  # to say nothing is not to leave it out
         return self._gone[size]
 
+    def back(self, size: int) -> tuple[float, bool]:
+        """What the best restore in the edited picture, and whether it names the concept."""
+        pair = self._pair
+        other = Exchange.of(self._vlm, pair.edited, pair.original, self._word, self._decoding, site=self._site)
+        restored = -float(other.effects([self.mask(size)])[0]) / self._effect
+        return restored, self._named(self._said(pair.edited, other, size))
+
+    def _named(self, caption: str) -> bool:
+        return Lexicon.default().match(caption, self._pair.sample.concept, self._mode) is not None
+
+    def _said(self, image: Image.Image, exchange: Exchange, size: int) -> str:
+        neurons = self._neurons(size)
+        with self._vlm.intervene(Patch(neurons, source=exchange.columns(neurons))):
+            return clean_captions(self._vlm, [image], decoding=self._decoding)[0].text
+
     def random(self, size: int, draws: int, seed: int) -> list[Bool[np.ndarray, "neurons"]]:
-        kept, masks = self._neurons(size), list[Bool[np.ndarray, "neurons"]]()
+        kept = self._neurons(size)
         if any(2 * len(units) > self._layout.widths[layer] for layer, units in kept.by_layer().items()):
-            return masks  # more than half of a layer: not as many others are left
-        for draw in range(draws):
-            mask = np.zeros(len(self.values), dtype=bool)
-            drawn = layer_matched(self._vlm, kept, seed + draw)
-            mask[[self._layout.starts[neuron.layer] + neuron.unit for neuron in drawn]] = True
-            masks.append(mask)
-        return masks
+            return []  # more than half of a layer: not as many others are left
+        return [self._layout.mask(layer_matched(self._vlm, kept, seed + draw)) for draw in range(draws)]
 
     def _neurons(self, size: int) -> Neurons:
         return Neurons.of((self._layout.split(int(flat)) for flat in self.order[:size]), site=self._site)

@@ -74,7 +74,7 @@ class TwoStage:
             stages are one product and `cut` chooses; where one is, the other is chosen by `TargetDecoy()`.
         stages: which stages apply: (1, 2), (1,) or (2,); one alone is a filter.
         cut: of the product.
-        points, rounds: of the product's gradient; see :class:`neuronscope.locate.DifferenceTimesGradient`.
+        also, points, rounds: of the product's gradient; see :class:`neuronscope.locate.DifferenceTimesGradient`.
         site: where activations are compared in stage 1 (stage 2 is the same at `act` and `neuron`).
         diff_sign: signed differences, or their size (B7).
         diff_pool, grad_pool: over patches; "any" is the paper's "at least one patch". For the gradient the sum is the
@@ -95,6 +95,7 @@ class TwoStage:
     gradient: Threshold | None = None
     stages: tuple[int, ...] = (1, 2)
     cut: Recovery = field(default_factory=Recovery)
+    also: Target | None = "logprob"
     points: int = 4
     rounds: int = 3
     site: Site = "neuron"
@@ -154,6 +155,7 @@ class TwoStage:
     def _product(self) -> DifferenceTimesGradient:
         return DifferenceTimesGradient(
             target=self.grad_target,
+            also=self.also,
             points=self.points,
             rounds=self.rounds,
             site=self.site,

@@ -12,7 +12,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from ..errors import InvalidOption, InvalidSample
-from ..fields import finite_numbers
+from ..fields import finite_numbers, whole
 from ..types import one_of
 from .image import ImageSource, read_image
 
@@ -84,7 +84,7 @@ class Sample:
         InvalidOption for another source or a negative dilation.
         """
         one_of("source", source, REGION_SOURCES)
-        if dilate < 0:
+        if whole("dilate", dilate) < 0:
             raise InvalidOption(f"dilate={dilate} must not be negative")
         use_mask = source == "mask" or (source == "auto" and not self.boxes)
         if use_mask and self.mask is None:
