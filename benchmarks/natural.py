@@ -1,13 +1,14 @@
 """What sets of neurons recover of an edit's effect on photographs, on a model in which nothing was planted.
 
-    python -m benchmarks.natural FOLDER... [--model natural] [--limit N] [--rankings NAME...] [--out docs/results/natural]
+    python -m benchmarks.natural FOLDER... [--limit N] [--rankings NAME...] [--out docs/results/natural]
 
 FOLDERs are photographs with boxes in COCO's form. A photograph counts where the model names an annotated object and no
 longer does in the edited picture. For every ranking and every n, the best n neurons are patched from the edited picture
 into the original at the image tokens: the share of the edit's effect on the word's log-probability that they recover
 (METHODS n2), and whether the word is gone from the whole caption. Beside them layer-matched random sets of the same
-size, and all neurons: the ceiling. Two-stage filtering as it is by default chooses its own size: how large its sets are,
-what they recover, what they restore in the edited picture, and the same of random ones. Intervals are over photographs.
+size, and all neurons: the ceiling. Two-stage filtering as it is by default chooses its own size: how large its sets
+are, what they recover, what they restore in the edited picture, and the same of random ones. Intervals are over
+photographs.
 """
 
 from __future__ import annotations
@@ -202,18 +203,25 @@ def main() -> None:
         console.print(f"{len(rows)}: {rows[-1].concept} {rows[-1].image}")
         if len(rows) == args.limit:
             break
+        if args.out is not None:
+            write(args.out, rows, refused)
+    Console().print(write(args.out, rows, refused), soft_wrap=True)
+
+
+def write(out: Path | None, rows: list[Figures], refused: dict[str, int]) -> str:
+    """The tables, written to a folder as well where one is given."""
     text, numbers = summary(rows)
     text = f"{text}\n\n{of_default(rows)}"
-    Console().print(text, soft_wrap=True)
-    if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
+    if out is not None:
+        out.mkdir(parents=True, exist_ok=True)
         document = {
             "numbers": {name: {k: v.to_dict() for k, v in of.items()} for name, of in numbers.items()},
             "refused": refused,
             "photographs": [vars(row) for row in rows],
         }
-        (args.out / "tables.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-        (args.out / "tables.md").write_text(text + "\n", encoding="utf-8")
+        (out / "tables.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        (out / "tables.md").write_text(text + "\n", encoding="utf-8")
+    return text
 
 
 if __name__ == "__main__":
