@@ -56,7 +56,7 @@ NEEDED: dict[str, dict[str, Any]] = {
 #: Dataclasses among them that are results, or made by the engine.
 RESULTS = {
     *("Attempt", "Beside", "Caption", "Counterfactual", "Cut", "Difference", "Edit", "Heatmap", "Located", "Moment"),
-    *("Scores", "Validity", "Decoded", "Cell", "Estimate", "Results", "Scope", "Trials"),
+    *("Ceiling", "Scores", "Validity", "Decoded", "Cell", "Estimate", "Results", "Scope", "Trials"),
 }
 
 
