@@ -180,6 +180,13 @@ def test_scripts_without_spaces_are_cut(language: str):
     assert len(words_of(caption)) > 2
 
 
+@pytest.mark.parametrize("caption", ["\U00020bb7野家の熊", "\U00020bb7\U00020bb7和熊", "熊\U00020bb7野家"])
+def test_characters_beyond_the_first_plane_keep_the_places(caption: str):
+    pytest.importorskip("icu4py")
+    assert surface(caption, "熊") == "熊"
+    assert "".join(words_of(caption)) == caption
+
+
 @pytest.mark.parametrize("language", UNSPACED)
 def test_or_refused(language: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(scripts, "find_spec", lambda name: None)

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from functools import lru_cache
 from importlib import import_module, metadata
 from importlib.util import find_spec
+from itertools import accumulate
 from typing import Any, cast
 
 import regex
@@ -78,8 +79,9 @@ def cut(run: str) -> list[tuple[int, int]]:
 @lru_cache(maxsize=1024)
 def _cut(run: str) -> list[tuple[int, int]]:
     breakers: Any = cast("Any", import_module(f"{_PACKAGE}.breakers"))
-    # The dictionary follows from the script; a locale would only say where English breaks.
-    return [(int(start), int(end)) for start, end in breakers.WordBreaker(run, "en").segments()]
+    # The dictionary follows from the script, the locale says where English breaks. Its own ranges count UTF-16 units.
+    ends = list(accumulate(len(word) for word in breakers.WordBreaker(run, "en")))
+    return list(zip([0, *ends], ends, strict=False))
 
 
 def spaced(text: str) -> str:
