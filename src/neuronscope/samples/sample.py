@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from ..errors import InvalidOption, InvalidSample
+from ..fields import finite_numbers, whole
 from ..types import one_of
 from .image import ImageSource, read_image
 
@@ -30,6 +31,9 @@ class Region:
     concept: str
     box: Box
     mask: Bool[np.ndarray, "height width"] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "box", _numbers(self.box))
 
 
 @dataclass(frozen=True)
@@ -80,7 +84,7 @@ class Sample:
         InvalidOption for another source or a negative dilation.
         """
         one_of("source", source, REGION_SOURCES)
-        if dilate < 0:
+        if whole("dilate", dilate) < 0:
             raise InvalidOption(f"dilate={dilate} must not be negative")
         use_mask = source == "mask" or (source == "auto" and not self.boxes)
         if use_mask and self.mask is None:
@@ -121,8 +125,6 @@ def boxes_mask(boxes: Sequence[Box], size: tuple[int, int]) -> Bool[np.ndarray, 
     mask = np.zeros((height, width), dtype=bool)
     for box in map(_numbers, boxes):
         x, y, w, h = box
-        if not all(map(math.isfinite, box)):
-            raise InvalidSample(f"box {box} in {frame} is not four finite numbers x, y, width, height")
         if w <= 0 or h <= 0:
             raise InvalidSample(f"box {box} in {frame} is empty: width and height must be positive")
         x0, y0 = max(0, math.floor(x)), max(0, math.floor(y))
@@ -135,10 +137,10 @@ def boxes_mask(boxes: Sequence[Box], size: tuple[int, int]) -> Bool[np.ndarray, 
 
 def _numbers(box: Sequence[float]) -> Box:
     try:
-        x, y, w, h = (float(v) for v in box)
-    except (TypeError, ValueError) as error:
-        raise InvalidSample(f"box {box!r} is not four numbers x, y, width, height") from error
-    return (x, y, w, h)
+        x, y, w, h = finite_numbers("box", box, 4)
+    except InvalidOption as error:
+        raise InvalidSample(f"box {box!r} is not four finite numbers x, y, width, height") from error
+    return (float(x), float(y), float(w), float(h))
 
 
 def mask_box(mask: Bool[np.ndarray, "height width"]) -> Box:

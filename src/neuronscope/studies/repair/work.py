@@ -35,6 +35,7 @@ from ...loading import VLM
 from ...locate import layer_matched
 from ...samples.objects import AnnotatedFolder, mentions
 from ...types import Neurons, one_of, options_of
+from ...words import wordless
 from .settings import Attempt, Beside, Repair, Repaired, Repairs, Together
 
 
@@ -157,7 +158,7 @@ class _Job:
             with self.how.edit(self.vlm, members, source, target):
                 after = self.captions([n])[0].text
                 now = self.named([after], [n])
-                if source in now.wrong[0]:
+                if source in now.wrong[0] or wordless(after):  # to say nothing is no repair
                     continue
                 gone = True
                 new = set(now.wrong[0]) - set(was.wrong[0])
