@@ -68,6 +68,11 @@ class RunMismatch(NeuronscopeError):
 MODEL_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
 
 
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line; its type where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def suggest(name: object, choices: list[str]) -> str:
     """A sentence for a misspelt name, or something that is none: the nearest choice, then all of them."""
     import difflib

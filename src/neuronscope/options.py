@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from .errors import InvalidOption
+from .parsing import parse_json
 
 T = TypeVar("T")
 
@@ -167,7 +168,7 @@ def _value(text: str) -> Any:
     if "," in text:
         return tuple(map(_value, text.split(",")))
     try:
-        return json.loads(text, parse_constant=number)  # NaN and Infinity are no JSON
+        return parse_json(text)  # NaN and Infinity are no JSON
     except ValueError:
         return text
 

@@ -13,6 +13,7 @@ from .errors import InvalidOption, RunMismatch, suggest
 from .fields import check_fields, finite_number, is_finite, whole
 from .files import write_text
 from .notebook import ROWS, table_html
+from .parsing import digits, read_json
 
 #: Where a neuron is read (METHODS a): `neuron` is the input of the FFN's down projection, the coefficient of its value
 #: vector; `act` is the output of the activation function; `pre` is that function's input. Without a gate, act = neuron.
@@ -240,7 +241,7 @@ class Neurons(Sequence[Neuron]):
     def load(cls, path: str | Path) -> Neurons:
         """Read a neurons.json. Raises RunMismatch when the file is missing, not JSON or of another schema."""
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            data = read_json(path)
         except (OSError, ValueError) as error:
             raise RunMismatch(f"{path} cannot be read as a neurons document: {error}") from error
         if not isinstance(data, dict):
@@ -266,10 +267,11 @@ def _plain(value: Any) -> Json:
 def _address(address: str) -> tuple[Part, int, int]:
     part, _, rest = address.partition(".")
     layer, _, unit = rest.partition(".")
-    if not (layer.isascii() and layer.isdigit() and unit.isascii() and unit.isdigit()):
+    at, number = digits(layer), digits(unit)
+    if at is None or number is None:
         raise InvalidOption(f"address {address!r} is not of the form PART.LAYER.UNIT, such as vision.3.17")
     one_of("part", part, PARTS)
-    return cast("Part", part), int(layer), int(unit)
+    return cast("Part", part), at, number
 
 
 def _typed(data: Mapping[str, Any], key: str, kind: type) -> Any:

@@ -15,6 +15,7 @@ import typer
 from ..errors import InvalidOption, suggest
 from ..files import write_text
 from ..options import Scorers, given, made, words
+from ..parsing import digits
 from ..studies.reproduce.cluster.resources import Resources
 from ..studies.reproduce.job import AGAIN, Job
 from ..studies.reproduce.settings import PRESETS, REFERENCE, Experiment, Limits
@@ -181,12 +182,12 @@ def _concepts(names: tuple[str, ...] | None, source: CocoFolder) -> tuple[str, .
 
     known = source.concepts()
     ours = [concept for concept in published_thresholds() if concept in known]
-    if names is None or (len(names) == 1 and names[0].isdigit()):
-        wanted = len(ours) if names is None else int(names[0])
+    wanted = len(ours) if names is None else digits(names[0]) if len(names) == 1 else None
+    if wanted is not None:
         if wanted > len(ours) or not ours:
             raise InvalidOption(f"--concepts {wanted}: the data have {len(ours)} of the paper's concepts")
         return tuple(ours[:wanted])
-    for name in names:
+    for name in names or ():
         if name not in known:
             raise InvalidOption(f"--concepts: {name!r} is not in the data.{suggest(name, known)}")
-    return names
+    return names or ()

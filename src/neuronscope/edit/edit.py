@@ -23,7 +23,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..errors import InvalidOption, NotFinite, RunMismatch
-from ..files import output_folder
+from ..files import require_absent
 from ..loading import VLM
 from ..loading.load import checkpoint_directory
 from ..types import Json, Neuron, Neurons
@@ -212,14 +212,14 @@ class Edit(AbstractContextManager["Edit"]):
     def save_model(self, folder: str | Path) -> None:
         """Write the model with the edit in force, and every other edit that is, and its processor as a checkpoint.
 
-        Raises InvalidOption for a folder that cannot be written, or that holds the model's own files.
+        Raises InvalidOption for a folder that cannot be written, or that holds files already, such as the model's own.
         """
         own = checkpoint_directory(self.vlm.id)
         if own is not None and own.resolve() == Path(folder).resolve():
             raise InvalidOption(f"{folder} holds the unedited model: choose another folder")
-        place = output_folder(folder)
+        require_absent(folder)
         with nullcontext() if self.applied else self:
-            write_model(self.vlm, place, [entry.digest for entry in ledger_of(self.vlm).entries])
+            write_model(self.vlm, Path(folder), [entry.digest for entry in ledger_of(self.vlm).entries])
 
     def _addressed(self) -> Neurons:
         """The set without its origin, which was checked when the edit was made or loaded."""

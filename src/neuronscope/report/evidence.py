@@ -26,6 +26,7 @@ from PIL import Image
 
 from ..errors import InvalidSample, RunMismatch
 from ..files import output_folder, replacing, write_text
+from ..parsing import read_json
 from ..samples.image import read_image
 from ..types import Json, Neurons
 from .curves import Curve
@@ -182,7 +183,7 @@ class Evidence:
         place = root / FOLDER
         neurons = Neurons.load(root / "neurons.json")
         try:
-            data: dict[str, Any] = json.loads((place / "evidence.json").read_text(encoding="utf-8"))
+            data: dict[str, Any] = read_json(place / "evidence.json")
             if data.get("schema") != SCHEMA:
                 raise RunMismatch(f"{place / 'evidence.json'}: schema {data.get('schema')!r} is not {SCHEMA!r}")
             if data["neurons"] != neurons.addresses:

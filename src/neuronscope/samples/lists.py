@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from ..errors import InvalidOption, InvalidSample, suggest
+from ..parsing import parse_json
 from .image import read_image
 
 if TYPE_CHECKING:
@@ -257,7 +257,7 @@ def _objects(path: Path, columns: tuple[str, str]) -> Iterator[_Entry]:
     for number, line in enumerate(_lines(path), 1):
         where = f"{path}:{number}"
         try:
-            row: Any = json.loads(line)
+            row: Any = parse_json(line)
             file, captions = row[columns[0]], row[columns[1]]
         except (ValueError, KeyError, TypeError, IndexError) as error:
             yield _Entry(where, reason=f"not an object with {' and '.join(columns)}: {type(error).__name__}: {error}")

@@ -7,7 +7,6 @@ counts for every time it stands in a caption; the vocabulary is the annotated ca
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InvalidSample
+from ..parsing import read_json
 from .coco import CocoFolder
 from .lexicon import Lexicon
 
@@ -52,7 +52,7 @@ class AnnotatedFolder:
         """
         found = CocoFolder.open(folder, split)
         try:
-            data = json.loads(found.instances.read_text(encoding="utf-8"))
+            data = read_json(found.instances)
             names = {int(one["id"]): str(one["name"]) for one in data["categories"]}
             seen: dict[int, set[str]] = defaultdict(set)
             for one in data["annotations"]:
@@ -94,5 +94,5 @@ def mentions(caption: str, categories: Iterable[str]) -> list[str]:
 def _captions(path: Path | None) -> list[tuple[int, str]]:
     if path is None:
         return []
-    rows: list[Any] = json.loads(path.read_text(encoding="utf-8"))["annotations"]
+    rows: list[Any] = read_json(path)["annotations"]
     return [(int(one["image_id"]), str(one["caption"])) for one in rows]

@@ -22,6 +22,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from ...errors import InvalidOption, RunMismatch
+from ...parsing import read_json
 from ...report.blocks import Section
 from ...report.data_uri import THUMBNAIL, photo, uri, with_boxes
 from ...report.page import write_page
@@ -117,7 +118,7 @@ def run_page(folder: str | Path, data: str | Path | None = None) -> RunPage:
 def _document(root: Path) -> dict[str, Any]:
     path = root / "tables.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError as error:
         raise RunMismatch(
             f"{root} has no tables.json yet: let the run end, or write its tables with {_TABLES}"
