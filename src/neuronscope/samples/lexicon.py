@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from ..errors import InvalidOption
 from ..types import one_of
-from ..words import DOTLESS, Folded, Token, fold, folded, segment, tokens_of
+from ..words import DOTLESS, GREEK, Folded, Reading, Token, fold, folded, segment, tokens_of
 
 #: `lexicon`: all surface forms; `strict`: the concept's own name and plural; `substring`: anywhere, for sensitivity.
 Mode: TypeAlias = Literal["lexicon", "strict", "substring"]
@@ -78,9 +78,13 @@ class Lexicon:
         one_of("mode", mode, MODES)
         if not concept.strip():
             return
-        # An I may be the capital of an ı where one of the two texts has that letter: both readings are looked for.
-        readings = (False, True) if DOTLESS in caption + concept else (False,)
-        spans = [span for dotless in readings for span in self._found(caption, concept, mode, dotless)]
+        spans = list(self._found(caption, concept, mode, "plain"))
+        # An I may be the capital of an ı where one of the two texts has that letter, and an Α that of an ά.
+        if DOTLESS in caption + concept:
+            spans += self._found(caption, concept, mode, "dotless")
+        if GREEK.search(concept):
+            bare = self._found(caption, concept, mode, "unaccented")
+            spans += [span for span in bare if caption[span[0] : span[1]].isupper()]
         behind = 0
         for start, end, form in sorted(spans, key=lambda span: (span[0], -span[1])):  # of equal ones the first form
             if start >= behind:
@@ -91,9 +95,9 @@ class Lexicon:
         """All listed concepts that a caption names, in the lexicon's order."""
         return [concept for concept in self.forms if self.match(caption, concept, mode) is not None]
 
-    def _found(self, caption: str, concept: str, mode: Mode, dotless: bool) -> Iterator[tuple[int, int, str]]:
+    def _found(self, caption: str, concept: str, mode: Mode, reading: Reading) -> Iterator[tuple[int, int, str]]:
         """Mentions as character ranges of the caption, each with its form; they may overlap."""
-        text, name = _read(caption, dotless), _read(concept, dotless)
+        text, name = _read(caption, reading), _read(concept, reading)
         wanted = name.spelling.text.strip() if mode == "substring" else name.name
         if not wanted:
             raise InvalidOption(f"concept={concept!r} holds no letter and no digit, so no word of a caption can be it")
@@ -110,7 +114,7 @@ class Lexicon:
 
     def _spans(self, text: _Text, form: str) -> Iterator[tuple[int, int]]:
         """Character ranges that spell a form, its last word singular or plural; of two from one word on the shorter."""
-        words = _read(form, False).tokens
+        words = _read(form, "plain").tokens
         if not words:
             return
         flat = [part for word in words for part in word.text.split("-")]
@@ -130,7 +134,7 @@ class Lexicon:
     @cached_property
     def _folded(self) -> tuple[_Forms, _Forms, _Forms]:
         """Forms, plurals and exclusions by names in their one spelling."""
-        by_name = ({_read(k, False).name: v for k, v in table.items()} for table in (self.forms, self.not_within))
+        by_name = ({_read(k, "plain").name: v for k, v in table.items()} for table in (self.forms, self.not_within))
         plurals = {fold(word): tuple(map(fold, several)) for word, several in self.plurals.items()}
         forms, not_within = by_name
         return forms, plurals, not_within
@@ -163,8 +167,8 @@ class _Text(NamedTuple):
 
 
 @lru_cache(maxsize=1024)  # a caption is asked for many concepts
-def _read(text: str, dotless: bool) -> _Text:
-    spelling = folded(text, dotless=dotless)
+def _read(text: str, reading: Reading) -> _Text:
+    spelling = folded(text, reading)
     tokens = tokens_of(spelling, segmented=False)
     words = [word for token in tokens for word in token.text.split("-")]
     return _Text(spelling, tokens, " ".join(words), "".join(words))

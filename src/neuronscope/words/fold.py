@@ -6,8 +6,9 @@ hyphens, and what is not seen at all: soft hyphens, joiners, marks of direction.
 Arabic tatweel and the stress mark of Cyrillic are left out, as nearly every text leaves them out. All other marks are
 part of their letter: får is not far.
 
-A sign such as ², ½ or ™ is no letter, so it stays the sign that it is. A capital I is an i or, in Turkic languages, an
-ı: a text with capitals has two spellings there, and :func:`folded` is asked for one of them.
+A sign such as ², ½ or ™ is no letter, so it stays the sign that it is. Capitals say less than small letters: an I is
+an i or, in Turkic languages, an ı, and Greek leaves the accent out over them. Such texts have another reading, for
+which :func:`folded` can be asked.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Literal, TypeAlias
 
 import regex
+
+#: "plain"; "dotless" takes a capital I for an ı; "unaccented" leaves the accents of Greek out.
+Reading: TypeAlias = Literal["plain", "dotless", "unaccented"]
 
 #: Turkic i without a dot, whose capital is I.
 DOTLESS = "\u0131"
@@ -35,6 +40,8 @@ _UNSEEN = regex.compile(
     r"|(?<=\p{Cyrillic})[\u0300\u0301]"
 )
 _TAIL = regex.compile(r"(?V1)(?<=.)[\p{Default_Ignorable_Code_Point}--\u200b]+$")
+GREEK = regex.compile(r"\p{Greek}")
+_ACCENT = regex.compile(r"(?<=\p{Greek}\p{M}*)\u0301")
 _CLUSTER = regex.compile(r"\X")
 #: Signs, whose compatibility forms are letters that nobody reads in them, and scripts in which they are misspellings.
 _KEPT = regex.compile(r"[\p{No}\p{So}\p{Sk}\p{Thai}\p{Lao}]")
@@ -68,19 +75,23 @@ def typed(text: str) -> str:
     return text if text.isascii() else "".join(_cluster(one, False) for one in _CLUSTER.findall(text))
 
 
-def folded(text: str, *, dotless: bool = False) -> Folded:
-    """A text in its one spelling, with the places of its characters; `dotless` reads a capital I as ı."""
-    if text.isascii() and not (dotless and "I" in text):
+def folded(text: str, reading: Reading = "plain") -> Folded:
+    """A text in its one spelling, with the places of its characters."""
+    if text.isascii() and not (reading == "dotless" and "I" in text):
         return Folded(text.lower(), list(range(len(text))), list(range(1, len(text) + 1)))
     characters: list[str] = []
     starts: list[int] = []
     ends: list[int] = []
     for match in _CLUSTER.finditer(text):
         one = match.group()
-        spelling = _cluster(unicodedata.normalize("NFC", one).replace("I", DOTLESS) if dotless else one, True)
+        if reading == "dotless":
+            one = unicodedata.normalize("NFC", one).replace("I", DOTLESS)
+        elif reading == "unaccented":
+            one = _ACCENT.sub("", unicodedata.normalize("NFD", one))
+        spelling = _cluster(one, True)
         characters += spelling
         starts += [match.start()] * len(spelling)
-        ends += [match.start() + len(_TAIL.sub("", one))] * len(spelling)
+        ends += [match.start() + len(_TAIL.sub("", match.group()))] * len(spelling)
     return Folded("".join(characters), starts, ends)
 
 
