@@ -5,7 +5,6 @@ Whoever uploads a picture decides what is in the file, so its size is read from 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -15,7 +14,7 @@ from PIL import Image
 
 from ..errors import InvalidSample
 from ..report.data_uri import photo
-from ..samples.image import read_image
+from ..samples.image import read_image, size_of
 from ..samples.lists import ImageList
 
 #: Limits of an uploaded picture.
@@ -108,14 +107,11 @@ def limited(path: str | Path) -> Image.Image:
     name = file.name
     try:
         size = file.stat().st_size
-        if size > MOST_BYTES:
-            raise InvalidSample(f"{name} has {size / 2**20:.1f} MiB; at most {MOST_BYTES // 2**20} MiB are read")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is the lower one
-            with Image.open(file) as header:
-                width, height = header.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError) as error:
         raise InvalidSample(f"{name} cannot be read as a picture: {error}") from error
+    if size > MOST_BYTES:
+        raise InvalidSample(f"{name} has {size / 2**20:.1f} MiB; at most {MOST_BYTES // 2**20} MiB are read")
+    width, height = size_of(file)
     if width * height > MOST_PIXELS:
         raise InvalidSample(
             f"{name} has {width} x {height} pixels; at most {MOST_PIXELS // 10**6} million are read: make it smaller"
