@@ -14,8 +14,9 @@ from PIL import Image
 
 from ..errors import InvalidOption, InvalidSample
 from ..types import Json, one_of
+from .boxes import Box
 from .image import ImageSource, read_image
-from .sample import Box, RegionSource, Sample
+from .sample import RegionSource, Sample
 
 Method: TypeAlias = Literal["telea", "navier_stokes", "mean_fill", "exact", "edited"]
 Pixels: TypeAlias = UInt8[np.ndarray, "height width 3"]

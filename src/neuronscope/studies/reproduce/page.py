@@ -26,9 +26,9 @@ from ...report.blocks import Section
 from ...report.data_uri import THUMBNAIL, photo, uri, with_boxes
 from ...report.page import write_page
 from ...run.directory import Run
+from ...samples.boxes import Box
 from ...samples.image import read_image
 from ...samples.inpaint import INPAINTERS, inpaint
-from ...samples.sample import Box
 from ...version import __version__
 from .gallery import MISSING, Gallery, Said, Shot
 from .job import AGAIN
