@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InvalidOption
+from ..errors import InvalidOption, InvalidSample
 from .image import read_image
 from .lists import ImageList, Refused
 
@@ -48,6 +48,14 @@ class Pictures:
 
     items: tuple[Picture, ...]
     refused: tuple[Refused, ...] = ()
+
+    def without(self, reasons: Mapping[Path, str]) -> Pictures:
+        """The rest, with those for which there is a reason refused. Raises InvalidSample where none is left."""
+        kept = tuple(one for one in self.items if one.path not in reasons)
+        if not kept:
+            raise InvalidSample(f"none of {len(self.items)} pictures can be used: {next(iter(reasons.values()), '')}")
+        more = (Refused(str(path), reason) for path, reason in reasons.items())
+        return Pictures(kept, (*self.refused, *more))
 
 
 def gather(sources: Sequence[str | Path], images: str | Path | None = None) -> Pictures:

@@ -34,6 +34,7 @@ _CONDITIONS = {
     "ConceptStillNamed": "the caption of the edited image still names the concept",
     "OtherConceptRemoved": "the edit took another concept away, too",
     "InvalidSample": "the picture, a box or a mask cannot be used",
+    "ImageTokenMismatch": "where the image tokens lie on the picture cannot be told",
 }
 
 
