@@ -182,6 +182,15 @@ class Loading:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Where the pictures of a data set may lie."""
+
+    allow_outside: bool = option(
+        False, "--allow-outside", help="Also read pictures outside the data's folder, where names or links lead there."
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class Scorers:
     """Models that score captions."""
 

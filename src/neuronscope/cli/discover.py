@@ -34,7 +34,7 @@ def run(
 
     asked, scorers = made(Discover, parsed), made(Scorers, parsed)
     plan = made(DiscoveryPlan, parsed, discovery=asked.discovery(), metrics=scorers.metrics)
-    pictures = gather(asked.sources, asked.images)
+    pictures = gather(asked.sources, asked.images, allow_outside=asked.allow_outside)
     vlm = open_model(asked.model, asked.device, asked.dtype)
     directory = open_discovery(out, vlm, plan)
     new = {key["image"] for key in directory.missing("captions", [picture.key for picture in pictures.items])}

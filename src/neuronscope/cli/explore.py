@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidOption
+from ..options import Reading
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .takes import flag
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -28,6 +30,7 @@ _SCENES = (
 
 def run(
     images: Annotated[Path | None, typer.Option("--images", help="A folder of your pictures to choose from.")] = None,
+    allow_outside: Annotated[bool, flag(Reading, "allow_outside")] = False,
     port: Annotated[int | None, typer.Option("--port", help="The first free one from 7860 on.")] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; others than you can reach 0.0.0.0.")] = (
         "127.0.0.1"
@@ -45,7 +48,7 @@ def run(
     if port is not None and not 1 <= port <= 65535:
         raise InvalidOption(f"--port {port} is not between 1 and 65535")
     gradio()  # missing packages are told before the model is loaded
-    entries = [*(folder(images) if images is not None else []), *_scenes()]
+    entries = [*(folder(images, allow_outside=allow_outside) if images is not None else []), *_scenes()]
     vlm = open_model(model, device, dtype)
     origin = partial(origin_of, model, device, dtype)
     running = serve(Workshop(Desk(vlm), Shelf(entries), origin), host=host, port=port)

@@ -95,9 +95,12 @@ def shrunk(image: Image.Image) -> Image.Image:
     return smaller
 
 
-def folder(path: str | Path) -> list[Entry]:
-    """The pictures of a folder, by name. Raises InvalidSample where it is none or holds none."""
-    files = [Path(item.image) for item in ImageList.folder(path)]
+def folder(path: str | Path, *, allow_outside: bool = False) -> list[Entry]:
+    """The pictures of a folder, by name; links out of it only where that is allowed.
+
+    Raises InvalidSample where it is none or holds none.
+    """
+    files = [Path(item.image) for item in ImageList.folder(path, allow_outside=allow_outside)]
     return [Entry(file.name, partial(limited, file), str(file)) for file in files]
 
 

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
+from os.path import isfile
 from pathlib import Path
 
 import numpy as np
@@ -158,7 +159,7 @@ class CocoFolder:
     def _exact(self, picture: Path, concept: str) -> Path | None:
         """The picture without the concept, which folders of rendered scenes have."""
         folder, name = self.images.parent / "exact", f"{picture.stem}.{concept}.png"
-        return place(folder, name, allow_outside=self.allow_outside) if (folder / name).is_file() else None
+        return place(folder, name, allow_outside=self.allow_outside) if isfile(folder / name) else None
 
 
 @dataclass(frozen=True)

@@ -58,12 +58,13 @@ class Pictures:
         return Pictures(kept, (*self.refused, *more))
 
 
-def gather(sources: Sequence[str | Path], images: str | Path | None = None) -> Pictures:
+def gather(sources: Sequence[str | Path], images: str | Path | None = None, *, allow_outside: bool = False) -> Pictures:
     """Pictures from files, folders and tables (.csv, .tsv, .jsonl), all of them read once.
 
     Args:
         sources: where they are.
         images: the folder that tables' file names are relative to; beside the table when not given.
+        allow_outside: also take what tables and links in folders lead to outside of them.
 
     Raises InvalidSample for a file that cannot be read as a picture and for a folder or table without one; what they
     hold besides is in `refused`. Raises InvalidOption for no sources.
@@ -74,8 +75,10 @@ def gather(sources: Sequence[str | Path], images: str | Path | None = None) -> P
     refused: list[Refused] = []
     for source in map(Path, sources):
         if source.is_dir() or source.suffix.lower() in TABLES:
-            found = ImageList.folder(source) if source.is_dir() else ImageList.table(source, images)
-            found = found.checked()
+            if source.is_dir():
+                found = ImageList.folder(source, allow_outside=allow_outside).checked()
+            else:
+                found = ImageList.table(source, images, allow_outside=allow_outside).checked()
             paths += [item.image for item in found]
             refused += found.refused
         else:

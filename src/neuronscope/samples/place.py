@@ -34,6 +34,7 @@ def place(folder: Path, name: str, *, allow_outside: bool = False) -> Path:
     path = folder / name
     try:
         real, root = path.resolve(), folder.resolve()
+        path.exists()  # says what a name itself is not
     except (OSError, ValueError, RuntimeError) as error:  # NUL, too long, or links in a circle
         raise InvalidSample(f"{name!r:.100} cannot be a file of {folder}: {error}") from error
     if not allow_outside and (leaves(name) or not real.is_relative_to(root)):

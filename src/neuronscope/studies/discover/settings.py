@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
-from ...options import MISSING, SIZES, Loading, listed, option
+from ...options import MISSING, SIZES, Loading, Reading, listed, option
 from ...types import Json, one_of
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ KS = (1, 5, 10, 50, 100, 500, 1000)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discover(Loading):
+class Discover(Loading, Reading):
     """Pictures, and how neurons are found in them; None stands for the preset's option of :class:`Discovery`."""
 
     sources: tuple[str, ...] = option(

@@ -145,7 +145,7 @@ class Job:
         single = {option: value for option, value in asked.settings if option not in several}
         donors, neurons = (None if path is None else Neurons.load(path) for path in (asked.donors, asked.neurons))
         texts = None if asked.texts is None else _lines(asked.texts)
-        found = gather(asked.images)
+        found = gather(asked.images, allow_outside=asked.allow_outside)
         tuned = next(iter(several.items()), None)
         return cls(asked, single, tuned, donors, neurons, texts, found)
 
