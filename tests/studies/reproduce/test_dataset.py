@@ -160,9 +160,9 @@ def test_a_folder_whose_candidates_are_all_refused_says_why(folder, tmp_path):
             path.rename(tmp_path / f"away-{number}.png")
             path.symlink_to(tmp_path / f"away-{number}.png")
     with pytest.raises(
-        TooFewSamples, match=r"bear is in 0.*The first that was refused: .*leads out of .*--allow-outside"
+        TooFewSamples, match=r"cat is in 0.*The first that was refused: .*leads out of .*--allow-outside"
     ):
-        require_candidates(folder, ["bear"], 3)
+        require_candidates(folder, ["cat"], 1)
 
 
 def test_what_went_with_the_object_is_on_record_unless_it_is_refused(vlm, folder, scripted):
