@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .locate import Activation as Activation
     from .locate import ActivationDifference as ActivationDifference
     from .locate import Budget as Budget
+    from .locate import Ceiling as Ceiling
     from .locate import Discovered as Discovered
     from .locate import Discovery as Discovery
     from .locate import Fixed as Fixed
@@ -47,9 +48,11 @@ if TYPE_CHECKING:
     from .locate import Random as Random
     from .locate import RandomLayerMatched as RandomLayerMatched
     from .locate import Ranking as Ranking
+    from .locate import Recovery as Recovery
     from .locate import Schwettmann as Schwettmann
     from .locate import TargetDecoy as TargetDecoy
     from .locate import TwoStage as TwoStage
+    from .locate import ceiling as ceiling
     from .locate import discover as discover
     from .locate import equal_size as equal_size
     from .locate import layer_matched as layer_matched
@@ -93,6 +96,7 @@ _HOME = {
         "Activation",
         "ActivationDifference",
         "Budget",
+        "Ceiling",
         "Discovered",
         "Discovery",
         "Fixed",
@@ -105,9 +109,11 @@ _HOME = {
         "Random",
         "RandomLayerMatched",
         "Ranking",
+        "Recovery",
         "Schwettmann",
         "TargetDecoy",
         "TwoStage",
+        "ceiling",
         "discover",
         "equal_size",
         "layer_matched",

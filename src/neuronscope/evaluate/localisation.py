@@ -22,7 +22,7 @@ from jaxtyping import Bool, Float
 
 from ..errors import InvalidOption, InvalidSample
 from ..loading import VLM
-from ..locate.random import layer_matched
+from ..locate.matched import layer_matched
 from ..samples.image import ImageSource, read_image
 from ..types import Neurons
 from ..view.heatmap import Heatmap, Resize, Trace, heatmap

@@ -30,8 +30,9 @@ from ..models.decoding import Decoding
 from ..samples.inpaint import INPAINTERS
 from ..types import Neurons, one_of
 
-#: How thresholds are chosen: by target-decoy control, as a number of neurons a stage, or as the paper published them.
-Rule: TypeAlias = Literal["target-decoy", "budget", "paper"]
+#: How many are kept: as the method recommends (two-stage: what recovers the edit), by target-decoy control, as a number
+#: of neurons a stage, or by the thresholds that the paper published.
+Rule: TypeAlias = Literal["recommended", "target-decoy", "budget", "paper"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
 Operation: TypeAlias = Literal["noise", "ablate", "scale", "swap"]
@@ -61,7 +62,7 @@ class Question:
 
     concept: str = ""
     method: str = "two-stage"
-    rule: Rule = "target-decoy"
+    rule: Rule = "recommended"
     q: float = 0.1
     budget: int = 50
     count: int = 50
@@ -84,6 +85,8 @@ class Question:
             return by_name(self.method, count=self.count)
         if self.rule == "paper":
             return TwoStage.paper(self.concept, stages=made.stages)
+        if self.rule == "recommended":
+            return made
         rule = TargetDecoy(self.q) if self.rule == "target-decoy" else Budget(self.budget)
         return by_name(self.method, activation=rule, gradient=rule)
 
@@ -92,6 +95,7 @@ class Question:
         if not self.thresholds:
             return {"count": self.count}
         return {
+            "recommended": {},
             "target-decoy": {"q": self.q},
             "budget": {"budget": self.budget},
             "paper": {"preset": "paper"},

@@ -3,6 +3,8 @@
 from .activation import Activation as Activation
 from .activation import ActivationDifference as ActivationDifference
 from .activation import GradTimesActivation as GradTimesActivation
+from .ceiling import Ceiling as Ceiling
+from .ceiling import ceiling as ceiling
 from .difference_x_gradient import DifferenceTimesGradient as DifferenceTimesGradient
 from .discovery import Discovered as Discovered
 from .discovery import Discovery as Discovery
@@ -10,15 +12,17 @@ from .discovery import discover as discover
 from .integrated_gradients import IntegratedGradients as IntegratedGradients
 from .located import Located as Located
 from .located import Method as Method
+from .matched import layer_matched as layer_matched
 from .pan import Pan as Pan
 from .pan import contributions as contributions
 from .patching import Exchange as Exchange
 from .patching import edit_effect as edit_effect
 from .random import Random as Random
 from .random import RandomLayerMatched as RandomLayerMatched
-from .random import layer_matched as layer_matched
 from .ranking import Ranked as Ranked
 from .ranking import Ranking as Ranking
+from .recovery import Recovered as Recovered
+from .recovery import Recovery as Recovery
 from .registry import METHODS as METHODS
 from .registry import equal_size as equal_size
 from .registry import method as method

@@ -16,6 +16,8 @@ _ALL = "all concepts"
 _ABLATIONS: Mapping[str, str] = {
     "zero": "the neurons are set to zero",
     "mean": "the neurons are set to their mean activation over all images",
+    "patch": "the neurons take their activations from the edited picture of the sample they were located in, on its "
+    "own image and, token by token, on all others",
 }
 
 #: Unit of noise levels by the setting `scale`.

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 Scale: TypeAlias = Literal["absolute", "difference", "deviation"]
 SCALES: tuple[Scale, ...] = get_args(Scale)
 Sharing: TypeAlias = Literal["per_neuron", "shared"]
-Ablation: TypeAlias = Literal["zero", "mean"]
+Ablation: TypeAlias = Literal["zero", "mean", "patch"]
 ABLATIONS: tuple[Ablation, ...] = get_args(Ablation)
 
 #: How many random sets an empirical p is the least made of (METHODS G4 iii).
@@ -162,7 +162,9 @@ class Experiment:
     scale: Scale = option("difference", "--scale", help="absolute, difference or deviation.")
     draws: int = option(3, "--draws", help="Noise draws of each level.")
     sharing: Sharing = option("per_neuron", "--sharing", help="Noise vectors: per_neuron or shared.")
-    ablations: tuple[Ablation, ...] = option(ABLATIONS, "--ablations", help="zero,mean; none for none.", form=WORDS)
+    ablations: tuple[Ablation, ...] = option(
+        ABLATIONS, "--ablations", help="zero,mean,patch; none for none.", form=WORDS
+    )
     metrics: Mapping[str, Mapping[str, Json]] = option(
         None,
         "--metrics",

@@ -24,7 +24,7 @@ from ...evaluate.captions import compare, metric
 from ...evaluate.effect import named
 from ...evaluate.localisation import dataset_cut, localise
 from ...evaluate.truth import agreement, average_precision, planted
-from ...intervene import Mean, Noise, Zero, mean_activations
+from ...intervene import Mean, Noise, Patch, Zero, activations, mean_activations
 from ...intervene.operations import Intervention
 from ...loading import VLM
 from ...locate import Located, equal_size, layer_matched
@@ -262,12 +262,25 @@ class Reproduction:
         if condition.level is None:
             if condition.name == "zero":
                 return Zero(neurons)
+            if condition.name == "patch":
+                return self._patch(neurons, kept)
             return Mean(neurons, means=tuple(float(self._means[n.layer][n.unit]) for n in neurons))
         level = condition.level
         if plan.scale == "difference":
             level *= self._median_difference(kept)
         relative = plan.scale == "deviation"
         return Noise(neurons, level=level, draws=plan.draws, seed=plan.seed, sharing=plan.sharing, relative=relative)
+
+    def _patch(self, neurons: Neurons, kept: Kept) -> Patch:
+        """The edited picture's activations; from their beginning again where another image has more tokens."""
+        source = activations(self._vlm, kept.pair.edited, neurons, decoding=self.experiment.decoding)
+        return Patch(neurons, source=np.resize(source, (max(self._tokens, len(source)), len(neurons))))
+
+    @cached_property
+    def _tokens(self) -> int:
+        """Image tokens of the image that has most."""
+        images = [kept.pair.original for kept in self.samples]
+        return max(row.count for row in self._vlm.prepare(images, self.experiment.decoding).images)
 
     def _median_difference(self, kept: Kept) -> float:
         differences = self.neurons(self.experiment.reference, kept).scores["activation"]
