@@ -72,9 +72,15 @@ class Tables:
 
     def showing(self, concept: str) -> list[Id]:
         """The images, sorted, with an annotation of any category of a name."""
-        wanted = {one for one, name in self.names.items() if name == concept}
-        kept = [image for image, rows in self.annotations.items() if any(row["category_id"] in wanted for row in rows)]
-        return sorted(kept)  # pyright: ignore[reportArgumentType] - ids are of one kind
+        return self._images_by_name.get(concept, [])
+
+    @cached_property
+    def _images_by_name(self) -> dict[str, list[Id]]:
+        found: dict[str, list[Id]] = defaultdict(list)
+        for image in sorted(self.annotations):  # pyright: ignore[reportArgumentType] - ids are of one kind
+            for name in {self.names[row["category_id"]] for row in self.annotations[image]}:
+                found[name].append(image)
+        return dict(found)
 
     def captions(self, path: Path) -> dict[Id, tuple[str, ...]]:
         """Reference captions by image, from the file that stands beside this one.
