@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING as MISSING
 from dataclasses import dataclass
@@ -135,17 +136,25 @@ def listed(kind: Callable[[str], Any], what: str) -> Form:
     return Form(read, lambda values: ",".join(map(plain, values)) or "none", f"a list of {what} separated by commas")
 
 
+def number(text: str) -> float:
+    """A finite number. Raises ValueError for any other word."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
+
+
 WORDS = listed(str, "words")
-NUMBERS = listed(float, "numbers")
+NUMBERS = listed(number, "finite numbers")
 SIZES = listed(int, "whole numbers")
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
-    x, y, w, h = (float(part) for part in text.split(","))
+    x, y, w, h = map(number, text.split(","))
     return x, y, w, h
 
 
-BOX = Form(_box, lambda box: ",".join(map(plain, box)), "four numbers x,y,w,h in pixels")
+BOX = Form(_box, lambda box: ",".join(map(plain, box)), "four finite numbers x,y,w,h in pixels")
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -158,7 +167,7 @@ def _value(text: str) -> Any:
     if "," in text:
         return tuple(map(_value, text.split(",")))
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=number)  # NaN and Infinity are no JSON
     except ValueError:
         return text
 

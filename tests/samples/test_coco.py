@@ -122,10 +122,10 @@ def test_box_only_annotations_without_iscrowd_are_read(write):
 @pytest.mark.parametrize(
     ("damage", "reason"),
     [
-        ({"bbox": [1, 2]}, "not four numbers"),
-        ({"bbox": None}, "not four numbers"),
-        ({"bbox": ["1", 2, 3, 4]}, "not four numbers"),
-        ({"bbox": [True, 2, 3, 4]}, "not four numbers"),
+        ({"bbox": [1, 2]}, "not four finite numbers"),
+        ({"bbox": None}, "not four finite numbers"),
+        ({"bbox": ["1", 2, 3, 4]}, "not four finite numbers"),
+        ({"bbox": [True, 2, 3, 4]}, "not four finite numbers"),
         ({"bbox": [1, 2, float("nan"), 4]}, "not four finite numbers"),
         ({"bbox": [1, 2, 0, 4]}, "is empty"),
         ({"bbox": [9, 9, -5, 4]}, "is empty.*top left corner"),

@@ -36,7 +36,7 @@ def test_boxes_may_be_an_array_and_others_keep_theirs(scene):
 @pytest.mark.parametrize("boxes", [(1, 2, 3, 4), [(1, 2, 3)], [(1, 2, 3, 4, 5)], [("a", 1, 2, 3)], [None]])
 @pytest.mark.usefixtures("unchecked")
 def test_what_is_not_a_list_of_boxes_is_refused_at_once(boxes):
-    with pytest.raises(InvalidSample, match="not four numbers x, y, width, height"):
+    with pytest.raises(InvalidSample, match="not four finite numbers x, y, width, height"):
         ns.Sample(image="a.png", concept="bear", boxes=boxes)
 
 

@@ -24,6 +24,7 @@ from ..caption import Decoding
 from ..errors import InvalidOption, InvalidSample
 from ..hooks import HookSession, Tap
 from ..loading import VLM
+from ..models.finite import finite_scores
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Neurons, Site, one_of
@@ -161,7 +162,9 @@ def word_scores(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> list[fl
     """s of each row."""
     farthest = max(position for position, _ in word.entries)
     rows = vlm.logits(inputs, last=farthest).float()
-    return [float(target_value(row, word.entries, [word.entries], target, word.average)) for row in rows]
+    found = [float(target_value(row, word.entries, [word.entries], target, word.average)) for row in rows]
+    finite_scores({f"the {target} of the concept's word": np.array(found)})
+    return found
 
 
 def word_score(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> float:

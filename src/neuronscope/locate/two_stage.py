@@ -24,6 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..intervene import activations
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -113,6 +114,11 @@ class TwoStage:
     name: str = "two-stage"
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("activation", "gradient"):
+            rule = getattr(self, name)
+            if rule is not None and not isinstance(rule, Threshold):
+                raise InvalidOption(f"{name}={rule!r} is no threshold: give Fixed(number), or another rule")
         one_of("site", self.site, SITES)
         one_of("diff_sign", self.diff_sign, SIGNS)
         one_of("diff_pool", self.diff_pool, list(_POOLED))

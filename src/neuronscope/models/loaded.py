@@ -37,6 +37,7 @@ from ..tokens import (
 )
 from .decoding import Decoding
 from .families import Family
+from .finite import finite_logits
 from .inputs import ImageRow, Inputs, Row, sources_of
 from .processing import about, processed
 
@@ -348,7 +349,7 @@ class LoadedModel:
         return "logits_to_keep" in inspect.signature(self.model.forward).parameters
 
     def logits(self, inputs: Inputs, *, last: int = 1) -> Float[Tensor, "batch last vocabulary"]:
-        """Logits of the last positions, one forward pass."""
+        """Logits of the last positions, one forward pass. Raises NotFinite where they are no numbers."""
         try:
             with self.frozen():
                 output: Any = self.model(**inputs.tensors, **self.last_only(last), use_cache=False)
@@ -358,7 +359,7 @@ class LoadedModel:
                 held = ", ".join(map(str, counts))
                 raise ImageTokenMismatch(f"the prompt holds {held} image tokens; {self.id} says: {error}") from error
             raise
-        return output.logits[:, -last:]
+        return finite_logits(output.logits[:, -last:], self.id, self.dtype)
 
     @contextmanager
     def frozen(self) -> Generator[None]:

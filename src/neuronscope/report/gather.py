@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from ..caption import generate_captions
 from ..errors import InvalidOption, InvalidSample
+from ..fields import check_fields
 from ..intervene import Noise, Patch, Zero, activations
 from ..intervene.operations import Intervention
 from ..loading import VLM
@@ -55,6 +56,9 @@ class Test:
     level: float | None = None
     draws: int = 3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

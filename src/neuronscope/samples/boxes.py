@@ -14,7 +14,8 @@ from typing import TypeAlias
 import numpy as np
 from jaxtyping import Bool
 
-from ..errors import InvalidSample
+from ..errors import InvalidOption, InvalidSample
+from ..fields import finite_numbers
 
 #: COCO convention: x, y of the top left corner, width, height; pixels of the upright image.
 Box: TypeAlias = tuple[float, float, float, float]
@@ -24,12 +25,12 @@ SLACK_PIXELS, SLACK_SHARE = 2.0, 0.01
 
 
 def numbers(box: Sequence[float]) -> Box:
-    """Four numbers as a plain tuple. Raises InvalidSample for anything else."""
+    """Four finite numbers as a plain tuple. Raises InvalidSample for anything else."""
     try:
-        x, y, w, h = (float(v) for v in box)
-    except (TypeError, ValueError, OverflowError) as error:
-        raise InvalidSample(f"box {box!r} is not four numbers x, y, width, height") from error
-    return (x, y, w, h)
+        x, y, w, h = finite_numbers("box", box, 4)
+    except InvalidOption as error:
+        raise InvalidSample(f"box {box!r:.100} is not four finite numbers x, y, width, height") from error
+    return (float(x), float(y), float(w), float(h))
 
 
 def require_inside(box: Sequence[float], size: tuple[int, int]) -> Box:
@@ -42,8 +43,6 @@ def require_inside(box: Sequence[float], size: tuple[int, int]) -> Box:
     x, y, w, h = found
     frame = f"the image of {size[0]} x {size[1]} px"
     told = f"box {found} in {frame}"
-    if not all(map(math.isfinite, found)):
-        raise InvalidSample(f"{told} is not four finite numbers x, y, width, height")
     if w <= 0 or h <= 0:
         hint = "" if min(w, h) == 0 else "; x, y is the top left corner, whichever way it was drawn"
         raise InvalidSample(f"{told} is empty: width and height must be positive{hint}")

@@ -25,7 +25,7 @@ def box_of(annotation: Row) -> Box:
         raise InvalidSample("it has no bbox; give x, y, width, height in pixels")
     box = annotation["bbox"]
     if not isinstance(box, list) or any(type(v) not in (int, float) for v in box):
-        raise InvalidSample(f"bbox {box!r:.100} is not four numbers x, y, width, height")
+        raise InvalidSample(f"bbox {box!r:.100} is not four finite numbers x, y, width, height")
     return numbers(box)
 
 

@@ -11,6 +11,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from ..errors import InvalidOption, InvalidSample
+from ..fields import whole
 from ..types import one_of
 from .boxes import Box, boxes_mask, numbers
 from .image import ImageSource, Upright, name_of, read_upright
@@ -28,6 +29,9 @@ class Region:
     concept: str
     box: Box
     mask: Bool[np.ndarray, "height width"] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "box", numbers(self.box))
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Sample:
         InvalidOption for another source or a negative dilation.
         """
         one_of("source", source, REGION_SOURCES)
-        if dilate < 0:
+        if whole("dilate", dilate) < 0:
             raise InvalidOption(f"dilate={dilate} must not be negative")
         use_mask = source == "mask" or (source == "auto" and not self.boxes)
         if use_mask and self.mask is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InvalidOption
+from ...fields import check_fields
 from ...options import MISSING, SETTING, Loading, Reading, option
 
 
@@ -44,6 +45,7 @@ class Rewrite(Loading, Reading):
     seed: int = option(0, "--seed", help="Of the random sets.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if (self.made_with is not None and self.made_with < 1) or self.controls < 0:
             raise InvalidOption(
                 f"--made-with {self.made_with} must be at least 1, and --controls {self.controls} at least 0"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
+from ...fields import check_fields
 from ...options import BOX, MISSING, Loading, option, words
 from ...types import one_of
 
@@ -46,6 +47,7 @@ class Locate(Loading):
     draws: int = option(3, "--draws", help="Noise draws of the test.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.draws < 1:
             raise InvalidOption(f"--draws {self.draws} must be at least 1")
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ...errors import InvalidOption
+from ...fields import check_fields
 from ...options import Form, option
 from ...types import Neurons, one_of
 
@@ -79,6 +80,7 @@ class Repair:
     decoding: Decoding = field(default_factory=_decoding)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         from ...locate.target import POSITIONS
 
         one_of("by", self.by, _BY)

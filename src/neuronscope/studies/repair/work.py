@@ -38,6 +38,7 @@ from ...models.usable import unprocessable
 from ...samples.lists import Refused
 from ...samples.objects import AnnotatedFolder, mentions
 from ...types import Neurons, one_of, options_of
+from ...words import wordless
 from .settings import Attempt, Beside, Repair, Repaired, Repairs, Together
 
 
@@ -165,7 +166,7 @@ class _Job:
             with self.how.edit(self.vlm, members, source, target):
                 after = self.captions([n])[0].text
                 now = self.named([after], [n])
-                if source in now.wrong[0]:
+                if source in now.wrong[0] or wordless(after):  # to say nothing is no repair
                     continue
                 gone = True
                 new = set(now.wrong[0]) - set(was.wrong[0])

@@ -21,7 +21,8 @@ from dataclasses import asdict, dataclass, field, replace
 from os import PathLike, fspath
 from typing import Any, Protocol, runtime_checkable
 
-from ...errors import ImageTokenMismatch, InvalidOption, InvalidSample
+from ...errors import ImageTokenMismatch, InvalidOption, InvalidSample, NotFinite
+from ...fields import whole
 from ...loading import VLM
 from ...locate.validity import REACHES, Reach, Validity, valid_pair
 from ...models.decoding import Decoding
@@ -373,7 +374,7 @@ def _scan(
             kept.append(judge.accept(sample, taken))
         except StopIteration:
             break
-        except (InvalidSample, ImageTokenMismatch) as error:
+        except (InvalidSample, ImageTokenMismatch, NotFinite) as error:
             rejections.append(Rejection(concept, name, type(error).__name__, str(error)))
     return kept, rejections
 
@@ -383,7 +384,7 @@ def _check_options(
 ) -> None:
     one_of("edit", edit, [*INPAINTERS, "exact"])
     one_of("match", match, MODES)
-    if per_concept < 1 or (limit is not None and limit < 1):
+    if whole("per_concept", per_concept) < 1 or (limit is not None and limit < 1):
         raise InvalidOption(f"per_concept={per_concept} and limit={limit} must be at least 1")
     if not concepts or len(set(concepts)) < len(concepts):
         raise InvalidOption(f"concepts must name at least one, each once; got {', '.join(concepts) or 'none'}")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import InvalidOption
+from ...fields import check_fields
 from ...options import MISSING, Loading, Reading, Scorers, option, words
 from ...types import one_of
 from .settings import PRESETS, Experiment
@@ -40,6 +41,7 @@ class Job(Loading, Reading):
     def __post_init__(self) -> None:
         from ...loading.load import DTYPES
 
+        check_fields(self)
         one_of("dtype", self.dtype, DTYPES)
         if self.device is not None and self.device_map is not None:
             raise InvalidOption(f"device={self.device!r} and device_map={self.device_map!r}: give one of them")

@@ -18,10 +18,10 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...caption import Captioner
-from ...errors import InvalidOption, InvalidSample
+from ...errors import InvalidOption, InvalidSample, NotFinite
 from ...evaluate.aggregate import check_clean
 from ...evaluate.captions import compare, metric
-from ...evaluate.effect import named
+from ...evaluate.effect import counts, named
 from ...evaluate.localisation import dataset_cut, localise
 from ...evaluate.truth import agreement, average_precision, planted
 from ...intervene import Mean, Noise, Patch, Zero, activations, mean_activations
@@ -233,7 +233,7 @@ class Reproduction:
             chosen = equal_size(chosen, self.neurons(plan.reference, kept))
         try:
             found = chosen.locate(self._vlm, kept.pair, validity=kept.validity)
-        except (InvalidOption, InvalidSample) as error:  # too few other neurons for a random set; too large an object
+        except (InvalidOption, InvalidSample, NotFinite) as error:  # such as too few neurons for a random set
             nothing = Neurons((), concept=kept.concept, method=chosen.name, model=self._vlm.identity())
             return _located(nothing, [f"{REFUSED}: {error}"], 0.0) | dict.fromkeys(_TRUTH)
         seconds = float(sum(found.seconds.values()))
@@ -320,8 +320,8 @@ class Reproduction:
         for number, chosen in enumerate([neurons, *sets]):
             texts = [row[0].text for row in self.captioner.captions(Zero(chosen))]
             pairs = zip(texts, self.samples, strict=True)
-            hits = np.array([named(text, sample.concept, self.experiment.match) for text, sample in pairs])
-            own = np.array([sample.concept == kept.concept for sample in self.samples])
+            own, match = np.array([one.concept == kept.concept for one in self.samples]), self.experiment.match
+            hits = np.array([counts(t, one.concept, match, erased=one.concept == kept.concept) for t, one in pairs])
             others = np.array([kept.concept not in sample.shown for sample in self.samples])
             rows.append({"set": number - 1, "j": float(hits[others].mean() - hits[own].mean())})
         return rows

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from ....errors import InvalidOption, NeuronscopeError
+from ....fields import check_fields
 from ....options import option
 from ....types import one_of
 
@@ -47,6 +48,7 @@ class Resources:
     storage: Storage = option("auto", "--storage", help="Ray: shared run directory, results to the driver, or auto.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         one_of("storage", self.storage, STORAGES)
         if self.address is not None and "://" in self.address:
             raise InvalidOption(
