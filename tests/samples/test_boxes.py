@@ -85,7 +85,9 @@ def test_whole_pixel_boxes_come_back_clipped(x, y, w, h):
 
 
 @pytest.mark.usefixtures("unchecked")
-@pytest.mark.parametrize("box", [(NAN, 0, 4, 4), (0, 0, INF, 4), (10**400, 0, 1, 1), "abcd", (1, 2, None, 4), 7, {"x": 1}])
+@pytest.mark.parametrize(
+    "box", [(NAN, 0, 4, 4), (0, 0, INF, 4), (10**400, 0, 1, 1), "abcd", (1, 2, None, 4), 7, {"x": 1}]
+)
 def test_what_are_not_four_numbers(box):
     with pytest.raises(InvalidSample, match="not four finite numbers x, y, width, height"):
         boxes_mask([box], SIZE)
