@@ -168,9 +168,10 @@ def _value(text: str) -> Any:
     if "," in text:
         return tuple(map(_value, text.split(",")))
     try:
-        return parse_json(text)  # NaN and Infinity are no JSON
+        value = parse_json(text)
     except ValueError:
         return text
+    return text if isinstance(value, float) and not math.isfinite(value) else value  # Python's JSON has NaN
 
 
 def _setting_text(setting: tuple[str, Any]) -> str:
@@ -189,6 +190,15 @@ class Loading:
     model: str = option("demo", "--model", "-m", help='"demo", "natural", a checkpoint directory, or a hub id.')
     device: str | None = option(None, "--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")
     dtype: str = option("auto", "--dtype", help="float32, bfloat16, float16, 8bit, 4bit, or auto.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Where the pictures of a data set may lie."""
+
+    allow_outside: bool = option(
+        False, "--allow-outside", help="Also read pictures outside the data's folder, where names or links lead there."
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

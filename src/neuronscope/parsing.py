@@ -16,11 +16,9 @@ _DIGITS = 18
 
 
 def parse_json(text: str | bytes) -> Any:
-    """The document. Raises ValueError for text that is not JSON, as NaN is, and for what is nested beyond
-    :data:`DEEPEST`.
-    """
+    """The document. Raises ValueError for text that is not JSON, and for what is nested beyond :data:`DEEPEST`."""
     try:
-        document = json.loads(text, parse_constant=_refuse)
+        document = json.loads(text)
     except RecursionError as error:
         raise ValueError(f"it is nested deeper than {DEEPEST} levels") from error
     if len(text) <= _VISITED:
@@ -36,10 +34,6 @@ def read_json(path: str | Path) -> Any:
 def digits(text: str) -> int | None:
     """A number from 0 to 10^18 - 1 as digits 0 to 9; None for other text, such as "²", "٣" or a sign."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
-
-
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number of JSON")
 
 
 def _require_shallow(document: Any) -> None:

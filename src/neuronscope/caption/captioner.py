@@ -26,6 +26,7 @@ from ..intervene.operations import Intervention, Noise, identity
 from ..models.decoding import Decoding
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
+from ..models.processing import about
 from .captions import Caption, caption_of, ends_of, generate_captions
 from .clean import Clean, Unfit, read_clean
 from .drafts import Drafts
@@ -160,13 +161,17 @@ class Captioner:
 
     def _read(self) -> None:
         """Clean captions, where they serve as drafts, and clean states."""
-        vlm, decoding = self._vlm, self._decoding
-        reason = [read_clean(vlm, image, decoding, None) for image in self._images[:1]]  # before captions are written
+        every = range(len(self._images))
+        reason = [self._clean_state(i) for i in every[:1]]  # before captions are written
         if self._engine.draft and self._images:
-            self._caption(range(len(self._images)))
-            self.states = [read_clean(vlm, image, decoding, self._clean[i]) for i, image in enumerate(self._images)]
+            self._caption(every)
+            self.states = [self._clean_state(i) for i in every]
         else:
-            self.states = [*reason, *(read_clean(vlm, image, decoding, None) for image in self._images[1:])]
+            self.states = [*reason, *map(self._clean_state, every[1:])]
+
+    def _clean_state(self, image: int) -> Clean:
+        with about(image if len(self._images) > 1 else None):
+            return read_clean(self._vlm, self._images[image], self._decoding, self._clean.get(image))
 
     def _caption(self, chosen: Sequence[int]) -> None:
         missing = [i for i in dict.fromkeys(chosen) if i not in self._clean]

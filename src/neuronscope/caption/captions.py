@@ -49,7 +49,8 @@ def generate_captions(
     An element of `images` that is itself a sequence of images is one prompt that shows all of them.
 
     Rows of a batch are images x draws; results do not depend on how they are batched. Raises InvalidOption for a
-    `batch_size` below 1, and NotFinite where the model's logits are no numbers.
+    `batch_size` below 1, InvalidSample that says which image cannot be read or processed, and NotFinite where the
+    model's logits are no numbers.
     """
     if whole("batch_size", batch_size) < 1:
         raise InvalidOption(f"batch_size={batch_size} must be at least 1")
@@ -63,7 +64,8 @@ def generate_captions(
     one_image = bool(vlm.family.single) or part != "text"
     for chunk in _chunks(rows, 1 if one_row_at_a_time(vlm, part) else batch_size, one_image=one_image):
         distinct = list(dict.fromkeys(i for i, _ in chunk))
-        prepared = vlm.prepare([images[i] for i in distinct], decoding)
+        numbers = distinct if len(images) > 1 else None
+        prepared = vlm.prepare([images[i] for i in distinct], decoding, numbers=numbers)
         repeated = prepared.select(distinct.index(i) for i, _ in chunk)
         for group in repeated.batches():
             inputs, members = repeated.select(group), [chunk[at] for at in group]

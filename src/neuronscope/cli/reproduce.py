@@ -14,7 +14,7 @@ import typer
 
 from ..errors import InvalidOption, suggest
 from ..files import write_text
-from ..options import Scorers, given, made, words
+from ..options import Reading, Scorers, given, made, words
 from ..parsing import digits
 from ..studies.reproduce.cluster.resources import Resources
 from ..studies.reproduce.job import AGAIN, Job
@@ -47,7 +47,8 @@ def run(
     from ..studies.reproduce.engine import UnitsFailed
     from ..studies.reproduce.tables import render
 
-    source = CocoFolder.open(asked["data"], asked.get("split"))
+    outside = made(Reading, asked).allow_outside
+    source = CocoFolder.open(asked["data"], asked.get("split"), allow_outside=outside)
     plan = experiment(asked, source, _swept(sweep or []))
     job = Job(plan, **given(Job, asked))
     one_of("--engine", engine, list(_ENGINES))

@@ -18,9 +18,10 @@ from ..caption import Caption, generate_captions
 from ..errors import ConceptNotNamed, ConceptStillNamed, InvalidOption, InvalidSample, OtherConceptRemoved
 from ..loading import VLM
 from ..models.decoding import Decoding
+from ..samples.boxes import boxes_mask
 from ..samples.inpaint import INPAINTERS, Counterfactual, Method, counterfactual
 from ..samples.lexicon import Lexicon, Match, Mode
-from ..samples.sample import RegionSource, Sample, boxes_mask
+from ..samples.sample import RegionSource, Sample
 from ..tokens import tokens_of_span
 from ..types import one_of
 from ..words import wordless

@@ -28,6 +28,7 @@ from ..errors import InvalidSample, RunMismatch
 from ..files import output_folder, replacing, write_text
 from ..parsing import read_json
 from ..samples.image import read_image
+from ..samples.place import place as inside
 from ..types import Json, Neurons
 from .curves import Curve
 
@@ -200,9 +201,9 @@ class Evidence:
                 units=tuple(_unit(entry) for entry in data["units"]),
                 maps=maps,
                 curves={name: Curve.from_dict(curve) for name, curve in data["curves"].items()},
-                original=read_image(place / "original.png"),
-                edited=read_image(root / "edited.png"),
-                mask=np.asarray(read_image(place / "mask.png").convert("L")) > 127,
+                original=read_image(inside(root, f"{FOLDER}/original.png")),
+                edited=read_image(inside(root, "edited.png")),
+                mask=np.asarray(read_image(inside(root, f"{FOLDER}/mask.png")).convert("L")) > 127,
                 boxes=tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in data["boxes"]),
                 widths=tuple(data["widths"]),
                 word=None if data["word"] is None else Word(**data["word"]),

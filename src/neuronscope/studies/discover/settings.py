@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import MISSING, SIZES, Loading, listed, option
+from ...options import MISSING, SIZES, Loading, Reading, listed, option
 from ...types import Json, one_of
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def _spelling(noun: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discover(Loading):
+class Discover(Loading, Reading):
     """Pictures, and how neurons are found in them; None stands for the preset's option of :class:`Discovery`."""
 
     sources: tuple[str, ...] = option(

@@ -8,11 +8,11 @@ from typing import Any
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import MISSING, SETTING, Loading, option
+from ...options import MISSING, SETTING, Loading, Reading, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rewrite(Loading):
+class Rewrite(Loading, Reading):
     """A word, what takes its place, and the pictures to edit with and to measure on; None for what was not given."""
 
     images: tuple[str, ...] = option(

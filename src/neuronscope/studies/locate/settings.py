@@ -119,9 +119,9 @@ class Locate(Loading):
     def python(self) -> str:
         """The same neurons with the library."""
         region = f", boxes={list(self.boxes)!r}" if self.boxes else ""
-        region += f", mask=np.asarray(Image.open({str(self.mask)!r}).convert('L')) > 127" if self.mask else ""
+        region += f", mask=np.asarray(read_image({str(self.mask)!r}).convert('L')) > 127" if self.mask else ""
         edit = f"'edited', edited={str(self.edited)!r}" if self.edited else repr(self.edit)
-        imports = ["import numpy as np", "from PIL import Image"] if self.mask else []
+        imports = ["import numpy as np", "from neuronscope.samples import read_image"] if self.mask else []
         place = f", device={self.device!r}" if self.device else ""
         place += f", dtype={self.dtype!r}" if self.dtype != "auto" else ""
         lines = [

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ...loading import VLM
     from ...locate.target import Position
     from ...models.decoding import Decoding
+    from ...samples.lists import Refused
     from ...samples.objects import Shown
 
 #: What is done to the neurons: they write nothing, or another word.
@@ -197,6 +198,7 @@ class Repairs:
         named: half -> what those name.
         single: each hallucination of the searched half by itself.
         together, random: all of them, and as many random neurons of the same layers.
+        refused: pictures that the processor does not take.
     """
 
     how: Repair
@@ -206,3 +208,4 @@ class Repairs:
     single: tuple[Repaired, ...]
     together: Together
     random: Together
+    refused: tuple[Refused, ...] = ()

@@ -38,6 +38,7 @@ _CONDITIONS = {
     "UnsegmentedScript": "words of the caption's script cannot be told apart",
     "NotFinite": "the model gives numbers that are none",
     "InvalidSample": "the picture, a box or a mask cannot be used",
+    "ImageTokenMismatch": "where the image tokens lie on the picture cannot be told",
 }
 
 
