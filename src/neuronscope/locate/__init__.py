@@ -5,6 +5,10 @@ from .activation import ActivationDifference as ActivationDifference
 from .activation import GradTimesActivation as GradTimesActivation
 from .ceiling import Ceiling as Ceiling
 from .ceiling import ceiling as ceiling
+from .concept import LeftOut as LeftOut
+from .concept import Pooling as Pooling
+from .concept import ScoredConcept as ScoredConcept
+from .concept import locate_concept as locate_concept
 from .difference_x_gradient import DifferenceTimesGradient as DifferenceTimesGradient
 from .discovery import Discovered as Discovered
 from .discovery import Discovery as Discovery
