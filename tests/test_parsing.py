@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from neuronscope.errors import NeuronscopeError
-from neuronscope.parsing import DEEPEST, parse_json, read_json, whole
+from neuronscope.parsing import DEEPEST, digits, parse_json, read_json
 
 
 @pytest.mark.parametrize(
@@ -44,12 +44,12 @@ def test_whatever_a_file_holds_is_a_value_error(tmp_path: Path, data: bytes) -> 
     "text", ["²", "٣", "\uff11\uff12", "+1", "-1", "1_0", " 1", "", "1.0", "9" * 19, "9" * 5000, "①", "0x1"]
 )
 def test_what_looks_like_a_number_is_none(text: str) -> None:
-    assert whole(text) is None
+    assert digits(text) is None
 
 
 @pytest.mark.parametrize(("text", "value"), [("0", 0), ("007", 7), ("9" * 18, 10**18 - 1)])
 def test_digits_are_a_number(text: str, value: int) -> None:
-    assert whole(text) == value
+    assert digits(text) == value
 
 
 def readers(path: Path) -> list[Any]:

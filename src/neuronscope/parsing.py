@@ -31,7 +31,7 @@ def read_json(path: str | Path) -> Any:
     return parse_json(Path(path).read_text(encoding="utf-8"))
 
 
-def whole(text: str) -> int | None:
+def digits(text: str) -> int | None:
     """A number from 0 to 10^18 - 1 as digits 0 to 9; None for other text, such as "²", "٣" or a sign."""
     return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else None
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from .parsing import whole
+from .parsing import digits
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Owner:
         """The inverse of `str`; None for other text."""
         place, _, rest = text.partition("-")
         pid, _, started = rest.partition("-")
-        number, since = whole(pid), whole(started)
+        number, since = digits(pid), digits(started)
         return None if number is None or since is None else cls(place, number, since)
 
 

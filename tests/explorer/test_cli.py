@@ -61,7 +61,7 @@ def _words(question, marks):
 
 
 def test_a_result_can_be_made_again_from_the_shell():
-    made = origin_of("DIR", "cuda", "bfloat16", Question("a bear", q=0.2), "my bear.png", BOXES)
+    made = origin_of("DIR", "cuda", "bfloat16", Question("a bear", rule="target-decoy", q=0.2), "my bear.png", BOXES)
     words = shlex.split(made.command)
     assert words[:4] == ["neuronscope", "locate", "my bear.png", "a bear"]
     assert [option(words, name) for name in ("--box", "--q", "--model", "--dtype")] == [

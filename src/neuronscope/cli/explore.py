@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidOption
+from ..options import Reading
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .takes import flag
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -33,6 +35,7 @@ _SCENES = (
 
 def run(
     images: Annotated[Path | None, typer.Option("--images", help="A folder of your pictures to choose from.")] = None,
+    allow_outside: Annotated[bool, flag(Reading, "allow_outside")] = False,
     port: Annotated[int | None, typer.Option("--port", help="The first free one from 7860 on.")] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; others than you can reach 0.0.0.0.")] = (
         "127.0.0.1"
@@ -57,7 +60,7 @@ def run(
     except InvalidHost as error:
         sys.stderr.write(f"neuronscope: {error}\n")
         raise typer.Exit(2) from error
-    entries = [*(folder(images) if images is not None else []), *_scenes()]
+    entries = [*(folder(images, allow_outside=allow_outside) if images is not None else []), *_scenes()]
     vlm = open_model(model, device, dtype)
     origin = partial(origin_of, model, device, dtype)
     with _ended_by_signals():

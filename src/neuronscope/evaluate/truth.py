@@ -37,7 +37,7 @@ def planted(vlm: VLM) -> dict[str, Neurons]:
     try:
         table: dict[str, list[list[int]]] = read_json(path)
         return {concept: Neurons.of((layer, unit) for layer, unit in pairs) for concept, pairs in table.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, InvalidOption) as error:
         raise RunMismatch(f"{path} is damaged: {error}") from error
 
 

@@ -13,7 +13,7 @@ from typing import Any, TypeAlias
 
 from ..errors import InvalidOption, first_line
 from ..files import temporary_folder
-from ..parsing import whole
+from ..parsing import digits
 from ..types import Neuron
 from . import html
 from .address import free_port
@@ -351,7 +351,7 @@ def _data(event: Any) -> dict[str, Any]:
 
 
 def _whole(value: object) -> int:
-    number = whole(str(value))
+    number = digits(str(value))
     if number is None:
         raise InvalidOption(f"{value!r} is not a number of a picture")
     return number
@@ -359,7 +359,7 @@ def _whole(value: object) -> int:
 
 def _neuron(value: object) -> Neuron:
     layer, _, unit = str(value).partition(".")
-    at, number = whole(layer), whole(unit)
+    at, number = digits(layer), digits(unit)
     if at is None or number is None:
         raise InvalidOption(f"{value!r} is not a neuron")
     return Neuron(at, number)

@@ -27,6 +27,7 @@ from ..samples.inpaint import counterfactual
 from ..samples.nouns import noun_finder
 from ..samples.sample import Sample
 from ..types import Neuron
+from ..words import fold
 from .annotations import Marks
 from .archive import bundle
 from .forms import PROMPT, Change, Question, captions_under, usual_level
@@ -329,4 +330,4 @@ def _best(rows: Mapping[int, Float[np.ndarray, "_"]], column: int) -> tuple[Seen
 
 def _other(concept: str) -> str:
     """A word to exchange a concept for, until the user types one."""
-    return "dog" if concept.strip().lower() != "dog" else "cat"
+    return "dog" if fold(concept.strip()) != "dog" else "cat"

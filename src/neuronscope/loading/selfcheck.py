@@ -16,7 +16,7 @@ from torch import Tensor
 from ..architecture.devices import weights
 from ..architecture.structure import FFN
 from ..architecture.wrapped import in_the_way
-from ..errors import HookNeverFired
+from ..errors import HookNeverFired, NotFinite
 from ..hooks import HookSession, Tap
 from .vlm import VLM
 
@@ -65,7 +65,10 @@ def self_check(vlm: VLM) -> SelfCheck:
     inputs = vlm.prepare([picture])
     rows.append(Check("image tokens", inputs.images[0].layout, True))
     with torch.no_grad():
-        plain = vlm.logits(inputs)
+        try:
+            plain = vlm.logits(inputs)
+        except NotFinite as error:
+            return SelfCheck((*rows, Check("finite logits", str(error), False)))
         rows.append(Check("finite logits", str(tuple(plain.shape)), bool(torch.isfinite(plain).all())))
         idle = [Tap(layer, site, lambda _: None) for layer, ffn in enumerate(vlm.structure.ffns) for site in ffn.sites]
         try:

@@ -12,7 +12,8 @@ from jaxtyping import Bool
 
 from ...errors import InvalidOption
 from ...files import replacing_folder
-from ..sample import Region, Sample, mask_box
+from ..boxes import mask_box
+from ..sample import Region, Sample
 from .registry import CONCEPTS
 from .scene import FRAME, Rendered, Scene, render, sample_scene
 

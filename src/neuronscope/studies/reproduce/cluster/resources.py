@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from ....errors import InvalidOption, NeuronscopeError
+from ....fields import check_fields
 from ....options import option
-from ....parsing import whole
+from ....parsing import digits
 from ....types import one_of
 
 #: Where results go: into the shared run directory, to the driver, or wherever a proof says; see worker.py.
@@ -52,6 +53,7 @@ class Resources:
     storage: Storage = option("auto", "--storage", help="Ray: shared run directory, results to the driver, or auto.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         one_of("storage", self.storage, STORAGES)
         if self.address is not None and "://" in self.address:
             raise InvalidOption(
@@ -140,7 +142,7 @@ def _on_loopback() -> Generator[None]:
 def _reach(where: str) -> None:
     """Raise OSError at once where nobody listens at HOST:PORT; Ray would go on trying for a long while."""
     host, _, port = where.rpartition(":")
-    number = whole(port)
+    number = digits(port)
     if host and number is not None and "/" not in host:
         socket.create_connection((host.strip("[]"), number), timeout=_CONNECT).close()
 
