@@ -19,16 +19,17 @@ from operator import and_
 import torch
 from torch import Tensor
 
+from ..architecture.digests import Unchanged
 from ..errors import InvalidOption
 from ..hooks import check_neurons
 from ..intervene.operations import Intervention, Noise, identity
 from ..models.decoding import Decoding
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
-from .captions import Caption, caption_of, generate_captions
+from .captions import Caption, caption_of, ends_of, generate_captions
 from .clean import Clean, Unfit, read_clean
 from .drafts import Drafts
-from .generation import STEP, Start, Until, buckets, cut_at_match, ends_of, forbidden, write
+from .generation import STEP, Start, Until, buckets, cut_at_match, forbidden, write
 from .memory import out_of_memory, row_bytes, rows_that_fit
 from .prefill import Change, Job, Pass
 from .proof import proved
@@ -77,7 +78,7 @@ class Captioner:
         if batch_size < 1:
             raise InvalidOption(f"batch_size={batch_size} must be at least 1")
         self._vlm = vlm
-        self._fingerprint = vlm.fingerprint
+        self._unchanged_weights = Unchanged(vlm.model)
         self._images = list(images)
         self._decoding = decoding
         self._batch_size = batch_size
@@ -120,7 +121,7 @@ class Captioner:
         Interventions share a batch in the order of their first layers. Arguments as of :meth:`captions`. Raises
         NeuronOutOfRange for neurons that the model does not have, and InvalidOption when its weights were edited.
         """
-        if self._vlm.fingerprint != self._fingerprint:  # what is kept was read with the weights as they were
+        if not self._unchanged_weights:  # what is kept was read with the weights as they were
             raise InvalidOption("the model's weights were edited after this captioner read its images: make a new one")
         chosen = list(range(len(self._images))) if rows is None else list(rows)
         result: list[list[list[Caption]]] = [[] for _ in changes]

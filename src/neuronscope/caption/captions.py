@@ -15,6 +15,7 @@ from ..intervene.apply import Intervening
 from ..intervene.batching import one_row_at_a_time
 from ..intervene.operations import Intervention, Noise
 from ..models.decoding import Decoding
+from ..models.greedy import neutral
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
 
@@ -90,27 +91,34 @@ def _chunks(rows: list[tuple[int, int]], size: int, *, one_image: bool) -> Itera
 
 
 def generate_settings(vlm: LoadedModel, decoding: Decoding) -> dict[str, Any]:
-    """The arguments of `generate` that are the same for every caption."""
+    """The arguments of `generate` that are the same for every caption: all that it has, so that none is left to chance.
+
+    A strongly disturbed model may prefer the image's placeholder, which is no word and would ask for an image: it is
+    never written.
+    """
+    asked: dict[str, Any] = dict(decoding.generation)
+    placeholder = [] if vlm.image_token is None else [vlm.image_token]
+    ends = ends_of(vlm)
     return {
+        **neutral(),
+        **asked,
         "max_new_tokens": decoding.max_new_tokens,
-        "do_sample": False,
-        "num_beams": 1,
         "use_cache": decoding.use_cache,
-        "suppress_tokens": _never_written(vlm),
+        "suppress_tokens": [*(asked.get("suppress_tokens") or ()), *placeholder] or None,
+        **({"eos_token_id": ends} if ends else {}),
     }
 
 
-def _never_written(vlm: LoadedModel) -> list[int] | None:
-    """A strongly disturbed model may prefer the image's placeholder, which is no word and would ask for an image."""
+def ends_of(vlm: LoadedModel) -> list[int]:
+    """The token ids that end a caption."""
     config: Any = vlm.model.generation_config
-    placeholder = [] if vlm.image_token is None else [vlm.image_token]
-    return [*(config.suppress_tokens or ()), *placeholder] or None
+    ends = config.eos_token_id
+    return [] if ends is None else list(ends) if isinstance(ends, list) else [int(ends)]
 
 
 def caption_of(vlm: LoadedModel, ids: list[int], decoding: Decoding) -> Caption:
     """The caption that new token ids spell, up to the end of the sequence."""
-    config: Any = vlm.model.generation_config
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    ends = ends_of(vlm)
     stop = next((n for n, token in enumerate(ids) if token in ends), len(ids))
     kept = ids[:stop]
     tokenizer = vlm.tokenizer

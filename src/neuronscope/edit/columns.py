@@ -104,7 +104,7 @@ def read_columns(vlm: VLM, layer: int, units: Sequence[int]) -> Float[Tensor, "h
 def write_columns(vlm: VLM, layer: int, units: Sequence[int], values: Float[Tensor, "hidden units"]) -> None:
     """Put value vectors in place of those of some neurons."""
     ffn = vlm.structure.ffns[layer]
-    weight = parameter_of(ffn).data
+    weight = parameter_of(ffn).detach()  # counts as a change of the parameter, which `.data` would hide
     at, new = torch.tensor(list(units), device=weight.device), values.to(weight.device)
     if ffn.experts:
         channels = weight.shape[2]

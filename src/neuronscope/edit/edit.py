@@ -118,7 +118,7 @@ class Edit(AbstractContextManager["Edit"]):
         self._require_columns(self.old, "are not those the edit was made from: another edit, or another model")
         units = self.neurons.by_layer()
         write_all(self.vlm, units, self.new, self.old)
-        self.vlm.fingerprint = ledger.enter(self.digest, self.title, self.neurons.members)
+        ledger.enter(self.digest, self.title, self.neurons.members, self.vlm.fingerprint)
         return self
 
     def revert(self) -> None:
@@ -131,7 +131,7 @@ class Edit(AbstractContextManager["Edit"]):
         ledger.require_last(self.digest)
         self._require_columns(self.new, "were changed by something else since: load the model again")
         write_all(self.vlm, self.neurons.by_layer(), self.old, self.new)
-        self.vlm.fingerprint = ledger.leave(self.digest)
+        ledger.leave(self.digest, self.vlm.fingerprint)
 
     def __enter__(self) -> Edit:
         return self.apply()

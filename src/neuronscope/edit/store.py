@@ -21,7 +21,7 @@ from torch import Tensor
 from ..errors import RunMismatch
 from ..files import refusing, write_bytes
 from ..loading import VLM
-from ..models.loaded import EDITS
+from ..models.identity import EDITS
 from ..version import __version__
 
 SCHEMA = "neuronscope.edit/1"
@@ -54,7 +54,7 @@ def read_edit(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def write_model(vlm: VLM, place: Path, digests: Iterable[str]) -> None:
     """Write model and processor as a checkpoint whose config names the edits that are in its weights.
 
-    So its fingerprint is another (models/loaded.py). Raises InvalidOption where it cannot be written.
+    Raises InvalidOption where it cannot be written.
     """
     model: Any = vlm.model
     before = list(getattr(model.config, EDITS, None) or [])
