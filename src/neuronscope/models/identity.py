@@ -114,6 +114,13 @@ def _tokenizer(tokenizer: Any) -> str:
     return json.dumps([special, how], sort_keys=True, default=_plain) + whole
 
 
+def described(part: Any) -> str:
+    """A tokenizer or an image processor as text: all that decides what it makes of its input."""
+    if hasattr(part, "get_vocab"):
+        return _tokenizer(part)
+    return json.dumps(_said(part.to_dict()), sort_keys=True, default=_plain)
+
+
 def _plain(value: Any) -> Any:
     """What JSON does not know of settings."""
     if isinstance(value, (set, frozenset)):

@@ -34,6 +34,7 @@ from ..tokens import (
     share_out,
     two_grids,
 )
+from ..types import Json
 from .decoding import Decoding
 from .families import Family
 from .greedy import of_checkpoint
@@ -113,10 +114,7 @@ class LoadedModel:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of all bytes of the weights and all settings that decide a caption, read anew each time.
-
-        See :mod:`neuronscope.models.identity`. An edit that is in force changes it, and so does anybody else's change.
-        """
+        """A hash of all weights and settings that decide a caption, made anew each time (models/identity.py)."""
         return fingerprint(self.model, self.processor)
 
     @property
@@ -132,6 +130,12 @@ class LoadedModel:
     def identity(self) -> dict[str, str]:
         """What saved results say about the model."""
         return {"id": self.id, "fingerprint": self.fingerprint}
+
+    def record(self) -> dict[str, Json]:
+        """What runs compare before they go on: the identity, and what of machine and process decides results, too."""
+        pixels = getattr(self.processor, "image_processor", None)  # on torchvision, or on PIL
+        kind, dtype = type(pixels).__name__, str(self.dtype).removeprefix("torch.")
+        return {**self.identity(), "dtype": dtype, "image_processor": kind, "template": self.family.template}
 
     def prepare(self, images: Sequence[ImageRow], decoding: Decoding = Decoding()) -> Inputs:
         """Process images with the same prompt. Every row is processed by itself, so batching cannot change it.
