@@ -82,25 +82,26 @@ class Unchanged:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._marks = _Marks(model)
+        self._marks = Marks(model)
         self._digest = _standing(model)
 
     def __bool__(self) -> bool:
         if self._marks.hold(self._model):
             return True
-        marks, same = _Marks(self._model), _standing(self._model) == self._digest
+        marks, same = Marks(self._model), _standing(self._model) == self._digest
         if same:  # changed and changed back
             self._marks = marks
         return same
 
 
-class _Marks:
+class Marks:
     """Which tensors a model has, where they are and how often torch has changed them in place. Holds none of them."""
 
     def __init__(self, model: nn.Module) -> None:
         self._held = [(value if value is None else ref(value), *mark) for value, *mark in _states(model)]
 
     def hold(self, model: nn.Module) -> bool:
+        """Whether they are still as they were."""
         now = list(_states(model))
         return len(now) == len(self._held) and all(
             (value is None if then is None else then() is value) and mark == marked
@@ -112,7 +113,7 @@ def _standing(model: nn.Module) -> bytes:
     """A hash of all weights, made anew where marks say that it has to be."""
     known = _STANDING.get(model)
     if known is None or not known[0].hold(model):
-        marks = _Marks(model)
+        marks = Marks(model)
         whole = xxh3_128_digest(b"".join(name.encode() + value for name, value in digests(model)))
         known = _STANDING[model] = marks, whole
     return known[1]
@@ -133,7 +134,7 @@ def _states(model: nn.Module) -> Iterator[tuple[Tensor | None, int, int]]:
 
 
 #: model -> marks of its weights and a hash of them all.
-_STANDING: WeakKeyDictionary[nn.Module, tuple[_Marks, bytes]] = WeakKeyDictionary()
+_STANDING: WeakKeyDictionary[nn.Module, tuple[Marks, bytes]] = WeakKeyDictionary()
 
 
 def _version(value: Tensor) -> int:

@@ -21,11 +21,11 @@ from torch import Tensor
 
 from ..architecture.digests import Unchanged
 from ..errors import InvalidOption
-from ..hooks import check_neurons
 from ..intervene.operations import Intervention, Noise, identity
 from ..models.decoding import Decoding
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
+from ..models.origin import require_own
 from .captions import Caption, caption_of, ends_of, generate_captions
 from .clean import Clean, Unfit, read_clean
 from .drafts import Drafts
@@ -189,7 +189,7 @@ class Captioner:
         """What can be noticed of an intervention; None where clean states are of no use for it."""
         if change is None or not len(change.neurons) or not self.states or not _reusable(change):
             return None
-        check_neurons(self._vlm.structure, change.neurons)
+        require_own(self._vlm, change.neurons)
         layers = {layer: tuple(units) for layer, units in change.neurons.by_layer().items()}
         if self._engine.inert:
             layers.pop(self._vlm.layers - 1, None)

@@ -114,7 +114,7 @@ class Edit(AbstractContextManager["Edit"]):
         ledger = ledger_of(self.vlm)
         if ledger.holds(self.digest):
             raise InvalidOption(f"the edit ({self.title}) is in force already")
-        require_editable(self.vlm, self._addressed(), ledger)
+        require_editable(self.vlm, self._addressed())
         self._require_columns(self.old, "are not those the edit was made from: another edit, or another model")
         units = self.neurons.by_layer()
         write_all(self.vlm, units, self.new, self.old)
@@ -197,7 +197,7 @@ class Edit(AbstractContextManager["Edit"]):
             raise RunMismatch(f"{path} is a damaged edit: {type(error).__name__}: {error}") from error
         if not intact:
             raise RunMismatch(f"{path} is a damaged edit: its columns are not those that were saved")
-        require_editable(vlm, edit._addressed(), ledger)
+        require_editable(vlm, edit._addressed())
         return edit
 
     def save_adapter(self, folder: str | Path) -> None:

@@ -17,6 +17,7 @@ from torch import nn
 
 from ..errors import InvalidOption
 from ..loading import VLM
+from ..models.origin import remember
 from ..types import Neuron
 
 
@@ -43,6 +44,11 @@ class Ledger:
 
     base: str
     entries: list[Entry] = field(default_factory=list[Entry])
+
+    @property
+    def former(self) -> tuple[str, ...]:
+        """What the weights were called before the edits in force; nothing where there are none."""
+        return self.fingerprints[:-1]
 
     @property
     def fingerprints(self) -> tuple[str, ...]:
@@ -86,4 +92,5 @@ def ledger_of(vlm: VLM) -> Ledger:
     ledger = _LEDGERS.get(vlm.model)
     if ledger is None or not ledger.entries:
         ledger = _LEDGERS[vlm.model] = Ledger(vlm.fingerprint)
+        remember(vlm.model, ledger)
     return ledger

@@ -14,8 +14,8 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import InvalidOption
-from ..hooks import check_unit
 from ..loading import VLM
+from ..models.origin import require_own
 from ..samples.inpaint import Counterfactual
 from ..types import Json, Neuron, Neurons, options_of, whole_number
 from .ranking import Ranked, Ranking
@@ -26,10 +26,10 @@ from .validity import Validity
 def layer_matched(vlm: VLM, neurons: Neurons, seed: int = 0) -> Neurons:
     """As many random neurons from each layer as `neurons` has there, none of them a member of it.
 
-    Raises InvalidOption when a layer has too few other neurons, and NeuronOutOfRange for a set of another model.
+    Raises InvalidOption when a layer has too few other neurons and for a set of another part, and RunMismatch or
+    NeuronOutOfRange for a set of another model.
     """
-    for neuron in neurons:
-        check_unit(vlm.structure, neuron.layer, neuron.unit)
+    require_own(vlm, neurons, "text")
     rng = np.random.default_rng(seed)
     members: list[Neuron] = []
     for layer, units in neurons.by_layer().items():

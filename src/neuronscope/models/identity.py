@@ -12,12 +12,13 @@ import json
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 from torch import nn
 from transformers import PreTrainedConfig
 from xxhash import xxh3_128
 
-from ..architecture.digests import digests
+from ..architecture.digests import Marks, digests
 from .greedy import of_checkpoint, own_ids
 
 #: Where a checkpoint's config names the edits that were written into its weights.
@@ -33,6 +34,9 @@ _SILENT = (
 #: Of processors: videos and sounds are never given, and a class may be loaded without these parts.
 _UNSHOWN = ("audio_tokenizer", "auto_map", "feature_extractor", "video_processor")
 
+#: model -> marks of its weights, and what they were called since.
+_CALLED: WeakKeyDictionary[nn.Module, tuple[Marks, set[str]]] = WeakKeyDictionary()
+
 
 def fingerprint(model: nn.Module, processor: Any) -> str:
     """16 hexadecimal digits for everything that decides what a model says about a picture.
@@ -45,14 +49,24 @@ def fingerprint(model: nn.Module, processor: Any) -> str:
 
     Raises UnsupportedModel for weights without values that nothing brings.
     """
-    digest = xxh3_128()
+    marks, digest = Marks(model), xxh3_128()
     for name, value in digests(model):
         digest.update(f"{name}\n".encode() + value)
     generation = of_checkpoint(model) | own_ids(model)
     parts = (_settings(model.config), _pictures(processor), _templates(processor), generation, _adapters(model))
     digest.update(json.dumps(parts, sort_keys=True, default=_plain).encode())
     digest.update(_tokenizer(processor.tokenizer).encode())
-    return digest.hexdigest()[:16]
+    found = digest.hexdigest()[:16]
+    known = _CALLED.get(model)
+    names = known[1] if known is not None and known[0].hold(model) else set[str]()
+    _CALLED[model] = marks, names | {found}
+    return found
+
+
+def is_called(model: nn.Module, name: str) -> bool:
+    """Whether this was the fingerprint of these very weights when they were last read; costs no reading."""
+    known = _CALLED.get(model)
+    return known is not None and name in known[1] and known[0].hold(model)
 
 
 def _settings(config: Any) -> dict[str, Any]:
