@@ -71,7 +71,7 @@ def test_other_weights(name: str, own: ns.VLM, foreign: ns.Neurons):
 @pytest.mark.parametrize("name", ["decode", "heatmap", "edit", "random control", "gradient map"])
 @pytest.mark.parametrize("part", ["vision", "projector"])
 def test_another_part(name: str, part, own: ns.VLM):
-    with pytest.raises(InvalidOption, match="part|neurons write into"):
+    with pytest.raises(InvalidOption, match=r"part|neurons write into"):
         {**USES, **PLAIN}[name](own, dataclasses.replace(SOME, part=part))
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from string import Formatter
 
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..types import Json
 from .families import Family
 from .greedy import require_shaping
@@ -34,6 +35,7 @@ class Decoding:
     generation: Mapping[str, Json] = field(default_factory=dict[str, Json], hash=False)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.max_new_tokens < 1:
             raise InvalidOption(f"max_new_tokens={self.max_new_tokens} must be at least 1")
         require_shaping(self.generation)
