@@ -15,6 +15,7 @@ from ..errors import InvalidOption
 from ..files import replacing, require_picture
 from ..intervene.capture import activations
 from ..loading import VLM
+from ..models.origin import require_own
 from ..notebook import picture_html
 from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens
@@ -98,6 +99,7 @@ def heatmap(
     by: str = "activation",
     resize: Resize = "half_pixel",
     trace: Trace = "auto",
+    force: bool = False,
 ) -> Heatmap:
     """The mean activation, over image tokens, of the neurons with the largest activation difference.
 
@@ -110,10 +112,11 @@ def heatmap(
         by: name of the score.
         resize: see :data:`Resize`.
         trace: see :data:`Trace`.
+        force: take neurons of other weights at their addresses.
 
-    Raises InvalidOption for an empty set and for neurons outside the decoder, NoGrid for trace="tokens" where image
-    tokens have no place on the image and for trace="rollout" where no learned queries look at it, and NoImagePositions
-    where there are no image tokens.
+    Raises RunMismatch for neurons of other weights, InvalidOption for an empty set and for neurons outside the decoder,
+    NoGrid for trace="tokens" where image tokens have no place on the image and for trace="rollout" where no learned
+    queries look at it, and NoImagePositions where there are no image tokens.
     """
     one_of("trace", trace, get_args(Trace))
     one_of("resize", resize, ("half_pixel", "pan", "footprint"))
@@ -121,6 +124,8 @@ def heatmap(
         raise InvalidOption("an empty set of neurons has no heat map")
     if neurons.part != "text":
         raise InvalidOption(f"part={neurons.part!r}: heat maps show what the decoder's neurons do at image tokens")
+    neurons = neurons.anywhere() if force else neurons
+    require_own(vlm, neurons)
     chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
     picture = read_image(image)
     tokens = vlm.prepare([picture]).images[0]
