@@ -16,7 +16,8 @@ is for. The sum of the scores says nothing about the size of the effect unless t
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -26,12 +27,13 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..hooks import HookSession, Tap
+from ..errors import InvalidOption
+from ..hooks import HookSession, Tap, check_neurons
 from ..hooks.backward import GradientSession, Place
 from ..loading import VLM
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
-from ..types import SITES, Site, whole_number
+from ..types import SITES, Neuron, Neurons, Site, whole_number
 from .patching import TOKEN_TARGETS, exchanging, image_values
 from .ranking import Ranked, Ranking
 from .scores import Layout, Pool, Pooled, Target, backward_scale, best_first, no_neurons, reduce_patches
@@ -102,6 +104,32 @@ class DifferenceTimesGradient(Ranking):
         )
 
 
+def attribution_at_tokens(
+    vlm: VLM,
+    pair: Counterfactual,
+    validity: Validity,
+    neurons: Neurons,
+    options: DifferenceTimesGradient | None = None,
+) -> Float[np.ndarray, "tokens neurons"]:
+    """(O'_o - O'_e)[p] * g[p] of some neurons at every image token: where on the picture their effect comes from.
+
+    Args:
+        vlm: the model.
+        pair: the image and its counterfactual.
+        validity: what was found out about it.
+        neurons: columns of the result.
+        options: target, site and sub-tokens; the gradient is that at the original. The log-probability of the first
+            token when not given.
+
+    Raises InvalidOption for an empty set and NeuronOutOfRange for neurons the model does not have.
+    """
+    if not len(neurons):
+        raise InvalidOption("an empty set of neurons has no attribution")
+    check_neurons(vlm.structure, neurons)
+    options = dataclasses.replace(options or DifferenceTimesGradient(), points=1)
+    return _States(vlm, pair, concept_word(validity, options.concept_token), options).at_tokens(neurons)
+
+
 def _mean(found: Sequence[Pooled]) -> Float[np.ndarray, "neurons"]:
     return np.mean([one.values for one in found], axis=0)
 
@@ -125,14 +153,36 @@ class _States:
             between: 0 for the original's image embeddings, 1 for the edited picture's.
             exchanged: the neurons that have the edited picture's activations.
         """
-        vlm, layers = self._vlm, no_neurons(self._vlm)
+        layers = no_neurons(self._vlm)
+
+        def see(layer: int, products: Tensor) -> None:
+            values, patches = reduce_patches(products, self._options.pool)
+            layers[layer] = (values.cpu(), patches.cpu())
+
+        self._differentiate(see, between, exchanged)
+        return Pooled.of(layers)
+
+    def at_tokens(self, neurons: Neurons) -> Float[np.ndarray, "tokens neurons"]:
+        """a before it is pooled, for some neurons, with the gradient at the original."""
+        units, found = neurons.by_layer(), dict[Neuron, Tensor]()
+
+        def see(layer: int, products: Tensor) -> None:
+            for unit in units.get(layer, ()):
+                found[Neuron(layer, unit)] = products[:, unit].cpu()
+
+        self._differentiate(see, 0.0, None)
+        return torch.stack([found[neuron] for neuron in neurons], dim=1).numpy()
+
+    def _differentiate(
+        self, see: Callable[[int, Tensor], None], between: float, exchanged: Bool[np.ndarray, "neurons"] | None
+    ) -> None:
+        """One forward and one backward pass; `see` is given every layer's difference x gradient, [tokens, width]."""
+        vlm = self._vlm
         scale = backward_scale(vlm)
 
-        def see(place: Place, _: Tensor, slope: Tensor) -> None:
+        def multiply(place: Place, _: Tensor, slope: Tensor) -> None:
             layer = place[0]
-            difference = self._clean[layer].float() - self._edited[layer].float()
-            values, patches = reduce_patches(difference * (slope.float() / scale), self._options.pool)
-            layers[layer] = (values.cpu(), patches.cpu())
+            see(layer, (self._clean[layer].float() - self._edited[layer].float()) * (slope.float() / scale))
 
         places: list[Place] = [(layer, self._options.site) for layer in vlm.structure.studied]
         farthest = max(position for position, _ in self._word.entries)
@@ -146,8 +196,7 @@ class _States:
             with session.forward():
                 logits = vlm.logits(self._inputs, last=farthest)[0].float()
             y = value_of(logits, entries, [entries], self._options.target, self._word.average)
-            session.backward(y * scale, see)
-        return Pooled.of(layers)
+            session.backward(y * scale, multiply)
 
     def _taps(self, exchanged: Bool[np.ndarray, "neurons"] | None) -> list[Tap]:
         if exchanged is None:

@@ -26,11 +26,12 @@ from PIL import Image
 
 from ..errors import InvalidSample, RunMismatch
 from ..files import output_folder, replacing, write_text
+from ..meaning import Place, Words
 from ..samples.image import read_image
 from ..types import Json, Neurons
 from .curves import Curve
 
-SCHEMA = "neuronscope.evidence/1"
+SCHEMA = "neuronscope.evidence/2"
 FOLDER = "evidence"
 
 #: What damaged JSON, arrays and fields raise.
@@ -72,7 +73,6 @@ class Unit:
     """What is shown of one neuron beside its scores.
 
     Attributes:
-        tokens: the tokens it promotes, strongest first.
         alone: change of the log-odds of the concept's word when this neuron alone is set to zero; None where not
             tested. Probabilities near 1 hardly move where log-odds tell neurons apart.
         token: the image token where its first score is largest; None where the score has no such place.
@@ -80,7 +80,6 @@ class Unit:
         box: its footprint x, y, width, height in pixels; None likewise.
     """
 
-    tokens: tuple[str, ...]
     alone: float | None = None
     token: int | None = None
     cell: tuple[int, int] | None = None
@@ -97,12 +96,14 @@ class Evidence:
         spoken: the captions by condition, "original" and "edited" first.
         neurons: the located set.
         units: what is shown of its first members.
+        words: the tokens that all members promote, beside random neurons.
         maps: activation of the same members over the image, coarse, NaN where the picture was cropped away.
         curves: name of the score -> what its threshold was chosen from.
         original, edited: the pictures; mask: the pixels that the edit was allowed to change.
         boxes: x, y, width, height in pixels.
         widths: neurons of every decoder layer.
         word: None where nothing was tested.
+        place: how the set's map lies on the object, beside random neurons'; None where there is no object or no map.
         level: of the noise, in activation units; None where there was none.
         notes: what a reader should know.
         environment: versions and machine.
@@ -114,6 +115,7 @@ class Evidence:
     spoken: tuple[Spoken, ...]
     neurons: Neurons
     units: tuple[Unit, ...]
+    words: Words
     maps: Float[np.ndarray, "_shown _rows _columns"]
     curves: Mapping[str, Curve]
     original: Image.Image
@@ -122,6 +124,7 @@ class Evidence:
     boxes: tuple[tuple[float, float, float, float], ...]
     widths: tuple[int, ...]
     word: Word | None = None
+    place: Place | None = None
     level: float | None = None
     notes: tuple[str, ...] = ()
     environment: Mapping[str, Json] = field(default_factory=dict[str, Json])
@@ -157,10 +160,12 @@ class Evidence:
             "prompt": self.prompt,
             "spoken": [asdict(spoken) for spoken in self.spoken],
             "units": [asdict(unit) for unit in self.units],
+            "words": self.words.to_dict(),
             "curves": {name: curve.to_dict() for name, curve in self.curves.items()},
             "boxes": [list(box) for box in self.boxes],
             "widths": list(self.widths),
             "word": None if self.word is None else asdict(self.word),
+            "place": None if self.place is None else self.place.to_dict(),
             "level": self.level,
             "notes": list(self.notes),
             "environment": dict(self.environment),
@@ -193,6 +198,7 @@ class Evidence:
                 spoken=tuple(Spoken(s["condition"], tuple(s["texts"])) for s in data["spoken"]),
                 neurons=neurons,
                 units=tuple(_unit(entry) for entry in data["units"]),
+                words=_words(data["words"], len(neurons)),
                 maps=maps,
                 curves={name: Curve.from_dict(curve) for name, curve in data["curves"].items()},
                 original=read_image(place / "original.png"),
@@ -201,6 +207,7 @@ class Evidence:
                 boxes=tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in data["boxes"]),
                 widths=tuple(data["widths"]),
                 word=None if data["word"] is None else Word(**data["word"]),
+                place=None if data["place"] is None else Place.from_dict(data["place"]),
                 level=data["level"],
                 notes=tuple(data["notes"]),
                 environment=data["environment"],
@@ -215,10 +222,16 @@ class Evidence:
             raise RunMismatch(f"{place} cannot be read: {type(error).__name__}: {error}") from error
 
 
+def _words(data: Mapping[str, Any], count: int) -> Words:
+    words = Words.from_dict(data)
+    if not len(words) == len(words.beside) == len(words.quantiles) == count:
+        raise ValueError(f"there are words of {len(words)} neurons for {count}")
+    return words
+
+
 def _unit(data: Mapping[str, Any]) -> Unit:
     cell, box = data["cell"], data["box"]
     return Unit(
-        tuple(data["tokens"]),
         data["alone"],
         data["token"],
         None if cell is None else (int(cell[0]), int(cell[1])),

@@ -99,6 +99,24 @@ class CocoFolder:
         """The same folder with no image passed over, for a reader that counts what it rejects."""
         return Unfiltered(self)
 
+    def showing(self, concept: str) -> Iterator[tuple[Path, bool]]:
+        """Every picture, in the order of their ids, and whether anything in it is annotated as the concept.
+
+        Crowds count: they show it. Raises InvalidSample for an unknown concept, and for damaged annotations.
+        """
+        names = self.concepts()
+        if concept not in names:
+            raise InvalidSample(f"{self.instances} has no category {concept!r}.{suggest(concept, names)}")
+        coco = self._coco
+        own = set(coco.getImgIds(catIds=coco.getCatIds(catNms=[concept])))
+        for number in sorted(coco.getImgIds()):
+            try:
+                name = str(coco.loadImgs([number])[0]["file_name"])
+            except _DAMAGED as error:
+                what = f"{type(error).__name__}: {error}"
+                raise InvalidSample(f"{self.instances}: the entry of image {number} is damaged: {what}") from error
+            yield self.images / name, number in own
+
     def _walk(self, concept: str, seed: int) -> Iterator[Sample]:
         category = self._coco.getCatIds(catNms=[concept])[0]
         ids: list[int] = sorted(self._coco.getImgIds(catIds=[category]))

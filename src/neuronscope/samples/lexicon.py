@@ -97,6 +97,15 @@ class Lexicon:
         """All listed concepts that a caption names, in the lexicon's order."""
         return [concept for concept in self.forms if self.match(caption, concept, mode) is not None]
 
+    def spellings(self, concept: str) -> tuple[str, ...]:
+        """The words that name a concept, in lower case: its own name, its other forms, and the plural of each."""
+        name = " ".join(_normalise(concept.strip())[0].replace("-", " ").split())
+        forms = [name, *self.forms.get(name, ())] if name else []
+        spelled = [
+            " ".join([*words[:-1], last]) for words in map(str.split, forms) for last in self._inflections(words[-1])
+        ]
+        return tuple(dict.fromkeys(spelled))
+
     def _spans(self, tokens: Sequence[tuple[str, int, int]], form: str) -> list[tuple[int, int]]:
         """Token ranges (first, last) that spell a form, its last word singular or plural."""
         words = _TOKEN.findall(form)

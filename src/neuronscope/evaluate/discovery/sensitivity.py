@@ -22,7 +22,7 @@ from ...locate.discovery import Discovered, NounNeurons
 from ...models.lens import LensNorm
 from ...samples.image import ImageSource
 from ...types import Neurons
-from ...view.decode import decode
+from ...view.decode import promoted
 from ..captions import CaptionMetric, Scored, compare
 from .sets import CONTROLS
 
@@ -59,7 +59,7 @@ def describe(
         found: from :func:`neuronscope.locate.discover`.
         neurons: how many of the best neurons.
         tokens: how many tokens of each.
-        norm: as in :func:`neuronscope.view.decode`.
+        norm: as in :func:`neuronscope.decode`.
         seed: of the controls.
 
     Raises InvalidOption for numbers below 1.
@@ -78,7 +78,7 @@ def describe(
 def _described(
     vlm: VLM, found: Discovered, noun: NounNeurons, of: str, neurons: Neurons, tokens: int, norm: LensNorm
 ) -> Described:
-    words = [word.strip() for one in decode(vlm, neurons, top=tokens, norm=norm) for word in one.tokens]
+    words = [word.strip() for one in promoted(vlm, neurons, top=tokens, norm=norm) for word in one.tokens]
     own = vlm.tokenizer.decode([found.caption.ids[noun.tokens[0]]]).strip()
     return Described(noun.noun.text, of, neurons, ", ".join(word for word in words if word), own in words)
 

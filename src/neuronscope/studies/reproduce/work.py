@@ -22,12 +22,12 @@ from ...errors import InvalidOption, InvalidSample
 from ...evaluate.aggregate import check_clean
 from ...evaluate.captions import compare, metric
 from ...evaluate.effect import named
-from ...evaluate.localisation import dataset_cut, localise
 from ...evaluate.truth import agreement, average_precision, planted
 from ...intervene import Mean, Noise, Zero, mean_activations
 from ...intervene.operations import Intervention
 from ...loading import VLM
 from ...locate import Located, equal_size, layer_matched
+from ...meaning.localisation import dataset_cut, localise
 from ...run.directory import Run
 from ...samples.lexicon import MODES
 from ...types import Json, Neurons
