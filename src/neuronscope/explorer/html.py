@@ -222,6 +222,7 @@ def neuron(state: State, shown: Shelf, side: Job[Any] | None) -> str:
         background=table["background"],
         ratio=table["ratio"],
         tops=[(shown.tile(seen.number), seen.activation) for seen in state.tops.get(state.chosen, ())],
+        beside=[(shown.tile(seen.number), seen.activation) for seen in state.beside.get(state.chosen, ())],
         note=state.note,
         searching=searching,
     )
