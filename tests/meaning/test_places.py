@@ -7,6 +7,7 @@ import json
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, InvalidSample
@@ -75,3 +76,13 @@ def test_chance_is_called_chance():
     better = dataclasses.replace(worse, p=dict.fromkeys(at, 0.01))
     assert better.better
     assert "is better than 20 maps of random neurons" in better.sentence
+
+
+@pytest.mark.parametrize("side", [1, 2, 3, 40])
+def test_small_objects_in_large_pictures_are_not_missed(vlm, side):
+    picture = Image.fromarray(np.random.default_rng(2).integers(0, 256, (900, 1100, 3), dtype=np.uint8))
+    mask = np.zeros((900, 1100), dtype=bool)
+    mask[301 : 301 + side, 701 : 701 + side] = True
+    neurons = ns.Neurons.of([(0, 1), (2, 7)])
+    found = place(vlm, picture, neurons, heatmap(vlm, picture, neurons), mask, draws=3)
+    assert found.object_share == pytest.approx(mask.mean(), rel=1.0)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +13,15 @@ from ..loading import VLM
 from ..samples.image import ImageSource
 from ..types import Neurons, whole_number
 from ..view.heatmap import Heatmap, Resize, Trace, heatmaps
-from .localisation import RandomControl, localise, matched_sets
+from .localisation import Localisation, RandomControl, localise, matched_sets
 
 #: What is compared; the first decides what the sentence says.
 SHOWN: Mapping[str, str] = {"iou_area": "IoU at the object's size", "pointing": "pointing game", "energy": "energy"}
 #: Below which share of random maps that do as well a map is said to be better than chance.
 ALPHA = 0.05
+#: Maps and objects are compared at every so many pixels that the longer side has about this many: all maps the same,
+#: and no grid of image tokens is as fine.
+_LONGEST = 256
 #: Random maps beside one.
 DRAWS = 40
 
@@ -102,10 +105,13 @@ def place(
     neurons.
     """
     whole_number("draws", draws, 1)
-    own = localise(heat, mask)
+    step = max(1, max(mask.shape) // _LONGEST)
+    while step > 1 and not mask[::step, ::step].any():  # an object of few pixels
+        step -= 1
+    own = _coarsely(heat, mask, step)
     sets = matched_sets(vlm, neurons, heat.neurons, draws, seed)
     heats = heatmaps(vlm, image, sets, resize=resize, trace=trace)
-    control = RandomControl(tuple(localise(one, mask) for one in heats), sets)
+    control = RandomControl(tuple(_coarsely(one, mask, step) for one in heats), sets)
     return Place(
         {name: float(getattr(own, name)) for name in SHOWN},
         {name: control.mean[name] for name in SHOWN},
@@ -114,3 +120,7 @@ def place(
         own.object_share,
         len(heat.neurons),
     )
+
+
+def _coarsely(heat: Heatmap, mask: Bool[np.ndarray, "height width"], step: int) -> Localisation:
+    return localise(replace(heat, values=heat.values[::step, ::step]), mask[::step, ::step])
