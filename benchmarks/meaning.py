@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ from torch import Tensor
 
 import neuronscope as ns
 from neuronscope.evaluate import Estimate, bootstrap_mean
-from neuronscope.locate import Ranking, method
+from neuronscope.locate import DifferenceTimesGradient, GradTimesActivation, Ranking
 from neuronscope.locate.difference_x_gradient import attribution_at_tokens
 from neuronscope.locate.scores import Layout, best_first, read_layers
 from neuronscope.locate.validity import Validity, valid_pair
@@ -44,8 +44,11 @@ from neuronscope.samples import CocoFolder, Counterfactual
 from neuronscope.view import Heatmap
 from neuronscope.view.heatmap import heatmaps, paint
 
-#: The recommended ranking for natural weights, and stage 2 of two-stage filtering.
-RANKINGS = ("difference-x-gradient-refined", "grad-x-activation")
+#: The refined form for the logit alone, whose best neurons recover an edit, and stage 2 of two-stage filtering.
+RANKINGS: Mapping[str, Ranking] = {
+    "difference-x-gradient, refined": DifferenceTimesGradient(target="logit", points=4, rounds=3),
+    "grad-x-activation": GradTimesActivation(),
+}
 #: Neurons of a set, and how many of them a heat map averages by default.
 COUNT, AVERAGED = 50, 5
 #: Random sets of each set.
@@ -123,9 +126,7 @@ def figures(vlm: ns.VLM, album: Album, pair: Counterfactual, validity: Validity,
     tokens = vlm.prepare([pair.original]).images[0]
     whole = _located(paint(values.sum(axis=1), tokens, pair.original, every), target)
     found = Figures(sample.concept, sample.image_id, float(target.mean()), whole)
-    for name in RANKINGS:
-        chosen = method(name)
-        assert isinstance(chosen, Ranking)
+    for name, chosen in RANKINGS.items():
         ranked = chosen.score(vlm, pair, validity)
         order = best_first(ranked.arrays[ranked.by].values)[:COUNT]
         neurons = replace(ns.Neurons.of(layout.split(int(flat)) for flat in order), concept=sample.concept)

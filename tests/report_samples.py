@@ -15,8 +15,8 @@ from neuronscope.meaning import Place, Words
 from neuronscope.meaning.words import Comparison
 from neuronscope.report import Curve, Evidence, Spoken, Unit, Word
 from neuronscope.run.directory import Run
+from neuronscope.samples.boxes import boxes_mask
 from neuronscope.samples.inpaint import inpaint
-from neuronscope.samples.sample import boxes_mask
 from neuronscope.studies.reproduce.job import AGAIN, Job
 from neuronscope.studies.reproduce.pixels import encode_mask
 from neuronscope.studies.reproduce.results import Results

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from ..fields import check_fields
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.lens import LENS_NORMS, LensNorm, in_layer, token_directions
@@ -48,6 +49,9 @@ class ColumnEditor(ABC):
     decoding: Decoding = field(default_factory=Decoding)
 
     name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = ()) -> Edit:
         """An edit of these neurons, not yet in force.
@@ -99,6 +103,7 @@ class WordEditor(ColumnEditor):
     fold: LensNorm = "gain"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("tokens", self.tokens, PAIRINGS)
         one_of("fold", self.fold, LENS_NORMS)
 

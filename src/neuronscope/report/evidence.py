@@ -27,7 +27,9 @@ from PIL import Image
 from ..errors import InvalidSample, RunMismatch
 from ..files import output_folder, replacing, write_text
 from ..meaning import Place, Words
+from ..parsing import read_json
 from ..samples.image import read_image
+from ..samples.place import place as inside
 from ..types import Json, Neurons
 from .curves import Curve
 
@@ -43,7 +45,7 @@ class Spoken:
     """The captions of the sample's image under one condition.
 
     Attributes:
-        condition: "original", "edited", "noise", "random noise", "zero" or "random zero".
+        condition: "original", "edited"; "noise", "zero", "patch" of the located neurons, "random noise" ... of others.
         texts: what the model generated after the prompt, one text per draw.
     """
 
@@ -105,6 +107,8 @@ class Evidence:
         word: None where nothing was tested.
         place: how the set's map lies on the object, beside random neurons'; None where there is no object or no map.
         level: of the noise, in activation units; None where there was none.
+        exchanged: set -> the share of the edit's effect on the word that it recovers, exchanged with the edited
+            picture: "located", "random", and "all layers" (the ceiling) and thirds; empty where nothing was tested.
         notes: what a reader should know.
         environment: versions and machine.
         command, python: how to make the result again.
@@ -126,6 +130,7 @@ class Evidence:
     word: Word | None = None
     place: Place | None = None
     level: float | None = None
+    exchanged: Mapping[str, float] = field(default_factory=dict[str, float])
     notes: tuple[str, ...] = ()
     environment: Mapping[str, Json] = field(default_factory=dict[str, Json])
     command: str = ""
@@ -167,6 +172,7 @@ class Evidence:
             "word": None if self.word is None else asdict(self.word),
             "place": None if self.place is None else self.place.to_dict(),
             "level": self.level,
+            "exchanged": dict(self.exchanged),
             "notes": list(self.notes),
             "environment": dict(self.environment),
             "command": self.command,
@@ -183,7 +189,7 @@ class Evidence:
         place = root / FOLDER
         neurons = Neurons.load(root / "neurons.json")
         try:
-            data: dict[str, Any] = json.loads((place / "evidence.json").read_text(encoding="utf-8"))
+            data: dict[str, Any] = read_json(place / "evidence.json")
             if data.get("schema") != SCHEMA:
                 raise RunMismatch(f"{place / 'evidence.json'}: schema {data.get('schema')!r} is not {SCHEMA!r}")
             if data["neurons"] != neurons.addresses:
@@ -201,14 +207,15 @@ class Evidence:
                 words=_words(data["words"], len(neurons)),
                 maps=maps,
                 curves={name: Curve.from_dict(curve) for name, curve in data["curves"].items()},
-                original=read_image(place / "original.png"),
-                edited=read_image(root / "edited.png"),
-                mask=np.asarray(read_image(place / "mask.png").convert("L")) > 127,
+                original=read_image(inside(root, f"{FOLDER}/original.png")),
+                edited=read_image(inside(root, "edited.png")),
+                mask=np.asarray(read_image(inside(root, f"{FOLDER}/mask.png")).convert("L")) > 127,
                 boxes=tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in data["boxes"]),
                 widths=tuple(data["widths"]),
                 word=None if data["word"] is None else Word(**data["word"]),
                 place=None if data["place"] is None else Place.from_dict(data["place"]),
                 level=data["level"],
+                exchanged=data.get("exchanged", {}),  # which earlier releases did not measure
                 notes=tuple(data["notes"]),
                 environment=data["environment"],
                 command=str(data["command"]),
