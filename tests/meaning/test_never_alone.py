@@ -58,7 +58,7 @@ def test_its_page(result, tmp_path):
     assert "standard deviations over the vocabulary" in page
 
 
-@pytest.mark.parametrize("count", [0, 1, 7])
+@pytest.mark.parametrize("count", [0, 1, 4])
 @pytest.mark.parametrize("boxes", [True, False])
 def test_sets_of_any_size(demo, result, tmp_path, count, boxes):
     """Also a set that is empty, and a sample whose object is marked by nothing."""
