@@ -76,7 +76,12 @@ def options_of(name: str) -> list[str]:
 def make(name: str, **options: Any) -> Method:
     """A method with the quick options, and those of `options` that it has."""
     has = options_of(name)
-    return ns.method(name, **{option: value for option, value in {**QUICK, **options}.items() if option in has})
+    given = {option: value for option, value in {**QUICK, **options}.items() if option in has}
+    if (
+        name == "two-stage" and not {"activation", "gradient"} & given.keys()
+    ):  # without thresholds there are no controls
+        given = {option: value for option, value in given.items() if option not in ("controls", "decoys")}
+    return ns.method(name, **given)
 
 
 COUNTED = [name for name in METHODS if "count" in options_of(name)]

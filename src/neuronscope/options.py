@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from .errors import InvalidOption
+from .fields import check_fields
 from .parsing import parse_json
 
 T = TypeVar("T")
@@ -199,6 +200,9 @@ class Reading:
     allow_outside: bool = option(
         False, "--allow-outside", help="Also read pictures outside the data's folder, where names or links lead there."
     )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -168,6 +168,16 @@ def gain(norm: nn.Module, hidden: int) -> Float[Tensor, "hidden"]:
         return ((norm(signs[None])[0] - norm(torch.zeros_like(signs)[None])[0]) * signs).float()
 
 
+def takes_mean(norm: nn.Module, hidden: int) -> bool:
+    """Whether a norm takes the mean away, as LayerNorm does and RMSNorm does not: then it maps a constant like 0."""
+    parameter = next(norm.parameters(), None)
+    dtype = torch.float32 if parameter is None else parameter.dtype
+    ones = torch.ones(1, hidden, dtype=dtype, device=device_of(norm))
+    with torch.no_grad():
+        nothing = norm(torch.zeros_like(ones))
+        return bool((norm(ones) - nothing).abs().sum() < 0.1 * gain(norm, hidden).abs().sum())
+
+
 def _decoder(model: nn.Module) -> nn.Module:
     """Where to look for decoder layers: what the model calls its decoder, else its text part, else all of it."""
     finder: Any = getattr(model, "get_decoder", None)

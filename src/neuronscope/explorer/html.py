@@ -178,7 +178,9 @@ def _table(found: Found) -> dict[str, Any]:
             "heat": row.heat,
             "peak": row.peak,
             "scores": row.scores,
-            "tokens": row.detail.tokens,
+            "words": row.words,
+            "beside": row.beside,
+            "quantile": row.quantile,
             "alone": row.detail.alone,
         }
         for k, row in enumerate(shown.rows)
@@ -191,6 +193,7 @@ def _table(found: Found) -> dict[str, Any]:
         "concept": shown.concept,
         "method": found.evidence.neurons.method,
         "notes": found.evidence.notes,
+        "meaning": [found.evidence.words.sentence, *([found.evidence.place.sentence] if found.evidence.place else [])],
         "tested": found.evidence.word is not None,
         "cuts": [(title, text) for title, text, _ in shown.thresholds],
         "background": photo(found.pair.original, 384),
@@ -226,6 +229,7 @@ def neuron(state: State, shown: Shelf, side: Job[Any] | None) -> str:
         background=table["background"],
         ratio=table["ratio"],
         tops=[(shown.tile(seen.number), seen.activation) for seen in state.tops.get(state.chosen, ())],
+        beside=[(shown.tile(seen.number), seen.activation) for seen in state.beside.get(state.chosen, ())],
         note=state.note,
         searching=searching,
     )

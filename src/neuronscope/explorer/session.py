@@ -26,7 +26,7 @@ from ..report import Origin, Test, gather, locate_watched, write_located
 from ..samples.inpaint import counterfactual
 from ..samples.nouns import noun_finder
 from ..samples.sample import Sample
-from ..types import Neuron
+from ..types import Neuron, Neurons
 from ..words import fold
 from .annotations import Marks
 from .archive import bundle
@@ -46,7 +46,7 @@ Changes: TypeAlias = Mapping[str, Any]
 Work: TypeAlias = Callable[[Job[Changes]], Changes]
 
 #: What is no longer true when another question is asked.
-_NOTHING: Changes = {"found": None, "said": None, "chosen": None, "tops": {}, "note": ""}
+_NOTHING: Changes = {"found": None, "said": None, "chosen": None, "tops": {}, "beside": {}, "note": ""}
 #: A job that has committed its main result already completes it with the rest.
 _COMPLETES = "completes"
 _LATER: Changes = {_COMPLETES: True}
@@ -245,20 +245,28 @@ class Session:
         return {"change": change, "said": said}
 
     def _tops(self, found: Found, job: Job[Changes]) -> Changes:
-        """Every located neuron's largest activation in every picture, so that the next neuron is known at once."""
+        """Every located neuron's largest activation in every picture, so that the next neuron is known at once.
+
+        In the same passes that of the random neuron beside each: any neuron has pictures that move it most.
+        """
         neurons, shelf, vlm = found.evidence.neurons, self.shop.shelf, self.shop.desk.vlm
+        random = [one.neuron for one in found.evidence.words.beside if one is not None]
+        both = Neurons((*neurons, *random), site=neurons.site)
         count = min(LOOKED_AT, len(shelf.entries))
         rows: dict[int, Float[np.ndarray, "_"]] = {}
         unread: list[str] = []
         for number in range(count):
             job.step(f"looking at picture {number + 1} of {count}")
             try:
-                rows[number] = activations(vlm, shrunk(shelf.entry(number).load()), neurons).max(axis=0)
+                rows[number] = activations(vlm, shrunk(shelf.entry(number).load()), both).max(axis=0)
             except InvalidSample as error:
                 unread.append(str(error))
         notes = [f"of the first {count} of {len(shelf.entries)} pictures"] if count < len(shelf.entries) else []
         notes += [f"{len(unread)} pictures cannot be read; the first: {unread[0]}"] if unread else []
-        return {"tops": {neuron: _best(rows, k) for k, neuron in enumerate(neurons)}, "note": "; ".join(notes)}
+        best = {neuron: _best(rows, k) for k, neuron in enumerate(both)}
+        pairs = zip(neurons, found.evidence.words.beside, strict=True)
+        beside = {neuron: best[other.neuron] for neuron, other in pairs if other is not None}
+        return {"tops": {neuron: best[neuron] for neuron in neurons}, "beside": beside, "note": "; ".join(notes)}
 
     def _report(self, found: Found, job: Job[Changes]) -> Changes:
         old = found.evidence

@@ -2,7 +2,8 @@
 
     caption   greedy, after an optional query and an answer prefix; nouns n by part of speech
     t_n       the first token of noun n as it was generated, at place j_n of the generated ids
-    s_n[l,i]  a[l,i] (w_i . u_{t_n}),  a read at the position that predicts place j_n       (see :mod:`.pan`)
+    s_n[l,i]  a[l,i] (w_i . u_{t_n}) / scale,  a and scale read at the position that predicts place j_n: the neuron's
+              direct share of the token's logit (:mod:`neuronscope.models.lens`); as published without scale and gain
     N_n       the `top` neurons with the largest s_n; ties by (score descending, layer, unit)
 
 One teacher-forced pass over prompt and caption gives s_n for all nouns. Each noun carries its own place and token: in
@@ -25,7 +26,7 @@ from ..errors import InvalidOption
 from ..fields import check_fields
 from ..loading import VLM
 from ..models.decoding import Decoding
-from ..models.lens import LENS_NORMS, LensNorm
+from ..models.lens import SHARE_NORMS, ShareNorm
 from ..samples.image import ImageSource
 from ..samples.nouns import FINDERS, Noun, NounFinder, noun_finder
 from ..tokens import tokens_of_span
@@ -36,6 +37,12 @@ from .pan import LENS_SITES, LensSite, predicted
 from .scores import Layout, Pooled, best_first
 from .target import CONCEPT_TOKENS, ConceptToken, chosen_tokens, entries_of
 
+#: Norm -> the unit of the score, for headings.
+UNITS: Mapping[str, str] = {
+    "scale": "logits",
+    "gain": "logits times the final norm's scale",
+    "none": "a (w . u) before the final norm, no logits",
+}
 #: The name of the score that discovered neurons are saved with.
 SCORE = "contribution"
 
@@ -48,7 +55,8 @@ class Discovery:
         top: how many neurons are kept for each noun.
         nouns: how nouns are found, see :mod:`neuronscope.samples.nouns`.
         exclude: nouns that are left out, such as "image" or "right".
-        norm: what stands between value vectors and logits, as in :class:`~neuronscope.locate.Pan`.
+        norm: what stands between value vectors and logits: "scale" gives each neuron's direct share of the logit,
+            in logits; "gain" and "none" (the papers') are other units, see :data:`UNITS`.
         site: where activations are read.
         concept_token: which sub-tokens of a noun count; the sum or mean is over each at its own predicting position.
         query: what is asked before the answer begins; empty for nothing.
@@ -62,7 +70,7 @@ class Discovery:
     top: int = 100
     nouns: str = "auto"
     exclude: tuple[str, ...] = ()
-    norm: LensNorm = "none"
+    norm: ShareNorm = "scale"
     site: LensSite = "neuron"
     concept_token: ConceptToken = "first"
     query: str = ""
@@ -73,7 +81,7 @@ class Discovery:
 
     choices: ClassVar[Mapping[str, Sequence[str]]] = {
         "nouns": FINDERS,
-        "norm": LENS_NORMS,
+        "norm": SHARE_NORMS,
         "site": LENS_SITES,
         "concept_token": CONCEPT_TOKENS,
     }
@@ -91,10 +99,11 @@ class Discovery:
 
     @classmethod
     def as_published(cls, **changes: Any) -> Discovery:
-        """The settings of the published code: its query and answer prefix, longer captions, the site `act`."""
+        """The settings of the published code: query and answer prefix, longer captions, site `act`, no final norm."""
         published: dict[str, Any] = {
             "top": 1000,
             "site": "act",
+            "norm": "none",
             "query": "Describe the image in few words.",
             "answer": "An image of",
             "max_new_tokens": 50,
@@ -123,7 +132,7 @@ class NounNeurons:
     Attributes:
         noun: the noun and its place in the caption's text.
         tokens: places among the generated ids of the tokens that spell it.
-        neurons: the best, with the score "contribution" in logits.
+        neurons: the best, with the score "contribution" in the unit of the option `norm`.
     """
 
     noun: Noun
@@ -226,5 +235,6 @@ def _best(
     finder: Mapping[str, Json],
 ) -> Neurons:
     members, kept = Scores(layout, {SCORE: Pooled(scores)}).members(best_first(scores)[:top])
-    provenance: dict[str, Json] = {"caption": caption.full, "nouns": dict(finder)}
+    unit = UNITS[str(shared.options["norm"])]
+    provenance: dict[str, Json] = {"caption": caption.full, "nouns": dict(finder), "unit": unit}
     return dataclasses.replace(shared, members=members, scores=kept, concept=noun.text, provenance=provenance)

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import InvalidOption, InvalidSample, suggest
+from ..fields import check_fields
 from ..types import Json
 from .boxes import Box, boxes_mask, require_inside
 from .coco_boxes import box_of, frame_of, require_agreement, require_widths
@@ -46,6 +47,9 @@ class CocoFolder:
     instances: Path
     captions: Path | None = None
     allow_outside: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def open(cls, folder: str | Path, split: str | None = None, *, allow_outside: bool = False) -> CocoFolder:
@@ -120,6 +124,18 @@ class CocoFolder:
     def picture(self, row: Row) -> Path:
         """The file of a row of images. Raises InvalidSample where it leads out of the folder of pictures."""
         return place(self.images, row["file_name"], allow_outside=self.allow_outside)
+
+    def showing(self, concept: str) -> Iterator[tuple[Path, bool]]:
+        """Every picture, in the order of the file, and whether anything in it is annotated as the concept.
+
+        Crowds count: they show it. Raises InvalidSample, at once, for an unknown concept and for tables that do not
+        hold together; later for a picture outside the folder.
+        """
+        names = self.concepts()
+        if concept not in names:
+            raise InvalidSample(f"{self.instances} has no category {concept!r}.{suggest(concept, names)}")
+        own = frozenset(self.tables.showing(concept))
+        return ((self.picture(row), number in own) for number, row in self.tables.images.items())
 
     def _walk(self, concept: str, seed: int) -> Iterator[Sample]:
         ids = self.tables.showing(concept)

@@ -95,6 +95,15 @@ class Lexicon:
         """All listed concepts that a caption names, in the lexicon's order."""
         return [concept for concept in self.forms if self.match(caption, concept, mode) is not None]
 
+    def spellings(self, concept: str) -> tuple[str, ...]:
+        """The words that name a concept, as matching reads them: its own name, other forms, and the plural of each."""
+        name = _read(concept, "plain").name
+        forms = [name, *self._folded[0].get(name, ())] if name else []
+        spelled = [
+            " ".join([*words[:-1], last]) for words in map(str.split, forms) for last in self._inflections(words[-1])
+        ]
+        return tuple(dict.fromkeys(spelled))
+
     def _found(self, caption: str, concept: str, mode: Mode, reading: Reading) -> Iterator[tuple[int, int, str]]:
         """Mentions as character ranges of the caption, each with its form; they may overlap."""
         text, name = _read(caption, reading), _read(concept, reading)

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from PIL import Image
 
 from ..errors import InvalidOption, InvalidSample
-from ..fields import whole
+from ..fields import check_fields, whole
 from ..types import one_of
 from .boxes import Box, boxes_mask, numbers
 from .image import ImageSource, Upright, name_of, read_upright
@@ -63,6 +63,7 @@ class Sample:
     def __post_init__(self) -> None:
         if not self.concept.strip():
             raise InvalidSample("the concept is empty; give the word to find neurons for")
+        check_fields(self)
         # Plain tuples, also where an array was given, which has no truth value.
         object.__setattr__(self, "boxes", tuple(numbers(box) for box in self.boxes))
 

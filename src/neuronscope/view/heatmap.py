@@ -19,7 +19,7 @@ from ..models.origin import require_own
 from ..notebook import picture_html
 from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens
-from ..types import Neurons, one_of
+from ..types import SITES, Neurons, one_of
 from .rollout import cross_attention_rollout
 from .trace import input_times_gradient, occlusion
 
@@ -118,26 +118,62 @@ def heatmap(
     NoGrid for trace="tokens" where image tokens have no place on the image and for trace="rollout" where no learned
     queries look at it, and NoImagePositions where there are no image tokens.
     """
+    neurons = neurons.anywhere() if force else neurons
+    chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
+    return heatmaps(vlm, image, [chosen], resize=resize, trace=trace)[0]
+
+
+def heatmaps(
+    vlm: VLM,
+    image: ImageSource,
+    sets: Sequence[Neurons],
+    *,
+    resize: Resize = "half_pixel",
+    trace: Trace = "auto",
+) -> list[Heatmap]:
+    """The map of each of several sets, all members of each averaged; at the tokens one forward pass serves all.
+
+    Arguments and errors as in :func:`heatmap`.
+    """
     one_of("trace", trace, get_args(Trace))
     one_of("resize", resize, ("half_pixel", "pan", "footprint"))
-    if not len(neurons):
-        raise InvalidOption("an empty set of neurons has no heat map")
-    if neurons.part != "text":
-        raise InvalidOption(f"part={neurons.part!r}: heat maps show what the decoder's neurons do at image tokens")
-    neurons = neurons.anywhere() if force else neurons
-    require_own(vlm, neurons)
-    chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
+    for neurons in sets:
+        if not len(neurons):
+            raise InvalidOption("an empty set of neurons has no heat map")
+        if neurons.part != "text":
+            raise InvalidOption(f"part={neurons.part!r}: heat maps show what the decoder's neurons do at image tokens")
+        require_own(vlm, neurons)
     picture = read_image(image)
     tokens = vlm.prepare([picture]).images[0]
     if trace == "tokens" or (trace == "auto" and tokens.tiles):
-        mean = activations(vlm, picture, chosen).mean(axis=1).astype(np.float64)
-        return paint(mean, tokens, picture, chosen, resize)
+        return _at_tokens(vlm, picture, sets, tokens, resize)
     vlm.require_image_positions()
+    return [_traced(vlm, picture, neurons, resize, trace) for neurons in sets]
+
+
+def _at_tokens(
+    vlm: VLM, picture: Image.Image, sets: Sequence[Neurons], tokens: ImageTokens, resize: Resize
+) -> list[Heatmap]:
+    maps: list[Heatmap | None] = [None] * len(sets)
+    for site in SITES:
+        own = [k for k, neurons in enumerate(sets) if neurons.site == site]
+        if not own:
+            continue
+        every = tuple(dict.fromkeys(neuron for k in own for neuron in sets[k]))
+        column = {neuron: k for k, neuron in enumerate(every)}
+        values = activations(vlm, picture, Neurons(every, site=site))
+        for k in own:
+            mean = values[:, [column[neuron] for neuron in sets[k]]].mean(axis=1).astype(np.float64)
+            maps[k] = paint(mean, tokens, picture, sets[k], resize)
+    return [found for found in maps if found is not None]
+
+
+def _traced(vlm: VLM, picture: Image.Image, neurons: Neurons, resize: Resize, trace: Trace) -> Heatmap:
     traced = cross_attention_rollout if trace == "rollout" else input_times_gradient
-    values, patches = traced(vlm, picture, chosen)
+    values, patches = traced(vlm, picture, neurons)
     if trace == "occlusion":
-        values = occlusion(vlm, picture, chosen, patches)
-    return paint(values.astype(np.float64), patches, picture, chosen, resize)
+        values = occlusion(vlm, picture, neurons, patches)
+    return paint(values.astype(np.float64), patches, picture, neurons, resize)
 
 
 def paint(

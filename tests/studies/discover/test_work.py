@@ -14,18 +14,19 @@ from neuronscope.errors import InvalidOption, RunMismatch
 from neuronscope.evaluate.captions import METRICS
 from neuronscope.evaluate.discovery import overlap
 from neuronscope.intervene.permuted import permuted_image
-from neuronscope.locate.discovery import Discovery, discover
+from neuronscope.locate.discovery import UNITS, Discovery, discover
 from neuronscope.run.directory import Run
 from neuronscope.samples.picture_files import Picture, gather
 from neuronscope.studies.demo.scenes import scenes_of
 from neuronscope.studies.discover import work as discovery_module
 from neuronscope.studies.discover.collect import Discoveries, collect_discoveries
-from neuronscope.studies.discover.concepts import concepts_of, nouns_of, together
+from neuronscope.studies.discover.concepts import best_for, concepts_of, generic, nouns_of, together
 from neuronscope.studies.discover.directory import SCHEMAS, open_discovery
 from neuronscope.studies.discover.settings import DiscoveryPlan
-from neuronscope.studies.discover.tables import render_discoveries
+from neuronscope.studies.discover.tables import _nouns, render_discoveries
 from neuronscope.studies.discover.work import DiscoveryRun
 from neuronscope.types import Neuron
+from neuronscope.view.figures import LayerCounts
 
 PLAN = DiscoveryPlan(discovery=Discovery(top=20, nouns="tagger"), group=3, draws=3)
 IMAGES = 8
@@ -323,3 +324,35 @@ def test_columns_of_parts_begin_with_the_picture(work: DiscoveryRun):
     run = Run.existing(work.run.folder, schemas=SCHEMAS)
     for kind in ("captions", "nouns", "texts", "matrices", "shuffled", "specificity"):
         assert {"image", "sha256"} <= set(run.table(kind).column_names)
+
+
+def test_neurons_that_are_best_for_most_nouns_are_marked():
+    """L0.U5 is the best for three of four nouns: it says "a noun"; L1.U6 is the best for one."""
+
+    def row(*values: float) -> list[dict]:
+        return [{"layers": [0, 1], "units": [5, 6], "contributions": list(values)}]
+
+    nouns = {"dog": row(4.0, 1.0), "cat": row(3.0, 2.0), "bus": row(2.0, 1.0), "car": row(1.0, 2.0)}
+    assert best_for(nouns) == {Neuron(0, 5): 3, Neuron(1, 6): 1}
+    assert [generic(count, 4) for count in (1, 2, 3, 4)] == [False, False, True, True]
+    assert not generic(2, 2)
+    counts = LayerCounts((1, 1), (4, 4))
+    found = Discoveries(images=4, captioned={}, nouns=nouns, layers={1: counts})
+    table, unit, note = _nouns(found, UNITS["scale"])
+    assert "nouns it is best for, of 4" in str(table)
+    assert str(table).count("3 (any noun)") == 3
+    assert "in logits" in str(unit)
+    assert "L0.U5" in str(note)
+
+
+def test_contributions_carry_their_unit(work: DiscoveryRun, found: Discoveries, tmp_path):
+    document = render_discoveries(work, found, tmp_path)
+    assert document["unit"] == UNITS["scale"] == "logits"
+    assert sum(document["best_for"].values()) == len(document["nouns"])
+    assert "mean contribution over images, in logits" in (tmp_path / "discovery.md").read_text()
+    for noun, path in document["neurons"].items():
+        kept = ns.Neurons.load(tmp_path / path)
+        assert kept.provenance["unit"] == "logits"
+        best = document["best_for"][str(kept[0])]
+        assert kept.provenance["nouns the best is best for"] == f"{best} of {len(document['nouns'])}", noun
+    assert "no logits" in UNITS[Discovery.as_published().norm]

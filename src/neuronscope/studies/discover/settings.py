@@ -48,7 +48,9 @@ class Discover(Loading, Reading):
     template: str | None = option(
         None, "--template", help="With {image}, {prompt} for the answer, {query} for the query."
     )
-    norm: str | None = option(None, "--norm", help="none, or gain of the final norm.")
+    norm: str | None = option(
+        None, "--norm", help="scale (shares of the logit), gain of the final norm, or none as published."
+    )
     site: str | None = option(None, "--site", help="neuron, or act as published.")
 
     def __post_init__(self) -> None:

@@ -29,6 +29,7 @@ from ...intervene.permuted import permuted_image
 from ...loading import VLM
 from ...locate.discovery import Discovered, NounNeurons, discover_in, noun_scores
 from ...locate.scores import Layout
+from ...models.lens import DecodeNorm
 from ...run.directory import Run
 from ...samples.picture_files import Picture
 from ...types import Neurons
@@ -153,7 +154,9 @@ class DiscoveryRun:
 
     def _texts(self, found: Discovered, seed: int) -> Rows:
         neurons, tokens = self.plan.described
-        norm = self.plan.discovery.norm
+        norm: DecodeNorm = (
+            "none" if self.plan.discovery.norm == "none" else "gain"
+        )  # a position's scale orders no words
         described = describe(self.vlm, found, neurons=neurons, tokens=tokens, norm=norm, seed=seed)
         return [
             {"noun": one.noun, "of": one.of, **_addresses(one.neurons), "text": one.text, "named": one.named}

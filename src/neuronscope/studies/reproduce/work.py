@@ -23,12 +23,12 @@ from ...errors import InvalidOption, InvalidSample, NotFinite
 from ...evaluate.aggregate import check_clean
 from ...evaluate.captions import compare, metric, scorer
 from ...evaluate.effect import counts, named
-from ...evaluate.localisation import dataset_cut, localise
 from ...evaluate.truth import agreement, average_precision, planted
 from ...intervene import Mean, Noise, Patch, Zero, activations, mean_activations
 from ...intervene.operations import Intervention
 from ...loading import VLM
 from ...locate import Located, equal_size, layer_matched
+from ...meaning.localisation import dataset_cut, localise
 from ...run.directory import Run
 from ...run.settings import canonical
 from ...samples.lexicon import MODES, Lexicon
