@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from ..files import output_folder, replacing
+from ..files import output_folder, replacing, require_picture
 from ..options import given
 from ..studies.locate.settings import Locate
 from .decode import parse_neurons
@@ -35,6 +35,7 @@ def run(
     picture = read_image(image)
     boxes = given(Locate, {"boxes": box or []})["boxes"]
     chosen = parse_neurons(neurons)
+    require_picture(out)
     output_folder(out.parent)
     vlm = open_model(model, device, dtype)
     how: Any = {"resize": resize, "trace": trace}

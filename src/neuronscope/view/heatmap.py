@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
 
 from ..errors import InvalidOption
-from ..files import replacing
+from ..files import replacing, require_picture
 from ..intervene.capture import activations
 from ..loading import VLM
 from ..models.origin import require_own
@@ -84,6 +84,7 @@ class Heatmap:
 
     def save(self, path: str | Path) -> None:
         """The map alone as a grey picture (white is the largest value)."""
+        require_picture(path)
         grey = Image.fromarray(np.rint(255 * self.normalised()).astype(np.uint8))
         with replacing(path) as temporary:
             grey.save(temporary)
