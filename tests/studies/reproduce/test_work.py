@@ -19,16 +19,17 @@ from neuronscope.evaluate import average_precision, named, planted
 from neuronscope.intervene import mean_activations
 from neuronscope.locate.scores import Layout
 from neuronscope.samples.lexicon import Lexicon
-from neuronscope.studies.reproduce import work as work_module
+from neuronscope.studies.reproduce import opening
 from neuronscope.studies.reproduce.collect import collect
 from neuronscope.studies.reproduce.conditions import Limits, TooFewSamples
 from neuronscope.studies.reproduce.dataset import require_candidates
 from neuronscope.studies.reproduce.engine import prepare
+from neuronscope.studies.reproduce.opening import open_run
 from neuronscope.studies.reproduce.page import run_page, write_run
 from neuronscope.studies.reproduce.record import named_in
 from neuronscope.studies.reproduce.settings import Experiment
 from neuronscope.studies.reproduce.tables import render
-from neuronscope.studies.reproduce.work import REFUSED, Reproduction, open_run
+from neuronscope.studies.reproduce.work import REFUSED, Reproduction
 
 PLAN = Experiment(
     ("bear", "bus"),
@@ -148,8 +149,8 @@ def test_another_setting_or_model_is_refused_by_name(demo: ns.VLM, vlm: ns.VLM, 
     ("setting", "change"),
     [
         ("lexicon", lambda patch: patch.setattr(Lexicon, "default", lambda: replace(_LEXICON, version="another"))),
-        ("truth", lambda patch: patch.setattr(work_module, "planted", lambda _: {"bear": ns.Neurons.of([(0, 1)])})),
-        ("scorers", lambda patch: patch.setattr(work_module, "scorer", lambda *_, **__: {"files": "another"})),
+        ("truth", lambda patch: patch.setattr(opening, "planted", lambda _: {"bear": ns.Neurons.of([(0, 1)])})),
+        ("scorers", lambda patch: patch.setattr(opening, "scorer", lambda *_, **__: {"files": "another"})),
         ("model.image_processor", lambda patch: patch.setattr(ns.VLM, "record", _other("image_processor"))),
         ("model.template", lambda patch: patch.setattr(ns.VLM, "record", _other("template"))),
     ],

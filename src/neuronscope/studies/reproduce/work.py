@@ -7,13 +7,11 @@ work.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -21,7 +19,7 @@ import numpy as np
 from ...caption import Captioner
 from ...errors import InvalidOption, InvalidSample, NotFinite
 from ...evaluate.aggregate import check_clean
-from ...evaluate.captions import compare, metric, scorer
+from ...evaluate.captions import compare, metric
 from ...evaluate.effect import counts, named
 from ...evaluate.truth import agreement, average_precision, planted
 from ...intervene import Mean, Noise, Patch, Zero, activations, mean_activations
@@ -30,15 +28,14 @@ from ...loading import VLM
 from ...locate import Located, equal_size, layer_matched
 from ...meaning.localisation import dataset_cut, localise
 from ...run.directory import Run
-from ...run.settings import canonical
-from ...samples.lexicon import MODES, Lexicon
+from ...samples.lexicon import MODES
 from ...types import Json, Neurons
 from ...view.heatmap import heatmap
 from .dataset import Dataset, Kept, Source, build
 from .record import from_row, to_row
 from .settings import Condition, Experiment
 from .specs import MethodSpec
-from .units import DATASET, SCHEMAS, Cost, Unit, sample_key, units
+from .units import DATASET, Cost, Unit, sample_key, units
 
 _BATCH = 128
 _TRUTH = ("precision", "recall", "average_precision")
@@ -50,28 +47,6 @@ REFUSED = "refused"
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
 
-def run_settings(vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> dict[str, Json]:
-    """Everything that decides what the results of an experiment on a model and some data are."""
-    scorers: dict[str, Json] = {name: scorer(name, **dict(options)) for name, options in experiment.metrics.items()}
-    truth: dict[str, Json] = {concept: [*neurons.addresses] for concept, neurons in planted(vlm).items()}
-    return {
-        **experiment.settings(),
-        "model": vlm.record(),
-        "data": dict(data),
-        "lexicon": Lexicon.default().version,
-        "scorers": scorers,
-        "truth": hashlib.sha256(canonical(truth, "planted").encode()).hexdigest()[:16] if truth else None,
-    }
-
-
-def open_run(folder: str | Path, vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> Run:
-    """Create the run directory, or go on with one of the same experiment, model and data.
-
-    Raises RunMismatch naming what differs.
-    """
-    return Run.open(folder, run_settings(vlm, data, experiment), schemas=SCHEMAS)
-
-
 class Reproduction:
     """An experiment on a model and some data, in a run directory.
 
@@ -79,7 +54,7 @@ class Reproduction:
         vlm: the model.
         source: where candidates come from.
         experiment: the settings.
-        run: the directory, opened with :func:`open_run`.
+        run: the directory, opened with :func:`neuronscope.studies.reproduce.opening.open_run`.
         step: told what is being done, for progress displays; once for every unit.
     """
 

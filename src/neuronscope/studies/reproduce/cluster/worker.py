@@ -26,9 +26,10 @@ from ....types import Json
 from ..collect import collect
 from ..engine import prepare
 from ..job import Job
+from ..opening import run_settings
 from ..results import Results
 from ..units import DATASET, SCHEMAS, Name, Unit
-from ..work import Reproduction, run_settings
+from ..work import Reproduction
 from .resources import Storage
 
 #: Seconds to wait for what is done; longer than a network file system hides a new file.
