@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from ..errors import InvalidOption
+from ..held import in_turn
 from ..hooks import check_neurons
 from ..intervene.operations import Intervention, Noise, identity
 from ..models.decoding import Decoding
@@ -65,6 +66,7 @@ class Captioner:
         used: layer -> the engine that was proved for it, with a switch off where the model does not allow it.
     """
 
+    @in_turn
     def __init__(
         self,
         vlm: LoadedModel,
@@ -108,6 +110,7 @@ class Captioner:
         """
         return self.captions_under([change], rows, until=until)[0]
 
+    @in_turn
     def captions_under(
         self,
         changes: Sequence[Intervention | None],

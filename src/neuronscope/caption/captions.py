@@ -11,6 +11,7 @@ from typing import Any
 import torch
 
 from ..errors import InvalidOption
+from ..held import in_turn
 from ..intervene.apply import Intervening
 from ..intervene.batching import one_row_at_a_time
 from ..intervene.operations import Intervention, Noise
@@ -34,6 +35,7 @@ class Caption:
     ids: tuple[int, ...]
 
 
+@in_turn
 def generate_captions(
     vlm: LoadedModel,
     images: Sequence[ImageRow],

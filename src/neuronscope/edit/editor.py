@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.lens import LENS_NORMS, LensNorm, in_layer, token_directions
@@ -49,6 +50,7 @@ class ColumnEditor(ABC):
 
     name: ClassVar[str]
 
+    @in_turn
     def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = ()) -> Edit:
         """An edit of these neurons, not yet in force.
 

@@ -33,6 +33,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InvalidOption
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.inputs import Inputs
@@ -136,6 +137,7 @@ class Learned:
         """FiNE's settings for Llama-2."""
         return cls(source=source, target=target, start="zero", lr=5e-3, settle=False, others=0.0)
 
+    @in_turn
     def edit(
         self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = (), *, keep: Sequence[ImageSource] = ()
     ) -> Edit:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
 from torch import nn
@@ -31,12 +31,15 @@ class Entry:
         title: for messages.
         members: the neurons whose columns it replaced.
         fingerprint: what the weights were called from then on.
+        whole: all of its columns are written. It is noted before the first one is, and until the last one is put back;
+            what is not whole, an error or an interrupt has left, and can be reverted.
     """
 
     digest: str
     title: str
     members: frozenset[Neuron]
     fingerprint: str
+    whole: bool = True
 
 
 @dataclass
@@ -55,19 +58,26 @@ class Ledger:
         """Whether an edit is in force."""
         return any(entry.digest == digest for entry in self.entries)
 
-    def enter(self, digest: str, title: str, members: Sequence[Neuron]) -> str:
-        """Note an edit that has just been made. Returns the new fingerprint."""
+    def enter(self, digest: str, title: str, members: Sequence[Neuron], *, whole: bool = True) -> None:
+        """Note an edit."""
         name = self._name([*(entry.digest for entry in self.entries), digest])
-        self.entries.append(Entry(digest, title, frozenset(members), name))
-        return name
+        self.entries.append(Entry(digest, title, frozenset(members), name, whole))
 
-    def leave(self, digest: str) -> str:
-        """Note that an edit has just been undone. Returns the fingerprint that holds now."""
-        left = [entry for entry in self.entries if entry.digest != digest]
-        self.entries.clear()
-        for entry in left:
-            self.enter(entry.digest, entry.title, list(entry.members))
-        return self.fingerprints[-1]
+    def mark(self, digest: str, *, whole: bool) -> None:
+        """Note whether all columns of an edit are written."""
+        self.entries[:] = [replace(e, whole=whole) if e.digest == digest else e for e in self.entries]
+
+    def is_whole(self, digest: str) -> bool:
+        """Whether an edit is in force with all its columns."""
+        return any(entry.digest == digest and entry.whole for entry in self.entries)
+
+    def leave(self, digest: str) -> None:
+        """Note that an edit has just been undone. May be said again."""
+        left = Ledger(self.base)
+        for entry in self.entries:
+            if entry.digest != digest:
+                left.enter(entry.digest, entry.title, list(entry.members), whole=entry.whole)
+        self.entries[:] = left.entries
 
     def require_last(self, digest: str) -> None:
         """Raise InvalidOption for an edit that is not in force, or of which a later one changed neurons again."""

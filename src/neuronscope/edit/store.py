@@ -16,10 +16,11 @@ import torch
 import transformers
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import RunMismatch
 from ..files import refusing, write_bytes
+from ..held import Changing, Held
 from ..loading import VLM
 from ..models.loaded import EDITS
 from ..version import __version__
@@ -56,15 +57,15 @@ def write_model(vlm: VLM, place: Path, digests: Iterable[str]) -> None:
 
     So its fingerprint is another (models/loaded.py). Raises InvalidOption where it cannot be written.
     """
-    model: Any = vlm.model
-    before = list(getattr(model.config, EDITS, None) or [])
-    setattr(model.config, EDITS, sorted({*before, *digests}))
-    try:
-        with refusing(place):
-            model.save_pretrained(place, safe_serialization=True)
-    finally:
-        setattr(model.config, EDITS, before)
-        if not before:
-            delattr(model.config, EDITS)
+    with _naming(vlm.model, digests), refusing(place):
+        saved: Any = vlm.model
+        saved.save_pretrained(place, safe_serialization=True)
     with refusing(place):
         vlm.processor.save_pretrained(place)
+
+
+def _naming(model: nn.Module, digests: Iterable[str]) -> Held[None]:
+    """Name edits in the model's config for the time of the block."""
+    config: Any = model.config
+    before: list[str] = list(getattr(config, EDITS, None) or [])
+    return Changing(lambda undo: undo.replace(config, EDITS, sorted({*before, *digests})))

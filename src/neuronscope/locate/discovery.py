@@ -22,6 +22,7 @@ from jaxtyping import Float
 
 from ..caption import Caption, clean_captions
 from ..errors import InvalidOption
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.lens import LENS_NORMS, LensNorm
@@ -157,6 +158,7 @@ class Discovered:
         return self.scores[:, flat].T
 
 
+@in_turn
 def discover(
     vlm: VLM, images: Sequence[ImageSource], options: Discovery | None = None, *, batch_size: int = 32
 ) -> Iterator[Discovered]:
@@ -173,6 +175,7 @@ def discover(
             yield discover_in(vlm, image, caption, options)
 
 
+@in_turn
 def discover_in(
     vlm: VLM, image: ImageSource, caption: Caption, options: Discovery, *, finder: NounFinder | None = None
 ) -> Discovered:
@@ -196,6 +199,7 @@ def discover_in(
     return Discovered(caption, nouns, scores, layout, provenance)
 
 
+@in_turn
 def noun_scores(
     vlm: VLM, image: ImageSource, caption: Caption, places: Sequence[Sequence[int]], options: Discovery
 ) -> Float[np.ndarray, "nouns neurons"]:

@@ -16,6 +16,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import InvalidOption
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
@@ -77,6 +78,7 @@ class Ranking(ABC):
     def score(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> Ranked:
         """The scores of all neurons."""
 
+    @in_turn
     def locate(self, vlm: VLM, pair: Counterfactual, *, validity: Validity | None = None) -> Located:
         """The best neurons for `pair.sample.concept`; `validity` saves the captions where they are known.
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -16,9 +16,10 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from ..architecture.devices import device_of, present, running, weights
+from ..architecture.devices import device_of, present, weights
 from ..architecture.structure import Structure
 from ..errors import ImageTokenMismatch, InvalidOption, NoImagePositions
+from ..held import Held, in_turn
 from ..hooks import check_unit
 from ..samples.image import read_image
 from ..tokens import (
@@ -37,10 +38,14 @@ from ..tokens import (
 )
 from .decoding import Decoding
 from .families import Family
+from .frozen import Frozen, entries
 from .inputs import ImageRow, Inputs, Row, sources_of
 
 #: Where a checkpoint's config names the edits that were written into its weights.
 EDITS = "neuronscope_edits"
+
+#: What the weights of each model are called; with edits in force by another name (edit/ledger.py).
+_FINGERPRINTS: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 #: What processors and models raise that take one image per prompt only.
 _REFUSALS = (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
@@ -102,6 +107,11 @@ class LoadedModel:
             return torch.zeros_like(ids, dtype=torch.bool)
         return ids == self.image_token
 
+    @cached_property
+    def entries(self) -> tuple[tuple[nn.Module, str], ...]:
+        """Modules around the decoder layers that can be called, outermost first, and what each calls token ids."""
+        return entries(self.model, self.structure.layers[0])
+
     @property
     def device(self) -> torch.device:
         """Where the inputs go: the device of the input embeddings."""
@@ -113,20 +123,26 @@ class LoadedModel:
         """Floating-point type of the weights."""
         return next(p.dtype for p in self.model.parameters() if p.is_floating_point())
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
         """A hash of names, shapes, types and a sample of values of all weights: tells checkpoints apart.
 
         A checkpoint that `Edit.save_model` wrote differs in a few columns, which a sample may miss; its config names
-        the edits, and they belong to the hash.
+        the edits, and they belong to the hash. It belongs to the model: VLMs that share one have one fingerprint.
         """
-        digest = hashlib.sha256()
-        digest.update("".join(getattr(self.model.config, EDITS, None) or ()).encode())
-        for name, value in weights(self.model):
-            flat = value.flatten()
-            picked = flat[:: max(1, flat.numel() // 256)].float().cpu().numpy()
-            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode() + picked.tobytes())
-        return digest.hexdigest()[:16]
+        if self.model not in _FINGERPRINTS:
+            digest = hashlib.sha256()
+            digest.update("".join(getattr(self.model.config, EDITS, None) or ()).encode())
+            for name, value in weights(self.model):
+                flat = value.flatten()
+                picked = flat[:: max(1, flat.numel() // 256)].float().cpu().numpy()
+                digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode() + picked.tobytes())
+            _FINGERPRINTS[self.model] = digest.hexdigest()[:16]
+        return _FINGERPRINTS[self.model]
+
+    @fingerprint.setter
+    def fingerprint(self, name: str) -> None:
+        _FINGERPRINTS[self.model] = name
 
     def require_image_positions(self) -> None:
         """Raise NoImagePositions where the decoder's sequence holds no image tokens."""
@@ -137,6 +153,7 @@ class LoadedModel:
         """What saved results say about the model."""
         return {"id": self.id, "fingerprint": self.fingerprint}
 
+    @in_turn
     def prepare(self, images: Sequence[ImageRow], decoding: Decoding = Decoding()) -> Inputs:
         """Process images with the same prompt. Every row is processed by itself, so batching cannot change it.
 
@@ -348,6 +365,7 @@ class LoadedModel:
     def _keeps_logits(self) -> bool:
         return "logits_to_keep" in inspect.signature(self.model.forward).parameters
 
+    @in_turn
     def logits(self, inputs: Inputs, *, last: int = 1) -> Float[Tensor, "batch last vocabulary"]:
         """Logits of the last positions, one forward pass."""
         try:
@@ -361,26 +379,11 @@ class LoadedModel:
             raise
         return output.logits[:, -last:]
 
-    @contextmanager
-    def frozen(self) -> Generator[None]:
+    def frozen(self) -> Held[None]:
         """Evaluation mode and no parameter gradients for the time of the block, then as before."""
-        modules = list(self.model.modules())
-        training = [m for m in modules if m.training]
-        held: list[dict[str, nn.Parameter | None]] = [vars(m)["_parameters"] for m in modules]  # asked by name is slow
-        wanted = [(own, name) for own in held for name, p in own.items() if p is not None and p.requires_grad]
-        for own, name in wanted:  # names: where accelerate brings weights for a call, the objects change
-            _require_grad(own[name], False)
-        if training:
-            self.model.eval()
-        try:
-            with running(self.model):
-                yield
-        finally:
-            for module in training:  # one by one: a part may have been in evaluation mode by itself
-                module.training = True
-            for own, name in wanted:
-                _require_grad(own[name], True)
+        return Frozen(self.model)
 
+    @in_turn
     def value_vectors(self, layer: int, units: Sequence[int]) -> Float[np.ndarray, "units hidden"]:
         """The columns of W_out that belong to some neurons, float32."""
         for unit in units:
@@ -390,8 +393,3 @@ class LoadedModel:
 
     def __repr__(self) -> str:
         return f"LoadedModel({self.id!r}, {self.family.title}, {self.layers} layers, d_f {max(self.widths)})"
-
-
-def _require_grad(parameter: nn.Parameter | None, wanted: bool) -> None:
-    assert parameter is not None
-    parameter.requires_grad_(wanted)

@@ -20,6 +20,7 @@ from jaxtyping import Float
 
 from ..caption import generate_captions
 from ..errors import InvalidOption
+from ..held import in_turn
 from ..intervene import Noise, Zero, activations
 from ..intervene.operations import Intervention
 from ..loading import VLM
@@ -67,6 +68,7 @@ class Origin:
     environment: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
+@in_turn
 def gather(
     vlm: VLM,
     pair: Counterfactual,

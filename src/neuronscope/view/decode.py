@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import InvalidOption
+from ..held import in_turn
 from ..loading import VLM
 from ..models.lens import DECODE_NORMS, DecodeNorm, through_norms, unembedding
 from ..types import Neuron, Neurons, one_of
@@ -27,6 +28,7 @@ class Decoded:
     logits: tuple[float, ...]
 
 
+@in_turn
 def decode(vlm: VLM, neurons: Neurons, *, top: int = 5, norm: DecodeNorm = "gain", sign: int = 1) -> list[Decoded]:
     """The `top` tokens of each neuron, W_U (gain * w_i) in float32.
 

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from ..errors import InvalidOption
 from ..files import replacing
+from ..held import in_turn
 from ..intervene.capture import activations
 from ..loading import VLM
 from ..notebook import picture_html
@@ -86,6 +87,7 @@ class Heatmap:
             grey.save(temporary)
 
 
+@in_turn
 def heatmap(
     vlm: VLM,
     image: ImageSource,

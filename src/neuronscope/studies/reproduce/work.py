@@ -24,6 +24,7 @@ from ...evaluate.captions import compare, metric
 from ...evaluate.effect import named
 from ...evaluate.localisation import dataset_cut, localise
 from ...evaluate.truth import agreement, average_precision, planted
+from ...held import in_turn
 from ...intervene import Mean, Noise, Zero, mean_activations
 from ...intervene.operations import Intervention
 from ...loading import VLM
@@ -159,6 +160,7 @@ class Reproduction:
         """Do a unit; its rows are returned and not kept."""
         return self._doing[unit.kind](unit.key)
 
+    @in_turn
     def work(self) -> None:
         """Do every unit that is not done. Units that another process is busy with are left for the end."""
         left = [unit for unit in self.units() if not self._try(unit)]
@@ -192,6 +194,7 @@ class Reproduction:
                 self._do(unit)
         return ours
 
+    @in_turn
     def _do(self, unit: Unit) -> None:
         if not self.run.done(unit.kind, unit.key):
             self.step(str(unit))
