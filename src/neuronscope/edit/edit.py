@@ -164,6 +164,10 @@ class Edit(AbstractContextManager["Edit"]):
         finally:
             HANDLERS.deliver()
 
+    def _end(self) -> None:
+        if self.applied:  # the block may have reverted it
+            self.revert()
+
     def _require_applicable(self) -> Ledger:
         ledger = ledger_of(self.vlm)
         if ledger.holds(self.digest):
@@ -307,12 +311,8 @@ class _InForce(Held[Edit]):
     def _change(self, undo: Undo) -> Edit:
         if ledger_of(self._edit.vlm).holds(self._edit.digest):
             return self._edit.apply()  # which refuses it: this block has nothing to undo
-        undo.note(self._leave)
+        undo.note(self._edit._end)  # not a note of this object: when that is gone, its block is over
         return self._edit.apply()
-
-    def _leave(self) -> None:
-        if self._edit.applied:  # the block may have reverted it
-            self._edit.revert()
 
 
 def _bits(columns: Float[Tensor, "hidden units"]) -> UInt8[Tensor, "hidden bytes"]:

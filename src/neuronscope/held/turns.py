@@ -15,9 +15,11 @@ import functools
 import inspect
 import os
 import threading
-from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
+from queue import Empty, SimpleQueue
 from typing import Any, ParamSpec, TypeVar
 from weakref import WeakKeyDictionary
 
@@ -25,7 +27,6 @@ import torch
 from torch import nn
 
 from ..errors import ModelInUse
-from .signals import HANDLERS, whole
 from .undo import Held, Undo
 
 P = ParamSpec("P")
@@ -43,86 +44,81 @@ class _Ticket:
     Attributes:
         block: what the user wrote, for messages; empty for an operation.
         thread: whose.
-        called: released when it is this ticket's turn.
+        called: told when it may be this ticket's turn.
     """
 
     block: str
     thread: threading.Thread = field(default_factory=threading.current_thread)
-    called: Any = field(default_factory=threading.Lock)
-
-    def __post_init__(self) -> None:
-        self.called.acquire()
+    called: SimpleQueue[None] = field(default_factory=SimpleQueue[None])
 
 
 class _Turns:
-    """The turns at one model: the tickets of the thread whose turn it is, and those that wait."""
+    """The turns at one model: first the tickets of the thread whose turn it is, then those that wait.
+
+    There is no lock around the queue, which an exception between two lines could leave locked: each change of it is one
+    step of a list, and it is the turn of the thread that stands first.
+    """
 
     def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._held: list[_Ticket] = []
-        self._queue: deque[_Ticket] = deque()
+        self._queue: list[_Ticket] = []
 
-    def ask(self, ticket: _Ticket) -> bool:
-        """Whether it is the ticket's turn at once; else it waits."""
-        with self._guard:
-            now = not self._held or self._held[0].thread is ticket.thread
-            (self._held if now else self._queue).append(ticket)
-            return now
+    def _first(self) -> _Ticket | None:
+        return next(iter(self._queue), None)
+
+    def has(self, ticket: _Ticket) -> bool:
+        """Whether it is the ticket's turn."""
+        first = self._first()
+        return first is not None and first.thread is ticket.thread
+
+    def ask(self, ticket: _Ticket) -> None:
+        """Stand in the queue; a thread whose turn it is does not stand behind others."""
+        if self.has(ticket):
+            self._queue.insert(1, ticket)
+        else:
+            self._queue.append(ticket)
 
     def give_back(self, ticket: _Ticket) -> None:
         """Done, or waiting no more. May be said again."""
-        with self._guard:
-            if ticket in self._queue:
-                self._queue.remove(ticket)
-            if ticket in self._held:
-                self._held.remove(ticket)
-            if not self._held and self._queue:
-                following = self._queue.popleft()
-                self._held.append(following)
-                following.called.release()
+        if ticket in self._queue:
+            self._queue.remove(ticket)
+        first = self._first()
+        if first is not None:
+            first.called.put(None)
 
     def wait(self, ticket: _Ticket) -> None:
         """Until it is the ticket's turn. Raises ModelInUse where that would take for ever."""
         idle = 0.0
-        while not ticket.called.acquire(timeout=_LOOK):
-            with self._guard:
-                held = list(self._held)
-            blocks = [one.block for one in held if one.block]
-            if not held or ticket in held:
+        while not self.has(ticket):
+            with suppress(Empty):
+                ticket.called.get(timeout=_LOOK)
                 continue
-            owner = held[0].thread
-            if not owner.is_alive():
+            first = self._first()
+            held = [one for one in list(self._queue) if first is not None and one.thread is first.thread]
+            blocks = [one.block for one in held if one.block]
+            if first is None or not held:
+                continue
+            if not first.thread.is_alive():
                 raise ModelInUse(
-                    f"thread {owner.name!r} has ended inside {blocks[0] if blocks else 'an operation'}, which still "
-                    "changes the model: leave the block, such as by closing the generator that it stands in"
+                    f"thread {first.thread.name!r} has ended inside {blocks[0] if blocks else 'an operation'}, which "
+                    "still changes the model: leave the block, such as by closing the generator that it stands in"
                 )
             idle = idle + _LOOK if len(blocks) == len(held) else 0.0
             if idle > PATIENCE:
                 raise ModelInUse(
-                    f"thread {owner.name!r} has been inside {blocks[0]} for over {PATIENCE:g} s, and operations of "
-                    "other threads on the same model wait for its end: leave it before waiting for them, or work in "
+                    f"thread {first.thread.name!r} has been inside {blocks[0]} for over {PATIENCE:g} s, and operations "
+                    "of other threads on the same model wait for its end: leave it before waiting for them, or work in "
                     "that thread"
                 )
 
     def forget_others(self) -> None:
         """After a fork only the thread that forked is there."""
-        self._guard = threading.Lock()
-        self._held = [one for one in self._held if one.thread is threading.current_thread()]
-        self._queue.clear()
+        self._queue[:] = [one for one in self._queue if one.thread is threading.current_thread()]
 
 
 _TURNS: WeakKeyDictionary[nn.Module, _Turns] = WeakKeyDictionary()
-_guard = threading.Lock()
-
-
-def _turns(model: nn.Module) -> _Turns:
-    with _guard:
-        return _TURNS.get(model) or _TURNS.setdefault(model, _Turns())
 
 
 def _forked() -> None:
-    global _guard
-    _guard = threading.Lock()
     for turns in list(_TURNS.values()):
         turns.forget_others()
 
@@ -162,17 +158,10 @@ class turn(Held[None]):  # noqa: N801  (used like a function)
 
 def take(undo: Undo, model: nn.Module, block: str) -> None:
     """Wait for a turn that ends with a block. Raises ModelInUse where that would take for ever."""
-    turns, ticket = _turns(model), _Ticket(block)
-    if not _asked(undo, turns, ticket):
-        turns.wait(ticket)
-
-
-@whole
-def _asked(undo: Undo, turns: _Turns, ticket: _Ticket) -> bool:
-    undo.note(lambda: turns.give_back(ticket))
-    now = turns.ask(ticket)
-    HANDLERS.deliver()
-    return now
+    turns, ticket = _TURNS.setdefault(model, _Turns()), _Ticket(block)
+    undo.note(partial(turns.give_back, ticket))
+    turns.ask(ticket)
+    turns.wait(ticket)
 
 
 def in_turn(function: Callable[P, R]) -> Callable[P, R]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
@@ -49,6 +50,7 @@ class Undo:
 
     def begin(self) -> None:
         """Count among what this thread has changed, and have signals wait where they have to."""
+        self.note(partial(HANDLERS.release, self))
         HANDLERS.hold(self)
         self._beside.append(self)
 
@@ -61,7 +63,6 @@ class Undo:
                 last.follow()
             except Exception as error:
                 failed.append(error)
-            HANDLERS.release(last)
         if failed:
             raise failed[0]
 
@@ -182,7 +183,6 @@ class Held(AbstractContextManager[T], Generic[T]):
             raise
         finally:
             self._undos = [other for other in self._undos if other is not undo]
-            HANDLERS.release(undo)
             HANDLERS.deliver()
 
     def __del__(self) -> None:
