@@ -11,7 +11,7 @@ Three ways of interrupting an operation:
 
 After each one weights, edits, hooks, modes, gradients, random numbers, settings, signal handlers and whose turn it is
 are compared with before. "mended" counts edits that were in force afterwards, as their ledger said, and which revert()
-took back to the bit; everything else that differs is "left". Both are 0 for signals; the second is 0 for all.
+took back to the bit: those of `apply` whose revert was not reached. Everything else that differs is "left".
 """
 
 from __future__ import annotations
@@ -62,10 +62,7 @@ def state(vlm: ns.VLM) -> dict[str, Any]:
         "weights": {name: (id(p), p.detach().clone()) for name, p in model.state_dict(keep_vars=True).items()},
         "edits": [entry.digest for entry in ledger_of(vlm).entries],
         "fingerprint": vlm.fingerprint,
-        "hooks": {
-            name: [list(hooks) for table, hooks in vars(m).items() if "_hooks" in table and isinstance(hooks, dict)]
-            for name, m in modules.items()
-        },
+        "hooks": {name: _hooks(m) for name, m in modules.items()},
         "attributes": {name: sorted(vars(m)) for name, m in modules.items()},
         "training": {name: m.training for name, m in modules.items()},
         "requires_grad": {name: p.requires_grad for name, p in model.named_parameters()},
@@ -76,6 +73,10 @@ def state(vlm: ns.VLM) -> dict[str, Any]:
         "opened": list(opened()),
         "turn": free(vlm),
     }
+
+
+def _hooks(module: Any) -> list[Any]:
+    return [list(hooks) for table, hooks in vars(module).items() if "_hooks" in table and isinstance(hooks, dict)]
 
 
 def free(vlm: ns.VLM) -> bool:
@@ -105,7 +106,7 @@ def differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
 
 
 def interrupted(run: Callable[[], object], way: str, at: float) -> tuple[bool, int]:
-    """Run with an interrupt: (whether it came, how many places were passed). `at`: seconds, or the number of a place."""
+    """Run with an interrupt: (whether it came, how many places were passed). `at`: seconds, or a place."""
     passed = 0
     instructions, beside = WAYS[way]
 

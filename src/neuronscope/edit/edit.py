@@ -13,7 +13,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -164,10 +164,6 @@ class Edit(AbstractContextManager["Edit"]):
         finally:
             HANDLERS.deliver()
 
-    def _end(self) -> None:
-        if self.applied:  # the block may have reverted it
-            self.revert()
-
     def _require_applicable(self) -> Ledger:
         ledger = ledger_of(self.vlm)
         if ledger.holds(self.digest):
@@ -298,6 +294,11 @@ class Edit(AbstractContextManager["Edit"]):
                 raise RunMismatch(f"the value vectors of {', '.join(map(str, wrong[:3]))} {why}")
 
 
+def _end(edit: Edit) -> None:
+    if edit.applied:  # the block may have reverted it
+        edit.revert()
+
+
 class _InForce(Held[Edit]):
     """The block in which an edit is in force."""
 
@@ -311,7 +312,7 @@ class _InForce(Held[Edit]):
     def _change(self, undo: Undo) -> Edit:
         if ledger_of(self._edit.vlm).holds(self._edit.digest):
             return self._edit.apply()  # which refuses it: this block has nothing to undo
-        undo.note(self._edit._end)  # not a note of this object: when that is gone, its block is over
+        undo.note(partial(_end, self._edit))  # not a note of this object: when that is gone, its block is over
         return self._edit.apply()
 
 

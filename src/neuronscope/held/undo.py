@@ -117,9 +117,9 @@ class Undo:
             # By the function: an exception may come before the handle is in anybody's hands.
             for kind in ("_forward_pre_hooks", "_forward_hooks"):
                 for key in [key for key, held in tables[kind].items() if held is registered]:
-                    del tables[kind][key]
                     for more in (f"{kind}_with_kwargs", f"{kind}_always_called"):
                         tables.get(more, {}).pop(key, None)
+                    del tables[kind][key]  # last: by it the others are found, if this is called again
 
         self.note(remove)
         if when == "before":
