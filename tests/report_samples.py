@@ -13,8 +13,8 @@ from PIL import Image
 import neuronscope as ns
 from neuronscope.report import Curve, Evidence, Spoken, Unit, Word
 from neuronscope.run.directory import Run
+from neuronscope.samples.boxes import boxes_mask
 from neuronscope.samples.inpaint import inpaint
-from neuronscope.samples.sample import boxes_mask
 from neuronscope.studies.reproduce.job import AGAIN, Job
 from neuronscope.studies.reproduce.pixels import encode_mask
 from neuronscope.studies.reproduce.results import Results

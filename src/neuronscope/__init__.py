@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .locate import Activation as Activation
     from .locate import ActivationDifference as ActivationDifference
     from .locate import Budget as Budget
+    from .locate import Ceiling as Ceiling
     from .locate import Discovered as Discovered
     from .locate import Discovery as Discovery
     from .locate import Fixed as Fixed
@@ -44,15 +45,20 @@ if TYPE_CHECKING:
     from .locate import Located as Located
     from .locate import Method as Method
     from .locate import Pan as Pan
+    from .locate import Pooling as Pooling
     from .locate import Random as Random
     from .locate import RandomLayerMatched as RandomLayerMatched
     from .locate import Ranking as Ranking
+    from .locate import Recovery as Recovery
     from .locate import Schwettmann as Schwettmann
+    from .locate import ScoredConcept as ScoredConcept
     from .locate import TargetDecoy as TargetDecoy
     from .locate import TwoStage as TwoStage
+    from .locate import ceiling as ceiling
     from .locate import discover as discover
     from .locate import equal_size as equal_size
     from .locate import layer_matched as layer_matched
+    from .locate import locate_concept as locate_concept
     from .locate import method as method
     from .locate import register_method as register_method
     from .models import Decoding as Decoding
@@ -93,6 +99,7 @@ _HOME = {
         "Activation",
         "ActivationDifference",
         "Budget",
+        "Ceiling",
         "Discovered",
         "Discovery",
         "Fixed",
@@ -102,15 +109,20 @@ _HOME = {
         "Located",
         "Method",
         "Pan",
+        "Pooling",
         "Random",
         "RandomLayerMatched",
         "Ranking",
+        "Recovery",
         "Schwettmann",
+        "ScoredConcept",
         "TargetDecoy",
         "TwoStage",
+        "ceiling",
         "discover",
         "equal_size",
         "layer_matched",
+        "locate_concept",
         "method",
         "register_method",
     ),

@@ -1,4 +1,5 @@
 import json
+from unittest.mock import Mock
 
 import pytest
 import torch
@@ -130,3 +131,18 @@ def test_an_edited_checkpoint_has_a_fingerprint_of_its_own(checkpoint, tmp_path)
     second = Amplify(factor=2.0).edit(edited, ns.Neurons.of([(2, 5)]))
     second.save_model(tmp_path / "both")
     assert len(ns.load(tmp_path / "both", device="cpu").model.config.neuronscope_edits) == 2
+
+
+def test_a_model_appears_whole_or_not_at_all(own, some, tmp_path, monkeypatch):
+    edit = Amplify(factor=2.0).edit(own, some)
+    taken = tmp_path / "taken"
+    taken.mkdir()
+    (taken / "model.safetensors").write_text("older weights, which would be read in the place of these")
+    with pytest.raises(InvalidOption, match="taken exists and is not empty"):
+        edit.save_model(taken)
+    for error in (RuntimeError("shared tensors"), OSError(28, "No space left on device")):
+        monkeypatch.setattr(own.processor, "save_pretrained", Mock(side_effect=error), raising=False)
+        with pytest.raises(InvalidOption, match=r"out.*shared tensors|out cannot be written: No space"):
+            edit.save_model(tmp_path / "out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["taken"]
+    assert not hasattr(own.model.config, "neuronscope_edits")

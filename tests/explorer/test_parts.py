@@ -131,7 +131,8 @@ def test_an_entry_of_a_shelf_is_read_when_it_is_looked_at():
 
 
 QUESTIONS = {
-    Question("bear"): "ns.TwoStage(activation=ns.TargetDecoy(0.1), gradient=ns.TargetDecoy(0.1))",
+    Question("bear"): "ns.TwoStage()",
+    Question("bear", rule="target-decoy"): "ns.TwoStage(activation=ns.TargetDecoy(0.1), gradient=ns.TargetDecoy(0.1))",
     Question("bear", "stage-1", "budget", budget=9): (
         "ns.method('stage-1', activation=ns.Budget(9), gradient=ns.Budget(9))"
     ),

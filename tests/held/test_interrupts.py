@@ -30,6 +30,7 @@ def bench() -> Bench:
     return Bench(odd(tiny_vlm()))
 
 
+@pytest.mark.usefixtures("unchecked")  # the type checker of these tests draws from Python's random numbers
 @pytest.mark.parametrize("way", ["signal", "raise"])
 @pytest.mark.parametrize("name", TRIED)
 def test_nothing_is_left(bench: Bench, name: str, way: str):

@@ -6,6 +6,8 @@ import pytest
 import torch
 
 import neuronscope as ns
+from neuronscope.errors import InvalidSample
+from neuronscope.locate.validity import valid_pair
 
 
 @pytest.fixture
@@ -32,3 +34,22 @@ def naive_activations() -> Callable[..., list[torch.Tensor]]:
         return [taken[i] if everywhere else taken[i][inputs.images[0].positions] for i in range(vlm.layers)]
 
     return read
+
+
+@pytest.fixture(scope="session")
+def natural_pair(natural_vlm, real_coco):
+    """A photograph in which the natural model names an object, and no longer once it is edited away."""
+    source = ns.CocoFolder.open(real_coco).everything()
+    return next(
+        pair
+        for concept in source.concepts()
+        for sample in source.samples(concept)
+        if (pair := valid_or_none(natural_vlm, sample)) is not None
+    )
+
+
+def valid_or_none(vlm, sample):
+    try:
+        return valid_pair(vlm, sample)[0]
+    except InvalidSample:
+        return None

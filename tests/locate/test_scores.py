@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import numpy as np
 import pytest
 import torch
@@ -92,5 +90,5 @@ def test_two_stage_filtering_finds_what_it_finds_one_row_at_a_time(hunyuan: ns.V
     found = method.locate(hunyuan, pair, validity=known)
     np.testing.assert_allclose(found.scores.arrays["activation"].values, largest, rtol=1e-4, atol=1e-6)
     assert len(found.neurons) == int((found.scores.arrays["activation"].values > threshold).sum()) > 0
-    controlled = dataclasses.replace(ns.TwoStage(), controls=3, decoys=4).locate(hunyuan, pair, validity=known)
+    controlled = ns.TwoStage(activation=ns.TargetDecoy(), controls=3, decoys=4).locate(hunyuan, pair, validity=known)
     np.testing.assert_allclose(controlled.scores.arrays["activation"].values, largest, rtol=1e-4, atol=1e-6)

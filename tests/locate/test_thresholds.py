@@ -1,5 +1,7 @@
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.locate import Budget, Fixed, Knee, TargetDecoy
@@ -39,7 +41,7 @@ def test_target_decoy_equals_the_formula_tried_at_every_candidate(seed):
     rng = np.random.default_rng(seed)
     target, decoys = rng.normal(size=40) + rng.random(40) * 3, rng.normal(size=(4, 40))
     cut = TargetDecoy(0.2, scan="lowest", fallback="none").choose(target, decoys)
-    down = TargetDecoy(0.2, fallback="none").choose(target, decoys)
+    down = TargetDecoy(0.2, scan="down", fallback="none").choose(target, decoys)
     candidates = sorted({0.0, *target[target > 0], *decoys[decoys > 0]})
     good = [
         t
@@ -106,3 +108,20 @@ def test_knee_cuts_where_a_few_stand_out():
 def test_impossible_settings_are_refused(make):
     with pytest.raises(InvalidOption):
         make()
+
+
+def test_a_laxer_share_keeps_as_many():
+    """METHODS n7: 5 neurons with 10, 25 with 8, two decoys of 9: going down keeps 30 at 0.1 and 5 at 0.2."""
+    target, decoys = np.array([10.0] * 5 + [8.0] * 25), np.array([[9.0] * 2 + [0.0] * 28])
+    assert [len(kept(TargetDecoy(q).choose(target, decoys), target)) for q in (0.1, 0.2)] == [30, 30]
+    assert [len(kept(TargetDecoy(q, scan="down").choose(target, decoys), target)) for q in (0.1, 0.2)] == [30, 5]
+
+
+@given(st.integers(0, 10_000), st.sampled_from(["best", "none"]))
+def test_kept_grows_with_the_accepted_share(seed, fallback):
+    rng = np.random.default_rng(seed)
+    target, decoys = rng.integers(0, 20, 60) / 4, rng.integers(0, 16, (3, 60)) / 4
+    counts = [
+        len(kept(TargetDecoy(q, fallback=fallback).choose(target, decoys), target)) for q in np.linspace(0.02, 0.98, 25)
+    ]
+    assert counts == sorted(counts)

@@ -177,9 +177,16 @@ def gathered(demo, pair, located) -> Evidence:
     return gather(demo, pair, found, curves, test=Test(6.0, draws=2, seed=3), origin=Origin("a.png"))
 
 
-def test_watching_changes_nothing(demo, pair, located):
+def test_the_product_of_both_stages_has_no_curves(demo, pair, located):
     found, curves = located
-    plain = ns.TwoStage().locate(demo, pair, validity=found.validity)
+    assert not curves
+    assert found.neurons == ns.TwoStage().locate(demo, pair, validity=found.validity).neurons
+
+
+def test_watching_changes_nothing(demo, pair, located):
+    filters = ns.TwoStage(activation=ns.TargetDecoy())
+    found, curves = locate_watched(filters, demo, pair)
+    plain = filters.locate(demo, pair, validity=found.validity)
     assert found.neurons == plain.neurons
     json.dumps(found.neurons.to_dict(), allow_nan=False)
     for name, cut in plain.neurons.provenance["thresholds"].items():
@@ -220,8 +227,11 @@ def test_captions_are_those_of_the_interventions(demo, pair, located, gathered):
     after = demo.captions([pair.original], ns.Noise(neurons, level=6.0, draws=2, seed=3))[0]
     assert [f"The image shows a {text}" for text in gathered.texts("noise")] == after
     assert [s.condition for s in gathered.spoken] == [
-        *("original", "edited", "noise", "random noise", "zero", "random zero")
+        *("original", "edited", "noise", "random noise", "patch", "random patch", "zero", "random zero")
     ]
+    patched = demo.captions([pair.original], ns.Patch.take(demo, neurons, pair.edited))[0]
+    assert [f"The image shows a {text}" for text in gathered.texts("patch")] == [patched]
+    assert gathered.exchanged["located"] > 0.1 > abs(gathered.exchanged["random"])
     assert gathered.texts("mean") == ()
 
 
@@ -234,7 +244,7 @@ def test_maps_and_peaks_are_those_of_single_neurons(demo, pair, located, gathere
         y, x = int((row + 0.5) * factor), int((column + 0.5) * factor)
         assert coarse[row, column] == pytest.approx(full[y, x], rel=1e-5)
     unit = gathered.units[0]
-    assert unit.token == neurons.scores["activation_patch"][0]
+    assert unit.token == neurons.scores["attribution_patch"][0]
     assert unit.cell == divmod(unit.token, 8)
     assert unit.box == demo.prepare([pair.original]).images[0].footprint(unit.token)
 
@@ -272,7 +282,7 @@ def test_a_layer_too_small_for_a_control_is_said(vlm, picture):
     made = gather(vlm, ns.counterfactual(sample), found, {}, test=Test())
     assert made.word.control is None
     assert any("no random control: layer 1 has only 8 neurons" in note for note in made.notes)
-    assert [s.condition for s in made.spoken] == ["original", "edited", "zero"]
+    assert [s.condition for s in made.spoken] == ["original", "edited", "patch", "zero"]
 
 
 # ---- on disk

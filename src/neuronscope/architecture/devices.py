@@ -85,6 +85,11 @@ def weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     Raises UnsupportedModel for weights without values that nothing brings.
     """
     for name, value in model.state_dict(keep_vars=True).items():
+        if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UnsupportedModel(
+                f"{name} is a {type(value).__name__}, not a tensor: weights that torch.ao packed cannot be read; load "
+                "the model unquantised, or with dtype='8bit'"
+            )
         if value.device.type != "meta":
             yield name, value.detach()
             continue

@@ -17,8 +17,9 @@ from transformers import DynamicCache, StoppingCriteria
 
 from ..models.decoding import Decoding
 from ..models.loaded import LoadedModel
-from .captions import generate_settings
+from .captions import ends_of, generate_settings
 from .clean import Clean, place_rows, text_of
+from .finite import Watch
 from .shortcuts import Engine
 
 #: Fewer rows than this are not worth another call of `generate`.
@@ -74,13 +75,6 @@ def plain_greedy(vlm: LoadedModel) -> str:
     return f"generation_config sets {', '.join(odd)}" if odd else ""
 
 
-def ends_of(vlm: LoadedModel) -> list[int]:
-    """The token ids that end a caption."""
-    config: Any = vlm.model.generation_config
-    ends = config.eos_token_id
-    return [] if ends is None else list(ends) if isinstance(ends, list) else [int(ends)]
-
-
 def forbidden(vlm: LoadedModel, decoding: Decoding) -> list[int]:
     """Token ids that are never written."""
     return generate_settings(vlm, decoding)["suppress_tokens"] or []
@@ -89,15 +83,19 @@ def forbidden(vlm: LoadedModel, decoding: Decoding) -> list[int]:
 @torch.no_grad()
 def write(
     vlm: LoadedModel, engine: Engine, decoding: Decoding, start: Start, left: int, until: Until | None = None
-) -> list[list[int]]:
-    """At most `left` new token ids of each row, up to and without the end of the caption."""
+) -> tuple[list[list[int]], list[int]]:
+    """At most `left` new token ids of each row, up to and without the end of the caption; rows that are not finite."""
     ends = torch.tensor(ends_of(vlm), dtype=torch.long, device=start.ids.device)
     alive = list(range(len(start.states)))
     ids, cache = start.ids, start.cache
+    bad: list[int] = []
     result: list[list[int]] = [[] for _ in alive]
     while alive and left:
         stop = _Stop(ids.shape[1], ends, engine.compact and len(alive) >= _FEW, _matched(vlm, until))
-        new, cache = step(vlm, decoding, Start([start.states[row] for row in alive], cache, ids), left, stop=stop)
+        watch = Watch(ends.tolist())
+        state = Start([start.states[row] for row in alive], cache, ids)
+        new, cache = step(vlm, decoding, state, left, stop=stop, watch=watch)
+        bad += [alive[row] for row in watch.bad]
         over = stop.over(new)
         left -= new.shape[1]
         for row, tokens in zip(alive, new.tolist(), strict=True):
@@ -107,17 +105,25 @@ def write(
             cache.batch_select_indices(kept)
             ids = torch.cat([ids, new], 1)[kept]
         alive = [alive[int(at)] for at in kept]
-    return [_cut(tokens, ends.tolist()) for tokens in result]
+    return [_cut(tokens, ends.tolist()) for tokens in result], bad
 
 
 def step(
-    vlm: LoadedModel, decoding: Decoding, start: Start, new: int, *, stop: StoppingCriteria | None = None, **more: Any
+    vlm: LoadedModel,
+    decoding: Decoding,
+    start: Start,
+    new: int,
+    *,
+    stop: StoppingCriteria | None = None,
+    watch: Watch | None = None,
+    **more: Any,
 ) -> tuple[Int[Tensor, "rows steps"], Any]:
     """One call of `generate`: the new token ids and its cache, or all it returns where `more` asks for logits."""
     inputs = text_of(start.states, start.ids)
     place_rows(vlm, start.states)
     settings = {**generate_settings(vlm, decoding), "max_new_tokens": new, **more}
-    criteria = {} if stop is None else {"stopping_criteria": [stop]}
+    criteria: dict[str, Any] = {} if stop is None else {"stopping_criteria": [stop]}
+    criteria |= {} if watch is None else {"logits_processor": [watch]}
     with vlm.frozen():
         generate: Any = vlm.model.generate
         output = generate(**inputs, **settings, **criteria, past_key_values=start.cache, return_dict_in_generate=True)

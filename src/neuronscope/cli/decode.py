@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InvalidOption
+from ..parsing import digits
 from ..types import Neurons
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, open_model, table
 
@@ -41,7 +42,8 @@ def parse_neurons(texts: list[str]) -> Neurons:
     pairs: list[tuple[int, int]] = []
     for text in texts:
         layer, dot, unit = text.partition(".")
-        if not (dot and layer.isdigit() and unit.isdigit()):
+        at, number = digits(layer), digits(unit)
+        if not dot or at is None or number is None:
             raise InvalidOption(f"{text!r} is neither a neuron address LAYER.UNIT nor a neurons.json")
-        pairs.append((int(layer), int(unit)))
+        pairs.append((at, number))
     return Neurons.of(pairs)

@@ -12,6 +12,7 @@ from ..version import __version__
 from . import (
     caption,
     check,
+    concept,
     convert,
     decode,
     demo,
@@ -41,6 +42,7 @@ for verb in (
     check,
     models,
     locate,
+    concept,
     caption,
     decode,
     heatmap,

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..architecture.quantised import is_plain
 from ..architecture.structure import FFN
+from ..architecture.wrapped import obstacle
 from ..errors import InvalidOption, RunMismatch, UnsupportedModel
 from ..hooks import check_neurons
 from ..loading import VLM
@@ -72,6 +73,8 @@ def require_plain(vlm: VLM, layer: int) -> None:
     "quantised" when its weights are plain numbers.
     """
     ffn = vlm.structure.ffns[layer]
+    if not ffn.experts and (why := obstacle(ffn.output)):
+        raise UnsupportedModel(f"the weight of {ffn.name} {why}; an edit of its columns would be lost")
     weight = parameter_of(ffn)
     if not is_plain(weight):
         kind = type(weight).__name__ if type(weight) is not nn.Parameter else type(weight.data).__name__

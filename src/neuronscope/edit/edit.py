@@ -22,8 +22,8 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ..errors import InvalidOption, RunMismatch
-from ..files import output_folder
+from ..errors import InvalidOption, NotFinite, RunMismatch
+from ..files import require_absent
 from ..held import Held, Undo, in_turn
 from ..held.signals import HANDLERS, whole
 from ..held.turns import take
@@ -55,7 +55,7 @@ class Edit(AbstractContextManager["Edit"]):
         model: `{"id", "fingerprint"}` of the weights that the edit was made from.
         report: what the editor has to say about its work, such as the losses of learning.
 
-    Raises InvalidOption for vectors that are not finite.
+    Raises NotFinite for vectors that are not finite.
     """
 
     vlm: VLM = field(repr=False)
@@ -75,7 +75,7 @@ class Edit(AbstractContextManager["Edit"]):
     def __post_init__(self) -> None:
         for layer, columns in self.new.items():
             if not bool(torch.isfinite(columns).all()):
-                raise InvalidOption(
+                raise NotFinite(
                     f"the new value vectors of layer {layer} are not finite in {columns.dtype}: "
                     f"{self.editor} needs smaller settings ({dict(self.settings)})"
                 )
@@ -242,7 +242,7 @@ class Edit(AbstractContextManager["Edit"]):
                 document["report"],
             )
             intact = edit.digest == document["digest"]
-        except (KeyError, TypeError, ValueError, AttributeError, InvalidOption) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, InvalidOption, NotFinite) as error:
             raise RunMismatch(f"{path} is a damaged edit: {type(error).__name__}: {error}") from error
         if not intact:
             raise RunMismatch(f"{path} is a damaged edit: its columns are not those that were saved")
@@ -262,14 +262,14 @@ class Edit(AbstractContextManager["Edit"]):
     def save_model(self, folder: str | Path) -> None:
         """Write the model with the edit in force, and every other edit that is, and its processor as a checkpoint.
 
-        Raises InvalidOption for a folder that cannot be written, or that holds the model's own files.
+        Raises InvalidOption for a folder that cannot be written, or that holds files already, such as the model's own.
         """
         own = checkpoint_directory(self.vlm.id)
         if own is not None and own.resolve() == Path(folder).resolve():
             raise InvalidOption(f"{folder} holds the unedited model: choose another folder")
-        place = output_folder(folder)
+        require_absent(folder)
         with nullcontext() if self.applied else self:
-            write_model(self.vlm, place, [entry.digest for entry in ledger_of(self.vlm).entries])
+            write_model(self.vlm, Path(folder), [entry.digest for entry in ledger_of(self.vlm).entries])
 
     def _addressed(self) -> Neurons:
         """The set without its origin, which was checked when the edit was made or loaded."""

@@ -10,6 +10,7 @@ from typing import ClassVar, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from ..fields import check_fields
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -49,6 +50,9 @@ class ColumnEditor(ABC):
     decoding: Decoding = field(default_factory=Decoding)
 
     name: ClassVar[str]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @in_turn
     def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = ()) -> Edit:
@@ -101,6 +105,7 @@ class WordEditor(ColumnEditor):
     fold: LensNorm = "gain"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("tokens", self.tokens, PAIRINGS)
         one_of("fold", self.fold, LENS_NORMS)
 

@@ -14,7 +14,6 @@ of the bundled model (docs/results/editing).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -52,9 +51,6 @@ class Graft(WordEditor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        factors = (self.lambda_s, self.lambda_t, self.lambda_u)
-        if not all(map(math.isfinite, factors)):
-            raise InvalidOption(f"lambda_s, lambda_t and lambda_u must be finite numbers, got {factors}")
         if not len(self.donors):
             raise InvalidOption("donors is an empty set: Graft needs neurons of the target")
 

@@ -32,7 +32,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import InvalidOption
+from ..errors import InvalidOption, NotFinite
+from ..fields import check_fields
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -116,6 +117,7 @@ class Learned:
     name: ClassVar[str] = "learned"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not isinstance(self.start, ColumnEditor):
             one_of("start", self.start, get_args(Start))
         weights = (self.kl, self.repeat, self.norm, self.others)
@@ -236,7 +238,7 @@ class Learned:
                 (self.others * drift(logits, one.lessons, one.kept).sum() / others).backward()
                 lost += sum(strayed(logits, one.lessons)) if self.settle else 0
             if not all(map(math.isfinite, nll)):
-                raise InvalidOption(f"the loss is not finite after {len(worst)} steps of lr={lr:.2g}: use a smaller lr")
+                raise NotFinite(f"the loss is not finite after {len(worst)} steps of lr={lr:.2g}: use a smaller lr")
             worst.append(max(nll))
             missing.append(missed)
             losing.append(lost)

@@ -21,8 +21,9 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..errors import InvalidOption, InvalidSample
+from ..fields import whole
 from ..loading import VLM
-from ..locate.random import layer_matched
+from ..locate.matched import layer_matched
 from ..samples.image import ImageSource, read_image
 from ..types import Neurons
 from ..view.heatmap import Heatmap, Resize, Trace, heatmap
@@ -218,7 +219,7 @@ def random_control(
     Raises InvalidOption for no draws, an empty set, or a layer with too few other neurons, and what :func:`localise`
     and `heatmap` raise.
     """
-    if draws < 1:
+    if whole("draws", draws) < 1:
         raise InvalidOption(f"draws={draws} must be at least 1")
     picture = read_image(image)
     shown = neurons.top(top, by) if by in neurons.scores else neurons[:top]

@@ -10,7 +10,6 @@ Everything is done to the first `count` located neurons and, as the control, to 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
@@ -21,6 +20,7 @@ from PIL import Image
 from ..caption import generate_captions
 from ..edit import editor
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..intervene import Intervention, Noise, Scale, Zero, activations, recommended_level
 from ..loading import VLM
 from ..locate import Budget, Method, TargetDecoy, TwoStage
@@ -30,8 +30,9 @@ from ..models.decoding import Decoding
 from ..samples.inpaint import INPAINTERS
 from ..types import Neurons, one_of
 
-#: How thresholds are chosen: by target-decoy control, as a number of neurons a stage, or as the paper published them.
-Rule: TypeAlias = Literal["target-decoy", "budget", "paper"]
+#: How many are kept: as the method recommends (two-stage: what recovers the edit), by target-decoy control, as a number
+#: of neurons a stage, or by the thresholds that the paper published.
+Rule: TypeAlias = Literal["recommended", "target-decoy", "budget", "paper"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
 Operation: TypeAlias = Literal["noise", "ablate", "scale", "swap"]
@@ -61,13 +62,14 @@ class Question:
 
     concept: str = ""
     method: str = "two-stage"
-    rule: Rule = "target-decoy"
+    rule: Rule = "recommended"
     q: float = 0.1
     budget: int = 50
     count: int = 50
     edit: str = "telea"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         one_of("method", self.method, OFFERED)
         one_of("rule", self.rule, RULES)
         one_of("edit", self.edit, EDITS)
@@ -84,6 +86,8 @@ class Question:
             return by_name(self.method, count=self.count)
         if self.rule == "paper":
             return TwoStage.paper(self.concept, stages=made.stages)
+        if self.rule == "recommended":
+            return made
         rule = TargetDecoy(self.q) if self.rule == "target-decoy" else Budget(self.budget)
         return by_name(self.method, activation=rule, gradient=rule)
 
@@ -92,6 +96,7 @@ class Question:
         if not self.thresholds:
             return {"count": self.count}
         return {
+            "recommended": {},
             "target-decoy": {"q": self.q},
             "budget": {"budget": self.budget},
             "paper": {"preset": "paper"},
@@ -126,11 +131,10 @@ class Change:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         one_of("operation", self.operation, OPERATIONS)
         if self.count is not None and self.count < 1:
             raise InvalidOption(f"count={self.count} must be at least 1")
-        if not (math.isfinite(self.level) and math.isfinite(self.factor)):
-            raise InvalidOption(f"level={self.level} and factor={self.factor} must be finite numbers")
 
     def says(self, concept: str) -> str:
         """The change in words, for headings."""

@@ -13,6 +13,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InvalidOption, UnsegmentedScript
 from ..report.data_uri import mask_picture, photo, with_boxes
 from ..report.located import section
 from ..report.marked import Piece, marked
@@ -142,9 +143,15 @@ def said(state: State) -> str:
 
 def _lines(texts: Sequence[str], concept: str) -> list[tuple[int, list[Piece]]]:
     """Equal captions once, with their number."""
-    return [
-        (count, marked(text, concept) if concept else [Piece(text, False)]) for text, count in Counter(texts).items()
-    ]
+    return [(count, _marked(text, concept)) for text, count in Counter(texts).items()]
+
+
+def _marked(text: str, concept: str) -> list[Piece]:
+    """Unmarked where the question cannot be answered while it is typed; locating says why."""
+    try:
+        return marked(text, concept) if concept else [Piece(text, False)]
+    except (InvalidOption, UnsegmentedScript):
+        return [Piece(text, False)]
 
 
 def pictures(state: State) -> str:

@@ -6,7 +6,6 @@ one before, so that dragging a slider twice asks the model once.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,6 +19,7 @@ from PIL import Image
 
 from ..caption import generate_captions
 from ..errors import InvalidOption, InvalidSample
+from ..files import temporary_folder
 from ..intervene import activations
 from ..locate import layer_matched
 from ..report import Origin, Test, gather, locate_watched, write_located
@@ -27,6 +27,7 @@ from ..samples.inpaint import counterfactual
 from ..samples.nouns import noun_finder
 from ..samples.sample import Sample
 from ..types import Neuron
+from ..words import fold
 from .annotations import Marks
 from .archive import bundle
 from .forms import PROMPT, Change, Question, captions_under, usual_level
@@ -34,6 +35,8 @@ from .jobs import Desk, Job
 from .picture_list import Shelf, limited, shrunk
 from .state import Found, Picture, Said, Seen, State
 
+#: What the explorer calls its folders for temporary files.
+FOLDER = "neuronscope-explorer"
 #: States that undo can go back to.
 _REMEMBERED = 30
 #: Pictures of the shelf that are looked at for a neuron's best ones, and how many are shown.
@@ -82,7 +85,7 @@ class Session:
         self.side: Job[Changes] | None = None
         self._past: list[State] = []
         self._lock = threading.RLock()
-        self._folder = tempfile.TemporaryDirectory(prefix="neuronscope-explorer-")
+        self._folder = temporary_folder(FOLDER)
         self._files = 0
 
     @property
@@ -327,4 +330,4 @@ def _best(rows: Mapping[int, Float[np.ndarray, "_"]], column: int) -> tuple[Seen
 
 def _other(concept: str) -> str:
     """A word to exchange a concept for, until the user types one."""
-    return "dog" if concept.strip().lower() != "dog" else "cat"
+    return "dog" if fold(concept.strip()) != "dog" else "cat"

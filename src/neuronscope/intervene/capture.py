@@ -13,6 +13,7 @@ from ..errors import HookNeverFired, InvalidOption
 from ..held import in_turn
 from ..hooks import HookSession, Tap, check_neurons
 from ..models.decoding import Decoding
+from ..models.finite import finite_scores
 from ..models.loaded import LoadedModel
 from ..samples.image import ImageSource
 from ..types import Neuron, Neurons, Site, Span
@@ -61,6 +62,7 @@ def activations(
     for layer, units in neurons.by_layer().items():
         for i, unit in enumerate(units):
             result[:, columns[Neuron(layer, unit)]] = taken[layer][:, i]
+    finite_scores({"an activation": result})
     return result
 
 
@@ -95,7 +97,9 @@ def mean_activations(
 
         with torch.no_grad(), HookSession(vlm.structure, [add(layer) for layer in vlm.structure.studied]):
             vlm.logits(inputs)
-    return tuple(total / count for total in sums)
+    means = tuple(total / count for total in sums)
+    finite_scores({f"the mean of a neuron of layer {layer}": mean for layer, mean in enumerate(means)})
+    return means
 
 
 def _before_decoder(
@@ -114,4 +118,6 @@ def _before_decoder(
     lengths = sorted({len(column) for column in columns})
     if len(lengths) > 1:
         raise InvalidOption(f"these neurons' layers see different numbers of positions ({lengths}): read them apart")
-    return torch.stack(columns, 1).numpy()
+    found = torch.stack(columns, 1).numpy()
+    finite_scores({"an activation": found})
+    return found

@@ -29,7 +29,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import MODEL_ERRORS, ImageTokenMismatch, InvalidOption, UnsupportedModel
+from ..errors import MODEL_ERRORS, ImageTokenMismatch, InvalidOption, InvalidSample, UnsupportedModel
 from ..held import in_turn
 from ..models.decoding import Decoding
 from ..models.families import Family
@@ -113,7 +113,7 @@ def _holds(check: Callable[[VLM], Outcome], vlm: VLM) -> bool:
     """Whether a check holds or does not apply; one on which the model itself fails does not hold."""
     try:
         outcome = check(vlm)
-    except MODEL_ERRORS:
+    except (InvalidSample, *MODEL_ERRORS):
         return False
     return isinstance(outcome, NotApplicable) or outcome[1]
 

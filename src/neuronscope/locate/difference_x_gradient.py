@@ -8,10 +8,14 @@
     g averaged also over states in which the best neurons so    (ours: `rounds`)
         far are exchanged themselves, 25, 50, 100 ... of them
 
+    a_1 / sum a_1^+ + a_2 / sum a_2^+                           (ours: `also`) of two targets, each by its positive sum
+
 Both stages of two-stage filtering as one product: what the object's removal changes, times what the word depends on.
 The gradient at the original alone sees nothing of a model that is sure of its word; on the way to the edited picture it
 does. Its neurons stand in for each other, too: with the best ones gone the others' effect shows, which is what `rounds`
-is for. The sum of the scores says nothing about the size of the effect unless the points are many; no cut uses it.
+is for. The logit finds such neurons, the log-probability the fewest that take a photograph's word away; together they
+do both (docs/results/natural). The sum of the scores says nothing about the size of the effect unless the points are
+many; no cut uses it.
 """
 
 from __future__ import annotations
@@ -19,6 +23,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,10 +37,10 @@ from ..hooks.backward import GradientSession, Place
 from ..loading import VLM
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
-from ..types import SITES, Site, whole_number
+from ..types import SITES, Site, one_of, whole_number
 from .patching import TOKEN_TARGETS, exchanging, image_values
 from .ranking import Ranked, Ranking
-from .scores import Layout, Pool, Pooled, Target, backward_scale, best_first, no_neurons, reduce_patches
+from .scores import Flat, Layout, Pool, Pooled, Target, backward_scale, best_first, no_neurons, reduce_patches
 from .scores import target_value as value_of
 from .target import CONCEPT_TOKENS, ConceptToken, Word, concept_word
 from .validity import Validity
@@ -50,6 +55,8 @@ class DifferenceTimesGradient(Ranking):
 
     Attributes:
         target: s, the score of the concept's token.
+        also: a second one, whose attribution over the same points is added, each divided by its positive sum; None for
+            none.
         points: K; 1 is the gradient at the original alone.
         rounds: how many times the gradient is taken again with the best neurons exchanged.
         pool: over image tokens; the sum is the estimate of the effect.
@@ -58,6 +65,7 @@ class DifferenceTimesGradient(Ranking):
     """
 
     target: Target = "logprob"
+    also: Target | None = None
     points: int = 1
     rounds: int = 0
     pool: Pool = "sum"
@@ -76,35 +84,51 @@ class DifferenceTimesGradient(Ranking):
         super().__post_init__()
         whole_number("points", self.points, 1)
         whole_number("rounds", self.rounds, 0)
+        if self.also is not None:
+            one_of("also", self.also, TOKEN_TARGETS)
 
     @classmethod
     def refined(cls) -> DifferenceTimesGradient:
         """The form that finds the planted neurons and most of a natural photograph's effect (docs/results/natural)."""
-        return cls(target="logit", points=4, rounds=3, name="difference-x-gradient-refined")
+        return cls(target="logit", also="logprob", points=4, rounds=3, name="difference-x-gradient-refined")
 
     def score(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> Ranked:
-        """See the formula above; the array "attribution" holds it for all neurons."""
+        """See the formula above; the array "attribution" holds it for all neurons.
+
+        Beside it "activation", the largest difference (V, the first stage of two-stage filtering), and "gradient", the
+        original's own grad x activation (the second).
+        """
         word = concept_word(validity, self.concept_token)
         states = _States(vlm, pair, word, self)
         layout = Layout(vlm.widths)
-        found = [states.attribution(between=k / self.points) for k in range(self.points)]
+        targets = (self.target,) if self.also is None else (self.target, self.also)
+        points = [states.attributions(targets, between=k / self.points) for k in range(self.points)]
+        found = [of[0] for of in points]
         for done in range(self.rounds):
             best = np.zeros(layout.total, dtype=bool)
             best[best_first(_mean(found))[: FIRST_ROUND * 2**done]] = True
-            found.append(states.attribution(exchanged=best))
-        pooled = Pooled(_mean(found), found[0].patch)  # the image token of the original's own gradient
+            found += states.attributions(targets[:1], exchanged=best)
+        values = _mean(found)
+        if self.also is not None:
+            values = _shares(values) + _shares(_mean([of[1] for of in points]))
+        pooled = Pooled(values, found[0].patch)  # the image token of the original's own gradient
         inert = int(np.count_nonzero(~np.any([one.values != 0 for one in found], axis=0)))
         return Ranked(
             "attribution",
-            {"attribution": pooled},
+            {"attribution": pooled, "activation": states.differences(), "gradient": states.gradient},
             site=self.site,
             provenance={"inert": inert},
             notes=(f"{inert} of {layout.total} neurons have no effect to first order, as those of a last layer",),
         )
 
 
-def _mean(found: Sequence[Pooled]) -> Float[np.ndarray, "neurons"]:
+def _mean(found: Sequence[Pooled]) -> Flat:
     return np.mean([one.values for one in found], axis=0)
+
+
+def _shares(values: Flat) -> Flat:
+    """Each score by the sum of the positive ones, so that two targets count alike."""
+    return values / max(float(values[values > 0].sum()), np.finfo(np.float32).tiny)
 
 
 class _States:
@@ -118,22 +142,35 @@ class _States:
         self._edited = image_values(vlm, edited, options.site)
         self._at = torch.as_tensor(self._inputs.images[0].positions, device=vlm.device)
         self._embeddings = _entering(vlm, edited, self._at) if options.points > 1 else None
+        self.gradient = Pooled(np.zeros(0))  # of the original, once its attribution has been asked for
 
-    def attribution(self, *, between: float = 0.0, exchanged: Bool[np.ndarray, "neurons"] | None = None) -> Pooled:
-        """a of all neurons, with the gradient of one state.
+    def differences(self) -> Pooled:
+        """The largest difference of each neuron between the two pictures' image tokens, and where it is."""
+        layers = no_neurons(self._vlm)
+        for layer, clean in self._clean.items():
+            layers[layer] = reduce_patches(clean.float() - self._edited[layer].float(), "max")
+        return Pooled.of(layers)
+
+    def attributions(
+        self, targets: Sequence[Target], *, between: float = 0.0, exchanged: Bool[np.ndarray, "neurons"] | None = None
+    ) -> list[Pooled]:
+        """a of all neurons for each target, with the gradient of one state.
 
         Args:
+            targets: scores of the word.
             between: 0 for the original's image embeddings, 1 for the edited picture's.
             exchanged: the neurons that have the edited picture's activations.
         """
-        vlm, layers = self._vlm, no_neurons(self._vlm)
-        scale = backward_scale(vlm)
+        vlm, products, found = self._vlm, no_neurons(self._vlm), [no_neurons(self._vlm) for _ in targets]
+        scale, plain = backward_scale(vlm), not between and exchanged is None
 
-        def see(place: Place, _: Tensor, slope: Tensor) -> None:
+        def see(place: Place, _: Tensor, slope: Tensor, number: int = 0) -> None:
             layer = place[0]
+            slope = slope.float() / scale
             difference = self._clean[layer].float() - self._edited[layer].float()
-            values, patches = reduce_patches(difference * (slope.float() / scale), self._options.pool)
-            layers[layer] = (values.cpu(), patches.cpu())
+            found[number][layer] = reduce_patches(difference * slope, self._options.pool)
+            if plain and not number:
+                products[layer] = reduce_patches(self._clean[layer].float() * slope, self._options.pool)
 
         places: list[Place] = [(layer, self._options.site) for layer in vlm.structure.studied]
         farthest = max(position for position, _ in self._word.entries)
@@ -146,9 +183,12 @@ class _States:
         ):
             with session.forward():
                 logits = vlm.logits(self._inputs, last=farthest)[0].float()
-            y = value_of(logits, entries, [entries], self._options.target, self._word.average)
-            session.backward(y * scale, see)
-        return Pooled.of(layers)
+            values = [value_of(logits, entries, [entries], target, self._word.average) for target in targets]
+            for number, y in enumerate(values):
+                session.backward(y * scale, partial(see, number=number), again=number + 1 < len(values))
+        if plain:
+            self.gradient = Pooled.of(products)
+        return [Pooled.of(layers) for layers in found]
 
     def _taps(self, exchanged: Bool[np.ndarray, "neurons"] | None) -> list[Tap]:
         if exchanged is None:

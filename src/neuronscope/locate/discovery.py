@@ -22,6 +22,7 @@ from jaxtyping import Float
 
 from ..caption import Caption, clean_captions
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -30,6 +31,7 @@ from ..samples.image import ImageSource
 from ..samples.nouns import FINDERS, Noun, NounFinder, noun_finder
 from ..tokens import tokens_of_span
 from ..types import Json, Neurons, one_of, options_of, whole_number
+from ..words import fold
 from .located import Scores
 from .pan import LENS_SITES, LensSite, predicted
 from .scores import Layout, Pooled, best_first
@@ -46,7 +48,7 @@ class Discovery:
     Attributes:
         top: how many neurons are kept for each noun.
         nouns: how nouns are found, see :mod:`neuronscope.samples.nouns`.
-        exclude: nouns, in lower case, that are left out, such as "image" or "right".
+        exclude: nouns that are left out, such as "image" or "right".
         norm: what stands between value vectors and logits, as in :class:`~neuronscope.locate.Pan`.
         site: where activations are read.
         concept_token: which sub-tokens of a noun count; the sum or mean is over each at its own predicting position.
@@ -78,6 +80,7 @@ class Discovery:
     }
 
     def __post_init__(self) -> None:
+        check_fields(self)
         whole_number("top", self.top, 1)
         whole_number("max_new_tokens", self.max_new_tokens, 1)
         for option, values in self.choices.items():
@@ -184,7 +187,8 @@ def discover_in(
     if options.top > layout.total:
         raise InvalidOption(f"top={options.top} is more than the {layout.total} neurons of {vlm.id}")
     finder = finder or noun_finder(options.nouns)
-    found = [noun for noun in finder.find(caption.text, options.answer) if noun.text not in options.exclude]
+    left_out = {" ".join(fold(word).split()) for word in options.exclude}
+    found = [noun for noun in finder.find(caption.text, options.answer) if noun.text not in left_out]
     places = [tuple(tokens_of_span(vlm.tokenizer, caption.ids, noun.start, noun.end)) for noun in found]
     for noun, tokens in zip(found, places, strict=True):
         if not tokens:

@@ -21,13 +21,14 @@ from PIL import Image
 from torch import Tensor
 
 from ..caption import Decoding
-from ..errors import InvalidOption
+from ..errors import InvalidOption, InvalidSample
 from ..held import in_turn
 from ..hooks import HookSession, Tap
 from ..loading import VLM
+from ..models.finite import finite_scores
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
-from ..types import SITES, Site, one_of
+from ..types import SITES, Neurons, Site, one_of
 from .scores import TARGETS, Layout, Target, read_layers, target_value
 from .target import Word
 
@@ -126,6 +127,11 @@ class Exchange:
         scores = [score for chunk in chunks for score in self._scores(chunk)]
         return self.clean - np.array(scores, dtype=np.float64)
 
+    def columns(self, neurons: Neurons) -> Float[np.ndarray, "positions neurons"]:
+        """What some neurons are exchanged for, as :class:`neuronscope.Patch` takes it."""
+        picked = [self.values[neuron.layer][:, neuron.unit].float().cpu() for neuron in neurons]
+        return torch.stack(picked, 1).numpy() if picked else np.zeros((self.inputs.images[0].count, 0), np.float32)
+
     def _scores(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> list[float]:
         taps = exchanging(self.vlm, self.inputs, np.stack(sets), self.values, self.site)
         with torch.no_grad(), HookSession(self.vlm.structure, taps):
@@ -160,7 +166,9 @@ def word_scores(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> list[fl
     """s of each row."""
     farthest = max(position for position, _ in word.entries)
     rows = vlm.logits(inputs, last=farthest).float()
-    return [float(target_value(row, word.entries, [word.entries], target, word.average)) for row in rows]
+    found = [float(target_value(row, word.entries, [word.entries], target, word.average)) for row in rows]
+    finite_scores({f"the {target} of the concept's word": np.array(found)})
+    return found
 
 
 @in_turn
@@ -177,3 +185,14 @@ def edit_effect(vlm: VLM, pair: Counterfactual, word: Word, decoding: Decoding, 
         word_score(vlm, word.inputs(vlm, image, decoding), word, target) for image in (pair.original, pair.edited)
     )
     return original - edited
+
+
+def require_effect(vlm: VLM, pair: Counterfactual, word: Word, decoding: Decoding) -> float:
+    """E of the log-probability, to take shares of. Raises InvalidSample where the edit has none."""
+    effect = edit_effect(vlm, pair, word, decoding)
+    if not effect > 0:
+        raise InvalidSample(
+            f"the edit makes the word for {pair.sample.concept!r} no less likely ({effect:.3g} in log-probability): "
+            "there is no effect that neurons could recover. Try another edit, or a method with a fixed count"
+        )
+    return effect

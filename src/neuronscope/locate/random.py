@@ -14,36 +14,13 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import InvalidOption
-from ..hooks import check_unit
 from ..loading import VLM
 from ..samples.inpaint import Counterfactual
-from ..types import Json, Neuron, Neurons, options_of, whole_number
+from ..types import Json, Neurons, options_of, whole_number
+from .matched import layer_matched
 from .ranking import Ranked, Ranking
 from .scores import Layout, Pooled
 from .validity import Validity
-
-
-def layer_matched(vlm: VLM, neurons: Neurons, seed: int = 0) -> Neurons:
-    """As many random neurons from each layer as `neurons` has there, none of them a member of it.
-
-    Raises InvalidOption when a layer has too few other neurons, and NeuronOutOfRange for a set of another model.
-    """
-    for neuron in neurons:
-        check_unit(vlm.structure, neuron.layer, neuron.unit)
-    rng = np.random.default_rng(seed)
-    members: list[Neuron] = []
-    for layer, units in neurons.by_layer().items():
-        others = np.setdiff1d(np.arange(vlm.widths[layer]), units)
-        if len(others) < len(units):
-            raise InvalidOption(f"layer {layer} has only {len(others)} neurons outside the set of {len(units)}")
-        members += [Neuron(layer, int(unit)) for unit in np.sort(rng.choice(others, len(units), replace=False))]
-    return dataclasses.replace(
-        Neurons(tuple(members), site=neurons.site),
-        concept=neurons.concept,
-        method="random-layer-matched",
-        options={"seed": seed},
-        model=vlm.identity(),
-    )
 
 
 @dataclass(frozen=True, kw_only=True)

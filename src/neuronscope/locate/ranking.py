@@ -2,6 +2,8 @@
 
     N = the `count` neurons with the largest scores; ties by (score descending, layer ascending, unit ascending)
 
+or, with a `cut`, the fewest of them that recover what the edit does (METHODS n5).
+
 A baseline is compared with two-stage filtering at equal size: `count` is then |N_k| of the same sample (METHODS c).
 Each such method is one short file with one function of its own, :meth:`Ranking.score`.
 """
@@ -16,6 +18,7 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -23,6 +26,7 @@ from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import MODES, Mode
 from ..types import Json, Neurons, Site, one_of, options_of, whole_number
 from .located import Clock, Located, Scores
+from .recovery import Recovery
 from .scores import Layout, Pooled, best_first
 from .validity import Validity, check_validity
 
@@ -54,12 +58,14 @@ class Ranking(ABC):
 
     Attributes:
         count: how many are kept; 0 keeps none.
+        cut: chooses the number instead, from what the best neurons do to the model.
         match: when a caption counts as naming the concept.
         decoding: caption settings.
         name: what results call it.
     """
 
     count: int = 100
+    cut: Recovery | None = None
     match: Mode = "lexicon"
     decoding: Decoding = field(default_factory=Decoding)
     name: str = ""
@@ -70,6 +76,7 @@ class Ranking(ABC):
     needs_image: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         whole_number("count", self.count, 0)
         for option, values in {"match": MODES, **self.choices}.items():
             one_of(option, getattr(self, option), values)
@@ -96,12 +103,18 @@ class Ranking(ABC):
         clock.lap("captions")
         ranked = self.score(vlm, pair, validity)
         clock.lap("scores")
+        scores = Scores(layout, ranked.arrays)
         values = ranked.arrays[ranked.by].values
-        order = best_first(values)[: self.count if ranked.keep is None else ranked.keep]
-        notes = ranked.notes
+        keep, notes, provenance = self.count if ranked.keep is None else ranked.keep, ranked.notes, ranked.provenance
+        if self.cut is not None:
+            cut = self.cut.choose(
+                vlm, pair, validity, values, site=ranked.site, mode=self.match, decoding=self.decoding
+            )
+            clock.lap("cut")
+            keep, notes, provenance = cut.count, (*notes, *cut.notes()), {**provenance, "recovery": cut.to_dict()}
+        order = best_first(values)[:keep]
         if low := int(np.count_nonzero(values[order] <= 0)):
             notes += (f"{low} of the {len(order)} neurons have a {ranked.by} score of 0 or less",)
-        scores = Scores(layout, ranked.arrays)
         members, kept = scores.members(order)
         neurons = Neurons(
             members,
@@ -114,7 +127,7 @@ class Ranking(ABC):
                 "ranked_by": ranked.by,
                 "edit": {"method": pair.method, **dict(pair.options)},
                 "notes": list(notes),
-                **ranked.provenance,
+                **provenance,
             },
             model=vlm.identity(),
         )

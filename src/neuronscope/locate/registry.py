@@ -63,7 +63,9 @@ def equal_size(chosen: Method, found: Neurons) -> Method:
 
     Rankings keep `count = len(found)`, random-layer-matched matches its layers; methods with thresholds do not change.
     """
-    given: dict[str, Any] = {"count": len(found), "like": found}
+    if isinstance(chosen, TwoStage):
+        return chosen
+    given: dict[str, Any] = {"count": len(found), "like": found, "cut": None}
     return _changed(chosen, {option: given[option] for option in _options(chosen) if option in given})
 
 

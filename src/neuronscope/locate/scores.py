@@ -8,13 +8,13 @@ Activations and gradients are reduced over patches inside the hooks, so what is 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
 
@@ -24,7 +24,7 @@ from ..hooks.backward import GradientSession, Place
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.loaded import Inputs
-from ..types import Site, one_of
+from ..types import Neuron, Site, one_of
 
 #: How a neuron's scores at the patches become one: the largest, their mean, sum, or the mean of their sizes.
 Pool: TypeAlias = Literal["max", "mean", "sum", "abs_mean"]
@@ -60,6 +60,12 @@ class Layout:
     def total(self) -> int:
         """Number of neurons of the model."""
         return sum(self.widths)
+
+    def mask(self, neurons: Iterable[Neuron]) -> Bool[np.ndarray, "neurons"]:
+        """Where some neurons are on the flat axis."""
+        chosen, starts = np.zeros(self.total, dtype=bool), self.starts
+        chosen[[starts[neuron.layer] + neuron.unit for neuron in neurons]] = True
+        return chosen
 
     def split(self, flat: int) -> tuple[int, int]:
         """(layer, unit) of a flat index."""

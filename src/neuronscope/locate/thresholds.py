@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import InvalidOption, InvalidSample
+from ..fields import check_fields
 from ..types import Json, one_of
 
 #: A threshold whose finds are as likely false as true is no threshold.
@@ -63,6 +64,9 @@ class Fixed:
     value: float
     needs_decoys: bool = False
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def choose(self, target: Float[np.ndarray, "n"], decoys: Float[np.ndarray, "sets n"]) -> Cut:
         """The number itself."""
         return Cut(float(self.value), f"fixed({self.value:g})")
@@ -76,6 +80,7 @@ class Budget:
     needs_decoys: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.count < 1:
             raise InvalidOption(f"Budget needs at least one neuron, got {self.count}")
 
@@ -91,6 +96,9 @@ class Knee:
     """The knee of the sorted positive scores: the point farthest below the line from the largest to the smallest."""
 
     needs_decoys: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def choose(self, target: Float[np.ndarray, "n"], decoys: Float[np.ndarray, "sets n"]) -> Cut:
         """The score at the knee."""
@@ -115,21 +123,24 @@ class TargetDecoy:
 
     Attributes:
         q: accepted share of false finds.
-        scan: "down" stops at that rise: the lowest threshold down to which the estimate stays at most q. "lowest" is
-            the formula to the letter, which jumps over it.
+        scan: "lowest" is the formula: the estimate made monotone by its running minimum from the laxest threshold, as
+            q-values are (Kall et al. 2008), so that a laxer q never keeps fewer (METHODS n7). "down" stops at that
+            rise, at the lowest threshold down to which the estimate stays at most q: fewer false finds where a crowd of
+            tiny effects lies near 0, but not monotone, for under a laxer q the way may begin higher up and end there.
         fallback: what to do when no threshold reaches q: keep nothing ("none"), or take the threshold with the lowest
             estimate, as long as that is at most a half ("best"). The achieved estimate is stored either way.
     """
 
     q: float = 0.1
-    scan: Literal["down", "lowest"] = "down"
+    scan: Literal["lowest", "down"] = "lowest"
     fallback: Literal["best", "none"] = "best"
     needs_decoys: bool = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.q < 1:
             raise InvalidOption(f"TargetDecoy needs 0 < q < 1, got {self.q}")
-        one_of("scan", self.scan, ("down", "lowest"))
+        one_of("scan", self.scan, ("lowest", "down"))
         one_of("fallback", self.fallback, ("best", "none"))
 
     def choose(self, target: Float[np.ndarray, "n"], decoys: Float[np.ndarray, "sets n"]) -> Cut:

@@ -5,8 +5,12 @@
     g = O_original * d y_c / d O_original                     y_c: logit of the concept's token where it is predicted
     N = { (l, i) in C : exists p, g[l, p, i] > t_g }          stage 2: what pushes the concept's word
 
-Thresholds are chosen per sample by target-decoy control unless numbers are given. Every fork that the paper leaves
-open is an option; `TwoStage.paper(...)` and `TwoStage()` are the two presets.
+That is the paper's form: two filters, whose thresholds are given or chosen per sample. The recommended form is both
+stages as one product, sum_p V[l, p, i] dy_c/dO'[l, p, i], cut where the best neurons carry the edit (METHODS n3 to n5):
+raw differences are not compared between layers of different scale, and no null is needed. On a model in which nothing
+was planted the filters keep nothing, the product does (docs/results/natural).
+
+Every fork that the paper leaves open is an option; `TwoStage.paper(...)` and `TwoStage()` are the two presets.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..held import in_turn
 from ..intervene import activations
 from ..loading import VLM
@@ -28,7 +33,9 @@ from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import Mode, published_thresholds
 from ..types import SITES, Json, Neurons, Site, one_of, options_of
 from .decoys import control_images, decoy_tokens
+from .difference_x_gradient import DifferenceTimesGradient
 from .located import Clock, Located, Scores
+from .recovery import Recovery
 from .scores import (
     SCORES,
     SIGNS,
@@ -55,14 +62,20 @@ Quantifier: TypeAlias = Literal["any", "mean", "sum"]
 _POOLED: Mapping[Quantifier, Pool] = {"any": "max", "mean": "mean", "sum": "sum"}
 PatchRule: TypeAlias = Literal["any", "same_patch"]
 
+#: Options that only filters have.
+_OF_FILTERS = ("diff_sign", "diff_pool", "grad_pool", "grad_score", "patch_rule", "controls", "decoys", "seed")
+
 
 @dataclass(frozen=True)
 class TwoStage:
     """Two-stage filtering with every fork of METHODS (b) as an option; the defaults are the recommended preset.
 
     Attributes:
-        activation, gradient: how each stage's threshold is chosen.
-        stages: which filters apply: (1, 2), (1,) or (2,).
+        activation, gradient: how each filter's threshold is chosen. Where neither is given and both stages apply, the
+            stages are one product and `cut` chooses; where one is, the other is chosen by `TargetDecoy()`.
+        stages: which stages apply: (1, 2), (1,) or (2,); one alone is a filter.
+        cut: of the product.
+        also, points, rounds: of the product's gradient; see :class:`neuronscope.locate.DifferenceTimesGradient`.
         site: where activations are compared in stage 1 (stage 2 is the same at `act` and `neuron`).
         diff_sign: signed differences, or their size (B7).
         diff_pool, grad_pool: over patches; "any" is the paper's "at least one patch". For the gradient the sum is the
@@ -79,9 +92,13 @@ class TwoStage:
         decoding: caption settings.
     """
 
-    activation: Threshold = field(default_factory=TargetDecoy)
-    gradient: Threshold = field(default_factory=TargetDecoy)
+    activation: Threshold | None = None
+    gradient: Threshold | None = None
     stages: tuple[int, ...] = (1, 2)
+    cut: Recovery = field(default_factory=Recovery)
+    also: Target | None = "logprob"
+    points: int = 4
+    rounds: int = 3
     site: Site = "neuron"
     diff_sign: Sign = "signed"
     diff_pool: Quantifier = "any"
@@ -98,6 +115,11 @@ class TwoStage:
     name: str = "two-stage"
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("activation", "gradient"):
+            rule = getattr(self, name)
+            if rule is not None and not isinstance(rule, Threshold):
+                raise InvalidOption(f"{name}={rule!r} is no threshold: give Fixed(number), or another rule")
         one_of("site", self.site, SITES)
         one_of("diff_sign", self.diff_sign, SIGNS)
         one_of("diff_pool", self.diff_pool, list(_POOLED))
@@ -112,6 +134,38 @@ class TwoStage:
             raise InvalidOption(
                 "patch_rule='same_patch' compares patches of both stages: it needs both, pooled by 'any'"
             )
+        given = [name for name in _OF_FILTERS if getattr(self, name) != getattr(TwoStage, name)]
+        if given and not self.filters:
+            raise InvalidOption(
+                f"{', '.join(given)}: of the two filters, where `activation` or `gradient` is given, or one stage; "
+                "without thresholds both stages are one product"
+            )
+        if not self.filters:
+            self._product()
+
+    @property
+    def filters(self) -> bool:
+        """Whether stages are filters with thresholds; otherwise they are one product."""
+        return self.activation is not None or self.gradient is not None or self.stages != (1, 2)
+
+    @property
+    def thresholds(self) -> tuple[Threshold, Threshold]:
+        """Of the two filters: those given, and target-decoy control."""
+        return self.activation or TargetDecoy(), self.gradient or TargetDecoy()
+
+    def _product(self) -> DifferenceTimesGradient:
+        return DifferenceTimesGradient(
+            target=self.grad_target,
+            also=self.also,
+            points=self.points,
+            rounds=self.rounds,
+            site=self.site,
+            concept_token=self.concept_token,
+            cut=self.cut,
+            match=self.match,
+            decoding=self.decoding,
+            name=self.name,
+        )
 
     @classmethod
     def paper(cls, concept: str, **changes: object) -> TwoStage:
@@ -132,6 +186,9 @@ class TwoStage:
         Raises InvalidSample (ConceptNotNamed, ConceptStillNamed) for a sample that breaks a
         condition of the method, and NoImagePositions where the decoder has no image tokens.
         """
+        if not self.filters:
+            found = self._product().locate(vlm, pair, validity=validity)
+            return dataclasses.replace(found, neurons=dataclasses.replace(found.neurons, options=self.to_dict()))
         vlm.require_image_positions()
         clock = Clock()
         validity = validity or check_validity(vlm, pair, mode=self.match, decoding=self.decoding)
@@ -145,7 +202,7 @@ class TwoStage:
         arrays["activation"] = pooled[0]
         if 1 in self.stages:
             decoys = np.stack([p.values for p in pooled[1:]]) if len(pooled) > 1 else np.zeros((0, len(keep)))
-            cuts["activation"] = self.activation.choose(pooled[0].values, decoys)
+            cuts["activation"] = self.thresholds[0].choose(pooled[0].values, decoys)
             keep &= pooled[0].values > cuts["activation"].threshold
         clock.lap("stage 1")
 
@@ -154,7 +211,8 @@ class TwoStage:
         if 2 in self.stages:
             # Stage 2 chooses among the survivors of stage 1, so its controls are counted among them too.
             decoys = np.stack([p.values[keep] for p in rivals]) if rivals else np.zeros((0, int(keep.sum())))
-            cuts["gradient"] = self.gradient.choose(target.values[keep], decoys) if keep.any() else Cut(np.inf, "empty")
+            rule = self.thresholds[1]
+            cuts["gradient"] = rule.choose(target.values[keep], decoys) if keep.any() else Cut(np.inf, "empty")
             keep &= target.values > cuts["gradient"].threshold
         if self.patch_rule == "same_patch":
             keep = self._same_patch(vlm, pair, validity, layout, keep, cuts)
@@ -169,7 +227,7 @@ class TwoStage:
     def _differences(self, vlm: VLM, pair: Counterfactual) -> list[Pooled]:
         """V of the pair, then of every control: the object's image against itself with an empty box inpainted."""
         others = [pair.edited]
-        if 1 in self.stages and self.activation.needs_decoys:
+        if 1 in self.stages and self.thresholds[0].needs_decoys:
             others += control_images(pair, self.controls, self.seed)
         return activation_differences(
             vlm,
@@ -185,7 +243,7 @@ class TwoStage:
         """g of the concept's token, and of each decoy noun's at the same position."""
         word = concept_word(validity, self.concept_token)
         targets: list[tuple[Entry, ...]] = [word.entries]
-        if (2 in self.stages and self.gradient.needs_decoys) or self.grad_target == "contrast":
+        if (2 in self.stages and self.thresholds[1].needs_decoys) or self.grad_target == "contrast":
             place = word.entries[0][0]
             nouns = decoy_tokens(vlm, validity, pair.sample.concept, self.decoys, self.seed, decoding=self.decoding)
             targets += [((place, token),) for token in nouns]

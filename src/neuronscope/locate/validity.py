@@ -19,11 +19,13 @@ from ..errors import ConceptNotNamed, ConceptStillNamed, InvalidOption, InvalidS
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
+from ..samples.boxes import boxes_mask
 from ..samples.inpaint import INPAINTERS, Counterfactual, Method, counterfactual
 from ..samples.lexicon import Lexicon, Match, Mode
-from ..samples.sample import RegionSource, Sample, boxes_mask
+from ..samples.sample import RegionSource, Sample
 from ..tokens import tokens_of_span
 from ..types import one_of
+from ..words import wordless
 
 #: Share of another object inside the edited region from which it is on record; the strict reading's `max_other_share`.
 MAX_OTHER_SHARE = 0.1
@@ -155,6 +157,8 @@ def _judged(
     match = lexicon.match(original.text, concept, mode)
     if match is None:
         raise ConceptNotNamed(f"the caption of the original image does not name {concept!r}. {both}")
+    if wordless(edited.text):
+        raise InvalidSample(f"the caption of the edited image says nothing, so not that {concept!r} is gone. {both}")
     if _names(edited, concept, mode):
         raise ConceptStillNamed(f"the caption of the edited image still names {concept!r}. {both}")
     shares = _shares_inside(pair)

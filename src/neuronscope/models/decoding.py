@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from string import Formatter
 
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..types import Json
 from .families import Family
 
@@ -28,6 +29,7 @@ class Decoding:
     use_cache: bool = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.max_new_tokens < 1:
             raise InvalidOption(f"max_new_tokens={self.max_new_tokens} must be at least 1")
 

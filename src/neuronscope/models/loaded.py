@@ -38,8 +38,10 @@ from ..tokens import (
 )
 from .decoding import Decoding
 from .families import Family
+from .finite import finite_logits
 from .frozen import Frozen, entries
 from .inputs import ImageRow, Inputs, Row, sources_of
+from .processing import about, processed
 
 #: Where a checkpoint's config names the edits that were written into its weights.
 EDITS = "neuronscope_edits"
@@ -154,22 +156,29 @@ class LoadedModel:
         return {"id": self.id, "fingerprint": self.fingerprint}
 
     @in_turn
-    def prepare(self, images: Sequence[ImageRow], decoding: Decoding = Decoding()) -> Inputs:
+    def prepare(
+        self, images: Sequence[ImageRow], decoding: Decoding = Decoding(), *, numbers: Sequence[int] | None = None
+    ) -> Inputs:
         """Process images with the same prompt. Every row is processed by itself, so batching cannot change it.
 
         Args:
             images: one element per row: an image, or a sequence of images that one prompt shows.
             decoding: what is asked about them.
+            numbers: what errors call the rows, where they are some of a longer list.
 
-        Raises ImageTokenMismatch when the prompt's image positions and the images' features differ in number, and
+        Raises InvalidSample for an image that cannot be read or that the processor refuses, and ImageTokenMismatch when
+        the prompt's image positions and the images' features differ in number, both saying which of several rows;
         InvalidOption for a template that does not join the images and one prompt, and for several images where the
         family takes one.
         """
         rows = [sources_of(row) for row in images]
         texts = [self._text(len(row), decoding) for row in rows]
-        return Inputs(
-            tuple(self._row([read_image(i) for i in row], text) for row, text in zip(rows, texts, strict=True))
-        )
+        made: list[Row] = []
+        named = numbers or (range(len(rows)) if len(rows) > 1 else [None])
+        for number, row, text in zip(named, rows, texts, strict=False):
+            with about(number):
+                made.append(self._row([read_image(i) for i in row], text))
+        return Inputs(tuple(made))
 
     def _text(self, images: int, decoding: Decoding = Decoding()) -> str:
         """The text of a prompt that shows so many images."""
@@ -243,15 +252,7 @@ class LoadedModel:
         return tensors
 
     def _process(self, shown: Sequence[Image.Image], text: str) -> Mapping[str, Any]:
-        images: Any = list(shown) if len(shown) == 1 or not self.family.nested else [list(shown)]
-        try:
-            return self.processor(text=[text], images=images, return_tensors="pt")
-        except _REFUSALS as error:
-            if len(shown) == 1:
-                raise
-            raise InvalidOption(
-                f"the processor of {self.id} does not take {len(shown)} images in one prompt: {error}"
-            ) from error
+        return processed(self.processor, shown, text, id=self.id, nested=self.family.nested)
 
     @cached_property
     def _accepted(self) -> frozenset[str]:
@@ -350,10 +351,9 @@ class LoadedModel:
         With `padding` also those of tiles that show nothing, which may be another image's.
         """
         pixels, strip = self.family.pixels, self.family.strip
-        others = [Image.new("RGB", picture.size) for picture in shown]
 
         def process(ramp: Image.Image) -> Mapping[str, Any]:
-            return self._process([*others[:image], ramp, *others[image + 1 :]], text)
+            return self._process([ramp if k == image else Image.new("RGB", p.size) for k, p in enumerate(shown)], text)
 
         return measure_frames(process, shown[image].size, pixels=pixels, strip=strip, padding=padding)
 
@@ -367,7 +367,7 @@ class LoadedModel:
 
     @in_turn
     def logits(self, inputs: Inputs, *, last: int = 1) -> Float[Tensor, "batch last vocabulary"]:
-        """Logits of the last positions, one forward pass."""
+        """Logits of the last positions, one forward pass. Raises NotFinite where they are no numbers."""
         try:
             with self.frozen():
                 output: Any = self.model(**inputs.tensors, **self.last_only(last), use_cache=False)
@@ -377,7 +377,7 @@ class LoadedModel:
                 held = ", ".join(map(str, counts))
                 raise ImageTokenMismatch(f"the prompt holds {held} image tokens; {self.id} says: {error}") from error
             raise
-        return output.logits[:, -last:]
+        return finite_logits(output.logits[:, -last:], self.id, self.dtype)
 
     def frozen(self) -> Held[None]:
         """Evaluation mode and no parameter gradients for the time of the block, then as before."""

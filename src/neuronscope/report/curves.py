@@ -113,9 +113,9 @@ def locate_watched(method: Method, vlm: VLM, pair: Counterfactual) -> tuple[Loca
 
     The result is what the method itself gives, its options included. Raises what the method raises.
     """
-    if not isinstance(method, TwoStage):
+    if not isinstance(method, TwoStage) or not method.filters:
         return method.locate(vlm, pair), {}
-    rules = {"activation": _Watched(method.activation), "gradient": _Watched(method.gradient)}
+    rules = dict(zip(("activation", "gradient"), map(_Watched, method.thresholds), strict=True))
     found = dataclasses.replace(method, **rules).locate(vlm, pair)  # pyright: ignore[reportArgumentType]
     neurons = dataclasses.replace(found.neurons, options=method.to_dict())
     curves = {name: rule.curve for name, rule in rules.items() if rule.curve is not None}

@@ -26,7 +26,9 @@ from PIL import Image
 
 from ..errors import InvalidSample, RunMismatch
 from ..files import output_folder, replacing, write_text
+from ..parsing import read_json
 from ..samples.image import read_image
+from ..samples.place import place as inside
 from ..types import Json, Neurons
 from .curves import Curve
 
@@ -42,7 +44,7 @@ class Spoken:
     """The captions of the sample's image under one condition.
 
     Attributes:
-        condition: "original", "edited", "noise", "random noise", "zero" or "random zero".
+        condition: "original", "edited"; "noise", "zero", "patch" of the located neurons, "random noise" ... of others.
         texts: what the model generated after the prompt, one text per draw.
     """
 
@@ -104,6 +106,8 @@ class Evidence:
         widths: neurons of every decoder layer.
         word: None where nothing was tested.
         level: of the noise, in activation units; None where there was none.
+        exchanged: set -> the share of the edit's effect on the word that it recovers, exchanged with the edited
+            picture: "located", "random", and "all layers" (the ceiling) and thirds; empty where nothing was tested.
         notes: what a reader should know.
         environment: versions and machine.
         command, python: how to make the result again.
@@ -123,6 +127,7 @@ class Evidence:
     widths: tuple[int, ...]
     word: Word | None = None
     level: float | None = None
+    exchanged: Mapping[str, float] = field(default_factory=dict[str, float])
     notes: tuple[str, ...] = ()
     environment: Mapping[str, Json] = field(default_factory=dict[str, Json])
     command: str = ""
@@ -162,6 +167,7 @@ class Evidence:
             "widths": list(self.widths),
             "word": None if self.word is None else asdict(self.word),
             "level": self.level,
+            "exchanged": dict(self.exchanged),
             "notes": list(self.notes),
             "environment": dict(self.environment),
             "command": self.command,
@@ -178,7 +184,7 @@ class Evidence:
         place = root / FOLDER
         neurons = Neurons.load(root / "neurons.json")
         try:
-            data: dict[str, Any] = json.loads((place / "evidence.json").read_text(encoding="utf-8"))
+            data: dict[str, Any] = read_json(place / "evidence.json")
             if data.get("schema") != SCHEMA:
                 raise RunMismatch(f"{place / 'evidence.json'}: schema {data.get('schema')!r} is not {SCHEMA!r}")
             if data["neurons"] != neurons.addresses:
@@ -195,13 +201,14 @@ class Evidence:
                 units=tuple(_unit(entry) for entry in data["units"]),
                 maps=maps,
                 curves={name: Curve.from_dict(curve) for name, curve in data["curves"].items()},
-                original=read_image(place / "original.png"),
-                edited=read_image(root / "edited.png"),
-                mask=np.asarray(read_image(place / "mask.png").convert("L")) > 127,
+                original=read_image(inside(root, f"{FOLDER}/original.png")),
+                edited=read_image(inside(root, "edited.png")),
+                mask=np.asarray(read_image(inside(root, f"{FOLDER}/mask.png")).convert("L")) > 127,
                 boxes=tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in data["boxes"]),
                 widths=tuple(data["widths"]),
                 word=None if data["word"] is None else Word(**data["word"]),
                 level=data["level"],
+                exchanged=data.get("exchanged", {}),  # which earlier releases did not measure
                 notes=tuple(data["notes"]),
                 environment=data["environment"],
                 command=str(data["command"]),

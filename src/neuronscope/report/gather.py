@@ -19,12 +19,13 @@ import torch
 from jaxtyping import Float
 
 from ..caption import generate_captions
-from ..errors import InvalidOption
+from ..errors import InvalidOption, InvalidSample
+from ..fields import check_fields
 from ..held import in_turn
-from ..intervene import Noise, Zero, activations
+from ..intervene import Noise, Patch, Zero, activations
 from ..intervene.operations import Intervention
 from ..loading import VLM
-from ..locate import Located, layer_matched
+from ..locate import Located, ceiling, layer_matched
 from ..locate.target import concept_word
 from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
@@ -56,6 +57,9 @@ class Test:
     level: float | None = None
     draws: int = 3
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -93,12 +97,15 @@ def gather(
     origin, neurons, validity = origin or Origin(), found.neurons, found.validity
     decoding = Decoding()
     spoken = [Spoken("original", (validity.original.text,)), Spoken("edited", (validity.edited.text,))]
-    word, alone, lacking = None, None, ()
+    word, alone, lacking, exchanged = None, None, (), {}
     shown = neurons[:SHOWN]
     if test is not None and len(neurons):
         step("captions under noise and without the neurons")
         control, lacking = _control(vlm, neurons, test.seed)
-        for name, change in _changes(neurons, control, test).items():
+        changes = _changes(vlm, pair, neurons, control, test)
+        exchanged, unknown = _exchanged(vlm, pair, found, control, decoding)
+        lacking = (*lacking, *unknown)
+        for name, change in changes.items():
             (captions,) = generate_captions(vlm, [pair.original], change, decoding=decoding)
             spoken.append(Spoken(name, tuple(caption.text for caption in captions)))
         step("each neuron alone")
@@ -123,6 +130,7 @@ def gather(
         boxes=tuple(pair.sample.boxes),
         widths=tuple(vlm.widths),
         word=word,
+        exchanged=exchanged,
         level=test.level if test is not None and len(neurons) else None,
         notes=(*found.notes, *lacking, *(f"only the original caption names {word!r}" for word in validity.lost)),
         environment=dict(origin.environment),
@@ -139,13 +147,31 @@ def _control(vlm: VLM, neurons: Neurons, seed: int) -> tuple[Neurons | None, tup
         return None, (f"there is no random control: {error}",)
 
 
-def _changes(neurons: Neurons, control: Neurons | None, test: Test) -> dict[str, Intervention]:
+def _exchanged(
+    vlm: VLM, pair: Counterfactual, found: Located, control: Neurons | None, decoding: Decoding
+) -> tuple[Mapping[str, float], tuple[str, ...]]:
+    """What the set, its control and all neurons recover of the edit; or nothing, and the reason for the page."""
+    sets = {"located": found.neurons} | ({} if control is None else {"random": control})
+    site = found.neurons.site
+    try:
+        top = ceiling(
+            vlm, pair, validity=found.validity, changes=(), layers=False, sets=sets, site=site, decoding=decoding
+        )
+    except InvalidSample as error:
+        return {}, (f"shares of the edit's effect are unknown: {error}",)
+    return top.shares["patch"], ()
+
+
+def _changes(
+    vlm: VLM, pair: Counterfactual, neurons: Neurons, control: Neurons | None, test: Test
+) -> dict[str, Intervention]:
     """Condition -> what is done to the neurons."""
     found: dict[str, Intervention] = {}
     sets = {"": neurons} if control is None else {"": neurons, "random ": control}
     if test.level is not None:
         for name, members in sets.items():
             found[f"{name}noise"] = Noise(members, level=test.level, draws=test.draws, seed=test.seed)
+    found |= {f"{name}patch": Patch.take(vlm, members, pair.edited) for name, members in sets.items()}
     return {**found, **{f"{name}zero": Zero(members) for name, members in sets.items()}}
 
 

@@ -21,8 +21,20 @@ _CONDITIONS: Mapping[str, tuple[str, bool | None]] = {
     "edited": ("object edited away", None),
     "noise": ("noise on the located neurons", True),
     "random noise": ("the same noise on random neurons", False),
+    "patch": ("located neurons as in the edited image", True),
+    "random patch": ("random neurons as in the edited image", False),
     "zero": ("located neurons set to zero", True),
     "random zero": ("random neurons set to zero", False),
+}
+
+#: Exchanged set -> what a reader is told, in the order of the page.
+_SETS: Mapping[str, str] = {
+    "located": "the located neurons",
+    "random": "as many random ones of the same layers",
+    "all layers": "all FFN neurons: the ceiling",
+    "lower third": "those of the lower third of the layers",
+    "middle third": "of the middle third",
+    "upper third": "of the upper third",
 }
 
 #: Score of a filter -> its stage and its unit, for headings.
@@ -76,6 +88,7 @@ class Section:
     lines: tuple[Line, ...]
     columns: tuple[str, ...]
     rows: tuple[Row, ...]
+    exchanged: tuple[tuple[str, float], ...]
     hidden: int
     shown_layers: tuple[int, ...]
     layers: charts.Layers
@@ -114,6 +127,7 @@ def section(evidence: Evidence, name: str) -> Section:
         lines=tuple(_lines(evidence)),
         columns=tuple(_STAGES.get(score, score) if filters else score for score in columns),
         rows=tuple(_rows(evidence, columns)),
+        exchanged=tuple((told, evidence.exchanged[name]) for name, told in _SETS.items() if name in evidence.exchanged),
         hidden=len(neurons) - len(evidence.units),
         shown_layers=tuple(sorted({neuron.layer for neuron in neurons[: len(evidence.units)]})),
         layers=charts.layers(neurons, evidence.widths),

@@ -67,9 +67,11 @@ class Heatmap:
         """The map in colour over the picture, with boxes (x, y, width, height in pixels) drawn."""
         import matplotlib
 
-        colours: Any = matplotlib.colormaps["viridis"](self.normalised())[..., :3]
-        base = np.asarray(self.image, dtype=np.float64) / 255
-        mixed = Image.fromarray(np.rint(255 * ((1 - alpha) * base + alpha * colours)).astype(np.uint8))
+        levels: Any = np.arange(256)
+        viridis: Any = matplotlib.colormaps["viridis"](levels, bytes=True)[:, :3]
+        coloured = Image.fromarray(np.minimum(256 * self.normalised(), 255).astype(np.uint8))
+        coloured.putpalette(viridis.tobytes())  # a photograph in floats of four colours is half a gigabyte
+        mixed = Image.blend(self.image.convert("RGB"), coloured.convert("RGB"), alpha)
         draw = ImageDraw.Draw(mixed)
         line = max(1, round(min(mixed.size) / 100))
         for x, y, w, h in boxes:
@@ -147,10 +149,16 @@ def paint(
     """
     tiles = tokens.mapped()
     grids = tuple(values[tile.tokens] for tile in tiles)
-    maps = [to_pixels(grid, tile.frame, resize) for grid, tile in zip(grids, tiles, strict=True)]
-    shown = np.sum([~np.isnan(m) for m in maps], axis=0)
-    total = np.sum([np.nan_to_num(m, nan=0.0) for m in maps], axis=0)
-    return Heatmap(np.where(shown, total / np.maximum(shown, 1), np.nan), grids, picture, neurons)
+    total = np.zeros((picture.height, picture.width))
+    shown = np.zeros(total.shape, np.int32)
+    for grid, tile in zip(grids, tiles, strict=True):  # one after another: a photograph may have forty tiles
+        spread = to_pixels(grid, tile.frame, resize)
+        seen = ~np.isnan(spread)
+        shown += seen
+        np.add(total, spread, out=total, where=seen)
+    total[shown == 0] = np.nan
+    np.divide(total, shown, out=total, where=shown > 0)
+    return Heatmap(total, grids, picture, neurons)
 
 
 def to_pixels(

@@ -42,7 +42,7 @@ def test_settings_are_json():
         ({"methods": ()}, "methods=.* at least one"),
         ({"methods": ("pam",)}, "method='pam' is not known"),
         ({"levels": (0.0,)}, "levels=.* must be positive"),
-        ({"levels": (float("nan"),)}, "levels=.* must be positive"),
+        ({"levels": (float("nan"),)}, "levels=.* each is a finite number"),
         ({"levels": (), "ablations": ()}, "both empty"),
         ({"ablations": ("none",)}, "ablations='none' is not known"),
         ({"metrics": {"meteor": {}}}, "metrics='meteor' is not known"),

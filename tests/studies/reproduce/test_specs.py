@@ -46,7 +46,7 @@ def test_the_papers_preset_has_thresholds_of_each_concept():
         ("pan:count=many", "count='many' is no int"),
         ("pan:preset=paper", "method 'pan' has no preset 'paper'"),
         ("pan:preset=newest", "preset of method 'pan'='newest' is not known"),
-        ("two-stage:activation=low", "activation='low' is no TargetDecoy"),
+        ("two-stage:activation=low", "activation='low' is no threshold"),
         ("two-stage:decoding=x", "decoding cannot be given as text"),
         ("two-stage:site=middle", "site='middle' is not known"),
     ],

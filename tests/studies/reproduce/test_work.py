@@ -56,12 +56,12 @@ def test_every_unit_is_there(finished: Reproduction):
     rows = {kind: len(finished.run.table(kind)) for kind in finished.run.kinds()}
     groups, images = 4, 4
     assert rows["located"] == 3 * groups
-    assert rows["captions"] == 3 * groups * images * (2 + 1 + 1)  # draws of the noise, and of each ablation one
+    assert rows["captions"] == 3 * groups * images * (2 + 1 + 1 + 1)  # draws of the noise, and of each ablation one
     assert rows["random"] == groups * 21
-    assert rows["similarity"] == 3 * groups * 3
+    assert rows["similarity"] == 3 * groups * 4
 
 
-@pytest.mark.parametrize("name", ["noise 2", "zero", "mean"])
+@pytest.mark.parametrize("name", ["noise 2", "zero", "mean", "patch"])
 def test_captions_are_those_of_a_plain_loop(demo: ns.VLM, finished: Reproduction, name: str):
     kept = finished.samples[2]
     condition = next(c for c in PLAN.conditions if c.name == name)
@@ -72,6 +72,8 @@ def test_captions_are_those_of_a_plain_loop(demo: ns.VLM, finished: Reproduction
         change: Any = ns.Zero(neurons)
     elif name == "mean":
         change = ns.Mean.over(demo, neurons, images)
+    elif name == "patch":
+        change = ns.Patch.take(demo, neurons, kept.pair.edited)
     else:
         change = ns.Noise(neurons, level=2 * float(np.median(neurons.scores["activation"])), draws=2)
     expected = [[caption.text for caption in row] for row in generate_captions(demo, images, change)]
@@ -260,8 +262,9 @@ def test_an_object_that_leaves_no_room_for_a_control_is_on_record_and_the_run_go
     demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr("neuronscope.locate.two_stage.control_images", lambda *_: [])
-    work = begin(demo, scenes, tmp_path, replace(PLAN, methods=("two-stage", "pan"), metrics={}))
+    filters = "two-stage:activation=decoy-0.1"
+    work = begin(demo, scenes, tmp_path, replace(PLAN, methods=(filters, "pan"), metrics={}))
     assert not len(work.neurons("pan", work.samples[0]))
     rows = work.run.table("located").to_pylist()
-    row = next(r for r in rows if r["method"] == "two-stage")
+    row = next(r for r in rows if r["method"] == filters)
     assert row["notes"][0].startswith(f"{REFUSED}: target-decoy thresholds need at least one control, and none could")

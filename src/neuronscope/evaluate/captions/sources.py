@@ -16,7 +16,8 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
-from ...errors import InvalidOption, UnsupportedModel
+from ...errors import MODEL_ERRORS, InvalidOption, UnsupportedModel, first_line
+from ...models.weight_files import require_safetensors
 
 INSTALL = "pip install 'neuronscope[metrics]'"
 _PACKAGE = "package:"
@@ -98,9 +99,10 @@ def loading(source: Source, purpose: str) -> Generator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
+        require_safetensors(source.where)
         yield
-    except (OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError) as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+    except (*MODEL_ERRORS, OSError, ImportError, SafetensorError, UnsupportedModel) as error:
+        reason = first_line(error)
         raise UnsupportedModel(
             f"{purpose} cannot load the model {source.where!r} ({reason}); give model= a local directory with "
             "config.json, model.safetensors and a tokenizer, a hub id that can be reached from here, or "

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InvalidSample
+from ...errors import InvalidSample, NotFinite
 from ...evaluate.effect import Effect, Labelled, measure
 from ...evaluate.truth import Agreement, agreement, planted
 from ...held import in_turn
@@ -146,7 +146,7 @@ def study(
         try:
             pair = counterfactual(sample, edit)
             found.append((pair, locator.locate(vlm, pair)))
-        except InvalidSample as error:
+        except (InvalidSample, NotFinite) as error:
             refused.append((sample.image_id, f"{type(error).__name__}: {error}"))
     if not found:
         raise InvalidSample(f"no image of {concept!r} can be used: " + " | ".join(why for _, why in refused))

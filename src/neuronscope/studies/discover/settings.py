@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
-from ...options import MISSING, SIZES, Loading, listed, option
+from ...fields import check_fields
+from ...options import MISSING, SIZES, Loading, Reading, listed, option
 from ...types import Json, one_of
 
 if TYPE_CHECKING:
@@ -20,8 +21,15 @@ if TYPE_CHECKING:
 KS = (1, 5, 10, 50, 100, 500, 1000)
 
 
+def _spelling(noun: str) -> str:
+    """A noun as the finders spell it, so that Right and right are one setting."""
+    from ...words import fold
+
+    return fold(noun)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Discover(Loading):
+class Discover(Loading, Reading):
     """Pictures, and how neurons are found in them; None stands for the preset's option of :class:`Discovery`."""
 
     sources: tuple[str, ...] = option(
@@ -32,7 +40,7 @@ class Discover(Loading):
     top: int | None = option(None, "--top", "-k", help="Neurons kept for each noun; 100.")
     nouns: str | None = option(None, "--nouns", help="tagger, compounds, lexicon, or auto: the tagger if installed.")
     exclude: tuple[str, ...] | None = option(
-        None, "--exclude", help="Nouns to leave out, separated by commas.", form=listed(str.lower, "nouns")
+        None, "--exclude", help="Nouns to leave out, separated by commas.", form=listed(_spelling, "nouns")
     )
     query: str | None = option(None, "--query", help="What is asked before the answer begins.")
     answer: str | None = option(None, "--answer", help="What the answer begins with.")
@@ -41,6 +49,9 @@ class Discover(Loading):
     )
     norm: str | None = option(None, "--norm", help="none, or gain of the final norm.")
     site: str | None = option(None, "--site", help="neuron, or act as published.")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def discovery(self) -> Discovery:
         """How neurons are found. Raises InvalidOption for a preset, an option or a value that is not known."""
@@ -86,6 +97,7 @@ class DiscoveryPlan:
     seed: int = option(0, "--seed", help="Of permutations, controls and intervals.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         top = self.discovery.top
         least = {"shuffles": 0, "group": 2, "group_k": 0, "draws": 1, "seed": 0}
         for name, bound in least.items():

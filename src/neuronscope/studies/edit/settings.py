@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InvalidOption
-from ...options import MISSING, SETTING, Loading, option
+from ...fields import check_fields
+from ...options import MISSING, SETTING, Loading, Reading, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rewrite(Loading):
+class Rewrite(Loading, Reading):
     """A word, what takes its place, and the pictures to edit with and to measure on; None for what was not given."""
 
     images: tuple[str, ...] = option(
@@ -44,6 +45,7 @@ class Rewrite(Loading):
     seed: int = option(0, "--seed", help="Of the random sets.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if (self.made_with is not None and self.made_with < 1) or self.controls < 0:
             raise InvalidOption(
                 f"--made-with {self.made_with} must be at least 1, and --controls {self.controls} at least 0"

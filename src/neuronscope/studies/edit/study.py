@@ -19,9 +19,10 @@ from ...evaluate.editing import Evaluation, Probes, Wording, evaluate_edit
 from ...files import output_folder, write_text
 from ...held import in_turn
 from ...loading import VLM
+from ...models.usable import unprocessable
 from ...run.settings import environment
 from ...samples.lists import Refused
-from ...samples.picture_files import Picture, gather
+from ...samples.picture_files import Picture, Pictures, gather
 from ...types import Neurons, one_of
 from .settings import Rewrite
 from .tables import document, one_table
@@ -104,6 +105,7 @@ class Job:
         tuned: an option of the editor and the values of which the best is taken.
         donors: of an editor that takes neurons of the target.
         neurons: None where they are to be ranked.
+        found: the pictures, and what cannot be read.
     """
 
     asked: Rewrite
@@ -112,8 +114,7 @@ class Job:
     donors: Neurons | None
     neurons: Neurons | None
     texts: tuple[str, ...] | None
-    pictures: Sequence[Picture]
-    refused: Sequence[Refused]
+    found: Pictures
 
     @classmethod
     def of(cls, asked: Rewrite) -> Job:
@@ -146,16 +147,17 @@ class Job:
         single = {option: value for option, value in asked.settings if option not in several}
         donors, neurons = (None if path is None else Neurons.load(path) for path in (asked.donors, asked.neurons))
         texts = None if asked.texts is None else _lines(asked.texts)
-        found = gather(asked.images)
+        found = gather(asked.images, allow_outside=asked.allow_outside)
         tuned = next(iter(several.items()), None)
-        return cls(asked, single, tuned, donors, neurons, texts, found.items, found.refused)
+        return cls(asked, single, tuned, donors, neurons, texts, found)
 
     @in_turn
     def run(self, vlm: VLM, step: Callable[[str], None]) -> Rewritten:
         """See :func:`rewrite`."""
         asked = self.asked
         step("sorting the images")
-        groups = self.sort(vlm)
+        usable = self.found.without(unprocessable(vlm, [picture.path for picture in self.found.items]))
+        groups = self.sort(vlm, usable.items)
         paths = groups.each(lambda picture: picture.path)
         step("choosing neurons")
         at: Any = asked.position
@@ -171,7 +173,7 @@ class Job:
             similarity=None if asked.bertscore is None else metric("bertscore", model=asked.bertscore),
             done=step,
         )
-        return Rewritten(found, chosen, groups, self.refused)
+        return Rewritten(found, chosen, groups, usable.refused)
 
     @property
     def keeps(self) -> bool:
@@ -192,9 +194,9 @@ class Job:
             made = Focused(made)
         return made.edit(vlm, neurons, images, **({"keep": kept} if self.keeps else {}))
 
-    def sort(self, vlm: VLM) -> Groups:
+    def sort(self, vlm: VLM, pictures: Sequence[Picture]) -> Groups:
         """Raises InvalidOption where too few captions name the source, or too few do not."""
-        asked, pictures = self.asked, self.pictures
+        asked = self.asked
         captions = [caption.text for caption in clean_captions(vlm, [picture.path for picture in pictures])]
         own = tuple(p for p, caption in zip(pictures, captions, strict=True) if named(caption, asked.source))
         rest = tuple(p for p in pictures if p not in own)

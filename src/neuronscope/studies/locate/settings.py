@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
+from ...fields import check_fields
 from ...options import BOX, MISSING, Loading, option, words
 from ...types import one_of
 
@@ -38,11 +39,15 @@ class Locate(Loading):
     like: Path | None = option(None, "--like", help="random-layer-matched: the neurons.json it matches.")
     preset: str | None = option(None, "--preset", help="two-stage: recommended or paper.")
     budget: int | None = option(None, "--budget", help="two-stage: keep this many per stage instead.")
-    q: float | None = option(None, "--q", help="two-stage: accepted share of false finds; 0.1.")
+    q: float | None = option(None, "--q", help="two-stage: thresholds by this share of false finds instead.")
+    recover: float | None = option(
+        None, "--recover", help="Keep what recovers this share of the edit's effect; two-stage: 0.5."
+    )
     test: bool = option(True, "--test/--no-test", help="Also caption without the neurons, and beside a random control.")
     draws: int = option(3, "--draws", help="Noise draws of the test.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.draws < 1:
             raise InvalidOption(f"--draws {self.draws} must be at least 1")
 
@@ -67,18 +72,25 @@ class Locate(Loading):
             raise InvalidOption(
                 f"--count: {self.method} keeps what passes its thresholds; --budget sets a number for each stage"
             )
-        if self.preset == "paper" and (self.budget is not None or self.q is not None):
-            raise InvalidOption("--preset paper has its own thresholds: leave out --budget and --q")
+        given = [name for name in ("budget", "q", "recover", "count") if getattr(self, name) is not None]
+        if self.preset == "paper" and given:
+            raise InvalidOption(f"--preset paper has its own thresholds: leave out --{given[0]}")
+        if self.recover is not None and len(given) > 1:
+            raise InvalidOption(f"--recover chooses how many are kept: leave out --{given[0]}")
+        if self.recover is not None and self.method in ("stage-1", "stage-2"):
+            raise InvalidOption(f"--recover cuts rankings and both stages together; {self.method} has a threshold")
 
     def _options(self) -> dict[str, Any]:
         """Of the method, those that were given."""
-        from ...locate import Budget, TargetDecoy
+        from ...locate import Budget, Recovery, TargetDecoy
 
         found: dict[str, Any] = {} if self.count is None else {"count": self.count}
         if self.budget is not None:
             found |= dict.fromkeys(("activation", "gradient"), Budget(self.budget))
         elif self.q is not None:
             found |= dict.fromkeys(("activation", "gradient"), TargetDecoy(self.q))
+        if self.recover is not None:
+            found["cut"] = Recovery(self.recover)
         return found
 
     def pair(self) -> Counterfactual:
@@ -107,9 +119,9 @@ class Locate(Loading):
     def python(self) -> str:
         """The same neurons with the library."""
         region = f", boxes={list(self.boxes)!r}" if self.boxes else ""
-        region += f", mask=np.asarray(Image.open({str(self.mask)!r}).convert('L')) > 127" if self.mask else ""
+        region += f", mask=np.asarray(read_image({str(self.mask)!r}).convert('L')) > 127" if self.mask else ""
         edit = f"'edited', edited={str(self.edited)!r}" if self.edited else repr(self.edit)
-        imports = ["import numpy as np", "from PIL import Image"] if self.mask else []
+        imports = ["import numpy as np", "from neuronscope.samples import read_image"] if self.mask else []
         place = f", device={self.device!r}" if self.device else ""
         place += f", dtype={self.dtype!r}" if self.dtype != "auto" else ""
         lines = [
@@ -128,7 +140,7 @@ class Locate(Loading):
         if self.preset == "paper":
             stages = {"stage-1": ", stages=(1,)", "stage-2": ", stages=(2,)"}
             return f"ns.TwoStage.paper({self.concept!r}{stages.get(self.method, '')})"
-        rule = self.q if self.budget is None else self.budget
+        rule = next((given for given in (self.budget, self.q, self.recover) if given is not None), 0)
         given = {
             name: value if name == "count" else f"ns.{type(value).__name__}({rule:g})"
             for name, value in self._options().items()

@@ -16,6 +16,8 @@ _ALL = "all concepts"
 _ABLATIONS: Mapping[str, str] = {
     "zero": "the neurons are set to zero",
     "mean": "the neurons are set to their mean activation over all images",
+    "patch": "the neurons take their activations from the edited picture of the sample they were located in, on its "
+    "own image and, token by token, on all others",
 }
 
 #: Unit of noise levels by the setting `scale`.
@@ -33,7 +35,10 @@ _CONDITIONS = {
     "ConceptNotNamed": "the caption does not name the concept",
     "ConceptStillNamed": "the caption of the edited image still names the concept",
     "OtherConceptRemoved": "the edit took another concept away, too",
+    "UnsegmentedScript": "words of the caption's script cannot be told apart",
+    "NotFinite": "the model gives numbers that are none",
     "InvalidSample": "the picture, a box or a mask cannot be used",
+    "ImageTokenMismatch": "where the image tokens lie on the picture cannot be told",
 }
 
 

@@ -2,6 +2,7 @@
 
 - two-stage:site=act,grad_pool=any: options of the method's own;
 - two-stage:activation=1.5,gradient=knee: thresholds are a number, knee, budget-N or decoy-Q;
+- two-stage:cut=0.7, pan:cut=0.5: the share of the edit's effect that the kept neurons recover;
 - two-stage:preset=paper: the published thresholds of each concept.
 """
 
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ...errors import InvalidOption
-from ...locate import Budget, Fixed, Knee, Method, TargetDecoy, TwoStage
+from ...locate import Budget, Fixed, Knee, Method, Recovery, TargetDecoy, TwoStage
 from ...locate import method as by_name
 from ...locate.thresholds import Threshold
 from ...types import one_of
@@ -64,8 +65,13 @@ class MethodSpec:
         return dataclasses.replace(made, **read)
 
 
+#: What options that have no default are.
+_KINDS = {"activation": "threshold", "gradient": "threshold", "cut": "share"}
+
+
 def _value(method: str, option: str, text: str, default: object) -> object:
     """A value in the type of the option's default."""
+    kind = _KINDS.get(option, type(default).__name__)
     try:
         if isinstance(default, bool):
             return {"true": True, "false": False}[text.lower()]
@@ -73,10 +79,14 @@ def _value(method: str, option: str, text: str, default: object) -> object:
             return type(default)(text)
         if isinstance(default, str):
             return text
-        if isinstance(default, Threshold):
+        if option in ("activation", "gradient"):
             return _threshold(text)
+        if option == "cut":
+            return Recovery(float(text))
     except (KeyError, ValueError) as error:
-        raise InvalidOption(f"method {method!r}: {option}={text!r} is no {type(default).__name__}") from error
+        raise InvalidOption(f"method {method!r}: {option}={text!r} is no {kind}") from error
+    except InvalidOption as error:
+        raise InvalidOption(f"method {method!r}: {option}={text!r}: {error}") from error
     raise InvalidOption(f"method {method!r}: {option} cannot be given as text")
 
 

@@ -18,14 +18,14 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from ...caption import Captioner
-from ...errors import InvalidOption, InvalidSample
+from ...errors import InvalidOption, InvalidSample, NotFinite
 from ...evaluate.aggregate import check_clean
 from ...evaluate.captions import compare, metric
-from ...evaluate.effect import named
+from ...evaluate.effect import counts, named
 from ...evaluate.localisation import dataset_cut, localise
 from ...evaluate.truth import agreement, average_precision, planted
 from ...held import in_turn
-from ...intervene import Mean, Noise, Zero, mean_activations
+from ...intervene import Mean, Noise, Patch, Zero, activations, mean_activations
 from ...intervene.operations import Intervention
 from ...loading import VLM
 from ...locate import Located, equal_size, layer_matched
@@ -236,7 +236,7 @@ class Reproduction:
             chosen = equal_size(chosen, self.neurons(plan.reference, kept))
         try:
             found = chosen.locate(self._vlm, kept.pair, validity=kept.validity)
-        except (InvalidOption, InvalidSample) as error:  # too few other neurons for a random set; too large an object
+        except (InvalidOption, InvalidSample, NotFinite) as error:  # such as too few neurons for a random set
             nothing = Neurons((), concept=kept.concept, method=chosen.name, model=self._vlm.identity())
             return _located(nothing, [f"{REFUSED}: {error}"], 0.0) | dict.fromkeys(_TRUTH)
         seconds = float(sum(found.seconds.values()))
@@ -265,12 +265,25 @@ class Reproduction:
         if condition.level is None:
             if condition.name == "zero":
                 return Zero(neurons)
+            if condition.name == "patch":
+                return self._patch(neurons, kept)
             return Mean(neurons, means=tuple(float(self._means[n.layer][n.unit]) for n in neurons))
         level = condition.level
         if plan.scale == "difference":
             level *= self._median_difference(kept)
         relative = plan.scale == "deviation"
         return Noise(neurons, level=level, draws=plan.draws, seed=plan.seed, sharing=plan.sharing, relative=relative)
+
+    def _patch(self, neurons: Neurons, kept: Kept) -> Patch:
+        """The edited picture's activations; from their beginning again where another image has more tokens."""
+        source = activations(self._vlm, kept.pair.edited, neurons, decoding=self.experiment.decoding)
+        return Patch(neurons, source=np.resize(source, (max(self._tokens, len(source)), len(neurons))))
+
+    @cached_property
+    def _tokens(self) -> int:
+        """Image tokens of the image that has most."""
+        images = [kept.pair.original for kept in self.samples]
+        return max(row.count for row in self._vlm.prepare(images, self.experiment.decoding).images)
 
     def _median_difference(self, kept: Kept) -> float:
         differences = self.neurons(self.experiment.reference, kept).scores["activation"]
@@ -310,8 +323,8 @@ class Reproduction:
         for number, chosen in enumerate([neurons, *sets]):
             texts = [row[0].text for row in self.captioner.captions(Zero(chosen))]
             pairs = zip(texts, self.samples, strict=True)
-            hits = np.array([named(text, sample.concept, self.experiment.match) for text, sample in pairs])
-            own = np.array([sample.concept == kept.concept for sample in self.samples])
+            own, match = np.array([one.concept == kept.concept for one in self.samples]), self.experiment.match
+            hits = np.array([counts(t, one.concept, match, erased=one.concept == kept.concept) for t, one in pairs])
             others = np.array([kept.concept not in sample.shown for sample in self.samples])
             rows.append({"set": number - 1, "j": float(hits[others].mean() - hits[own].mean())})
         return rows

@@ -1,0 +1,248 @@
+"""One set of neurons for a concept, from several photographs of it.
+
+A set found on one photograph is a statement about that photograph. Here a method scores every neuron on each of m
+pairs, and the scores are pooled over photographs (pooling.py):
+
+    a = join(scale(a_1) .. scale(a_m)) - the same of pairs of other concepts, where some are given
+    N = the `count` neurons with the largest a that enough photographs hold
+
+Several edits of one photograph are first averaged, so that every photograph counts once. A photograph, or an edit,
+holds a neuron that is among its own best `within`. Whether the set is one of the concept shows on photographs that were
+left out: :meth:`ScoredConcept.left_out`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+from ..errors import InvalidOption, InvalidSample
+from ..loading import VLM
+from ..models.decoding import Decoding
+from ..samples.inpaint import Counterfactual
+from ..types import Json, Neurons, Site, one_of, options_of, whole_number
+from .difference_x_gradient import DifferenceTimesGradient
+from .located import Located, Method, Scores
+from .patching import Exchange, edit_effect
+from .pooling import JOINS, SCALES, Join, Scale, held, pooled, scaled
+from .random import layer_matched
+from .scores import Layout, Pooled, best_first
+from .target import concept_word
+from .validity import Validity
+
+#: What scores each pair by default.
+REFINED = DifferenceTimesGradient.refined()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pooling:
+    """How several photographs become one set.
+
+    Attributes:
+        count: how many neurons are kept at most.
+        scale: how photographs are made comparable.
+        join: how they become one.
+        within: a photograph holds a neuron that is among its own best so many.
+        least_held: neurons that fewer photographs hold are left out.
+    """
+
+    count: int = 200
+    scale: Scale = "effect"
+    join: Join = "mean"
+    within: int = 200
+    least_held: int = 1
+
+    def __post_init__(self) -> None:
+        whole_number("count", self.count, 0)
+        whole_number("within", self.within, 1)
+        whole_number("least_held", self.least_held, 1)
+        one_of("scale", self.scale, SCALES)
+        one_of("join", self.join, JOINS)
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What a set from the other photographs recovers on one that it was not found on.
+
+    Attributes:
+        image: the photograph, as its sample calls it.
+        share: of the effect of its edit on the word's log-probability; the mean over its edits.
+        random: the same of a random set of as many neurons of each layer.
+    """
+
+    image: str
+    share: float
+    random: float
+
+
+@dataclass(frozen=True)
+class ScoredConcept:
+    """What a method says of every neuron on each of several pairs of one concept.
+
+    Attributes:
+        vlm, pairs, method: what was scored.
+        located: what the method found on each pair.
+        effects: of each edit on the word's log-probability.
+    """
+
+    vlm: VLM
+    pairs: tuple[Counterfactual, ...]
+    method: Method
+    located: tuple[Located, ...]
+    effects: tuple[float, ...]
+
+    @classmethod
+    def of(
+        cls,
+        vlm: VLM,
+        pairs: Sequence[Counterfactual],
+        method: Method = REFINED,
+        *,
+        validities: Sequence[Validity] | None = None,
+    ) -> ScoredConcept:
+        """Score every pair; `validities` are what :func:`check_validity` gave, where it is known.
+
+        Raises InvalidOption for no pairs, InvalidSample for pairs of several concepts, and what the method raises for a
+        pair that it cannot use.
+        """
+        if not pairs:
+            raise InvalidOption("there are no pairs to locate a concept in")
+        concepts = sorted({pair.sample.concept for pair in pairs})
+        if len(concepts) > 1:
+            raise InvalidSample(f"the pairs are of several concepts: {', '.join(concepts)}; give those of one")
+        if validities is not None and len(validities) != len(pairs):
+            raise InvalidOption(f"{len(validities)} validities for {len(pairs)} pairs")
+        known = validities if validities is not None else [None] * len(pairs)
+        located = [method.locate(vlm, pair, validity=own) for pair, own in zip(pairs, known, strict=True)]
+        effects = [
+            edit_effect(vlm, pair, concept_word(one.validity), Decoding())
+            for pair, one in zip(pairs, located, strict=True)
+        ]
+        return cls(vlm, tuple(pairs), method, tuple(located), tuple(effects))
+
+    @property
+    def photographs(self) -> tuple[str, ...]:
+        """Of each pair, which photograph it is: pairs with the same original are edits of one."""
+        return tuple(hashlib.sha256(pair.original.tobytes()).hexdigest()[:16] for pair in self.pairs)
+
+    def without(self, photograph: str) -> ScoredConcept:
+        """All edits of one photograph left out. Raises InvalidOption where nothing is left."""
+        keep = [k for k, name in enumerate(self.photographs) if name != photograph]
+        if not keep:
+            raise InvalidOption("a single photograph cannot be left out")
+        return ScoredConcept(
+            self.vlm,
+            tuple(self.pairs[k] for k in keep),
+            self.method,
+            tuple(self.located[k] for k in keep),
+            tuple(self.effects[k] for k in keep),
+        )
+
+    def scaled(self, scale: Scale) -> Float[np.ndarray, "edits neurons"]:
+        """The scores of each edit, on one scale. Raises InvalidSample where there is nothing to scale by."""
+        each = zip(self.located, self.effects, strict=True)
+        return np.stack([scaled(one.scores.arrays[one.ranked_by].values, scale, effect) for one, effect in each])
+
+    def neurons(self, pooling: Pooling = Pooling(), against: Sequence[ScoredConcept] = ()) -> Neurons:
+        """The set, best first; see :func:`locate_concept`."""
+        edits, names = self.scaled(pooling.scale), self.photographs
+        each = _averaged(edits, names)
+        if pooling.least_held > len(each):
+            raise InvalidOption(f"least_held={pooling.least_held} is more than the {len(each)} photographs")
+        values = pooled(each, pooling.join, pooling.within)
+        if against:
+            rivals = np.concatenate([_averaged(one.scaled(pooling.scale), one.photographs) for one in against])
+            values = values - pooled(rivals, pooling.join, pooling.within)
+        of_photographs, of_edits = held(each, pooling.within), held(edits, pooling.within)
+        order = best_first(values)
+        order = order[of_photographs.sum(0)[order] >= pooling.least_held][: pooling.count]
+        arrays = {
+            "pooled": Pooled(values),
+            "held": Pooled(of_photographs.sum(0).astype(np.float64)),
+            "held_edits": Pooled(of_edits.sum(0).astype(np.float64)),
+        }
+        members, scores = Scores(Layout(self.vlm.widths), arrays).members(order)
+        sources: list[Json] = [self._source(k, int(of_edits[k, order].sum())) for k in range(len(edits))]
+        rival_names: list[Json] = [one.pairs[0].sample.concept for one in against]
+        return Neurons(
+            members,
+            scores,
+            site=self.located[0].neurons.site,
+            concept=self.pairs[0].sample.concept,
+            method=f"{self.method.name}, pooled",
+            options={"method": options_of(self.method), **asdict(pooling), "against": rival_names},
+            provenance={"ranked_by": "pooled", "photographs": len(each), "pairs": sources},
+            model=self.vlm.identity(),
+        )
+
+    def left_out(self, pooling: Pooling = Pooling(), seed: int = 0) -> list[LeftOut]:
+        """For each photograph: what the set from the others recovers of its edit, patched at the image tokens.
+
+        Raises InvalidOption for fewer than two photographs.
+        """
+        layout, names, found = Layout(self.vlm.widths), self.photographs, list[LeftOut]()
+        for number, name in enumerate(dict.fromkeys(names)):
+            neurons = self.without(name).neurons(pooling)
+            control = layer_matched(self.vlm, neurons, seed=seed + number)
+            masks = [
+                np.isin(np.arange(layout.total), [layout.starts[unit.layer] + unit.unit for unit in some])
+                for some in (neurons, control)
+            ]
+            own = [k for k, one in enumerate(names) if one == name]
+            shares = np.mean([self._exchange(k, neurons.site).effects(masks) / self.effects[k] for k in own], axis=0)
+            found.append(LeftOut(self.pairs[own[0]].sample.image_id, *map(float, shares)))
+        return found
+
+    def _exchange(self, k: int, site: Site) -> Exchange:
+        pair, word = self.pairs[k], concept_word(self.located[k].validity)
+        return Exchange.of(self.vlm, pair.original, pair.edited, word, Decoding(), site=site)
+
+    def _source(self, k: int, members: int) -> Json:
+        pair, validity = self.pairs[k], self.located[k].validity
+        return {
+            "image": pair.sample.image_id,
+            "photograph": self.photographs[k],
+            "edit": {"method": pair.method, **dict(pair.options)},
+            "caption": validity.original.text,
+            "edited_caption": validity.edited.text,
+            "effect": self.effects[k],
+            "holds": members,
+        }
+
+
+def locate_concept(
+    vlm: VLM,
+    pairs: Sequence[Counterfactual],
+    method: Method = REFINED,
+    pooling: Pooling = Pooling(),
+    *,
+    against: Sequence[ScoredConcept] = (),
+    validities: Sequence[Validity] | None = None,
+) -> Neurons:
+    """The neurons that hold a concept in several photographs.
+
+    Args:
+        vlm: the model.
+        pairs: photographs of one concept and their edits. Pairs with the same original are edits of one photograph.
+        method: what scores the neurons of each pair; its own `count` and thresholds are not used.
+        pooling: how the photographs become one set.
+        against: other concepts; what all their photographs give, pooled in the same way, is subtracted.
+        validities: what :func:`check_validity` gave for each pair, where it is known.
+
+    Returns the set, best first, with the scores "pooled" and, as numbers of photographs and of edits, "held" and
+    "held_edits". The provenance says of each pair which picture it was, its edit, captions and effect, and how many of
+    the members it holds.
+
+    Raises InvalidOption for no pairs, or a `least_held` that is more than the photographs; InvalidSample for pairs of
+    several concepts or without an effect to scale by, and what the method raises for a pair it cannot use.
+    """
+    return ScoredConcept.of(vlm, pairs, method, validities=validities).neurons(pooling, against)
+
+
+def _averaged(edits: Float[np.ndarray, "edits n"], names: Sequence[str]) -> Float[np.ndarray, "photographs n"]:
+    rows = [[k for k, own in enumerate(names) if own == name] for name in dict.fromkeys(names)]
+    return np.stack([edits[own].mean(0) for own in rows])

@@ -1,0 +1,35 @@
+"""Random neurons of the same layers: the control that every number needs (METHODS d, oracle 18)."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+
+from ..errors import InvalidOption
+from ..hooks import check_unit
+from ..loading import VLM
+from ..types import Neuron, Neurons
+
+
+def layer_matched(vlm: VLM, neurons: Neurons, seed: int = 0) -> Neurons:
+    """As many random neurons from each layer as `neurons` has there, none of them a member of it.
+
+    Raises InvalidOption when a layer has too few other neurons, and NeuronOutOfRange for a set of another model.
+    """
+    for neuron in neurons:
+        check_unit(vlm.structure, neuron.layer, neuron.unit)
+    rng = np.random.default_rng(seed)
+    members: list[Neuron] = []
+    for layer, units in neurons.by_layer().items():
+        others = np.setdiff1d(np.arange(vlm.widths[layer]), units)
+        if len(others) < len(units):
+            raise InvalidOption(f"layer {layer} has only {len(others)} neurons outside the set of {len(units)}")
+        members += [Neuron(layer, int(unit)) for unit in np.sort(rng.choice(others, len(units), replace=False))]
+    return dataclasses.replace(
+        Neurons(tuple(members), site=neurons.site),
+        concept=neurons.concept,
+        method="random-layer-matched",
+        options={"seed": seed},
+        model=vlm.identity(),
+    )

@@ -1,0 +1,266 @@
+"""Where to cut a ranking: at the fewest neurons that carry the edit (METHODS n5).
+
+    n = min { n : r(top n) >= rho min(1, r(all)), and the caption with the top n exchanged does not name the concept }
+
+r(all) is the ceiling: what all FFN neurons at the image tokens recover. More cannot be asked of any of them.
+Each question is asked of the model itself, so no control and no null is needed; beside the answer stand the same for
+random sets of the same layers, for all other neurons, and for all of them: the ceiling.
+
+Where neurons stand in for each other the fewest are not all: of a dozen with like scores five may do. `gap` goes on
+from there to the next place where the score falls by that factor between neighbours, the end of such a group.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+from PIL import Image
+
+from ..caption import clean_captions
+from ..errors import InvalidOption
+from ..fields import check_fields
+from ..intervene import Patch
+from ..loading import VLM
+from ..models.decoding import Decoding
+from ..samples.inpaint import Counterfactual
+from ..samples.lexicon import Lexicon, Mode
+from ..types import Json, Neurons, Site, whole_number
+from ..words import wordless
+from .matched import layer_matched
+from .patching import Exchange, require_effect
+from .scores import Flat, Layout, best_first
+from .target import Word, concept_word
+from .validity import Validity
+
+#: The sizes that are tried first; between the last that fails and the first that holds it is halved.
+GRID = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 700, 1000, 1500, 2000)
+#: How many sizes of the grid are asked for at once.
+_STEP = 8
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """A cut, and what the neurons before it do.
+
+    Attributes:
+        count: how many of the best are kept; 0 where none of the sizes up to `most` does it.
+        fewest: the fewest that do it, before the end of their group is sought.
+        effect: E, what the edit does to the log-probability of the concept's word, in natural logarithms.
+        share: r of those that are kept.
+        ceiling: r of all neurons.
+        others: r of all neurons but those that are kept.
+        random: r of random sets with as many of each layer.
+        restored: the other direction: what they give back, their original activations put into the edited picture.
+        named: whether the edited picture's caption then names the concept again.
+        tried: size -> r.
+    """
+
+    count: int
+    fewest: int
+    effect: float
+    share: float
+    ceiling: float
+    others: float
+    random: tuple[float, ...]
+    restored: float
+    named: bool
+    tried: dict[int, float]
+
+    def notes(self) -> tuple[str, ...]:
+        """What a reader should know, in sentences."""
+        if not self.count:
+            best = max(self.tried.values(), default=0.0)
+            return (
+                f"no set of the best neurons recovers enough of what the edit does and takes the word away: they "
+                f"recover at most {best:.0%} of it, all FFN neurons at the image tokens {self.ceiling:.0%}. A lower "
+                "share, word=False, or a fixed count keeps some; where the ceiling is low no method on them can",
+            )
+        beside = "" if not self.random else f", as many random ones of the same layers {np.mean(self.random):.0%}"
+        return (
+            f"exchanging the {self.count} neurons recovers {self.share:.0%} of what the edit does to the word's "
+            f"log-probability{beside}, all FFN neurons {self.ceiling:.0%}, all but the {self.count} {self.others:.0%}",
+            f"put back into the edited picture they restore {self.restored:.0%}; its caption then "
+            f"{'names' if self.named else 'does not name'} the concept",
+        )
+
+    def to_dict(self) -> dict[str, Json]:
+        """For neurons.json."""
+        tried: dict[str, Json] = {str(size): share for size, share in sorted(self.tried.items())}
+        return {**vars(self), "random": list(self.random), "tried": tried}
+
+
+@dataclass(frozen=True)
+class Recovery:
+    """The fewest of the best neurons that recover a share of the edit's effect, with the word gone from the caption.
+
+    Exact up to 40, to a twentieth above: each further halving costs a caption.
+
+    Attributes:
+        share: rho, of the effect on the log-probability of the concept's word, or of the ceiling where that is less.
+        word: whether the whole caption has to lose the concept as well; half of the effect alone rarely takes it.
+        gap: a group ends where the score falls by more than this factor between neighbours; None keeps the fewest.
+        reach: how many neurons of the ranking are looked through for the end of the group.
+        most: the largest set that is tried.
+        draws: random sets beside the one that is kept.
+        seed: of the random sets.
+    """
+
+    share: float = 0.5
+    word: bool = True
+    gap: float | None = 1.6
+    reach: int = 40
+    most: int = 2000
+    draws: int = 3
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        for name, value, low in (("share", self.share, 0.0), ("gap", self.gap, 1.0)):
+            if value is not None and not low < value < float("inf"):
+                raise InvalidOption(f"Recovery: {name}={value} must be a number above {low:g}")
+        for name, value, least in (("reach", self.reach, 0), ("most", self.most, 1), ("draws", self.draws, 0)):
+            whole_number(name, value, least)
+        whole_number("seed", self.seed, 0)
+
+    def choose(
+        self,
+        vlm: VLM,
+        pair: Counterfactual,
+        validity: Validity,
+        values: Flat,
+        *,
+        site: Site = "neuron",
+        mode: Mode = "lexicon",
+        decoding: Decoding = Decoding(),
+    ) -> Recovered:
+        """Where to cut `values`, the scores of all neurons; only scores above 0 are candidates.
+
+        Args:
+            vlm: the model.
+            pair: the image and its counterfactual.
+            validity: the captions of the pair.
+            values: one score per neuron, on the flat axis of :class:`Layout`.
+            site: where activations are exchanged.
+            mode: when a caption counts as naming the concept.
+            decoding: caption settings.
+
+        Raises InvalidSample where the edit does not make the word less likely, so that there is nothing to recover.
+        """
+        word = concept_word(validity)
+        effect = require_effect(vlm, pair, word, decoding)
+        asked = _Asked(vlm, pair, word, values, effect, site, mode, decoding)
+        ceiling = float(asked.shares_of([np.ones(len(values), dtype=bool)])[0])
+        fewest = self._fewest(asked, self.share * min(1.0, ceiling)) if ceiling > 0 else 0
+        count = self._group(asked.order, values, fewest) if fewest else 0
+        kept = asked.mask(count)
+        controls = asked.random(count, self.draws, self.seed) if count else []
+        share, others, *random = (float(each) for each in asked.shares_of([kept, ~kept, *controls]))
+        restored, named = asked.back(count) if count else (0.0, False)
+        return Recovered(count, fewest, effect, share, ceiling, others, tuple(random), restored, named, asked.tried)
+
+    def _fewest(self, asked: _Asked, least: float) -> int:
+        """By the grid, and by halving between its sizes; 0 for none."""
+        most = min(self.most, int(np.count_nonzero(asked.values > 0)))
+        sizes = [size for size in GRID if size < most] + ([most] if most else [])
+        below = 0
+        for start in range(0, len(sizes), _STEP):
+            chunk = sizes[start : start + _STEP]
+            asked.shares(chunk)
+            for size in chunk:
+                if self._holds(asked, size, least):
+                    return self._halved(asked, below, size, least)
+                below = size
+        return 0
+
+    def _halved(self, asked: _Asked, fails: int, holds: int, least: float) -> int:
+        while holds - fails > max(1, holds // 20):
+            middle = (fails + holds) // 2
+            if self._holds(asked, middle, least):
+                holds = middle
+            else:
+                fails = middle
+        return holds
+
+    def _holds(self, asked: _Asked, size: int, least: float) -> bool:
+        return asked.shares([size])[0] >= least and (not self.word or asked.gone(size))
+
+    def _group(self, order: Int[np.ndarray, "n"], values: Flat, fewest: int) -> int:
+        """The end of the group that the fewest belong to; the fewest where no end is within reach."""
+        if self.gap is None:
+            return fewest
+        best = values[order[: max(self.reach, fewest) + 1]]
+        for count in range(fewest, len(best)):
+            if best[count] * self.gap < best[count - 1]:
+                return count
+        return fewest
+
+
+class _Asked:
+    """What exchanging the best of one ranking does in one pair; each size is asked once."""
+
+    def __init__(
+        self,
+        vlm: VLM,
+        pair: Counterfactual,
+        word: Word,
+        values: Flat,
+        effect: float,
+        site: Site,
+        mode: Mode,
+        decoding: Decoding,
+    ) -> None:
+        self.values, self.order, self.tried = values, best_first(values), dict[int, float]()
+        self._vlm, self._pair, self._effect, self._decoding = vlm, pair, effect, decoding
+        self._layout, self._word = Layout(vlm.widths), word
+        self._site: Site = site
+        self._mode: Mode = mode
+        self._exchange = Exchange.of(vlm, pair.original, pair.edited, word, decoding, site=site)
+        self._gone: dict[int, bool] = {}
+
+    def mask(self, size: int) -> Bool[np.ndarray, "neurons"]:
+        chosen = np.zeros(len(self.values), dtype=bool)
+        chosen[self.order[:size]] = True
+        return chosen
+
+    def shares_of(self, masks: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
+        return self._exchange.effects(masks) / self._effect
+
+    def shares(self, sizes: Sequence[int]) -> list[float]:
+        new = [size for size in sizes if size not in self.tried]
+        if new:
+            found = self.shares_of([self.mask(size) for size in new])
+            self.tried.update(zip(new, (float(share) for share in found), strict=True))
+        return [self.tried[size] for size in sizes]
+
+    def gone(self, size: int) -> bool:
+        if size not in self._gone:
+            text = self._said(self._pair.original, self._exchange, size)
+            self._gone[size] = not self._named(text) and not wordless(text)  # to say nothing is not to leave it out
+        return self._gone[size]
+
+    def back(self, size: int) -> tuple[float, bool]:
+        """What the best restore in the edited picture, and whether it names the concept."""
+        pair = self._pair
+        other = Exchange.of(self._vlm, pair.edited, pair.original, self._word, self._decoding, site=self._site)
+        restored = -float(other.effects([self.mask(size)])[0]) / self._effect
+        return restored, self._named(self._said(pair.edited, other, size))
+
+    def _named(self, caption: str) -> bool:
+        return Lexicon.default().match(caption, self._pair.sample.concept, self._mode) is not None
+
+    def _said(self, image: Image.Image, exchange: Exchange, size: int) -> str:
+        neurons = self._neurons(size)
+        with self._vlm.intervene(Patch(neurons, source=exchange.columns(neurons))):
+            return clean_captions(self._vlm, [image], decoding=self._decoding)[0].text
+
+    def random(self, size: int, draws: int, seed: int) -> list[Bool[np.ndarray, "neurons"]]:
+        kept = self._neurons(size)
+        if any(2 * len(units) > self._layout.widths[layer] for layer, units in kept.by_layer().items()):
+            return []  # more than half of a layer: not as many others are left
+        return [self._layout.mask(layer_matched(self._vlm, kept, seed + draw)) for draw in range(draws)]
+
+    def _neurons(self, size: int) -> Neurons:
+        return Neurons.of((self._layout.split(int(flat)) for flat in self.order[:size]), site=self._site)

@@ -1,0 +1,130 @@
+"""`neuronscope concept`: one set of neurons from several photographs of a folder, its command line and its job.
+
+neurons.json    the set, with what each photograph and edit said in its provenance
+layers.png      how many lie in each layer
+summary.txt     the photographs that were used, and why others were not
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import InvalidSample
+from ...options import MISSING, Loading, option
+from ...types import whole_number
+
+if TYPE_CHECKING:
+    from ...loading import VLM
+    from ...locate import Pooling
+    from ...locate.validity import Validity
+    from ...samples import Counterfactual, Sample
+    from ...types import Neurons
+
+
+@dataclass(frozen=True, kw_only=True)
+class Concept(Loading):
+    """A folder of photographs, a concept, a method, and how photographs become one."""
+
+    data: Path = option(MISSING, help="COCO-format folder of photographs.")
+    concept: str = option(MISSING, help="One of its categories.")
+    photographs: int = option(8, "--photographs", "-n", help="At most so many that meet the conditions.")
+    edits: tuple[str, ...] = option(
+        ("telea",), "--edit", help="telea, navier_stokes or mean_fill; may be repeated.", repeated=True
+    )
+    method: str = option("difference-x-gradient-refined", "--method", help="Any; a wrong name lists all.")
+    count: int = option(200, "--count", help="How many neurons.")
+    scale: str = option("effect", "--scale", help="none, effect, largest, spread, rank or log_rank.")
+    join: str = option("mean", "--join", help="mean, median, least or votes.")
+    within: int = option(200, "--within", help="A photograph holds those among its own best so many.")
+    held: int = option(1, "--held", help="Leave out neurons that fewer photographs hold.")
+    test: bool = option(True, "--test/--no-test", help="Also patch each photograph with the set of the others.")
+
+    def __post_init__(self) -> None:
+        whole_number("--photographs", self.photographs, 1)
+
+    def samples(self) -> Iterator[Sample]:
+        """The folder's photographs of the concept. Raises InvalidSample where it has none such category."""
+        from ...samples import CocoFolder
+
+        return CocoFolder.open(self.data).samples(self.concept)
+
+    def pooling(self) -> Pooling:
+        """How photographs become one. Raises InvalidOption for values that are not among the choices."""
+        from ...locate import Pooling
+
+        how: Any = {"scale": self.scale, "join": self.join}
+        return Pooling(count=self.count, within=self.within, least_held=self.held, **how)
+
+
+def concept_into(
+    folder: str | Path, vlm: VLM, asked: Concept, step: Callable[[str], None] = lambda _: None
+) -> tuple[Neurons, tuple[str, ...]]:
+    """Locate a concept in a folder's photographs, and write the set. Returns it with the lines of summary.txt.
+
+    A photograph counts where every edit meets the conditions; the first `asked.photographs` that do are used.
+
+    Raises InvalidSample where none does, InvalidOption for a folder that cannot be written to, and what
+    :func:`neuronscope.locate_concept` raises.
+    """
+    from ...files import output_folder, write_text
+    from ...locate import ScoredConcept, method
+    from ...view import layer_distribution, plot_layers
+
+    target, pooling = output_folder(folder), asked.pooling()
+    pairs: list[Counterfactual] = []
+    validities: list[Validity] = []
+    notes: list[str] = []
+    used = 0
+    for sample in asked.samples():
+        step(f"photograph {sample.image_id}")
+        try:
+            found = _pairs(vlm, sample, asked.edits)
+        except InvalidSample as error:
+            notes.append(f"refused   {sample.image_id}: {type(error).__name__}: {error}")
+            continue
+        pairs += [pair for pair, _ in found]
+        validities += [validity for _, validity in found]
+        used += 1
+        if used == asked.photographs:
+            break
+    if not pairs:
+        raise InvalidSample("\n".join([f"no photograph of {asked.concept!r} in {asked.data} can be used", *notes]))
+    step("locating neurons")
+    scored = ScoredConcept.of(vlm, pairs, method(asked.method), validities=validities)
+    neurons = scored.neurons(pooling)
+    left_out = scored.left_out(pooling) if asked.test and used > 1 and len(neurons) else []
+    neurons.save(target / "neurons.json")
+    plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, target / "layers.png")
+    summary = (
+        f"concept   {asked.concept}",
+        f"method    {neurons.method} ({asked.scale}, {asked.join})",
+        f"neurons   {len(neurons)}, held by {_held(neurons)} of {used} photographs in the median",
+        *([f"note      {asked.photographs} photographs were asked for"] if used < asked.photographs else []),
+        *(f"used      {line}" for line in _used(neurons)),
+        *(f"left out  {one.image}: recovers {one.share:.2f} of its edit; random {one.random:.2f}" for one in left_out),
+        *notes,
+    )
+    write_text(target / "summary.txt", "\n".join(summary) + "\n")
+    return neurons, summary
+
+
+def _pairs(vlm: VLM, sample: Sample, edits: Sequence[str]) -> list[tuple[Counterfactual, Validity]]:
+    from ...locate.validity import valid_pair
+
+    methods: Sequence[Any] = edits
+    return [valid_pair(vlm, sample, method) for method in methods]
+
+
+def _held(neurons: Neurons) -> int:
+    values = sorted(neurons.scores["held"])
+    return int(values[len(values) // 2]) if values else 0
+
+
+def _used(neurons: Neurons) -> Iterator[str]:
+    sources: Any = neurons.provenance["pairs"]
+    for one in sources:
+        captions = f"{one['caption'].strip()!r}, edited {one['edited_caption'].strip()!r}"
+        yield f"{one['image']} by {one['edit']['method']}: {captions}; holds {one['holds']} of the neurons"

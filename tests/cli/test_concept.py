@@ -1,0 +1,78 @@
+"""`neuronscope concept` on a folder of scenes: which photographs are used, what is written, what is refused."""
+
+import json
+
+import pytest
+
+import neuronscope as ns
+from neuronscope.cli import main
+from neuronscope.evaluate import planted
+
+OPTIONS = ("-n", 3, "--method", "grad-x-activation", "--count", 30, "--within", 60)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Forty scenes in COCO's form."""
+    out = tmp_path_factory.mktemp("scenes")
+    with pytest.raises(SystemExit):
+        main(["scenes", "--out", str(out), "--count", "40", "--seed", "7"])
+    return out
+
+
+@pytest.fixture(scope="module")
+def concept(folder):
+    """One that is in most of the scenes that can be used."""
+    data = ns.CocoFolder.open(folder)
+    return max(data.concepts(), key=lambda name: len(list(data.samples(name))))
+
+
+def test_a_set_from_several_scenes(cli, folder, concept, tmp_path, demo):
+    code, text, _ = cli("concept", folder, concept, *OPTIONS, "--held", 2, "--out", tmp_path / "out", "--json")
+    assert code == 0
+    document = json.loads(text)
+    found = ns.Neurons.load(tmp_path / "out" / "neurons.json")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"neurons.json", "layers.png", "summary.txt"}
+    assert found.provenance["photographs"] == 3
+    assert min(found.scores["held"]) >= 2
+    assert set(planted(demo)[concept]) & set(found)
+    assert document["summary"] == (tmp_path / "out" / "summary.txt").read_text(encoding="utf-8").splitlines()
+    assert sum(line.startswith("used") for line in document["summary"]) == 3
+    shares = [line.split()[4:] for line in document["summary"] if line.startswith("left out")]
+    assert len(shares) == 3
+    assert all(float(words[0]) > 0.5 > abs(float(words[-1])) for words in shares)
+
+
+def test_two_edits_of_each_photograph(cli, folder, concept, tmp_path):
+    edits = ("--edit", "telea", "--edit", "mean_fill")
+    code, text, _ = cli(
+        "concept", folder, concept, *OPTIONS, "-n", 2, *edits, "--no-test", "--out", tmp_path / "out", "--json"
+    )
+    assert code == 0
+    document = json.loads(text)
+    assert document["provenance"]["photographs"] == 2
+    assert [pair["edit"]["method"] for pair in document["provenance"]["pairs"]] == ["telea", "mean_fill"] * 2
+    assert max(neuron["scores"]["held_edits"] for neuron in document["neurons"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (("--join", "product"), "join='product' is not known. Choices: mean, median, least, votes"),
+        (("--scale", "effects"), "scale='effects' is not known"),
+        (("--method", "nothing"), "method='nothing' is not known"),
+        (("--edit", "erase"), "method 'erase'|method='erase'"),
+        (("-n", 0), "--photographs=0 is not a whole number of at least 1"),
+        (("--held", 4), "least_held=4 is more than the 3 photographs"),
+    ],
+)
+def test_refusals(cli, folder, concept, tmp_path, options, reason):
+    code, _, told = cli("concept", folder, concept, *OPTIONS, *options, "--out", tmp_path / "out")
+    assert code == 1
+    assert any(part in told for part in reason.split("|"))
+
+
+def test_a_concept_that_the_folder_has_not(cli, folder, tmp_path):
+    code, _, told = cli("concept", folder, "walrus", "--out", tmp_path / "out")
+    assert code == 1
+    assert "no category 'walrus'" in told

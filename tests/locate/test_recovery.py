@@ -1,0 +1,123 @@
+"""The cut is the smallest set that does what it says, seen by interventions one at a time."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+import neuronscope as ns
+from neuronscope.caption import clean_captions
+from neuronscope.errors import InvalidOption, InvalidSample
+from neuronscope.evaluate import named
+from neuronscope.intervene import Patch
+from neuronscope.locate import Recovery, edit_effect, equal_size, method
+from neuronscope.locate.scores import Layout, best_first
+from neuronscope.locate.target import concept_word
+from neuronscope.locate.validity import check_validity
+from neuronscope.models import Decoding
+from neuronscope.studies.demo.scenes import scenes_of
+from neuronscope.types import Neurons
+
+
+@pytest.fixture(scope="module")
+def pair():
+    return ns.counterfactual(scenes_of("bear", 2)[1])
+
+
+@pytest.fixture(scope="module")
+def validity(demo, pair):
+    return check_validity(demo, pair)
+
+
+@pytest.fixture(scope="module")
+def values(demo, pair, validity):
+    return (
+        method("difference-x-gradient-refined")
+        .locate(demo, pair, validity=validity)
+        .scores.arrays["attribution"]
+        .values
+    )
+
+
+def best(vlm, values, size) -> Neurons:
+    layout = Layout(vlm.widths)
+    return Neurons.of(layout.split(int(flat)) for flat in best_first(values)[:size])
+
+
+def naive(vlm, pair, validity, neurons) -> tuple[float, bool]:
+    """Share of the edit's effect, and whether the word is gone, by one intervention."""
+    word = concept_word(validity)
+    inputs, (position, token) = word.inputs(vlm, pair.original, Decoding()), word.entries[0]
+
+    def score() -> float:
+        with torch.no_grad():
+            return float(vlm.logits(inputs, last=position)[0, -position].log_softmax(-1)[token])
+
+    clean, effect = score(), edit_effect(vlm, pair, word, Decoding())
+    with vlm.intervene(Patch.take(vlm, neurons, pair.edited)):
+        return (clean - score()) / effect, not named(clean_captions(vlm, [pair.original])[0].text, pair.sample.concept)
+
+
+@pytest.mark.parametrize("word", [True, False])
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
+def test_it_is_the_fewest_that_do_it(demo, pair, validity, values, share, word):
+    found = Recovery(share=share, word=word, gap=None).choose(demo, pair, validity, values)
+    least = share * min(1, found.ceiling)
+    recovered, gone = naive(demo, pair, validity, best(demo, values, found.count))
+    assert found.share == pytest.approx(recovered, abs=1e-4)
+    assert recovered >= least
+    assert gone or not word
+    recovered, gone = naive(demo, pair, validity, best(demo, values, found.count - 1))
+    assert recovered < least or (word and not gone)
+
+
+def test_controls_stand_beside_it(demo, pair, validity, values):
+    found = Recovery().choose(demo, pair, validity, values)
+    assert len(found.random) == 3
+    assert max(np.abs(found.random)) < 0.05
+    assert found.ceiling == pytest.approx(naive(demo, pair, validity, best(demo, values, len(values)))[0], abs=1e-4)
+    rest = np.where(np.isin(np.arange(len(values)), best_first(values)[: found.count]), -1.0, values)
+    assert found.others == pytest.approx(
+        naive(demo, pair, validity, best(demo, rest, len(values) - found.count))[0], abs=1e-4
+    )
+
+
+def test_a_group_is_kept_whole(demo, pair, validity):
+    """Hand-worked: scores 8 7 6 2 1, the fewest two, and the fall by three between 6 and 2 ends their group."""
+    order = np.array([0, 1, 2, 3, 4])
+    scores = np.array([8.0, 7.0, 6.0, 2.0, 1.0])
+    assert Recovery()._group(order, scores, 2) == 3
+    assert Recovery(gap=None)._group(order, scores, 2) == 2
+    assert Recovery(gap=4.0)._group(order, scores, 2) == 2
+    assert Recovery(reach=2)._group(order, scores, 2) == 2
+    assert Recovery()._group(order, scores, 5) == 5
+
+
+def test_rankings_are_cut_by_it(demo, pair, validity):
+    found = method("grad-x-activation", cut=Recovery(share=0.3, word=False)).locate(demo, pair, validity=validity)
+    document = found.neurons.provenance["recovery"]
+    assert len(found.neurons) == document["count"] > 0
+    assert f"exchanging the {len(found.neurons)} neurons" in " ".join(found.notes)
+    assert equal_size(method("pan", cut=Recovery()), found.neurons).cut is None
+
+
+def test_nothing_is_kept_where_no_set_does_it(demo, pair, validity, values):
+    found = Recovery(most=1).choose(demo, pair, validity, values)
+    assert found.count == 0
+    assert "no set of the best neurons" in found.notes()[0]
+    assert not Recovery().choose(demo, pair, validity, np.zeros_like(values)).count
+
+
+def test_an_edit_without_an_effect_is_refused(demo, pair, validity, values):
+    same = dataclasses.replace(pair, edited=pair.original)
+    with pytest.raises(InvalidSample, match="no effect that neurons could recover"):
+        Recovery().choose(demo, same, validity, values)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"share": 0.0}, {"share": float("nan")}, {"gap": 1.0}, {"most": 0}, {"draws": 1.5}, {"reach": -1}]
+)
+def test_bad_options_are_refused(wrong):
+    with pytest.raises(InvalidOption, match=next(iter(wrong))):
+        Recovery(**wrong)
