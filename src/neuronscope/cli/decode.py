@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import InvalidOption
 from ..parsing import digits
 from ..types import Neurons
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, open_model, table
+from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, ModelOption, emit, open_model, table
 
 
 def run(
@@ -17,6 +17,7 @@ def run(
     model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Tokens per neuron.")] = 5,
     norm: Annotated[str, typer.Option("--norm", help="none (the papers), gain, or full.")] = "gain",
+    any_model: AnyModelOption = False,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
@@ -25,7 +26,8 @@ def run(
     from ..view import decode
 
     chosen = parse_neurons(neurons)
-    found = decode(open_model(model, device, dtype), chosen, top=top, norm=norm)  # pyright: ignore[reportArgumentType]
+    kind: Any = norm
+    found = decode(open_model(model, device, dtype), chosen, top=top, norm=kind, force=any_model)
     rows = [{"layer": d.neuron.layer, "unit": d.neuron.unit, "tokens": d.tokens, "logits": d.logits} for d in found]
 
     def show() -> None:

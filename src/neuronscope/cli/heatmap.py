@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..files import output_folder, replacing
+from ..files import output_folder, replacing, require_picture
 from ..options import given
 from ..studies.locate.settings import Locate
 from .decode import parse_neurons
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
 
 
 def run(
@@ -23,6 +23,7 @@ def run(
     resize: Annotated[str, typer.Option("--resize", help="half_pixel, pan, or footprint.")] = "half_pixel",
     trace: Annotated[str, typer.Option("--trace", help="auto, tokens, gradient, rollout, or occlusion.")] = "auto",
     box: Annotated[list[str] | None, typer.Option("--box", help="Draw a box x,y,w,h; may be repeated.")] = None,
+    any_model: AnyModelOption = False,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
@@ -34,9 +35,11 @@ def run(
     picture = read_image(image)
     boxes = given(Locate, {"boxes": box or []})["boxes"]
     chosen = parse_neurons(neurons)
+    require_picture(out)
     output_folder(out.parent)
     vlm = open_model(model, device, dtype)
-    heat = heatmap(vlm, picture, chosen, top=top, resize=resize, trace=trace)  # pyright: ignore[reportArgumentType]
+    how: Any = {"resize": resize, "trace": trace}
+    heat = heatmap(vlm, picture, chosen, top=top, force=any_model, **how)
     with replacing(out) as temporary:
         heat.overlay(boxes).save(temporary)
     document = {

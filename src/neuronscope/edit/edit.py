@@ -121,6 +121,7 @@ class Edit(AbstractContextManager["Edit"]):
         ledger = self._require_applicable()
         try:
             self._put_in_force(ledger)
+            ledger.complete(self.digest, self.vlm.fingerprint)
         except BaseException:
             self._put_back(ledger)
             raise
@@ -169,25 +170,22 @@ class Edit(AbstractContextManager["Edit"]):
         if ledger.holds(self.digest):
             left = "" if ledger.is_whole(self.digest) else ", in part, since an interrupt: revert() puts that back"
             raise InvalidOption(f"the edit ({self.title}) is in force already{left}")
-        require_editable(self.vlm, self._addressed(), ledger)
+        require_editable(self.vlm, self._addressed())
         self._require_columns((self.old,), "are not those the edit was made from: another edit, or another model")
         return ledger
 
     @whole
     def _put_in_force(self, ledger: Ledger) -> None:
-        ledger.enter(self.digest, self.title, self.neurons.members, whole=False)
+        ledger.begin(self.digest, self.title, self.neurons.members)
         write_all(self.vlm, self.neurons.by_layer(), self.new)
-        ledger.mark(self.digest, whole=True)
-        self.vlm.fingerprint = ledger.fingerprints[-1]
         HANDLERS.deliver()
 
     @whole
     def _put_back(self, ledger: Ledger) -> None:
         if ledger.holds(self.digest):
-            ledger.mark(self.digest, whole=False)
+            ledger.reopen(self.digest)
             write_all(self.vlm, self.neurons.by_layer(), self.old)
-            ledger.leave(self.digest)
-        self.vlm.fingerprint = ledger.fingerprints[-1]
+            ledger.leave(self.digest, self.vlm.fingerprint if ledger.entries[-1].digest != self.digest else "")
         HANDLERS.deliver()
 
     def save(self, path: str | Path) -> None:
@@ -246,7 +244,7 @@ class Edit(AbstractContextManager["Edit"]):
             raise RunMismatch(f"{path} is a damaged edit: {type(error).__name__}: {error}") from error
         if not intact:
             raise RunMismatch(f"{path} is a damaged edit: its columns are not those that were saved")
-        require_editable(vlm, edit._addressed(), ledger)
+        require_editable(vlm, edit._addressed())
         return edit
 
     def save_adapter(self, folder: str | Path) -> None:

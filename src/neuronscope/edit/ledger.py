@@ -3,14 +3,12 @@
 Edits of different neurons are undone in any order. Where a later edit changed a neuron again, the earlier one cannot be
 undone first: it would take the later one's work with it. The order is that of a stack for those neurons only.
 
-    fingerprint while edits are in force = sha256(fingerprint without them, their digests sorted)
-
-so that neurons found in an edited model do not claim the unedited one.
+The fingerprint is of the weights as they are, so that neurons found in an edited model do not claim the unedited one.
+The ledger keeps what it was before and after each edit.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
@@ -19,6 +17,7 @@ from torch import nn
 
 from ..errors import InvalidOption
 from ..loading import VLM
+from ..models.origin import remember
 from ..types import Neuron
 
 
@@ -50,6 +49,11 @@ class Ledger:
     entries: list[Entry] = field(default_factory=list[Entry])
 
     @property
+    def former(self) -> tuple[str, ...]:
+        """What the weights were called before the edits in force; nothing where there are none."""
+        return self.fingerprints[:-1]
+
+    @property
     def fingerprints(self) -> tuple[str, ...]:
         """What the weights have been called, from the unedited ones to the present ones."""
         return (self.base, *(entry.fingerprint for entry in self.entries))
@@ -58,26 +62,31 @@ class Ledger:
         """Whether an edit is in force."""
         return any(entry.digest == digest for entry in self.entries)
 
-    def enter(self, digest: str, title: str, members: Sequence[Neuron], *, whole: bool = True) -> None:
-        """Note an edit."""
-        name = self._name([*(entry.digest for entry in self.entries), digest])
-        self.entries.append(Entry(digest, title, frozenset(members), name, whole))
+    def begin(self, digest: str, title: str, members: Sequence[Neuron]) -> None:
+        """Note an edit of which no column is written yet."""
+        self.entries.append(Entry(digest, title, frozenset(members), self.fingerprints[-1], whole=False))
 
-    def mark(self, digest: str, *, whole: bool) -> None:
-        """Note whether all columns of an edit are written."""
-        self.entries[:] = [replace(e, whole=whole) if e.digest == digest else e for e in self.entries]
+    def complete(self, digest: str, fingerprint: str) -> None:
+        """Note that all columns of an edit are written, and what the weights are called now."""
+        self.entries[:] = [
+            replace(entry, whole=True, fingerprint=fingerprint) if entry.digest == digest else entry
+            for entry in self.entries
+        ]
+
+    def reopen(self, digest: str) -> None:
+        """Note that an edit is about to be undone."""
+        self.entries[:] = [replace(entry, whole=False) if entry.digest == digest else entry for entry in self.entries]
 
     def is_whole(self, digest: str) -> bool:
         """Whether an edit is in force with all its columns."""
         return any(entry.digest == digest and entry.whole for entry in self.entries)
 
-    def leave(self, digest: str) -> None:
-        """Note that an edit has just been undone. May be said again."""
-        left = Ledger(self.base)
-        for entry in self.entries:
-            if entry.digest != digest:
-                left.enter(entry.digest, entry.title, list(entry.members), whole=entry.whole)
-        self.entries[:] = left.entries
+    def leave(self, digest: str, fingerprint: str) -> None:
+        """Note that an edit has just been undone, and what the weights are called now. May be said again."""
+        at = next((n for n, entry in enumerate(self.entries) if entry.digest == digest), None)
+        if at is not None:
+            later = [replace(entry, fingerprint=fingerprint) for entry in self.entries[at + 1 :]]
+            self.entries[at:] = later  # what they were called with this edit in force is past
 
     def require_last(self, digest: str) -> None:
         """Raise InvalidOption for an edit that is not in force, or of which a later one changed neurons again."""
@@ -92,9 +101,6 @@ class Ledger:
                     "revert that one first"
                 )
 
-    def _name(self, digests: Sequence[str]) -> str:
-        return hashlib.sha256("\n".join([self.base, *sorted(digests)]).encode()).hexdigest()[:16]
-
 
 #: By the model itself, not by its VLM: two of them may share one. Entries hold no reference to the model.
 _LEDGERS: WeakKeyDictionary[nn.Module, Ledger] = WeakKeyDictionary()
@@ -105,4 +111,5 @@ def ledger_of(vlm: VLM) -> Ledger:
     ledger = _LEDGERS.get(vlm.model)
     if ledger is None or not ledger.entries:
         ledger = _LEDGERS[vlm.model] = Ledger(vlm.fingerprint)
+        remember(vlm.model, ledger)
     return ledger

@@ -11,8 +11,9 @@ from torch import Tensor
 from ..errors import HookNeverFired, InvalidOption
 from ..held import Held, Undo
 from ..held.turns import take
-from ..hooks import HookSession, Tap, check_neurons
+from ..hooks import HookSession, Tap
 from ..models.loaded import LoadedModel
+from ..models.origin import require_own
 from ..types import Part
 from .batching import one_row_at_a_time
 from .operations import Intervention, Moment, Noise
@@ -27,10 +28,11 @@ class Intervening(Held[None]):
         changes: what to do, applied in this order where they overlap.
         draws: draw number of each batch row; every row is draw 0 when not given.
 
-    Raises at construction NeuronOutOfRange for neurons the model does not have, InvalidOption for draws that the noise
-    does not have, and NoImagePositions for image positions where the decoder has none. On a clean exit HookNeverFired
-    when the model ran without reaching a span position in some hooked layer, or did not run at all. Inside the block a
-    call in another thread raises ModelInUse, and operations of other threads wait for its end.
+    Raises at construction RunMismatch for neurons of other weights, NeuronOutOfRange for neurons the model does not
+    have, InvalidOption for draws that the noise does not have, and NoImagePositions for image positions where the
+    decoder has none. On a clean exit HookNeverFired when the model ran without reaching a span position in some hooked
+    layer, or did not run at all. Inside the block a call in another thread raises ModelInUse, and operations of other
+    threads wait for its end.
     """
 
     def __init__(self, vlm: LoadedModel, changes: Sequence[Intervention], draws: Sequence[int] | None = None) -> None:
@@ -41,7 +43,7 @@ class Intervening(Held[None]):
                 _check_before_decoder(change)
             elif change.span == "image":
                 vlm.require_image_positions()
-            check_neurons(vlm.structure, change.neurons)
+            require_own(vlm, change.neurons)
         self._vlm = vlm
         self._towers: set[Part] = {c.neurons.part for c in changes if c.neurons and c.neurons.part != "text"}
         # Hooks hold the taps, not this object: when it is gone, and its block was not left, hooks go too.

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -16,7 +14,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from ..architecture.devices import device_of, present, weights
+from ..architecture.devices import device_of, present
 from ..architecture.structure import Structure
 from ..errors import ImageTokenMismatch, InvalidOption, NoImagePositions
 from ..held import Held, in_turn
@@ -36,18 +34,15 @@ from ..tokens import (
     share_out,
     two_grids,
 )
+from ..types import Json
 from .decoding import Decoding
 from .families import Family
 from .finite import finite_logits
 from .frozen import Frozen, entries
+from .greedy import of_checkpoint
+from .identity import fingerprint
 from .inputs import ImageRow, Inputs, Row, sources_of
 from .processing import about, processed
-
-#: Where a checkpoint's config names the edits that were written into its weights.
-EDITS = "neuronscope_edits"
-
-#: What the weights of each model are called; with edits in force by another name (edit/ledger.py).
-_FINGERPRINTS: WeakKeyDictionary[nn.Module, str] = WeakKeyDictionary()
 
 #: What processors and models raise that take one image per prompt only.
 _REFUSALS = (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
@@ -127,24 +122,13 @@ class LoadedModel:
 
     @property
     def fingerprint(self) -> str:
-        """A hash of names, shapes, types and a sample of values of all weights: tells checkpoints apart.
+        """A hash of all weights and settings that decide a caption, made anew each time (models/identity.py)."""
+        return fingerprint(self.model, self.processor)
 
-        A checkpoint that `Edit.save_model` wrote differs in a few columns, which a sample may miss; its config names
-        the edits, and they belong to the hash. It belongs to the model: VLMs that share one have one fingerprint.
-        """
-        if self.model not in _FINGERPRINTS:
-            digest = hashlib.sha256()
-            digest.update("".join(getattr(self.model.config, EDITS, None) or ()).encode())
-            for name, value in weights(self.model):
-                flat = value.flatten()
-                picked = flat[:: max(1, flat.numel() // 256)].float().cpu().numpy()
-                digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode() + picked.tobytes())
-            _FINGERPRINTS[self.model] = digest.hexdigest()[:16]
-        return _FINGERPRINTS[self.model]
-
-    @fingerprint.setter
-    def fingerprint(self, name: str) -> None:
-        _FINGERPRINTS[self.model] = name
+    @property
+    def generation(self) -> dict[str, Any]:
+        """What the checkpoint's generation_config asks of captions, which is not done unless `Decoding` asks for it."""
+        return of_checkpoint(self.model)
 
     def require_image_positions(self) -> None:
         """Raise NoImagePositions where the decoder's sequence holds no image tokens."""
@@ -154,6 +138,12 @@ class LoadedModel:
     def identity(self) -> dict[str, str]:
         """What saved results say about the model."""
         return {"id": self.id, "fingerprint": self.fingerprint}
+
+    def record(self) -> dict[str, Json]:
+        """What runs compare before they go on: the identity, and what of machine and process decides results, too."""
+        pixels = getattr(self.processor, "image_processor", None)  # on torchvision, or on PIL
+        kind, dtype = type(pixels).__name__, str(self.dtype).removeprefix("torch.")
+        return {**self.identity(), "dtype": dtype, "image_processor": kind, "template": self.family.template}
 
     @in_turn
     def prepare(

@@ -10,6 +10,7 @@ from ..errors import InvalidOption
 from ..held import in_turn
 from ..loading import VLM
 from ..models.lens import DECODE_NORMS, DecodeNorm, through_norms, unembedding
+from ..models.origin import require_own
 from ..types import Neuron, Neurons, one_of
 
 
@@ -29,7 +30,9 @@ class Decoded:
 
 
 @in_turn
-def decode(vlm: VLM, neurons: Neurons, *, top: int = 5, norm: DecodeNorm = "gain", sign: int = 1) -> list[Decoded]:
+def decode(
+    vlm: VLM, neurons: Neurons, *, top: int = 5, norm: DecodeNorm = "gain", sign: int = 1, force: bool = False
+) -> list[Decoded]:
     """The `top` tokens of each neuron, W_U (gain * w_i) in float32.
 
     Args:
@@ -37,15 +40,18 @@ def decode(vlm: VLM, neurons: Neurons, *, top: int = 5, norm: DecodeNorm = "gain
         neurons: which neurons.
         top: how many tokens each.
         norm: see :data:`~neuronscope.models.lens.DecodeNorm`; the papers use "none", "gain" is recommended.
+        force: take neurons of other weights at their addresses.
         sign: 1, or -1 for neurons whose typical activation is negative: they promote the lowest logits.
 
-    Raises InvalidOption for other values, UnsupportedModel when a final norm is asked for and there is none.
+    Raises RunMismatch for neurons of other weights, InvalidOption for other values and parts, UnsupportedModel when a
+    final norm is asked for and there is none.
     """
     one_of("norm", norm, DECODE_NORMS)
     if sign not in (1, -1) or top < 1:
         raise InvalidOption(f"sign must be 1 or -1 and top at least 1, got sign={sign}, top={top}")
     if neurons.part != "text":
         raise InvalidOption(f"{neurons.part} neurons write into no residual stream that the unembedding reads")
+    require_own(vlm, neurons.anywhere() if force else neurons)
     table = unembedding(vlm)
     found: dict[Neuron, Decoded] = {}
     for layer, units in neurons.by_layer().items():

@@ -12,10 +12,11 @@ from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
 
 from ..errors import InvalidOption
-from ..files import replacing
+from ..files import replacing, require_picture
 from ..held import in_turn
 from ..intervene.capture import activations
 from ..loading import VLM
+from ..models.origin import require_own
 from ..notebook import picture_html
 from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens
@@ -84,6 +85,7 @@ class Heatmap:
 
     def save(self, path: str | Path) -> None:
         """The map alone as a grey picture (white is the largest value)."""
+        require_picture(path)
         grey = Image.fromarray(np.rint(255 * self.normalised()).astype(np.uint8))
         with replacing(path) as temporary:
             grey.save(temporary)
@@ -99,6 +101,7 @@ def heatmap(
     by: str = "activation",
     resize: Resize = "half_pixel",
     trace: Trace = "auto",
+    force: bool = False,
 ) -> Heatmap:
     """The mean activation, over image tokens, of the neurons with the largest activation difference.
 
@@ -111,10 +114,11 @@ def heatmap(
         by: name of the score.
         resize: see :data:`Resize`.
         trace: see :data:`Trace`.
+        force: take neurons of other weights at their addresses.
 
-    Raises InvalidOption for an empty set and for neurons outside the decoder, NoGrid for trace="tokens" where image
-    tokens have no place on the image and for trace="rollout" where no learned queries look at it, and NoImagePositions
-    where there are no image tokens.
+    Raises RunMismatch for neurons of other weights, InvalidOption for an empty set and for neurons outside the decoder,
+    NoGrid for trace="tokens" where image tokens have no place on the image and for trace="rollout" where no learned
+    queries look at it, and NoImagePositions where there are no image tokens.
     """
     one_of("trace", trace, get_args(Trace))
     one_of("resize", resize, ("half_pixel", "pan", "footprint"))
@@ -122,6 +126,8 @@ def heatmap(
         raise InvalidOption("an empty set of neurons has no heat map")
     if neurons.part != "text":
         raise InvalidOption(f"part={neurons.part!r}: heat maps show what the decoder's neurons do at image tokens")
+    neurons = neurons.anywhere() if force else neurons
+    require_own(vlm, neurons)
     chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
     picture = read_image(image)
     tokens = vlm.prepare([picture]).images[0]
