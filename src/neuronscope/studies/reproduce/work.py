@@ -204,7 +204,6 @@ class Reproduction:
                 self._do(unit)
         return ours
 
-    @in_turn
     def _do(self, unit: Unit) -> None:
         if not self.run.done(unit.kind, unit.key):
             self.step(str(unit))
