@@ -59,6 +59,10 @@ class InvalidOption(NeuronscopeError):
     """An option has a value outside its range, or a name that is not among the choices."""
 
 
+class ModelInUse(NeuronscopeError):
+    """Another thread is changing or reading the model, and what was asked for would see that, or wait for ever."""
+
+
 class RunMismatch(NeuronscopeError):
     """Saved results belong to another model, schema or set of settings than the one asked for."""
 

@@ -8,8 +8,7 @@ The result is rounded as the map rounds its outputs. Nothing is kept: at 7B a de
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -19,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import InvalidOption, UnsupportedModel
+from ..held import Changing, Held, Undo
 from .wrapped import is_wrapper, refresh, shape_of
 
 _PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
@@ -66,22 +66,22 @@ def offset(module: nn.Module, hidden: int) -> Float[Tensor, "out"]:
         return run(like.new_zeros(1, shape[1]))[0].float()
 
 
-@contextmanager
-def _probing(module: nn.Module) -> Generator[tuple[Callable[[Tensor], Tensor], Tensor]]:
+def _probing(module: nn.Module) -> Held[tuple[Callable[[Tensor], Tensor], Tensor]]:
     """How to run a map by itself, and a tensor with the type and device of its inputs. Dropout is off meanwhile."""
     inside = list(module.modules())
     training = [one for one in inside if one.training]
     values = [value for one in inside for value in (*one.parameters(recurse=False), *one.buffers(recurse=False))]
     at = next((value.device for value in values if value.device.type != "meta"), torch.device("cpu"))
     typed = () if isinstance(module, nn.Linear) else (value.dtype for value in values if is_plain(value))
-    try:
+
+    def change(undo: Undo) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+        undo.note(lambda: [setattr(one, "training", True) for one in training])
         for one in training:
             one.training = False
         # Without its hooks, which are for the model's own passes; those of the maps inside are part of them.
-        yield partial(type(module).forward, module), torch.empty(0, dtype=next(iter(typed), torch.float32), device=at)
-    finally:
-        for one in training:
-            one.training = True
+        return partial(type(module).forward, module), torch.empty(0, dtype=next(iter(typed), torch.float32), device=at)
+
+    return Changing(change)
 
 
 def keep_differentiable(model: nn.Module) -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..architecture.digests import Unchanged
 from ..errors import InvalidOption
 from ..fields import whole
+from ..held import in_turn
 from ..intervene.operations import Intervention, Noise, identity
 from ..models.decoding import Decoding
 from ..models.inputs import ImageRow
@@ -69,6 +70,7 @@ class Captioner:
         used: layer -> the engine that was proved for it, with a switch off where the model does not allow it.
     """
 
+    @in_turn
     def __init__(
         self,
         vlm: LoadedModel,
@@ -112,6 +114,7 @@ class Captioner:
         """
         return self.captions_under([change], rows, until=until)[0]
 
+    @in_turn
     def captions_under(
         self,
         changes: Sequence[Intervention | None],

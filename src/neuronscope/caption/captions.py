@@ -12,6 +12,7 @@ import torch
 
 from ..errors import InvalidOption
 from ..fields import whole
+from ..held import in_turn
 from ..intervene.apply import Intervening
 from ..intervene.batching import one_row_at_a_time
 from ..intervene.operations import Intervention, Noise
@@ -37,6 +38,7 @@ class Caption:
     ids: tuple[int, ...]
 
 
+@in_turn
 def generate_captions(
     vlm: LoadedModel,
     images: Sequence[ImageRow],

@@ -10,7 +10,6 @@ plain floating-point numbers (quantised), or not in memory (offloaded), are refu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -111,27 +110,16 @@ def write_columns(vlm: VLM, layer: int, units: Sequence[int], values: Float[Tens
         weight[:, at] = new
 
 
-def write_all(
-    vlm: VLM,
-    units: Mapping[int, Sequence[int]],
-    new: Mapping[int, Float[Tensor, "_hidden _units"]],
-    old: Mapping[int, Float[Tensor, "_hidden _units"]],
-) -> None:
-    """Replace the columns of all layers, or of none: an error or an interrupt in between puts the old ones back."""
-    try:
-        for layer, members in units.items():
-            write_columns(vlm, layer, members, new[layer])
-    except BaseException:
-        for layer, members in units.items():
-            with suppress(KeyboardInterrupt):  # a second one; the first is on its way
-                write_columns(vlm, layer, members, old[layer])
-        raise
+def write_all(vlm: VLM, units: Mapping[int, Sequence[int]], new: Mapping[int, Float[Tensor, "_hidden _units"]]) -> None:
+    """Replace the columns of all layers."""
+    for layer, members in units.items():
+        write_columns(vlm, layer, members, new[layer])
 
 
 def with_columns(
     vlm: VLM, units: Mapping[int, Sequence[int]], new: Mapping[int, Float[Tensor, "_hidden _units"]]
 ) -> dict[str, Tensor]:
-    """Parameters with some columns replaced, for `torch.func.functional_call`; the model's own stay as they are.
+    """Parameters with some columns replaced, for :func:`replacing`; the model's own stay as they are.
 
     Differentiable in the columns, which are rounded to the weights' type as an edit would round them.
     """

@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..fields import check_fields
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.lens import LENS_NORMS, LensNorm, in_layer, token_directions
@@ -52,6 +53,7 @@ class ColumnEditor(ABC):
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @in_turn
     def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = (), *, force: bool = False) -> Edit:
         """An edit of these neurons, not yet in force.
 

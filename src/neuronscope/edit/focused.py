@@ -24,6 +24,7 @@ import torch
 from jaxtyping import Float
 
 from ..errors import InvalidOption
+from ..held import in_turn
 from ..intervene.capture import activations
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -59,6 +60,7 @@ class Focused:
         """How captions are written."""
         return self.editor.decoding
 
+    @in_turn
     def edit(
         self,
         vlm: VLM,

@@ -34,6 +34,7 @@ from torch import Tensor
 
 from ..errors import InvalidOption, NotFinite
 from ..fields import check_fields
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.inputs import Inputs
@@ -137,6 +138,7 @@ class Learned:
         """FiNE's settings for Llama-2."""
         return cls(source=source, target=target, start="zero", lr=5e-3, settle=False, others=0.0)
 
+    @in_turn
     def edit(
         self,
         vlm: VLM,

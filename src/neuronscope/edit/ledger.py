@@ -30,12 +30,15 @@ class Entry:
         title: for messages.
         members: the neurons whose columns it replaced.
         fingerprint: what the weights were called from then on.
+        whole: all of its columns are written. It is noted before the first one is, and until the last one is put back;
+            what is not whole, an error or an interrupt has left, and can be reverted.
     """
 
     digest: str
     title: str
     members: frozenset[Neuron]
     fingerprint: str
+    whole: bool = True
 
 
 @dataclass
@@ -59,15 +62,31 @@ class Ledger:
         """Whether an edit is in force."""
         return any(entry.digest == digest for entry in self.entries)
 
-    def enter(self, digest: str, title: str, members: Sequence[Neuron], fingerprint: str) -> None:
-        """Note an edit that has just been made, and what the weights are called now."""
-        self.entries.append(Entry(digest, title, frozenset(members), fingerprint))
+    def begin(self, digest: str, title: str, members: Sequence[Neuron]) -> None:
+        """Note an edit of which no column is written yet."""
+        self.entries.append(Entry(digest, title, frozenset(members), self.fingerprints[-1], whole=False))
+
+    def complete(self, digest: str, fingerprint: str) -> None:
+        """Note that all columns of an edit are written, and what the weights are called now."""
+        self.entries[:] = [
+            replace(entry, whole=True, fingerprint=fingerprint) if entry.digest == digest else entry
+            for entry in self.entries
+        ]
+
+    def reopen(self, digest: str) -> None:
+        """Note that an edit is about to be undone."""
+        self.entries[:] = [replace(entry, whole=False) if entry.digest == digest else entry for entry in self.entries]
+
+    def is_whole(self, digest: str) -> bool:
+        """Whether an edit is in force with all its columns."""
+        return any(entry.digest == digest and entry.whole for entry in self.entries)
 
     def leave(self, digest: str, fingerprint: str) -> None:
-        """Note that an edit has just been undone, and what the weights are called now."""
-        at = next(n for n, entry in enumerate(self.entries) if entry.digest == digest)
-        later = [replace(entry, fingerprint=fingerprint) for entry in self.entries[at + 1 :]]
-        self.entries[at:] = later  # what they were called with this edit in force is past
+        """Note that an edit has just been undone, and what the weights are called now. May be said again."""
+        at = next((n for n, entry in enumerate(self.entries) if entry.digest == digest), None)
+        if at is not None:
+            later = [replace(entry, fingerprint=fingerprint) for entry in self.entries[at + 1 :]]
+            self.entries[at:] = later  # what they were called with this edit in force is past
 
     def require_last(self, digest: str) -> None:
         """Raise InvalidOption for an edit that is not in force, or of which a later one changed neurons again."""

@@ -8,8 +8,7 @@ each edited layer, `L.old` and `L.new`, [hidden, units] in the weights' own type
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,6 +20,7 @@ from torch import Tensor
 
 from ..errors import MODEL_ERRORS, InvalidOption, RunMismatch, first_line
 from ..files import replacing_folder, require_absent, write_bytes
+from ..held import Changing, Held
 from ..loading import VLM
 from ..models.identity import EDITS
 from ..parsing import parse_json
@@ -68,15 +68,8 @@ def write_model(vlm: VLM, place: Path, digests: Iterable[str]) -> None:
             raise InvalidOption(f"{vlm.id} cannot be written to {place}: {first_line(error)}") from error
 
 
-@contextmanager
-def named_edits(vlm: VLM, digests: Iterable[str]) -> Generator[None]:
+def named_edits(vlm: VLM, digests: Iterable[str]) -> Held[None]:
     """The model's config names edits, for the time of the block."""
     config: Any = vlm.model.config
-    before = list(getattr(config, EDITS, None) or [])
-    try:
-        setattr(config, EDITS, sorted({*before, *digests}))
-        yield
-    finally:
-        setattr(config, EDITS, before)
-        if not before:
-            delattr(config, EDITS)
+    before: list[str] = list(getattr(config, EDITS, None) or [])
+    return Changing(lambda undo: undo.replace(config, EDITS, sorted({*before, *digests})))

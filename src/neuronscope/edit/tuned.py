@@ -16,6 +16,7 @@ from typing import Any, ClassVar
 
 from ..caption import clean_captions
 from ..errors import InvalidOption
+from ..held import in_turn
 from ..loading import VLM
 from ..samples.image import ImageSource
 from ..samples.lexicon import Lexicon
@@ -57,6 +58,7 @@ class Tuned:
         made = [replace(editor, **one) for one in settings]
         return cls(tuple(map(Focused, made)) if focused else tuple(made))
 
+    @in_turn
     def edit(
         self,
         vlm: VLM,

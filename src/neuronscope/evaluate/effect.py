@@ -18,6 +18,7 @@ from PIL import Image
 
 from ..caption import generate_captions
 from ..errors import InvalidSample
+from ..held import in_turn
 from ..intervene.operations import Intervention
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -65,6 +66,7 @@ class Effect:
         return j_of(self.s_se, self.s_re)
 
 
+@in_turn
 def measure(
     vlm: VLM,
     concept: str,

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import HookNeverFired, InvalidOption
+from ..held import in_turn
 from ..hooks import HookSession, Tap
 from ..models.decoding import Decoding
 from ..models.finite import finite_scores
@@ -20,6 +21,7 @@ from ..types import Neuron, Neurons, Site, Span
 from .positions import Positions
 
 
+@in_turn
 def activations(
     vlm: LoadedModel,
     image: ImageSource,
@@ -57,7 +59,7 @@ def activations(
     taps = [keep(layer, units) for layer, units in neurons.by_layer().items()]
     with torch.no_grad(), positions.watching(), HookSession(vlm.structure, taps):
         vlm.logits(inputs)
-    count = int((positions.ranks(span, "both") >= 0).sum())
+    count = positions.count(span)
     if not count:
         raise HookNeverFired(f"span={span!r} has no position in the prompt")
     result = np.zeros((count, len(neurons)), dtype=np.float32)
@@ -68,6 +70,7 @@ def activations(
     return result
 
 
+@in_turn
 def mean_activations(
     vlm: LoadedModel,
     images: Sequence[ImageSource],

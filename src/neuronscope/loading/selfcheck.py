@@ -17,6 +17,7 @@ from ..architecture.devices import weights
 from ..architecture.structure import FFN
 from ..architecture.wrapped import in_the_way
 from ..errors import HookNeverFired, NotFinite
+from ..held import Changing, Undo, in_turn
 from ..hooks import HookSession, Tap
 from .vlm import VLM
 
@@ -47,6 +48,7 @@ class SelfCheck:
         return all(row.ok for row in self.rows)
 
 
+@in_turn
 def self_check(vlm: VLM) -> SelfCheck:
     """Run the model on one synthetic image and compare.
 
@@ -115,23 +117,18 @@ def _reconstruction_error(vlm: VLM, run: Callable[[], object]) -> float:
         return run_after
 
     taps = [Tap(layer, "neuron", lambda z, i=layer: neurons.__setitem__(i, z)) for layer in studied]
-    handles = [
-        # Where the FFN is not a module of its own, its last linear map stands for it.
-        (ffn.output if ffn.block is vlm.structure.layers[layer] else ffn.block).register_forward_hook(keep(layer))
-        for layer in studied
-        for ffn in (vlm.structure.ffns[layer],)
-    ]
     routes: dict[int, tuple[Tensor, Tensor]] = {}
-    for layer in studied:
-        if vlm.structure.ffns[layer].experts:
-            note = partial(_note_routes, routes, layer)
-            handles.append(vlm.structure.ffns[layer].output.register_forward_pre_hook(note))
-    try:
-        with HookSession(vlm.structure, taps):
-            run()
-    finally:
-        for handle in handles:
-            handle.remove()
+
+    def watch(undo: Undo) -> None:
+        for layer in studied:
+            ffn = vlm.structure.ffns[layer]
+            # Where the FFN is not a module of its own, its last linear map stands for it.
+            undo.hook(ffn.output if ffn.block is vlm.structure.layers[layer] else ffn.block, "after", keep(layer))
+            if ffn.experts:
+                undo.hook(ffn.output, "before", partial(_note_routes, routes, layer))
+
+    with Changing(watch), HookSession(vlm.structure, taps):
+        run()
     worst = 0.0
     wide = torch.promote_types(vlm.dtype, torch.float32)
     for layer in studied:

@@ -33,6 +33,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ..errors import InvalidOption
+from ..held import hooked
 from ..hooks import HookSession, Tap, check_neurons
 from ..hooks.backward import GradientSession, Place
 from ..loading import VLM
@@ -259,7 +260,7 @@ class _States:
             mixed = stream.index_copy(1, where, torch.lerp(own, other.to(own), between))
             return ((mixed, *given[1:]), named) if given else (given, {**named, "hidden_states": mixed})
 
-        return self._vlm.structure.layers[0].register_forward_pre_hook(mix, with_kwargs=True)
+        return hooked(self._vlm.structure.layers[0], "before", mix)
 
 
 def _stream(given: tuple[Any, ...], named: Mapping[str, Any]) -> Float[Tensor, "batch sequence hidden"]:
@@ -274,6 +275,6 @@ def _entering(vlm: VLM, inputs: Inputs, at: Tensor) -> Float[Tensor, "positions 
         stream = _stream(given, named)
         found.append(stream[0].index_select(0, at.to(stream.device)).clone())
 
-    with torch.no_grad(), vlm.structure.layers[0].register_forward_pre_hook(read, with_kwargs=True):
+    with torch.no_grad(), hooked(vlm.structure.layers[0], "before", read):
         vlm.logits(inputs)
     return found[-1]

@@ -24,6 +24,7 @@ from jaxtyping import Float
 from ..caption import Caption, clean_captions
 from ..errors import InvalidOption
 from ..fields import check_fields
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.lens import SHARE_NORMS, ShareNorm
@@ -169,6 +170,7 @@ class Discovered:
         return self.scores[:, flat].T
 
 
+@in_turn
 def discover(
     vlm: VLM, images: Sequence[ImageSource], options: Discovery | None = None, *, batch_size: int = 32
 ) -> Iterator[Discovered]:
@@ -185,6 +187,7 @@ def discover(
             yield discover_in(vlm, image, caption, options)
 
 
+@in_turn
 def discover_in(
     vlm: VLM, image: ImageSource, caption: Caption, options: Discovery, *, finder: NounFinder | None = None
 ) -> Discovered:
@@ -209,6 +212,7 @@ def discover_in(
     return Discovered(caption, nouns, scores, layout, provenance)
 
 
+@in_turn
 def noun_scores(
     vlm: VLM, image: ImageSource, caption: Caption, places: Sequence[Sequence[int]], options: Discovery
 ) -> Float[np.ndarray, "nouns neurons"]:

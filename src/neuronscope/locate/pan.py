@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..held import in_turn
 from ..loading import VLM
 from ..models.lens import LENS_NORMS, LensNorm, ShareNorm, lens, token_directions
 from ..models.loaded import Inputs
@@ -85,6 +86,7 @@ class Pan(Ranking):
         return Ranked("contribution", {"contribution": pooled}, site=self.site)
 
 
+@in_turn
 def contributions(
     vlm: VLM,
     inputs: Inputs,

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import InvalidOption
 from ..fields import check_fields
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
@@ -84,6 +85,7 @@ class Ranking(ABC):
     def score(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> Ranked:
         """The scores of all neurons."""
 
+    @in_turn
     def locate(self, vlm: VLM, pair: Counterfactual, *, validity: Validity | None = None) -> Located:
         """The best neurons for `pair.sample.concept`; `validity` saves the captions where they are known.
 

@@ -25,6 +25,7 @@ from jaxtyping import Bool, Float
 
 from ..errors import InvalidOption
 from ..fields import check_fields
+from ..held import in_turn
 from ..intervene import activations
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -178,6 +179,7 @@ class TwoStage:
         literal = cls(activation=Fixed(t_a), gradient=Fixed(t_g), site="act", grad_pool="any", name="two-stage (paper)")
         return dataclasses.replace(literal, **changes)  # pyright: ignore[reportArgumentType]
 
+    @in_turn
     def locate(self, vlm: VLM, pair: Counterfactual, *, validity: Validity | None = None) -> Located:
         """Find the neurons for `pair.sample.concept`; `validity` saves the captions where they are known.
 

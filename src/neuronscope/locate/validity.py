@@ -16,6 +16,7 @@ from typing import Literal, TypeAlias, get_args
 
 from ..caption import Caption, generate_captions
 from ..errors import ConceptNotNamed, ConceptStillNamed, InvalidOption, InvalidSample, OtherConceptRemoved
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.boxes import boxes_mask
@@ -58,6 +59,7 @@ class Validity:
     removed: tuple[tuple[str, float], ...] = field(default=())
 
 
+@in_turn
 def check_validity(
     vlm: VLM,
     pair: Counterfactual,
@@ -84,6 +86,7 @@ def check_validity(
     return _judged(vlm, pair, original, edited, mode, max_other_share)
 
 
+@in_turn
 def valid_pair(
     vlm: VLM,
     sample: Sample,

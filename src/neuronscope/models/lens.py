@@ -25,6 +25,7 @@ from ..architecture.devices import device_of, present
 from ..architecture.quantised import dense
 from ..architecture.structure import gain, takes_mean
 from ..errors import UnsupportedModel
+from ..held import in_turn
 from .loaded import LoadedModel
 
 #: What stands between a value vector and the logit: nothing (the papers), or the gain of the final norm and of the norm
@@ -39,6 +40,7 @@ SHARE_NORMS: tuple[ShareNorm, ...] = get_args(ShareNorm)
 DECODE_NORMS: tuple[DecodeNorm, ...] = get_args(DecodeNorm)
 
 
+@in_turn
 def unembedding(model: LoadedModel, tokens: Sequence[int] | None = None) -> Float[Tensor, "tokens hidden"]:
     """Rows of W_U in float32: those of some tokens, or all. With values also where accelerate keeps them elsewhere."""
     head = model.structure.unembedding

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -15,9 +14,10 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from ..architecture.devices import device_of, present, running
+from ..architecture.devices import device_of, present
 from ..architecture.structure import Structure
 from ..errors import ImageTokenMismatch, InvalidOption, NoImagePositions
+from ..held import Held, in_turn
 from ..hooks import check_unit
 from ..samples.image import read_image
 from ..tokens import (
@@ -38,6 +38,7 @@ from ..types import Json
 from .decoding import Decoding
 from .families import Family
 from .finite import finite_logits
+from .frozen import Frozen, entries
 from .greedy import of_checkpoint
 from .identity import fingerprint
 from .inputs import ImageRow, Inputs, Row, sources_of
@@ -103,6 +104,11 @@ class LoadedModel:
             return torch.zeros_like(ids, dtype=torch.bool)
         return ids == self.image_token
 
+    @cached_property
+    def entries(self) -> tuple[tuple[nn.Module, str], ...]:
+        """Modules around the decoder layers that can be called, outermost first, and what each calls token ids."""
+        return entries(self.model, self.structure.layers[0])
+
     @property
     def device(self) -> torch.device:
         """Where the inputs go: the device of the input embeddings."""
@@ -139,6 +145,7 @@ class LoadedModel:
         kind, dtype = type(pixels).__name__, str(self.dtype).removeprefix("torch.")
         return {**self.identity(), "dtype": dtype, "image_processor": kind, "template": self.family.template}
 
+    @in_turn
     def prepare(
         self, images: Sequence[ImageRow], decoding: Decoding = Decoding(), *, numbers: Sequence[int] | None = None
     ) -> Inputs:
@@ -348,6 +355,7 @@ class LoadedModel:
     def _keeps_logits(self) -> bool:
         return "logits_to_keep" in inspect.signature(self.model.forward).parameters
 
+    @in_turn
     def logits(self, inputs: Inputs, *, last: int = 1) -> Float[Tensor, "batch last vocabulary"]:
         """Logits of the last positions, one forward pass. Raises NotFinite where they are no numbers."""
         try:
@@ -361,26 +369,11 @@ class LoadedModel:
             raise
         return finite_logits(output.logits[:, -last:], self.id, self.dtype)
 
-    @contextmanager
-    def frozen(self) -> Generator[None]:
+    def frozen(self) -> Held[None]:
         """Evaluation mode and no parameter gradients for the time of the block, then as before."""
-        modules = list(self.model.modules())
-        training = [m for m in modules if m.training]
-        held: list[dict[str, nn.Parameter | None]] = [vars(m)["_parameters"] for m in modules]  # asked by name is slow
-        wanted = [(own, name) for own in held for name, p in own.items() if p is not None and p.requires_grad]
-        for own, name in wanted:  # names: where accelerate brings weights for a call, the objects change
-            _require_grad(own[name], False)
-        if training:
-            self.model.eval()
-        try:
-            with running(self.model):
-                yield
-        finally:
-            for module in training:  # one by one: a part may have been in evaluation mode by itself
-                module.training = True
-            for own, name in wanted:
-                _require_grad(own[name], True)
+        return Frozen(self.model)
 
+    @in_turn
     def value_vectors(self, layer: int, units: Sequence[int]) -> Float[np.ndarray, "units hidden"]:
         """The columns of W_out that belong to some neurons, float32."""
         for unit in units:
@@ -390,8 +383,3 @@ class LoadedModel:
 
     def __repr__(self) -> str:
         return f"LoadedModel({self.id!r}, {self.family.title}, {self.layers} layers, d_f {max(self.widths)})"
-
-
-def _require_grad(parameter: nn.Parameter | None, wanted: bool) -> None:
-    assert parameter is not None
-    parameter.requires_grad_(wanted)

@@ -21,6 +21,7 @@ from jaxtyping import Float
 from ..caption import generate_captions
 from ..errors import InvalidOption, InvalidSample
 from ..fields import check_fields
+from ..held import in_turn
 from ..intervene import Noise, Patch, Zero, activations
 from ..intervene.operations import Intervention
 from ..loading import VLM
@@ -71,6 +72,7 @@ class Origin:
     environment: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
+@in_turn
 def gather(
     vlm: VLM,
     pair: Counterfactual,

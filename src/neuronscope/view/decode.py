@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 
 from ..errors import InvalidOption
+from ..held import in_turn
 from ..loading import VLM
 from ..models.lens import DECODE_NORMS, DecodeNorm, through_norms, unembedding
 from ..models.origin import require_own
@@ -48,6 +49,7 @@ class Decoded:
         return f"{self.neuron}  {said}"
 
 
+@in_turn
 @torch.no_grad()
 def promoted(
     vlm: VLM,

@@ -13,6 +13,7 @@ from PIL import Image, ImageDraw
 
 from ..errors import InvalidOption
 from ..files import replacing, require_picture
+from ..held import in_turn
 from ..intervene.capture import activations
 from ..loading import VLM
 from ..models.origin import require_own
@@ -90,6 +91,7 @@ class Heatmap:
             grey.save(temporary)
 
 
+@in_turn
 def heatmap(
     vlm: VLM,
     image: ImageSource,

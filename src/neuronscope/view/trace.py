@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from ..architecture.towers import VISION_TOWERS
 from ..errors import ImageTokenMismatch, NoGrid
+from ..held import hooked, in_turn
 from ..hooks import HookSession, Tap
 from ..loading import VLM
 from ..models.inputs import Inputs
@@ -32,6 +33,7 @@ _GREY = 128
 _DEEPEST = 3  # how many layers before the end of the tower a projector may read
 
 
+@in_turn
 def input_times_gradient(
     vlm: VLM, picture: Image.Image, neurons: Neurons
 ) -> tuple[Float[np.ndarray, "patches"], ImageTokens]:
@@ -43,15 +45,11 @@ def input_times_gradient(
     inputs = vlm.prepare([picture])
     for layer in vision_layers(vlm)[:_DEEPEST]:
         leaves: list[Tensor] = []
-        handle = layer.register_forward_pre_hook(_leaf(leaves), with_kwargs=True)
-        try:
-            with torch.enable_grad():
-                y = traced(vlm, inputs, neurons)
-                if not y.requires_grad:  # the projector reads the tower before this layer
-                    continue
-                (gradient,) = torch.autograd.grad(y, leaves[:1])
-        finally:
-            handle.remove()
+        with torch.enable_grad(), hooked(layer, "before", _leaf(leaves)):
+            y = traced(vlm, inputs, neurons)
+            if not y.requires_grad:  # the projector reads the tower before this layer
+                continue
+            (gradient,) = torch.autograd.grad(y, leaves[:1])
         values = (leaves[0].detach().float() * gradient.float()).sum(-1)
         values = values.reshape(-1, values.shape[-1]).cpu().numpy()
         extra, where = patch_places(vlm, picture, values.shape)
@@ -72,6 +70,7 @@ def _leaf(leaves: list[Tensor]) -> Callable[..., Any]:
     return run
 
 
+@in_turn
 def occlusion(
     vlm: VLM, picture: Image.Image, neurons: Neurons, where: ImageTokens, *, batch_size: int = 16
 ) -> Float[np.ndarray, "patches"]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...held import in_turn
 from ...loading import VLM
 from ...locate.discovery import Discovered, NounNeurons
 from ...models.lens import DecodeNorm
@@ -49,6 +50,7 @@ class Described:
     named: bool
 
 
+@in_turn
 def describe(
     vlm: VLM, found: Discovered, *, neurons: int = 10, tokens: int = 10, norm: DecodeNorm = "none", seed: int = 0
 ) -> list[Described]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from ...edit import Edit
 from ...errors import InvalidOption
 from ...fields import whole
+from ...held import in_turn
 from ...loading import VLM
 from ...locate import layer_matched
 from ...types import Neurons
@@ -50,6 +51,7 @@ class Evaluation:
         return {name: one.join(other[name] for other in rest) for name, one in first.items()}
 
 
+@in_turn
 def evaluate_edit(
     vlm: VLM,
     make: Callable[[Neurons], Edit],

@@ -20,6 +20,7 @@ from torch import Tensor
 from ...caption import Caption, clean_captions
 from ...errors import MODEL_ERRORS, InvalidOption, UnsupportedModel
 from ...fields import check_fields
+from ...held import in_turn
 from ...loading import VLM
 from ...models.decoding import Decoding
 from ...models.inputs import Inputs
@@ -85,6 +86,7 @@ class Reading:
     asked: tuple[str, ...]
 
 
+@in_turn
 def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batch_size: int = 32) -> Reading:
     """Ask the model as it is now.
 

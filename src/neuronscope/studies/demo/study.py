@@ -12,6 +12,7 @@ import numpy as np
 from ...errors import InvalidSample, NotFinite
 from ...evaluate.effect import Effect, Labelled, measure
 from ...evaluate.truth import Agreement, agreement, planted
+from ...held import in_turn
 from ...intervene import Noise, Zero, recommended_level
 from ...loading import VLM
 from ...locate import Located, Method, TwoStage, layer_matched
@@ -106,6 +107,7 @@ class Study:
         }
 
 
+@in_turn
 def study(
     vlm: VLM,
     samples: Sequence[Sample],

@@ -25,6 +25,7 @@ import numpy as np
 from ...caption import Caption, clean_captions
 from ...evaluate.discovery import CONTROLS, describe, similarity
 from ...evaluate.discovery.sensitivity import FOUND
+from ...held import in_turn
 from ...intervene.permuted import permuted_image
 from ...loading import VLM
 from ...locate.discovery import Discovered, NounNeurons, discover_in, noun_scores
@@ -74,6 +75,7 @@ class DiscoveryRun:
         kinds = {"captions": self.keys, "nouns": self.keys, "shuffled": self.shuffles, "similarity": self.compared}
         return sum(len(self.run.missing(kind, keys)) for kind, keys in kinds.items())
 
+    @in_turn
     def work(self) -> None:
         """Do what is left. Several processes may do so at once.
 

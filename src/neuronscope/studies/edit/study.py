@@ -17,6 +17,7 @@ from ...errors import InvalidOption
 from ...evaluate import metric, named
 from ...evaluate.editing import Evaluation, Probes, Wording, evaluate_edit
 from ...files import output_folder, write_text
+from ...held import in_turn
 from ...loading import VLM
 from ...models.origin import require_own
 from ...models.usable import unprocessable
@@ -81,6 +82,7 @@ class Rewritten:
         return result
 
 
+@in_turn
 def rewrite(vlm: VLM, asked: Rewrite, *, step: Callable[[str], None] = lambda _: None) -> Rewritten:
     """Sort pictures by whether their caption names a word, edit it away with some of them, and measure on the others.
 
@@ -150,6 +152,7 @@ class Job:
         tuned = next(iter(several.items()), None)
         return cls(asked, single, tuned, donors, neurons, texts, found)
 
+    @in_turn
     def run(self, vlm: VLM, step: Callable[[str], None]) -> Rewritten:
         """See :func:`rewrite`."""
         asked = self.asked

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from ...files import output_folder, replacing, write_text
+from ...held import in_turn
 from ...intervene import recommended_level
 from ...loading import VLM
 from ...locate import Located, Method
@@ -49,6 +50,7 @@ class Result:
         }
 
 
+@in_turn
 def locate_into(
     folder: str | Path,
     vlm: VLM,

@@ -17,7 +17,6 @@ figure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -32,6 +31,7 @@ from ...edit.columns import read_columns
 from ...edit.ranked import rank_for_edit
 from ...errors import InvalidOption, RunMismatch
 from ...evaluate.editing.chair import Named, named_objects
+from ...held import Changing, in_turn, together
 from ...loading import VLM
 from ...locate import layer_matched
 from ...models.usable import unprocessable
@@ -42,6 +42,7 @@ from ...words import wordless
 from .settings import Attempt, Beside, Repair, Repaired, Repairs, Together
 
 
+@in_turn
 def repair(
     vlm: VLM,
     folder: AnnotatedFolder,
@@ -206,7 +207,7 @@ class _Job:
     def in_sequence(self, wrong: Sequence[tuple[int, str]]) -> tuple[Together, list[_Step]]:
         """One repair after the other, each on the weights that the earlier ones left; those are what is measured."""
         steps: list[_Step] = []
-        with ExitStack() as applied:
+        with Changing(together) as applied:
             for n, source in wrong:
                 before = self.captions([n])[0]
                 if source not in self.named([before.text], [n]).wrong[0]:
@@ -215,7 +216,7 @@ class _Job:
                 right = self._naming(source, self.examples(source))
                 found = self.attempt(n, before, (self.ranked(n, source, right), source, target), right)
                 if found.neurons is not None:
-                    applied.enter_context(self.how.edit(self.vlm, found.neurons, source, target))
+                    applied.enter(self.how.edit(self.vlm, found.neurons, source, target))
                     steps.append((found.neurons, source, target))
             captions, new = self._read(steps)
         return self._together(captions, new), steps
@@ -223,9 +224,9 @@ class _Job:
     def at_random(self, steps: Sequence[_Step]) -> Together:
         """The same edits on random neurons."""
         drawn = [(self._drawn(members, k), source, target) for k, (members, source, target) in enumerate(steps)]
-        with ExitStack() as applied:
+        with Changing(together) as applied:
             for members, source, target in drawn:
-                applied.enter_context(self.how.edit(self.vlm, members, source, target))
+                applied.enter(self.how.edit(self.vlm, members, source, target))
             captions, new = self._read(drawn)
         return self._together(captions, new)
 

@@ -22,6 +22,7 @@ from ...evaluate.aggregate import check_clean
 from ...evaluate.captions import compare, metric
 from ...evaluate.effect import counts, named
 from ...evaluate.truth import agreement, average_precision, planted
+from ...held import in_turn
 from ...intervene import Mean, Noise, Patch, Zero, activations, mean_activations
 from ...intervene.operations import Intervention
 from ...loading import VLM
@@ -144,6 +145,7 @@ class Reproduction:
         """Do a unit; its rows are returned and not kept."""
         return self._doing[unit.kind](unit.key)
 
+    @in_turn
     def work(self) -> None:
         """Do every unit that is not done. Units that another process is busy with are left for the end."""
         left = [unit for unit in self.units() if not self._try(unit)]
