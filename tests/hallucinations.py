@@ -28,6 +28,8 @@ def write_folder(folder: Path) -> Path:
     for number, scene in enumerate(scenes()):
         render(scene).image.save(folder / "images" / f"{number}.png")
         body["images"].append({"id": number, "file_name": f"{number}.png"})
-        body["annotations"] += [{"image_id": number, "category_id": ids[name]} for name in scene.concepts]
+        for name in scene.concepts:
+            shown = {"id": len(body["annotations"]), "image_id": number, "category_id": ids[name]}
+            body["annotations"].append(shown)
     (folder / "annotations" / "instances_scenes.json").write_text(json.dumps(body), encoding="utf-8")
     return folder

@@ -11,16 +11,19 @@ import numpy as np
 from PIL import Image
 
 import neuronscope as ns
+from neuronscope.meaning import Place, Words
+from neuronscope.meaning.words import Comparison
 from neuronscope.report import Curve, Evidence, Spoken, Unit, Word
 from neuronscope.run.directory import Run
+from neuronscope.samples.boxes import boxes_mask
 from neuronscope.samples.inpaint import inpaint
-from neuronscope.samples.sample import boxes_mask
 from neuronscope.studies.reproduce.job import AGAIN, Job
 from neuronscope.studies.reproduce.pixels import encode_mask
 from neuronscope.studies.reproduce.results import Results
 from neuronscope.studies.reproduce.settings import Experiment
 from neuronscope.studies.reproduce.tables import render
 from neuronscope.studies.reproduce.units import SCHEMAS
+from neuronscope.view import Decoded
 from neuronscope.view.figures import LayerCounts
 
 #: Each sets window.hacked where a page lets it run.
@@ -70,10 +73,11 @@ def evidence() -> Evidence:
         ),
         neurons=neurons,
         units=(
-            Unit(("bear", SCRIPT), -2.5, 5, (0, 5), (40.0, 0.0, 8.0, 8.0)),
-            Unit((" be", TEMPLATE), 0.25, 0, (0, 0), (0.0, 0.0, 8.0, 8.0)),
-            Unit(("dog",), -0.5, 2, None, None),
+            Unit(-2.5, 5, (0, 5), (40.0, 0.0, 8.0, 8.0)),
+            Unit(0.25, 0, (0, 0), (0.0, 0.0, 8.0, 8.0)),
+            Unit(-0.5, 2, None, None),
         ),
+        words=words(neurons),
         maps=maps,
         curves={"activation": curve},
         original=picture(),
@@ -82,12 +86,30 @@ def evidence() -> Evidence:
         boxes=(BOX,),
         widths=(50, 50, 50, 150),
         word=Word("bear", 0.9, 0.1, 0.85),
+        place=Place(
+            {"iou_area": 0.5, "pointing": 1.0, "energy": 0.25},
+            {"iou_area": 0.125, "pointing": 0.2, "energy": 0.125},
+            {"iou_area": 0.04, "pointing": 0.2, "energy": 0.04},
+            24,
+            0.17,
+            3,
+        ),
         level=6.0,
         notes=(f"a note {IMAGE}",),
         environment={"versions": {"python": "3.11"}},
         command=f"neuronscope locate '{IMAGE}'",
         python=f"import neuronscope as ns  # {CLOSING}",
     )
+
+
+def words(neurons: ns.Neurons) -> Words:
+    """Hostile words, hostile words of random neurons, and one neuron without any other in its layer."""
+    said = (("bear", SCRIPT), (" be", TEMPLATE), ("dog",))
+    other = (Decoded(ns.Neuron(3, 9), ("cat", CLOSING), (1.0, 0.5), (3.0, 2.0), 7), None, None)
+    strengths = ((4.0, 3.5), (4.0, 3.0), (2.0,))
+    decoded = [Decoded(n, t, tuple(z / 2 for z in s), s, 1) for n, t, s in zip(neurons, said, strengths, strict=True)]
+    one = Comparison(4.0, 3.0, 0.75, 0.02)
+    return Words(tuple(decoded), other, (0.75, None, None), neurons.concept, one, one, one, 1)
 
 
 def save_result(folder: Path) -> Evidence:

@@ -35,6 +35,7 @@ from neuronscope.errors import (
     NeuronOutOfRange,
     NoImagePositions,
     OtherConceptRemoved,
+    UnsegmentedScript,
 )
 from neuronscope.intervene.permuted import permuted_image
 from neuronscope.locate import METHODS, Located, Method, Ranking, validity
@@ -75,7 +76,12 @@ def options_of(name: str) -> list[str]:
 def make(name: str, **options: Any) -> Method:
     """A method with the quick options, and those of `options` that it has."""
     has = options_of(name)
-    return ns.method(name, **{option: value for option, value in {**QUICK, **options}.items() if option in has})
+    given = {option: value for option, value in {**QUICK, **options}.items() if option in has}
+    if (
+        name == "two-stage" and not {"activation", "gradient"} & given.keys()
+    ):  # without thresholds there are no controls
+        given = {option: value for option, value in given.items() if option not in ("controls", "decoys")}
+    return ns.method(name, **given)
 
 
 COUNTED = [name for name in METHODS if "count" in options_of(name)]
@@ -144,7 +150,8 @@ def test_every_operation_and_every_refusal_has_a_row():
     # A study refuses samples for reasons of its own, before any method sees them.
     kinds = {kind for kind in below(InvalidSample) if not kind.__module__.startswith("neuronscope.studies.")}
     # Another object that went with the edit is recorded; only the strict reading refuses it (locate/test_validity.py).
-    assert {row[0] for row in REFUSED.values()} == {InvalidSample, *kinds} - {OtherConceptRemoved}
+    # Words that nothing can tell apart do not hang on the method (tests/words).
+    assert {row[0] for row in REFUSED.values()} == {InvalidSample, *kinds} - {OtherConceptRemoved, UnsegmentedScript}
 
 
 # What has to be as it was.

@@ -13,7 +13,7 @@ CLASSES = [value for value in vars(errors).values() if isinstance(value, type)]
 def test_every_error_can_be_caught_as_one_and_refused_samples_as_another() -> None:
     assert len(CLASSES) >= 11
     assert all(issubclass(error, NeuronscopeError) for error in CLASSES)
-    refusals = {"InvalidSample", "ConceptNotNamed", "ConceptStillNamed", "OtherConceptRemoved"}
+    refusals = {"InvalidSample", "ConceptNotNamed", "ConceptStillNamed", "OtherConceptRemoved", "UnsegmentedScript"}
     assert {error.__name__ for error in CLASSES if issubclass(error, InvalidSample)} == refusals
 
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from neuronscope.errors import InvalidOption
-from neuronscope.files import create_once, output_folder, replacing, write_bytes, write_text
+from neuronscope.files import (
+    create_once,
+    output_folder,
+    replacing,
+    replacing_folder,
+    require_picture,
+    temporary_folder,
+    write_bytes,
+    write_text,
+)
+from neuronscope.processes import Owner
 
 WRITERS: dict[str, Callable[[Path], None]] = {
     "text": lambda path: write_text(path, "new"),
@@ -105,3 +119,116 @@ def test_a_file_is_created_once_and_the_first_stays(tmp_path: Path, durable: boo
     with pytest.raises(InvalidOption, match=r"absent/a\.bin cannot be written: "):
         create_once(tmp_path / "absent" / "a.bin", b"x", temporary)
     assert names(tmp_path) == ["a.bin"]
+
+
+# ---- folders, and what killed writers leave
+
+MAKERS: dict[str, Callable[[Path], None]] = {
+    "absent": lambda _: None,
+    "empty": lambda path: path.mkdir(),
+    "full": lambda path: old_folder(path),
+    "nested": lambda path: None,
+}
+
+
+def old_folder(path: Path) -> None:
+    (path / "inner").mkdir(parents=True)
+    (path / "inner" / "a.txt").write_text("old")
+    (path / "mine.txt").write_text("mine")
+    (path / "last.json").write_text("old")
+
+
+def fill(folder: Path) -> None:
+    (folder / "inner").mkdir()
+    (folder / "inner" / "a.txt").write_text("new")
+    (folder / "last.json").write_text("new")
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+def test_a_folder_gets_its_files(tmp_path: Path, make: Callable[[Path], None]) -> None:
+    target = tmp_path / "a" / "out" if make is MAKERS["nested"] else tmp_path / "out"
+    make(target)
+    with replacing_folder(target, "last.json") as temporary:
+        fill(temporary)
+    kept = ["mine.txt"] if make is MAKERS["full"] else []
+    assert names(target) == ["a.txt", "inner", "last.json", *kept]
+    assert {path.read_text() for path in target.rglob("*") if path.is_file() and path.name != "mine.txt"} == {"new"}
+    assert len(names(tmp_path)) == len(names(target)) + (2 if make is MAKERS["nested"] else 1)
+
+
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS)
+@pytest.mark.parametrize("error", [RuntimeError("stop"), KeyboardInterrupt(), OSError(28, "No space left on device")])
+def test_an_error_half_way_leaves_the_folder_as_it_was(
+    tmp_path: Path, make: Callable[[Path], None], error: BaseException
+) -> None:
+    target = tmp_path / "out"
+    make(target)
+    before = {path: path.read_bytes() for path in target.rglob("*") if path.is_file()}
+
+    def interrupted() -> None:
+        with replacing_folder(target, "last.json") as temporary:
+            fill(temporary)
+            raise error
+
+    with pytest.raises(InvalidOption if isinstance(error, OSError) else type(error)):
+        interrupted()
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    ("code", "left"),
+    [
+        ("with replacing(target) as t: t.write_text('half'); kill()", 1),
+        ("with replacing(target.with_suffix('.png')) as t: t.write_text('half'); kill()", 1),
+        ("with replacing_folder(target, 'last') as t: (t / 'a').write_text('half'); kill()", 1),
+        ("write_text(target, 'whole'); kill()", 0),
+        ("with replacing(target.with_name('x' * 250)) as t: t.write_text('half'); kill()", 1),
+    ],
+)
+def test_what_a_killed_writer_leaves_is_cleared_by_the_next_one(tmp_path: Path, code: str, left: int) -> None:
+    target = tmp_path / "result.json"
+    start = (
+        "import os, sys, signal; from pathlib import Path; from neuronscope.files import *\n"
+        "kill = lambda: os.kill(os.getpid(), signal.SIGKILL)\ntarget = Path(sys.argv[1])\n"
+    )
+    for _ in range(2):
+        subprocess.run([sys.executable, "-c", start + code, str(target)], check=False)
+        assert len([name for name in os.listdir(tmp_path) if ".part" in name]) == left
+    mine = tmp_path / ".result.json.mine.part.json"
+    mine.write_text("of the user")
+    elsewhere = tmp_path / f".result.json.{replace(Owner.here(), place='0' * 16)}.0.part.json"
+    elsewhere.write_text("another machine writes it")
+    if target.is_dir():
+        target.rmdir()
+    write_text(target, "new")
+    write_bytes(target.with_suffix(".png"), b"new")
+    write_bytes(target.with_name("x" * 250), b"new")
+    assert sorted(os.listdir(tmp_path)) == sorted([mine.name, elsewhere.name, "result.json", "result.png", "x" * 250])
+
+
+def test_temporary_folders_of_killed_processes_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    code = (
+        "import os, signal; from pathlib import Path; from neuronscope.files import temporary_folder\n"
+        "folder = temporary_folder('neuronscope-test'); (Path(folder.name) / 'a').write_text('x')\n"
+        "os.kill(os.getpid(), signal.SIGKILL)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=False)
+    assert len(os.listdir(tmp_path)) == 1
+    (tmp_path / "neuronscope-test-of-the-user").mkdir()
+    with temporary_folder("neuronscope-test") as mine, temporary_folder("neuronscope-test") as second:
+        assert sorted(os.listdir(tmp_path)) == sorted(
+            [Path(mine).name, Path(second).name, "neuronscope-test-of-the-user"]
+        )
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a", "a.txt", "a.json", ".png", "a.png.exe", "a.svgz", "full"])
+def test_a_picture_that_nobody_writes_is_refused_by_its_ending(name: str) -> None:
+    with pytest.raises(InvalidOption, match=r"a picture that is written ends in \.png"):
+        require_picture(name)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.JPG", "b/c.webp", "x.y.tiff"])
+def test_pictures_that_are_written(name: str) -> None:
+    require_picture(name)

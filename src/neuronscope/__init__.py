@@ -61,6 +61,7 @@ if TYPE_CHECKING:
     from .locate import locate_concept as locate_concept
     from .locate import method as method
     from .locate import register_method as register_method
+    from .meaning import decode as decode
     from .models import Decoding as Decoding
     from .models import Family as Family
     from .models import register_family as register_family
@@ -74,7 +75,6 @@ if TYPE_CHECKING:
     from .types import Neuron as Neuron
     from .types import Neurons as Neurons
     from .view import Heatmap as Heatmap
-    from .view import decode as decode
     from .view import heatmap as heatmap
 
 
@@ -127,10 +127,11 @@ _HOME = {
         "register_method",
     ),
     "loading": ("VLM", "load"),
+    "meaning": ("decode",),
     "models": ("Decoding", "Family", "register_family"),
     "samples": ("CocoFolder", "Counterfactual", "ImageList", "Lexicon", "Region", "Sample", "counterfactual"),
     "types": ("Neuron", "Neurons"),
-    "view": ("Heatmap", "decode", "heatmap"),
+    "view": ("Heatmap", "heatmap"),
 }
 _MODULE = {name: module for module, names in _HOME.items() for name in names}
 

@@ -39,6 +39,14 @@ class OtherConceptRemoved(InvalidSample):
     """The edit took something besides the concept out of the picture."""
 
 
+class UnsegmentedScript(InvalidSample):
+    """A text is in a script that puts no space between words, and nothing at hand can tell where its words end."""
+
+
+class NotFinite(NeuronscopeError):
+    """A number that a result is made of is not finite: NaN or an infinity came out of the model or of a computation."""
+
+
 class NeuronOutOfRange(NeuronscopeError):
     """A neuron address that the model does not have."""
 
@@ -51,6 +59,10 @@ class InvalidOption(NeuronscopeError):
     """An option has a value outside its range, or a name that is not among the choices."""
 
 
+class ModelInUse(NeuronscopeError):
+    """Another thread is changing or reading the model, and what was asked for would see that, or wait for ever."""
+
+
 class RunMismatch(NeuronscopeError):
     """Saved results belong to another model, schema or set of settings than the one asked for."""
 
@@ -60,10 +72,15 @@ class RunMismatch(NeuronscopeError):
 MODEL_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
 
 
-def suggest(name: str, choices: list[str]) -> str:
-    """A sentence for a misspelt name: the nearest choice, then all of them."""
+def first_line(error: BaseException) -> str:
+    """What another library's error says, in one line; its type where it says nothing."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
+def suggest(name: object, choices: list[str]) -> str:
+    """A sentence for a misspelt name, or something that is none: the nearest choice, then all of them."""
     import difflib
 
-    near = difflib.get_close_matches(name, choices, n=1)
+    near = difflib.get_close_matches(name, choices, n=1) if isinstance(name, str) else []
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"{hint} Choices: {', '.join(choices)}."

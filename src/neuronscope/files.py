@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import tempfile
+import uuid
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .errors import InvalidOption
+from .processes import Owner
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)  # a quota is a disk, too
+#: Endings of pictures that are written.
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
+_LONGEST = 140  # bytes of a target's name that its temporary name keeps: file systems take 255 in all
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -48,19 +54,119 @@ def refusing(path: Path) -> Generator[None]:
 def replacing(path: str | Path) -> Generator[Path]:
     """A temporary path beside `path`, renamed onto it when the block ends well and removed when it does not.
 
+    What killed processes of this machine left of earlier attempts at the same file is removed.
+
     Raises InvalidOption when the path names no file, the disk is full, or the folder is missing or read-only.
     """
     target = Path(path)
     if not target.name:
         raise InvalidOption(f"output path {str(path)!r} names no file")
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.part{target.suffix}")
+    _clear(target)
+    temporary = _beside(target)
     try:
         with refusing(target):
             yield temporary
             temporary.replace(target)
     finally:
-        with suppress(OSError):  # gone by the rename, or never made
-            temporary.unlink()
+        _remove(temporary)  # gone by the rename, or never made
+
+
+@contextmanager
+def replacing_folder(path: str | Path, last: str) -> Generator[Path]:
+    """A new folder for files that belong together, which get their places when the block ends well.
+
+    A folder that is not there yet appears whole. In one that is there, files of the same names are replaced: `last` is
+    taken away first and comes last, so that a folder with that file is whole, or was not touched. What killed processes
+    of this machine left of earlier attempts is removed.
+
+    Args:
+        path: the folder.
+        last: the file in it, as a path relative to it, without which nobody takes the folder for what it is.
+
+    Raises InvalidOption when it is a file, the disk is full, or it cannot be written to.
+    """
+    target = Path(path)
+    there = target.is_dir()
+    output_folder(target if there else target.parent)
+    temporary = _beside(target / "files" if there else target)
+    _clear(target / "files" if there else target)
+    try:
+        with refusing(target):
+            temporary.mkdir()
+            yield temporary
+            if there:
+                _merge(temporary, target, last)
+            else:
+                temporary.rename(target)
+    finally:
+        _remove(temporary)
+
+
+def _merge(source: Path, target: Path, last: str) -> None:
+    (target / last).unlink(missing_ok=True)
+    names = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
+    for name in sorted(names, key=lambda name: name == Path(last)):
+        (target / name).parent.mkdir(parents=True, exist_ok=True)
+        (source / name).replace(target / name)
+
+
+def require_picture(path: str | Path) -> None:
+    """Raise InvalidOption unless a path ends as one of the pictures that are written does."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in PICTURES:
+        raise InvalidOption(f"{path} ends in {suffix!r}; a picture that is written ends in {', '.join(PICTURES)}")
+
+
+def require_absent(path: str | Path) -> None:
+    """Raise InvalidOption unless nothing is at the path, or an empty folder."""
+    target = Path(path)
+    with refusing(target):
+        if target.is_symlink() or target.exists():
+            if target.is_dir() and not any(target.iterdir()):
+                return
+            raise InvalidOption(f"output folder {target} exists and is not empty")
+
+
+def temporary_folder(name: str) -> tempfile.TemporaryDirectory[str]:
+    """A folder for files that outlive no process; those of killed processes of this machine are removed first."""
+    place = Path(tempfile.gettempdir())
+    for path in place.glob(f"{name}-*"):
+        if _is_left(path.name.removeprefix(f"{name}-")):
+            shutil.rmtree(path, ignore_errors=True)  # another user's cannot be
+    return tempfile.TemporaryDirectory(prefix=f"{name}-{Owner.here()}.")
+
+
+def _beside(target: Path) -> Path:
+    return target.with_name(f".{_short(target)}.{Owner.here()}.{uuid.uuid4().hex[:8]}.part{target.suffix}")
+
+
+def _short(target: Path) -> str:
+    return os.fsdecode(os.fsencode(target.name)[:_LONGEST])
+
+
+def _clear(target: Path) -> None:
+    """Remove the temporary files and folders of a target whose writers were killed."""
+    start = f".{_short(target)}."
+    try:
+        names = [path for path in target.parent.iterdir() if path.name.startswith(start)]
+    except OSError:  # a missing or unreadable folder is refused by whoever writes into it
+        return
+    for path in names:
+        if _is_left(path.name.removeprefix(start)):
+            _remove(path)
+
+
+def _is_left(name: str) -> bool:
+    owner = Owner.parse(name.partition(".")[0])
+    return owner is not None and owner.is_dead
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+        return
+    with suppress(OSError):
+        path.unlink()
 
 
 def create_once(path: str | Path, data: bytes, temporary: Path, *, durable: bool = False) -> bool:

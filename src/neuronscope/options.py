@@ -11,12 +11,15 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING as MISSING
 from dataclasses import dataclass
 from typing import Any, NamedTuple, TypeVar
 
 from .errors import InvalidOption
+from .fields import check_fields
+from .parsing import parse_json
 
 T = TypeVar("T")
 
@@ -135,17 +138,25 @@ def listed(kind: Callable[[str], Any], what: str) -> Form:
     return Form(read, lambda values: ",".join(map(plain, values)) or "none", f"a list of {what} separated by commas")
 
 
+def number(text: str) -> float:
+    """A finite number. Raises ValueError for any other word."""
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is not finite")
+    return value
+
+
 WORDS = listed(str, "words")
-NUMBERS = listed(float, "numbers")
+NUMBERS = listed(number, "finite numbers")
 SIZES = listed(int, "whole numbers")
 
 
 def _box(text: str) -> tuple[float, float, float, float]:
-    x, y, w, h = (float(part) for part in text.split(","))
+    x, y, w, h = map(number, text.split(","))
     return x, y, w, h
 
 
-BOX = Form(_box, lambda box: ",".join(map(plain, box)), "four numbers x,y,w,h in pixels")
+BOX = Form(_box, lambda box: ",".join(map(plain, box)), "four finite numbers x,y,w,h in pixels")
 
 
 def _setting(text: str) -> tuple[str, Any]:
@@ -158,9 +169,10 @@ def _value(text: str) -> Any:
     if "," in text:
         return tuple(map(_value, text.split(",")))
     try:
-        return json.loads(text)
+        value = parse_json(text)
     except ValueError:
         return text
+    return text if isinstance(value, float) and not math.isfinite(value) else value  # Python's JSON has NaN
 
 
 def _setting_text(setting: tuple[str, Any]) -> str:
@@ -179,6 +191,18 @@ class Loading:
     model: str = option("demo", "--model", "-m", help='"demo", "natural", a checkpoint directory, or a hub id.')
     device: str | None = option(None, "--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")
     dtype: str = option("auto", "--dtype", help="float32, bfloat16, float16, 8bit, 4bit, or auto.")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """Where the pictures of a data set may lie."""
+
+    allow_outside: bool = option(
+        False, "--allow-outside", help="Also read pictures outside the data's folder, where names or links lead there."
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args, overload
 
 from .errors import InvalidOption, RunMismatch, suggest
+from .fields import check_fields, finite_number, is_finite, whole
 from .files import write_text
 from .notebook import ROWS, table_html
+from .parsing import digits, read_json
 
 #: Where a neuron is read (METHODS a): `neuron` is the input of the FFN's down projection, the coefficient of its value
 #: vector; `act` is the output of the activation function; `pre` is that function's input. Without a gate, act = neuron.
@@ -44,7 +45,7 @@ def one_of(argument: str, value: str, choices: Sequence[str]) -> None:
 
 def whole_number(option: str, value: object, least: int) -> None:
     """Raise InvalidOption unless an option is a whole number of at least `least`."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < least:
+    if whole(option, value) < least:
         raise InvalidOption(f"{option}={value!r} is not a whole number of at least {least}")
 
 
@@ -54,6 +55,10 @@ class Neuron:
 
     layer: int
     unit: int
+
+    def __post_init__(self) -> None:
+        if type(self.layer) is not int or type(self.unit) is not int:  # many are made: the quick question first
+            check_fields(self)
 
     def __str__(self) -> str:
         return f"L{self.layer}.U{self.unit}"
@@ -85,19 +90,31 @@ class Neurons(Sequence[Neuron]):
     def __post_init__(self) -> None:
         one_of("site", self.site, SITES)
         one_of("part", self.part, PARTS)
+        if wrong := next((one for one in self.members if not isinstance(one, Neuron)), None):  # pyright: ignore
+            raise InvalidOption(f"members holds {wrong!r}, which is no Neuron; Neurons.of takes (layer, unit) pairs")
         if len(set(self.members)) != len(self.members):
             raise InvalidOption("a set of neurons lists the same (layer, unit) twice")
         for name, values in self.scores.items():
             if len(values) != len(self.members):
                 raise InvalidOption(f"score {name!r} has {len(values)} values for {len(self.members)} neurons")
             for neuron, value in zip(self.members, values, strict=True):
-                if not math.isfinite(value):
-                    raise InvalidOption(f"score {name!r} of {neuron} is {value}, not a finite number")
+                if not is_finite(value):
+                    raise InvalidOption(f"score {name!r} of {neuron} is {value!r}, not a finite number")
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[int, int]], site: Site = "neuron") -> Neurons:
-        """A set from plain (layer, unit) pairs, duplicates dropped, order kept."""
-        return cls(tuple(dict.fromkeys(Neuron(int(layer), int(unit)) for layer, unit in pairs)), site=site)
+        """A set from plain (layer, unit) pairs, duplicates dropped, order kept.
+
+        Raises InvalidOption for numbers that are not whole.
+        """
+        members: list[Neuron] = []
+        for pair in pairs:
+            try:
+                layer, unit = pair
+            except (TypeError, ValueError) as error:
+                raise InvalidOption(f"{pair!r} is no pair (layer, unit)") from error
+            members.append(Neuron(layer, unit))
+        return cls(tuple(dict.fromkeys(members)), site=site)
 
     @classmethod
     def at(cls, *addresses: str, site: Site = "neuron") -> Neurons:
@@ -117,6 +134,15 @@ class Neurons(Sequence[Neuron]):
     def addresses(self) -> list[str]:
         """The inverse of :meth:`at`."""
         return [f"{self.part}.{neuron.layer}.{neuron.unit}" for neuron in self.members]
+
+    def anywhere(self) -> Neurons:
+        """The same set for any model that has such neurons: it is not asked any more where it was found.
+
+        That moves from `model` to `provenance["found_in"]`.
+        """
+        if not self.model:
+            return self
+        return replace(self, model={}, provenance={**self.provenance, "found_in": dict(self.model)})
 
     def to_html(self) -> str:
         """The set as a table of its first members, with their scores."""
@@ -201,7 +227,10 @@ class Neurons(Sequence[Neuron]):
             rows = _typed(data, "neurons", list)
             return cls(
                 tuple(Neuron(_index(row, "layer"), _index(row, "unit")) for row in rows),
-                {name: tuple(float(row["scores"][name]) for row in rows) for name in data["scores"]},
+                {
+                    name: tuple(float(finite_number(f"score {name!r}", row["scores"][name])) for row in rows)
+                    for name in data["scores"]
+                },
                 _typed(data, "site", str),
                 _typed(data, "concept", str),
                 _typed(data, "method", str),
@@ -221,7 +250,7 @@ class Neurons(Sequence[Neuron]):
     def load(cls, path: str | Path) -> Neurons:
         """Read a neurons.json. Raises RunMismatch when the file is missing, not JSON or of another schema."""
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            data = read_json(path)
         except (OSError, ValueError) as error:
             raise RunMismatch(f"{path} cannot be read as a neurons document: {error}") from error
         if not isinstance(data, dict):
@@ -247,10 +276,11 @@ def _plain(value: Any) -> Json:
 def _address(address: str) -> tuple[Part, int, int]:
     part, _, rest = address.partition(".")
     layer, _, unit = rest.partition(".")
-    if not (layer.isascii() and layer.isdigit() and unit.isascii() and unit.isdigit()):
+    at, number = digits(layer), digits(unit)
+    if at is None or number is None:
         raise InvalidOption(f"address {address!r} is not of the form PART.LAYER.UNIT, such as vision.3.17")
     one_of("part", part, PARTS)
-    return cast("Part", part), int(layer), int(unit)
+    return cast("Part", part), at, number
 
 
 def _typed(data: Mapping[str, Any], key: str, kind: type) -> Any:
@@ -260,7 +290,7 @@ def _typed(data: Mapping[str, Any], key: str, kind: type) -> Any:
 
 
 def _index(row: Mapping[str, Any], key: str) -> int:
-    value = _typed(row, key, int)
+    value = whole(key, row[key])
     if value < 0:
         raise ValueError(f"{key} is {value}, which is negative")
     return value

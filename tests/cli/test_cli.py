@@ -38,6 +38,8 @@ def test_decode_addresses_and_documents(cli, checkpoint, tmp_path):
     rows = json.loads(out)["neurons"]
     assert code == 0
     assert [(r["layer"], r["unit"], len(r["tokens"])) for r in rows] == [(1, 3, 2), (2, 7, 2)]
+    assert [r["random"]["layer"] for r in rows] == [1, 2]
+    assert "no stronger" in json.loads(out)["sentence"]
     code, _, err = cli("decode", "1-3", "--model", checkpoint)
     assert code == 1
     assert "LAYER.UNIT" in err
@@ -56,6 +58,10 @@ def test_heatmap_writes_one_picture(cli, checkpoint, image, tmp_path):
     assert code == 0
     assert np.array(json.loads(out)["grids"]).shape == (1, 4, 4)
     assert Image.open(target).size == (64, 48)
+    assert "maps of random neurons" in json.loads(out)["place"]["sentence"]
+    code, _, err = cli("heatmap", image, "1.3", "--model", checkpoint, "--out", target, "--draws", 0)
+    assert code == 1
+    assert "--draws" in err
 
 
 def test_scenes_make_a_folder_that_the_reader_opens(cli, tmp_path):

@@ -87,7 +87,13 @@ BAD = {
     "q of a ranking": (["--method", "pan", "--q", "0.2"], "--q sets the thresholds of two-stage filtering; pan"),
     "budget of a ranking": (["--method", "random", "--budget", "3"], "--budget sets the thresholds"),
     "preset of a ranking": (["--method", "pan", "--preset", "recommended"], "--preset sets the thresholds"),
-    "two kinds of thresholds": (["--preset", "paper", "--budget", "3"], "leave out --budget and --q"),
+    "two kinds of thresholds": (["--preset", "paper", "--budget", "3"], "leave out --budget"),
+    "a cut and a number": (["--method", "pan", "--recover", "0.5", "--count", "3"], "leave out --count"),
+    "a cut of a filter": (
+        ["--method", "stage-1", "--recover", "0.5"],
+        "--recover cuts rankings and both stages together",
+    ),
+    "a share that is none": (["--recover", "0"], "share=0"),
     "layer-matched to nothing": (["--method", "random-layer-matched"], "needs like="),
     "like of another method": (["--method", "pan", "--like", "{like}"], "'like' is not known"),
     "like that is no file": (["--method", "random-layer-matched", "--like", "nope.json"], "nope.json"),
@@ -112,6 +118,8 @@ def test_bad_options_write_nothing(locate, tmp_path, name):
     [
         ("--budget", "9", "--draws", "2"),
         ("--q", "0.3", "--no-test"),
+        ("--recover", "0.3", "--no-test"),
+        ("--method", "pan", "--recover", "0.2", "--no-test"),
         ("--method", "pan", "--count", "7", "--edit", "mean_fill", "--no-test"),
         ("--method", "stage-2", "--budget", "5", "--no-test"),
         ("--mask", "mask.png", "--budget", "9", "--no-test"),

@@ -81,7 +81,7 @@ def test_it_is_saved_and_loaded(demo, tmp_path):
     ("options", "message"),
     [
         ({"donors": ns.Neurons.of([])}, "donors is an empty set"),
-        ({"lambda_t": float("nan")}, "lambda_s, lambda_t and lambda_u must be finite"),
+        ({"lambda_t": float("nan")}, "lambda_t=nan is not a finite number"),
     ],
 )
 def test_bad_options(options, message):

@@ -3,7 +3,7 @@ import torch
 
 import neuronscope as ns
 from neuronscope.edit import Ablate, Amplify, RowNoise
-from neuronscope.errors import InvalidOption
+from neuronscope.errors import InvalidOption, NotFinite
 from neuronscope.intervene import activations
 
 
@@ -62,6 +62,6 @@ def test_bad_options(make, message):
 
 def test_overflow_is_an_error_before_anything_changes(own, some, weights, changed):
     before = weights(own)
-    with pytest.raises(InvalidOption, match="not finite"):
+    with pytest.raises(NotFinite, match="not finite"):
         Amplify(factor=1e300).edit(own, some)
     assert not changed(before, weights(own))

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import signal
+import subprocess
 import sys
+import urllib.error
+import urllib.request
 
 import pytest
 
 from neuronscope.cli import main
 from neuronscope.cli.explore import origin_of
 from neuronscope.explorer import Marks, Question, Stroke
-from neuronscope.explorer.app import is_local
 
 BOXES = Marks(((1.0, 2.0, 30.5, 4.0),))
 BRUSHED = Marks(((1.0, 2.0, 3.0, 4.0),), (Stroke(2.0, ((5.0, 6.0),)),))
@@ -72,6 +76,32 @@ def test_a_result_can_be_made_again_from_the_shell():
     assert option(paper, "--preset") == "paper"
 
 
-def test_which_addresses_are_this_machine():
-    assert is_local("127.0.0.1")
-    assert not is_local("0.0.0.0")
+@pytest.mark.parametrize("host", ["192.0.2.1", "nowhere.invalid", "", "999.0.0.1", "::ffff:192.0.2.1"])
+def test_an_address_that_is_not_ours_ends_it_as_bad_usage(capsys, monkeypatch, host):
+    monkeypatch.setattr("neuronscope.cli.explore.open_model", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("neuronscope.explorer.app.gradio", lambda: None)
+    with pytest.raises(SystemExit) as stop:
+        main(["explore", "--host", host])
+    assert stop.value.code == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"neuronscope: --host {host!r} ")
+    assert told.count("\n") == 1
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+def test_a_signal_ends_it_and_leaves_no_temporary_folder(tmp_path, sent):
+    pytest.importorskip("gradio")
+    command = [sys.executable, "-m", "neuronscope", "explore"]
+    left = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, env=left, stdout=subprocess.PIPE, text=True) as served:
+        url = served.stdout.readline().split()[0]
+        with urllib.request.urlopen(url, timeout=60) as page:
+            assert page.status == 200
+            assert page.headers["X-Frame-Options"] == "DENY"
+        rebound = urllib.request.Request(f"{url}config", headers={"Host": "evil.example"})
+        with pytest.raises(urllib.error.HTTPError, match="403"):
+            urllib.request.urlopen(rebound, timeout=60)
+        assert any(tmp_path.glob("neuronscope-explorer-*"))
+        served.send_signal(sent)
+        assert served.wait(30) == (0 if sent == signal.SIGINT else 128 + sent)
+    assert not list(tmp_path.glob("neuronscope-explorer-*"))

@@ -112,8 +112,19 @@ def test_a_neuron_and_the_pictures_that_move_it_most(located, shop, demo):
     assert [one.activation for one in seen] == pytest.approx(sorted(naive.values(), reverse=True), rel=1e-4)
     assert "1 pictures cannot be read" in located.state.note
     assert "the file is damaged" in located.state.note
+    other = located.state.found.evidence.words.beside[1].neuron
+    assert other.layer == neurons[1].layer
+    random = activations(demo, shop.shelf.entry(0).load(), ns.Neurons((other,))).max()
+    assert {one.number: one.activation for one in located.state.beside[neurons[1]]}[0] == pytest.approx(
+        random, rel=1e-4
+    )
     located.choose(neurons[0])
     assert located.state.tops[neurons[0]]
+    shown = html.neuron(located.state, shop.shelf, None)
+    assert "pictures that move the random neuron most" in shown
+    assert shown.count("ns-tops") == 2
+    assert f"a random neuron of its layer, {located.state.found.evidence.words.beside[0].neuron}, promotes" in shown
+    assert located.state.found.evidence.words.sentence.split(":")[0] in html.neurons(located.state)
     with pytest.raises(InvalidOption, match="not one of the located"):
         located.choose(ns.Neuron(0, 0))
 

@@ -126,8 +126,8 @@ def test_deterministic_operations_follow_their_formula(change: Callable[[], Inte
     ("make", "reason"),
     [
         (lambda: ns.Noise(PAIR, level=-1.0), r"level >= 0, .* got level=-1\.0, draws=1"),
-        (lambda: ns.Noise(PAIR, level=float("nan")), r"got level=nan"),
-        (lambda: ns.Noise(PAIR, level=float("inf")), r"got level=inf"),
+        (lambda: ns.Noise(PAIR, level=float("nan")), r"level=nan is not a finite"),
+        (lambda: ns.Noise(PAIR, level=float("inf")), r"level=inf is not a finite"),
         (lambda: ns.Noise(PAIR, draws=0), r"draws >= 1 .*got level=0\.0, draws=0"),
         (lambda: ns.Noise(PAIR, seed=-1), r"seed >= 0.*seed=-1"),
         (lambda: ns.Mean(PAIR, means=(1.0,)), "one value per neuron: 1 for 2 neurons"),

@@ -96,6 +96,78 @@ DAMAGE: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
+def named(name: Any, *more: Any) -> Callable[[Path], None]:
+    """An index beside the weights, which names files as a hostile one may."""
+    text = json.dumps({"metadata": {}, "weight_map": dict(enumerate([WEIGHTS, name, *more]))})
+    return lambda folder: (folder / "model.safetensors.index.json").write_text(text, encoding="utf-8") and None
+
+
+def setting(**more: Any) -> Callable[[Path], None]:
+    def change(folder: Path) -> None:
+        settings = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        for name, value in more.items():
+            settings.setdefault("text_config", {}).update({name[5:]: value}) if name.startswith("text_") else (
+                settings.update({name: value})
+            )
+        config(folder, json.dumps(settings))
+
+    return change
+
+
+def adapter(folder: Path) -> None:
+    (folder / "adapter_config.json").write_text('{"base_model_name_or_path": "somebody/else"}', encoding="utf-8")
+
+
+OUTSIDE = r"only \*\.safetensors inside the checkpoint's folder are read, nothing is unpickled"
+FILES = [
+    *(
+        "pytorch_model.bin",
+        "model.safetensors.bin",
+        "model.pt",
+        "model.SAFETENSORS",
+        "model.ckpt",
+        "model.safetensors/../x.bin",
+    ),
+    *("../other/model.safetensors", "/etc/model.safetensors", "a/../../model.safetensors", "C:\\model.safetensors"),
+    *(
+        "\\\\host\\model.safetensors",
+        "..\\model.safetensors",
+        "",
+        "model.safetensors\0",
+        7,
+        None,
+        ["model.safetensors"],
+    ),
+]
+DAMAGE |= {f"index names {name!r}": (named(name), OUTSIDE) for name in FILES}
+DAMAGE |= {
+    f"config names {name!r}": (setting(transformers_weights=name), OUTSIDE) for name in FILES if name is not None
+}
+DAMAGE |= {
+    "named index": (
+        lambda f: (
+            setting(transformers_weights="own.safetensors.index.json")(f),
+            (f / "own.safetensors.index.json").write_text('{"weight_map": {"a": "x.bin"}}'),
+        ),
+        rf"own.safetensors.index.json names 'x.bin'.*{OUTSIDE}",
+    ),
+    "index map of another kind": (lambda f: shards(f, '{"weight_map": ["a"]}'), "as an index with a weight_map"),
+    "index metadata of another kind": (
+        lambda f: shards(f, '{"weight_map": {"a": "model.safetensors"}, "metadata": 1}'),
+        "metadata is no JSON object",
+    ),
+    "adapter": (adapter, r"is an adapter \(adapter_config\.json\).*PEFT"),
+    "adapter alone": (lambda f: (adapter(f), (f / "config.json").unlink()), "is an adapter"),
+    "kernel": (
+        setting(attn_implementation="somebody/kernel"),
+        "attn_implementation='somebody/kernel', code from the hub",
+    ),
+    "kernel of a part": (setting(text_attn_implementation="a/b@v1"), "code from the hub, which is not run"),
+    "kernels by part": (setting(_attn_implementation={"text_config": "a/b:c"}), "code from the hub, which is not run"),
+    "kernel of experts": (setting(experts_implementation="a/b"), "code from the hub, which is not run"),
+}
+
+
 @pytest.mark.parametrize("case", DAMAGE)
 def test_a_damaged_checkpoint_is_refused_with_the_reason(checkpoint: Path, tmp_path: Path, case: str):
     folder = Path(shutil.copytree(checkpoint, tmp_path / "model"))
@@ -208,3 +280,35 @@ def test_loading_leaves_the_logging_of_transformers_as_it_was(checkpoint: Path):
     assert (logging.get_verbosity(), logging.is_progress_bar_enabled()) == (before[0], False)
     if before[1]:
         logging.enable_progress_bar()
+
+
+def test_no_pickle_is_opened_whatever_a_checkpoint_names(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """torch.load would run this one's content where it unpickles freely."""
+    from neuronscope.evaluate.captions import metric
+    from neuronscope.models.minigpt4.write import convert_files
+
+    monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("a pickle was opened"))
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "model"))
+    (folder / WEIGHTS).rename(folder / "pytorch_model.bin")
+    named("pytorch_model.bin")(folder)
+    out = tmp_path / "out"
+    tensors = folder / "a.safetensors"
+    save_file({"a": torch.zeros(1)}, tensors)
+    for read in (
+        lambda: ns.load(folder),
+        lambda: convert_files(tensors, folder, tensors, out),
+        lambda: metric("bertscore", model=str(folder)).score(["a"], ["b"]),
+        lambda: metric("clipscore", model=str(folder)).provenance(),
+    ):
+        with pytest.raises(UnsupportedModel, match=OUTSIDE):
+            read()
+    assert not out.exists()
+
+
+def test_links_to_weights_elsewhere_are_read_as_the_hub_cache_has_them(checkpoint: Path, tmp_path: Path):
+    folder = Path(shutil.copytree(checkpoint, tmp_path / "model"))
+    (folder / WEIGHTS).rename(tmp_path / "blob")
+    (folder / WEIGHTS).symlink_to("../blob")
+    assert ns.load(folder, device="cpu").layers == 4

@@ -125,7 +125,7 @@ def test_a_processor_that_fails_in_its_own_way_is_refused_in_one_sentence(
             raise TypeError("I want a video")
 
     monkeypatch.setattr(families, "_TABLE", {k: row for k, row in FAMILIES.items() if k != "llava"})
-    with pytest.raises(UnsupportedModel, match="cannot be run on one image and a prompt: TypeError: I want a video"):
+    with pytest.raises(UnsupportedModel, match="cannot process any picture: TypeError: I want a video"):
         ns.load((model, Broken()))
 
 

@@ -32,7 +32,7 @@ def test_toy(make_vlm, picture):
     positions = vlm.prepare([picture]).rows[0].length
     toy = np.tile(np.array([[2.0, 1.0]], np.float32), (positions, 1))
     with vlm.intervene(ns.Patch(both, source=toy, span="all")):
-        found = discover_in(vlm, picture, caption, Discovery(top=2))
+        found = discover_in(vlm, picture, caption, Discovery(top=2, norm="none"))
     np.testing.assert_array_equal(found.scores, [[4, -1]])
     assert found["bear"].neurons.scores == {"contribution": (4.0, -1.0)}
     assert found["bear"].neurons.members == both.members
@@ -43,7 +43,7 @@ def test_every_noun_is_scored_with_its_own_token_at_its_own_position(
     vlm: ns.VLM, picture, naive_activations, concept_token
 ):
     caption = caption_of(vlm, "brown dog on surfboard with red horse")
-    options = Discovery(top=7, concept_token=concept_token)
+    options = Discovery(top=7, norm="none", concept_token=concept_token)
     found = discover_in(vlm, picture, caption, options)
     assert [noun.noun.text for noun in found.nouns] == ["dog", "surfboard", "horse"]
     assert [noun.tokens for noun in found.nouns] == [(1,), (3, 4), (7,)]
@@ -79,7 +79,7 @@ def test_a_noun_that_is_left_out_shifts_no_other(vlm: ns.VLM, picture):
 def test_agrees_with_pan_at_the_predicting_position(vlm: ns.VLM, pair, speaks):
     speaks(vlm, "brown bear on grass", "grass")
     located = dataclasses.replace(ns.Pan.as_published(), count=20).locate(vlm, pair)
-    found = discover_in(vlm, pair.original, located.validity.original, Discovery(top=20))
+    found = discover_in(vlm, pair.original, located.validity.original, Discovery(top=20, norm="none"))
     assert found["bear"].neurons.members == located.neurons.members
     np.testing.assert_allclose(
         found["bear"].neurons.scores["contribution"], located.neurons.scores["contribution"], rtol=1e-4

@@ -230,7 +230,7 @@ def test_captions_are_those_of_the_interventions(demo, pair, located, gathered):
         *("original", "edited", "noise", "random noise", "patch", "random patch", "zero", "random zero")
     ]
     patched = demo.captions([pair.original], ns.Patch.take(demo, neurons, pair.edited))[0]
-    assert [f"The image shows a {text}" for text in gathered.texts("patch")] == patched
+    assert [f"The image shows a {text}" for text in gathered.texts("patch")] == [patched]
     assert gathered.exchanged["located"] > 0.1 > abs(gathered.exchanged["random"])
     assert gathered.texts("mean") == ()
 

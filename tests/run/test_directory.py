@@ -19,6 +19,7 @@ from typing import Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from neuronscope.errors import InvalidOption, RunMismatch
@@ -334,7 +335,33 @@ def swap(path: Path, other: Path) -> None:
     path.write_bytes(other.read_bytes())
 
 
-@pytest.mark.parametrize("harm", [truncate, garble, flip, empty, swap])
+def foreign(path: Path, _: Path) -> None:
+    pq.write_table(pa.table({"x": [1]}), path)
+
+
+def unreadable_text(path: Path, _: Path) -> None:
+    """A footer with names that are no UTF-8, at which pyarrow itself fails."""
+    pq.write_table(pa.table({"x": [1]}).replace_schema_metadata({"name": "value"}), path)
+    path.write_bytes(path.read_bytes().replace(b"schema", b"sch\xff\xfea").replace(b"x", b"\xff"))
+
+
+def footer_length(path: Path, _: Path) -> None:
+    data = path.read_bytes()
+    path.write_bytes(data[:-8] + b"\xff\xff\xff\x7f" + data[-4:])
+
+
+def no_digest(path: Path, _: Path) -> None:
+    path.write_bytes(path.read_bytes().replace(b"neuronscope.sha256", b"neuronscope.sha255"))
+
+
+def text_in_its_place(path: Path, _: Path) -> None:
+    path.write_text("PAR1" + "{" * 5000 + "PAR1", encoding="utf-8")
+
+
+@pytest.mark.parametrize(
+    "harm",
+    [truncate, garble, flip, empty, swap, foreign, unreadable_text, footer_length, no_digest, text_in_its_place],
+)
 @pytest.mark.parametrize("warm", [False, True])
 def test_a_damaged_part_is_set_aside_and_computed_again(tmp_path: Path, harm: Any, warm: bool) -> None:
     run = filled(tmp_path)
@@ -360,9 +387,82 @@ def test_a_damaged_part_is_set_aside_and_computed_again(tmp_path: Path, harm: An
 def test_a_damaged_part_is_never_part_of_a_result(tmp_path: Path, ask: Callable[[Run], Any]) -> None:
     run = filled(tmp_path)
     flip(run.part("captions", key_of(2)), tmp_path)
-    with pytest.raises(RunMismatch, match=r"1 parts of kind 'captions' .* set aside|is not finished"):
-        ask(opened_existing := Run.existing(tmp_path))
-    assert opened_existing.missing("captions", [key_of(j) for j in range(6)]) == [key_of(2)]
+    before = everything(tmp_path)
+    reason = "its content is not what its hash says"
+    with pytest.raises(
+        RunMismatch, match=rf"1 parts of kind 'captions' .* are damaged .*{reason}|is damaged .*{reason}"
+    ):
+        ask(reader := Run.existing(tmp_path))
+    assert reader.missing("captions", [key_of(j) for j in range(6)]) == [key_of(2)]
+    assert everything(tmp_path) == before  # a reader moves nothing
+    with pytest.raises(RunMismatch, match=r"1 parts of kind 'captions' .* set aside|is damaged"):
+        ask(opened(tmp_path))
+    assert opened(tmp_path).missing("captions", [key_of(j) for j in range(6)]) == [key_of(2)]
+
+
+def everything(folder: Path) -> dict[str, tuple[int, bytes]]:
+    """Every file below a folder, with its time and content."""
+    files = [path for path in sorted(folder.rglob("*")) if path.is_file()]
+    return {str(path.relative_to(folder)): (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda run: run.write("captions", key_of(7), rows_of(7)),
+        lambda run: run.adopt("captions", key_of(7), b""),
+        lambda run: next(iter(run.todo("captions", [key_of(7)]))),
+        lambda run: run.claim("captions", key_of(7)).__enter__(),
+    ],
+)
+def test_a_run_that_is_only_read_is_not_written_to(tmp_path: Path, change: Callable[[Run], Any]) -> None:
+    filled(tmp_path)
+    before = everything(tmp_path)
+    with pytest.raises(InvalidOption, match=r"Run.existing, which only reads"):
+        change(Run.existing(tmp_path))
+    assert everything(tmp_path) == before
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+def a_full_folder(path: Path) -> None:
+    path.mkdir()
+    (path / "inside.parquet").write_text("mine")
+
+
+def a_link_to_nothing(path: Path) -> None:
+    path.symlink_to("nowhere.parquet")
+
+
+def a_link_in_a_circle(path: Path) -> None:
+    path.symlink_to(path.name)
+
+
+def a_link_to_a_folder(path: Path) -> None:
+    path.symlink_to(path.parent.parent)
+
+
+def a_pipe(path: Path) -> None:
+    os.mkfifo(path)
+
+
+@pytest.mark.parametrize(
+    "put", [a_folder, a_full_folder, a_link_to_nothing, a_link_in_a_circle, a_link_to_a_folder, a_pipe]
+)
+def test_what_is_no_file_in_a_parts_place_is_set_aside_and_the_part_made_again(
+    tmp_path: Path, put: Callable[[Path], None]
+) -> None:
+    path = filled(tmp_path).part("captions", key_of(2))
+    path.unlink()
+    put(path)
+    run = opened(tmp_path)
+    assert run.missing("captions", [key_of(j) for j in range(6)]) == [key_of(2)]
+    assert [line["part"] for line in damages(tmp_path)] == [path.name]
+    assert "it is no file" in damages(tmp_path)[0]["reason"]
+    assert run.write("captions", key_of(2), rows_of(2))
+    assert run.table("captions").to_pylist() == expected(6)
 
 
 def test_a_part_renamed_by_hand_is_set_aside(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import contextlib
 import json
 import re
 
@@ -5,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 from pycocotools import mask as rle
+from pycocotools.coco import COCO
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, InvalidSample
-from neuronscope.samples.coco import _mask, _runs_mask
+from neuronscope.samples.coco_outlines import outline, runs_mask
 
 W, H = 40, 30
 CATEGORIES = [{"id": 3, "name": "dog"}, {"id": 7, "name": "bear"}]
@@ -117,11 +119,71 @@ def test_box_only_annotations_without_iscrowd_are_read(write):
     assert sample.others[0].mask is None
 
 
-@pytest.mark.parametrize("damage", [{"bbox": [1, 2]}, {"bbox": None}, {"category_id": 99}])
-def test_damaged_entries_are_refused_by_file_and_image(write, damage):
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        ({"bbox": [1, 2]}, "not four finite numbers"),
+        ({"bbox": None}, "not four finite numbers"),
+        ({"bbox": ["1", 2, 3, 4]}, "not four finite numbers"),
+        ({"bbox": [True, 2, 3, 4]}, "not four finite numbers"),
+        ({"bbox": [1, 2, float("nan"), 4]}, "not four finite numbers"),
+        ({"bbox": [1, 2, 0, 4]}, "is empty"),
+        ({"bbox": [9, 9, -5, 4]}, "is empty.*top left corner"),
+        ({"bbox": [30, 20, 15, 5]}, "reaches 5 px out"),
+        ({"bbox": [300, 200, 15, 5]}, "lies outside"),
+        ({"bbox": [0.5, 0.5, 0.2, 0.2]}, "shares of the picture"),
+        ({"bbox": [1, 1, 5, 5]}, "100% of its outline lies outside its box"),
+        ({"bbox": [30, 20, 35, 25]}, "two corners"),
+    ],
+)
+def test_damaged_entries_are_refused_by_file_image_and_annotation(write, damage, reason):
     folder = ns.CocoFolder.open(write(changes=lambda entries: [*entries[:3], {**entries[3], **damage}]))
-    with pytest.raises(InvalidSample, match=r"instances_val2017\.json: the entries of image 11 are damaged"):
+    with pytest.raises(
+        InvalidSample, match=r"val2017\.json: the entries of image 11 are damaged: annotation 4: "
+    ) as told:
         list(folder.samples("bear"))
+    assert re.search(reason, str(told.value))
+
+
+def test_an_annotation_without_a_box_is_refused(write):
+    def strip(entries):
+        return [{k: v for k, v in entry.items() if k != "bbox"} for entry in entries]
+
+    with pytest.raises(InvalidSample, match=r"annotation \d: it has no bbox; give x, y, width, height"):
+        list(ns.CocoFolder.open(write(changes=strip)).samples("bear"))
+
+
+@pytest.mark.parametrize("outlined", [True, False], ids=["outlines", "areas only"])
+@pytest.mark.parametrize("box", [(4, 3, 10, 8), (9, 3, 8, 20), (1, 12, 19, 6), (5, 5, 7, 7), (3, 1, 15, 12)])
+def test_corners_inside_the_picture_are_told_by_outline_or_area(write, outlined, box):
+    """All of these fit into the picture, also where they are taken for width and height."""
+    x, y, w, h = box
+    assert x + (x + w) <= W
+    assert y + (y + h) <= H + 14
+    corners = entry(1, 11, 7, box, polygon(*box) if outlined else [], bbox=[x, y, x + w, y + h], area=w * h)
+    folder = ns.CocoFolder.open(write(changes=lambda entries: [corners, *entries[4:]]))
+    with pytest.raises(InvalidSample, match=r"two corners|as two corners"):
+        list(folder.samples("bear", min_area=0, max_area=1))
+    whole = ns.CocoFolder.open(write("b", changes=lambda entries: [{**corners, "bbox": list(box)}, *entries[4:]]), "b")
+    assert by_id(whole.samples("bear", min_area=0, max_area=1))["11"].boxes == (box,)
+
+
+def test_corners_are_told_of_the_whole_file_where_one_box_gives_them_away(write):
+    boxes = [(2, 2, 12, 10), (3, 4, 9, 9), (1, 1, 30, 20), (25, 15, 38, 29)]
+    entries = [entry(n, 11 + n, 7, box, [], area=0) for n, box in enumerate(boxes)]
+    folder = ns.CocoFolder.open(write(changes=lambda _: entries))
+    with pytest.raises(InvalidSample, match=r"\(id 3\) has the bbox \[25, 15, 38, 29\].*all boxes of the file"):
+        folder.concepts()
+    entries.append(entry(9, 15, 7, (20, 20, 5, 5), []))  # one that is no pair of corners
+    folder = ns.CocoFolder.open(write("b", changes=lambda _: entries), "b")
+    assert sorted(outcomes(folder.everything().samples("bear"))) == ["11", "12", "13", "15", "damaged"]
+
+
+def test_boxes_smaller_than_an_outline_s_share_outside_are_kept(write):
+    """Annotators round; boxes and outlines of real data differ by a pixel."""
+    changed = entry(1, 11, 7, (3, 2, 9, 8), polygon(2, 2, 10, 8))
+    folder = ns.CocoFolder.open(write(changes=lambda entries: [changed, *entries[4:]]))
+    assert by_id(folder.samples("bear"))["11"].boxes == ((3, 2, 9, 8),)
 
 
 def with_segmentation(segmentation):
@@ -150,8 +212,8 @@ def test_compressed_runs_are_read_as_pycocotools_writes_them(seed):
     height, width = (int(n) for n in rng.integers(1, 90, 2))
     mask = np.asfortranarray(np.kron(rng.random((height, width)) < 0.5, np.ones((1 + seed, 3))).astype(np.uint8))
     code = compressed(mask)
-    assert (_runs_mask(code, mask.shape[::-1]) == mask.astype(bool)).all()
-    assert (_runs_mask(compressed(mask * 0), mask.shape[::-1]) == 0).all()
+    assert (runs_mask(code, mask.shape[::-1]) == mask.astype(bool)).all()
+    assert (runs_mask(compressed(mask * 0), mask.shape[::-1]) == 0).all()
 
 
 @pytest.mark.parametrize(
@@ -177,19 +239,20 @@ def test_compressed_runs_are_read_as_pycocotools_writes_them(seed):
 def test_outlines_that_would_give_a_wrong_mask_are_refused(write, segmentation, reason):
     """pycocotools fills masks from run lengths that end early with whatever is in memory, and NaN takes all of it."""
     folder = ns.CocoFolder.open(write(changes=with_segmentation(segmentation)))
-    with pytest.raises(InvalidSample, match=r"the entries of image 11 are damaged: \w+: ") as caught:
+    with pytest.raises(InvalidSample, match=r"the entries of image 11 are damaged: annotation 1: ") as caught:
         list(folder.samples("bear"))
     assert re.search(reason, str(caught.value))
 
 
-@pytest.mark.parametrize("size", [(0, 30), (10**6, 10**6)])
+@pytest.mark.parametrize("size", [(None, 30), (10**6, 10**6)])
 def test_impossible_frames_are_refused(write, size):
     root = write()
     path = root / "annotations" / "instances_val2017.json"
     document = json.loads(path.read_text())
     document["images"][0] |= {"width": size[0], "height": size[1]}
+    document["images"][0] = {k: v for k, v in document["images"][0].items() if v is not None}
     path.write_text(json.dumps(document))
-    with pytest.raises(InvalidSample, match="image 11 are damaged: ValueError: width and height are"):
+    with pytest.raises(InvalidSample, match="image 11 are damaged: its width and height are"):
         list(ns.CocoFolder.open(root).samples("bear"))
 
 
@@ -270,10 +333,14 @@ def test_folders_without_annotations_or_pictures_are_refused(tmp_path, write):
     ("text", "reason"),
     [
         ("{", "cannot be read"),
-        ("[]", "cannot be read"),
-        ("{}", "lacks images, annotations, categories"),
-        ('{"images": [], "annotations": []}', "lacks categories"),
-        ('{"annotations": [{"id": 1}]}', "cannot be read"),
+        ("[]", "an object with tables is expected, not a list"),
+        ("{}", "lacks the table images"),
+        ('{"images": [], "annotations": []}', "lacks the table categories"),
+        ('{"annotations": [{"id": 1}]}', "lacks the table images"),
+        ("[" * 100_000, "nested deeper than 100 levels"),
+        ('{"images": ' + "9" * 5000 + "}", "ValueError"),
+        ("null", "not null"),
+        ('"text"', "not text"),
     ],
 )
 def test_json_that_is_not_coco_is_refused_by_name(tmp_path, text, reason):
@@ -301,11 +368,12 @@ def test_real_photographs_go_all_the_way_to_a_counterfactual(real_coco):
 def test_real_annotations_are_read_as_pycocotools_reads_them(real_coco):
     """Every object of 80 photographs, crowds in uncompressed run lengths included."""
     folder = ns.CocoFolder.open(real_coco)
-    coco = folder._coco
+    with contextlib.redirect_stdout(None):
+        coco = COCO(str(folder.instances))
     crowds = 0
     for annotation in coco.dataset["annotations"]:
         info = coco.imgs[annotation["image_id"]]
-        mask = _mask(annotation, (info["width"], info["height"]))
+        mask = outline(annotation, (info["width"], info["height"]))
         assert (mask == coco.annToMask(annotation).astype(bool)).all()
         crowds += annotation["iscrowd"]
     assert crowds

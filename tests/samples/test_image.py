@@ -1,11 +1,14 @@
 import io
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import neuronscope
 from neuronscope.errors import InvalidSample
-from neuronscope.samples import read_image
+from neuronscope.samples.image import MAX_RATIO, name_of, read_image, read_upright, size_of
 
 NOISE = Image.fromarray(np.random.default_rng(0).integers(0, 256, (24, 36, 3), dtype=np.uint8))
 
@@ -69,13 +72,39 @@ def test_a_transparent_colour_shows_as_white(saved, mode):
     assert read_image(path).getpixel((0, 0)) == (255, 255, 255)
 
 
-def test_float_pictures_use_their_own_range_and_must_be_finite():
-    ramp = np.linspace(-3, 5, 81, dtype=np.float32).reshape(9, 9)
+def test_float_pictures_are_0_to_1_whatever_they_show():
+    ramp = np.linspace(0, 0.5, 81, dtype=np.float32).reshape(9, 9)
     grey = np.asarray(read_image(Image.fromarray(ramp)))
-    assert (grey[0, 0, 0], grey[8, 8, 0]) == (0, 255)
-    ramp[2, 2] = np.nan
-    with pytest.raises(InvalidSample, match="not finite"):
-        read_image(Image.fromarray(ramp))
+    assert (grey[0, 0, 0], grey[8, 8, 0]) == (0, 128)
+
+
+DEEP = {
+    "floats of 8-bit range": (np.linspace(0, 255, 81, dtype=np.float32), "from 0 to 255, not from 0 to 1"),
+    "negative floats": (np.linspace(-1, 1, 81, dtype=np.float32), "from -1 to 1, not from 0 to 1"),
+    "a float that is no number": (np.full(81, np.nan, np.float32), "not finite"),
+    "an infinite float": (np.full(81, np.inf, np.float32), "not finite"),
+    "integers of 32 bits": (np.arange(81, dtype=np.int32) * 10**6, "not from 0 to 65535"),
+    "negative integers": (np.arange(81, dtype=np.int32) - 5, "from -5 to 75"),
+    "8 bits in 16": (np.arange(81, dtype=np.uint16) * 3, "up to 240 of 65535"),
+    "8 bits in 32": (np.arange(81, dtype=np.int32) * 3, "up to 240 of 65535"),
+}
+
+
+@pytest.mark.parametrize("kind", DEEP)
+def test_tones_whose_range_cannot_be_told_are_refused_by_name(tmp_path, kind):
+    values, reason = DEEP[kind]
+    Image.fromarray(values.reshape(9, 9)).save(tmp_path / "deep.tif")
+    with pytest.raises(InvalidSample, match=f"deep.tif cannot be read: .*{reason}"):
+        read_image(tmp_path / "deep.tif")
+
+
+@pytest.mark.parametrize("kind", ["PNG", "TIFF"])
+def test_colours_of_16_bits_come_as_their_upper_8(tmp_path, kind):
+    cv2 = pytest.importorskip("cv2")
+    values = (np.arange(12 * 12 * 3).reshape(12, 12, 3) * 151).astype(np.uint16)
+    path = str(tmp_path / f"a.{kind.lower()}")
+    assert cv2.imwrite(path, values[..., ::-1])
+    assert np.abs(np.asarray(read_image(path)).astype(int) - values // 257).max() <= 1
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -136,12 +165,105 @@ def test_a_picture_opened_from_a_truncated_file_is_refused_too():
         read_image(Image.open(io.BytesIO(data[: len(data) // 2])))
 
 
-@pytest.mark.parametrize("limit", [500, 100], ids=["warning", "error"])
+@pytest.mark.parametrize("limit", [500, 100], ids=["Pillow warns", "Pillow refuses"])
+@pytest.mark.filterwarnings("error")
 def test_decompression_bombs_are_refused(saved, monkeypatch, limit):
     path = saved(NOISE, "bomb.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", limit)
     with pytest.raises(InvalidSample, match=r"bomb\.png is too large"):
         read_image(path)
+
+
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")  # the test's own opening
+@pytest.mark.parametrize("size", [(8, 200_000), (1_000_000, 8), (9, 1810), (8, 8_000_000), (9500, 9500)])
+def test_sizes_that_cannot_be_worked_with_are_refused_before_anything_is_decoded(tmp_path, monkeypatch, size):
+    path = tmp_path / "strip.png"
+    path.write_bytes(encoded(Image.new("1", size), "PNG"))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda _: pytest.fail("it was decoded"))
+    for look in (read_image, size_of):
+        with pytest.raises(InvalidSample, match=rf"strip\.png is .*{size[0]} x {size[1]} px"):
+            look(path)
+    for given in (Image.open(path), np.broadcast_to(np.uint8(0), (size[1], size[0], 3))):
+        with pytest.raises(InvalidSample, match=f"{size[0]} x {size[1]} px"):
+            read_image(given)
+
+
+def test_the_longest_picture_that_is_read(saved):
+    assert read_image(saved(Image.new("RGB", (8 * MAX_RATIO, 8)), "a.png")).size == (8 * MAX_RATIO, 8)
+
+
+def _eps():
+    lines = (
+        "%!PS-Adobe-3.0 EPSF-3.0",
+        "%%BoundingBox: 0 0 100 100",
+        "%%EndComments",
+        "(%pipe%id) (r) file",
+        "showpage",
+    )
+    return "\n".join(lines).encode()
+
+
+OTHERS = {
+    "EPS": _eps,
+    "PPM": lambda: encoded(NOISE, "PPM"),
+    "ICO": lambda: encoded(NOISE, "ICO"),
+    "TGA": lambda: encoded(NOISE, "TGA"),
+    "PCX": lambda: encoded(NOISE, "PCX"),
+    "IM": lambda: encoded(NOISE, "IM"),
+    "SGI": lambda: encoded(NOISE, "SGI"),
+    "DDS": lambda: encoded(NOISE, "DDS"),
+    "PSD": lambda: b"8BPS\0\1" + bytes(6) + b"\0\3\0\0\0\10\0\0\0\10\0\10\0\3" + bytes(300),
+}
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("name", ["bear.png", "bear.jpg", "bear"])
+def test_other_formats_are_not_opened_whatever_the_file_is_called(tmp_path, monkeypatch, kind, name):
+    def started(*_, **__):
+        pytest.fail("a program was started")
+
+    monkeypatch.setattr("subprocess.Popen", started)
+    path = tmp_path / name
+    path.write_bytes(OTHERS[kind]())
+    for look in (read_image, size_of):
+        with pytest.raises(InvalidSample, match=f"{name} is not in a format that can be read"):
+            look(path)
+    with pytest.raises(InvalidSample, match=f"is in the format {kind}; these are decoded"), Image.open(path) as opened:
+        read_image(opened)
+
+
+def test_a_telephone_s_several_views_are_one_picture(tmp_path):
+    views = [Image.new("RGB", (16, 16), colour) for colour in ("red", "lime")]
+    views[0].save(tmp_path / "a.jpg", "MPO", save_all=True, append_images=views[1:])
+    with Image.open(tmp_path / "a.jpg") as opened:
+        assert opened.format == "MPO"
+        for source in (tmp_path / "a.jpg", opened):
+            assert read_image(source).getpixel((8, 8))[0] > 250
+
+
+def test_a_picture_that_was_read_still_knows_its_file(saved):
+    path = saved(NOISE, "a.png")
+    again = read_image(read_image(path))
+    assert name_of(again) == str(path)
+    assert name_of(NOISE) == name_of(np.asarray(NOISE)) == ""
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF", "WEBP"])
+def test_the_stored_size_and_the_turn_are_told(tmp_path, orientation, kind):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (20, 10)).save(tmp_path / "a", kind, exif=exif)
+    read = read_upright(tmp_path / "a")
+    assert (read.stored, read.turn) == ((20, 10), orientation)
+    assert read.picture.size == ((20, 10) if orientation < 5 else (10, 20))
+
+
+def test_pictures_are_opened_in_one_place():
+    source = Path(neuronscope.__file__).parent
+    opening = re.compile(r"\bImage\.open\(|\bimread\(|\bread_file\(|\bdecode_image\(|\bimdecode\(")
+    found = {path.name for path in source.rglob("*.py") if opening.search(path.read_text(encoding="utf-8"))}
+    assert found == {"image.py"}
 
 
 @pytest.mark.parametrize(

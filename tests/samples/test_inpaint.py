@@ -7,8 +7,8 @@ from PIL import Image
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.samples import control_boxes, inpaint
+from neuronscope.samples.boxes import boxes_mask
 from neuronscope.samples.inpaint import INPAINTERS
-from neuronscope.samples.sample import boxes_mask
 
 SIZE = (48, 32)
 BLUE = (20, 40, 200)

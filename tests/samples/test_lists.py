@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 
 from neuronscope.errors import InvalidOption, InvalidSample
-from neuronscope.samples.lists import Captioned, ImageList, Refused
+from neuronscope.samples.lists import Captioned, ImageList
 
 
 @pytest.fixture
@@ -161,9 +161,9 @@ def test_checked_finds_files_that_only_look_like_pictures(pictures):
     assert len(found) == 3
     checked = found.checked()
     assert content(checked) == [("b.PNG", ()), ("c d.png", ())]
-    assert checked.refused == (
-        Refused(str(pictures / "a.jpg"), f"image {pictures / 'a.jpg'} is not in a format that can be read"),
-    )
+    (refused,) = checked.refused
+    assert refused.where == str(pictures / "a.jpg")
+    assert refused.reason.startswith(f"image {pictures / 'a.jpg'} is not in a format that can be read")
     with pytest.raises(InvalidSample, match="the list holds no picture that can be used; the first of 1 refused"):
         found[:1].checked()
 

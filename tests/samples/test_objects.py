@@ -19,7 +19,10 @@ def write(folder: Path, **changed: Any) -> Path:
     """Two pictures: a bus and a crowd of bears, and nothing."""
     body: dict[str, Any] = {
         "images": [{"id": 7, "file_name": "a.png"}, {"id": 8, "file_name": "b.png"}],
-        "annotations": [{"image_id": 7, "category_id": 5}, {"image_id": 7, "category_id": 3, "iscrowd": 1}],
+        "annotations": [
+            {"id": 1, "image_id": 7, "category_id": 5},
+            {"id": 2, "image_id": 7, "category_id": 3, "iscrowd": 1},
+        ],
         "categories": CATEGORIES,
     }
     (folder / "annotations").mkdir()
@@ -37,7 +40,7 @@ def test_annotations_with_crowds(tmp_path: Path):
 
 
 def test_reference_captions_add_objects(tmp_path: Path):
-    told = {"annotations": [{"image_id": 8, "caption": "A BUS with a teddy bear, no zebra."}]}
+    told = {"annotations": [{"id": 1, "image_id": 8, "caption": "A BUS with a teddy bear, no zebra."}]}
     (write(tmp_path) / "annotations" / "captions_x.json").write_text(json.dumps(told), encoding="utf-8")
     assert AnnotatedFolder.read(tmp_path).pictures[1].objects == {"bus", "teddy bear"}
 
@@ -52,16 +55,28 @@ def test_scenes_show_what_their_captions_say(scenes: Path):
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
-        ({"annotations": [{"image_id": 7}]}, "KeyError: 'category_id'"),
-        ({"annotations": [{"image_id": 7, "category_id": 1}]}, "KeyError: 1"),
-        ({"images": []}, "lists 0 images and 3 categories"),
-        ({"images": [{"id": 7, "file_name": "lost.png"}]}, "lost.png is missing"),
-        ({"categories": 4}, "TypeError"),
+        ({"annotations": [{"id": 1, "image_id": 7}]}, r"annotations\[0\] \(id 1\) has no category_id"),
+        (
+            {"annotations": [{"id": 1, "image_id": 7, "category_id": 1}]},
+            "category_id 1, which no row of categories has",
+        ),
+        ({"images": [], "annotations": []}, "lists 0 images and 3 categories"),
+        ({"images": [{"id": 7, "file_name": "lost.png"}], "annotations": []}, "lost.png is missing"),
+        ({"categories": 4}, "categories is a number; a list of rows is expected"),
+        ({"images": [{"id": 7, "file_name": "../a.png"}], "annotations": []}, "leads out of the folder of pictures"),
     ],
 )
 def test_damaged_folders(tmp_path: Path, changed: dict[str, Any], reason: str):
     with pytest.raises(InvalidSample, match=reason):
         AnnotatedFolder.read(write(tmp_path, **changed))
+
+
+def test_categories_of_one_name_are_one_object(tmp_path: Path):
+    twice = [*CATEGORIES, {"id": 10, "name": "bus"}]
+    rows = [{"id": 1, "image_id": 7, "category_id": 5}, {"id": 2, "image_id": 8, "category_id": 10}]
+    found = AnnotatedFolder.read(write(tmp_path, categories=twice, annotations=rows))
+    assert found.categories == ("bear", "teddy bear", "bus")
+    assert [set(one.objects) for one in found.pictures] == [{"bus"}, {"bus"}]
 
 
 def test_a_folder_without_annotations(tmp_path: Path):

@@ -1,3 +1,5 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -7,8 +9,8 @@ from PIL import Image
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
 from neuronscope.intervene import activations
-from neuronscope.tokens import Frame, ImageTokens
-from neuronscope.view.heatmap import Heatmap, heatmap, resample, to_pixels
+from neuronscope.tokens import Frame, ImageTokens, Tile
+from neuronscope.view.heatmap import Heatmap, heatmap, paint, resample, to_pixels
 
 
 def tokens_of(rows, columns, size, scale=1.0, offset=(0.0, 0.0)):
@@ -92,3 +94,30 @@ def test_bad_requests(vlm, picture):
         heatmap(vlm, picture, ns.Neurons(()))
     with pytest.raises(InvalidOption, match="half_pixel, pan, footprint"):
         heatmap(vlm, picture, ns.Neurons.of([(0, 0)]), resize="nearest")
+
+
+def test_a_map_of_many_tiles_and_its_overlay_take_no_more_memory_than_one():
+    width, height, tiles = 800, 600, 24
+    frame = Frame((width, height), (24, 18), (width / 24, height / 18), (0.0, 0.0))
+    peaks = []
+    for count in (1, tiles):
+        shown = [Tile(np.arange(4).reshape(2, 2) + 4 * k, frame) for k in range(count)]
+        tokens = ImageTokens(np.arange(4 * count), tuple(shown))
+        tracemalloc.start()
+        found = paint(np.arange(4.0 * count), tokens, Image.new("RGB", (width, height)), ns.Neurons.of([(0, 0)]))
+        assert found.overlay().size == (width, height)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[1] < 1.5 * peaks[0]
+    assert max(peaks) < 50 * width * height
+
+
+def test_the_overlay_mixes_picture_and_colour():
+    values = np.linspace(0, 1, 48).reshape(6, 8)
+    picture = Image.fromarray(np.full((6, 8, 3), 200, np.uint8))
+    import matplotlib
+
+    expected = matplotlib.colormaps["viridis"](values)[..., :3] * 255
+    for alpha in (0.0, 0.5, 1.0):
+        mixed = np.asarray(Heatmap(values, (values,), picture, ns.Neurons.of([(0, 0)])).overlay(alpha=alpha))
+        assert np.abs(mixed - ((1 - alpha) * 200 + alpha * expected)).max() <= 1.5

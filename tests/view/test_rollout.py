@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, NeuronOutOfRange, NoGrid, NoImagePositions
+from neuronscope.held import Changing
 from neuronscope.intervene import activations
 from neuronscope.view import rollout
 from neuronscope.view.rollout import (
@@ -215,7 +215,7 @@ def test_weights_that_modules_do_not_return_are_those_of_the_eager_ones(queried,
     """torch's scaled_dot_product_attention, with masks, grouped heads and all."""
     vlm = queried[name]
     eager = looked(vlm, noise)
-    monkeypatch.setattr(rollout, "_eager", lambda _module: nullcontext())
+    monkeypatch.setattr(rollout, "_ask_eager", lambda _undo, _module: None)
     monkeypatch.setattr(rollout, "_are_weights", lambda _value: False)
     for fused, look in zip(looked(vlm, noise), eager, strict=True):
         assert fused.patches == look.patches
@@ -389,12 +389,10 @@ def test_as_many_queries_as_patches_cannot_be_told_apart():
 def test_a_module_that_keeps_its_weights_to_itself_is_noticed():
     attention = nn.MultiheadAttention(8, 2, batch_first=True)
     part = Part(attention)
-    handles = rollout._listen(part, attention)
     x = torch.randn(1, 3, 8)
-    attention(x, x, x)
-    assert [tuple(weights.shape) for weights in part.weights] == [(1, 3, 3)]
-    assert not part.unread
-    attention(x, x, x, need_weights=False)
-    assert part.unread == ["MultiheadAttention"]
-    for handle in handles:
-        handle.remove()
+    with Changing(lambda undo: rollout._listen(undo, part, attention)):
+        attention(x, x, x)
+        assert [tuple(weights.shape) for weights in part.weights] == [(1, 3, 3)]
+        assert not part.unread
+        attention(x, x, x, need_weights=False)
+        assert part.unread == ["MultiheadAttention"]

@@ -8,8 +8,9 @@ reads a weight without running the module has to ask for it here.
 from __future__ import annotations
 
 import traceback
-from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import UnsupportedModel
+from ..held import Changing, Undo
 
 
 def _own(module: nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -42,43 +44,35 @@ def device_of(module: nn.Module) -> torch.device:
     raise UnsupportedModel(_lost(module))
 
 
-@contextmanager
-def present(module: nn.Module) -> Generator[None]:
+def present(module: nn.Module) -> AbstractContextManager[None]:
     """The weights that a module holds itself, with values for the time of the block.
 
     Does nothing where they have values already. A tensor taken inside the block keeps its values afterwards. Raises
     UnsupportedModel for weights without values that nothing brings.
     """
-    if not _away(module):
-        yield
-        return
+    return Changing(partial(_bring, module)) if _away(module) else nullcontext()
+
+
+def _bring(module: nn.Module, undo: Undo) -> None:
     hook: Any = getattr(module, "_hf_hook", None)
     if hook is None:
         raise UnsupportedModel(_lost(module))
+    undo.note(lambda: hook.post_forward(module, None))
     hook.pre_forward(module)
-    try:
-        if _away(module):
-            raise UnsupportedModel(_lost(module))
-        yield
-    finally:
-        hook.post_forward(module, None)
+    if _away(module):
+        raise UnsupportedModel(_lost(module))
 
 
-@contextmanager
-def running(model: nn.Module) -> Generator[None]:
-    """Around calls of a whole model: what it holds itself is there, also for a `generate` that reads it directly.
+def explain(model: nn.Module, error: BaseException | None) -> None:
+    """Raise UnsupportedModel where a call of a whole model failed because of how accelerate has split it.
 
-    Raises UnsupportedModel where the model's code reads a weight of a part that is not running, which accelerate has
-    not brought: some families do.
+    Some families read a weight of a part that is not running, which accelerate has not brought.
     """
-    try:
-        with present(model):
-            yield
-    except RuntimeError as error:
-        away = any(parameter.device.type == "meta" for parameter in model.parameters())
-        frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "modeling_" in frame.filename]
-        if not away or not frames or "meta" not in str(error):
-            raise
+    if not isinstance(error, RuntimeError):
+        return
+    away = any(parameter.device.type == "meta" for parameter in model.parameters())
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "modeling_" in frame.filename]
+    if away and frames and "meta" in str(error):
         raise UnsupportedModel(
             f"{type(model).__name__} reads a weight outside the part that holds it ({Path(frames[-1].filename).name}: "
             f"{frames[-1].line}), where accelerate does not bring it: give that part a device in device_map"
@@ -91,6 +85,11 @@ def weights(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     Raises UnsupportedModel for weights without values that nothing brings.
     """
     for name, value in model.state_dict(keep_vars=True).items():
+        if not isinstance(value, Tensor):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise UnsupportedModel(
+                f"{name} is a {type(value).__name__}, not a tensor: weights that torch.ao packed cannot be read; load "
+                "the model unquantised, or with dtype='8bit'"
+            )
         if value.device.type != "meta":
             yield name, value.detach()
             continue

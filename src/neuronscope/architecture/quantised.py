@@ -8,6 +8,7 @@ The result is rounded as the map rounds its outputs. Nothing is kept: at 7B a de
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from importlib.util import find_spec
 from typing import Any
@@ -17,6 +18,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..errors import InvalidOption, UnsupportedModel
+from ..held import Changing, Held, Undo
+from .wrapped import is_wrapper, refresh, shape_of
 
 _PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -33,22 +36,52 @@ def is_plain(weight: Tensor) -> bool:
 
 
 @torch.no_grad()
-def dense(module: nn.Module) -> Float[Tensor, "out in"]:
-    """The weight of a linear map (nn.Linear or a class derived from it) as floating-point numbers.
+def dense(module: nn.Module, hidden: int = 0) -> Float[Tensor, "out in"]:
+    """The weight of a linear map as floating-point numbers, also of one with something around it (wrapped.py).
 
-    Its own weight where that is plain, else a new tensor in float32.
+    Its own weight where that is plain, else a new tensor in float32. `hidden` is the number of out features, for maps
+    that do not tell it.
     """
-    weight: Any = module.weight
-    if is_plain(weight):
-        return weight
-    width, device = int(module.in_features), weight.device  # pyright: ignore[reportArgumentType]
-    run = partial(type(module).forward, module)  # without its hooks, which are for the model's own passes
-    nothing: Tensor = run(torch.zeros(1, width, device=device))
-    columns: list[Tensor] = []
-    for start in range(0, width, _PROBED):
-        units = torch.arange(start, min(start + _PROBED, width), device=device)
-        columns.append(run(nn.functional.one_hot(units, width).float()) - nothing)
-    return torch.cat(columns).float().T
+    refresh(module)
+    weight: Any = getattr(module, "weight", None)
+    if not is_wrapper(module) and is_plain(weight):
+        return weight if isinstance(module, nn.Linear) else weight.T
+    shape = shape_of(module, hidden)
+    assert shape is not None
+    with _probing(module) as (run, like):
+        nothing = run(like.new_zeros(1, shape[1]))
+        columns: list[Tensor] = []
+        for start in range(0, shape[1], _PROBED):
+            units = torch.arange(start, min(start + _PROBED, shape[1]), device=like.device)
+            columns.append(run(nn.functional.one_hot(units, shape[1]).to(like.dtype)) - nothing)
+        return torch.cat(columns).float().T
+
+
+@torch.no_grad()
+def offset(module: nn.Module, hidden: int) -> Float[Tensor, "out"]:
+    """What a linear map adds, in float32: what it makes of nothing."""
+    shape = shape_of(module, hidden)
+    assert shape is not None
+    with _probing(module) as (run, like):
+        return run(like.new_zeros(1, shape[1]))[0].float()
+
+
+def _probing(module: nn.Module) -> Held[tuple[Callable[[Tensor], Tensor], Tensor]]:
+    """How to run a map by itself, and a tensor with the type and device of its inputs. Dropout is off meanwhile."""
+    inside = list(module.modules())
+    training = [one for one in inside if one.training]
+    values = [value for one in inside for value in (*one.parameters(recurse=False), *one.buffers(recurse=False))]
+    at = next((value.device for value in values if value.device.type != "meta"), torch.device("cpu"))
+    typed = () if isinstance(module, nn.Linear) else (value.dtype for value in values if is_plain(value))
+
+    def change(undo: Undo) -> tuple[Callable[[Tensor], Tensor], Tensor]:
+        undo.note(lambda: [setattr(one, "training", True) for one in training])
+        for one in training:
+            one.training = False
+        # Without its hooks, which are for the model's own passes; those of the maps inside are part of them.
+        return partial(type(module).forward, module), torch.empty(0, dtype=next(iter(typed), torch.float32), device=at)
+
+    return Changing(change)
 
 
 def keep_differentiable(model: nn.Module) -> None:

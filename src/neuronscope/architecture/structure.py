@@ -13,10 +13,13 @@ from torch import Tensor, nn
 from ..errors import NeuronOutOfRange, UnsupportedModel
 from ..types import Part, Site
 from .devices import device_of, present
-from .quantised import dense, is_plain
+from .quantised import dense, is_plain, offset
+from .wrapped import is_wrapper, shape_of
 
 #: Names of the linear map that ends an FFN, over all families of transformers.
 _OUTPUT_NAMES = ("down_proj", "fc2", "w2", "c_proj", "dense_4h_to_h", "wo", "proj_2", "ff_out", "fc_out")
+#: Those of them that mean a linear map and nothing else: one that cannot be read is refused, not passed over.
+_LINEAR_ONLY = ("down_proj", "fc2", "dense_4h_to_h", "fc_out")
 #: Names of an FFN's activation function where it is a module.
 ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "intermediate_act_fn", "activation")
 _NOT_FFN = ("attn", "attention", "conv", "mixer")
@@ -36,6 +39,7 @@ class FFN:
         after: a norm between the FFN's output and the residual stream, where there is one.
         note: what a user should know, such as that these are the neurons of shared experts only.
         experts: number of routed experts whose neurons these are (hooks/routed.py); 0 for an ordinary FFN.
+        hidden: width of what `output` gives, for maps that do not tell it; 0 where they do.
     """
 
     name: str
@@ -46,6 +50,7 @@ class FFN:
     after: nn.Module | None = None
     note: str = ""
     experts: int = 0
+    hidden: int = 0
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -63,20 +68,21 @@ class FFN:
             if self.experts:
                 stacked: Any = self.output.down_proj
                 return stacked.permute(1, 0, 2).flatten(1)
-            if isinstance(self.output, nn.Linear):
-                return dense(self.output)
-            weight = self.output.weight
-            assert isinstance(weight, Tensor)
-            return weight.T
+            return dense(self.output, self.hidden)
 
     @property
     def quantised(self) -> bool:
-        """Whether W_out is kept in another form than floating-point numbers."""
-        return isinstance(self.output, nn.Linear) and not is_plain(self.output.weight)
+        """Whether W_out, or the map inside of what is around it, is kept in another form than plain numbers."""
+        if self.experts:
+            return False
+        weights: list[Any] = [one.weight for one in self.output.modules() if hasattr(one, "weight")]
+        return not all(isinstance(weight, Tensor) and is_plain(weight) for weight in weights)
 
     def bias(self) -> Float[Tensor, "hidden"] | None:
         """What the output map adds after W_out; None where it adds nothing."""
         with present(self.output):
+            if not self.experts and is_wrapper(self.output):
+                return offset(self.output, self.hidden)
             bias = getattr(self.output, "bias", None)
             return bias if isinstance(bias, Tensor) else None
 
@@ -162,6 +168,16 @@ def gain(norm: nn.Module, hidden: int) -> Float[Tensor, "hidden"]:
         return ((norm(signs[None])[0] - norm(torch.zeros_like(signs)[None])[0]) * signs).float()
 
 
+def takes_mean(norm: nn.Module, hidden: int) -> bool:
+    """Whether a norm takes the mean away, as LayerNorm does and RMSNorm does not: then it maps a constant like 0."""
+    parameter = next(norm.parameters(), None)
+    dtype = torch.float32 if parameter is None else parameter.dtype
+    ones = torch.ones(1, hidden, dtype=dtype, device=device_of(norm))
+    with torch.no_grad():
+        nothing = norm(torch.zeros_like(ones))
+        return bool((norm(ones) - nothing).abs().sum() < 0.1 * gain(norm, hidden).abs().sum())
+
+
 def _decoder(model: nn.Module) -> nn.Module:
     """Where to look for decoder layers: what the model calls its decoder, else its text part, else all of it."""
     finder: Any = getattr(model, "get_decoder", None)
@@ -204,7 +220,15 @@ def _find_ffn(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
         named = leaf in _OUTPUT_NAMES or name.endswith("output.dense")
         if not named or any(word in name.lower() for word in _NOT_FFN) or ".experts." in f".{name}":
             continue
-        if (shape := _shape(module)) is not None and shape[0] == hidden:
+        if any(name.startswith(f"{outer}.") for outer, _ in found):
+            continue  # part of a map with something around it
+        shape = shape_of(module, hidden)
+        if shape is None and leaf in _LINEAR_ONLY and next(module.parameters(), None) is not None:
+            raise UnsupportedModel(
+                f"{names[id(module)]} is a {type(module).__name__}, in which no linear map onto {hidden} is found: put "
+                "a plain nn.Linear in its place"
+            )
+        if shape is not None and shape[0] == hidden:
             found.append((name, module))
     if not found:
         return _routed(layer, hidden, names)
@@ -218,10 +242,10 @@ def _find_ffn(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
     block = layer if name.endswith("output.dense") else layer.get_submodule(name.rpartition(".")[0])
     activation = next((m for key, m in block.named_children() if key in ACTIVATION_NAMES), None)
     after = next((m for key, m in layer.named_children() if key in _AFTER_NAMES), None)
-    shape = _shape(output)
+    shape = shape_of(output, hidden)
     assert shape is not None
     note = "shared experts" if "shared" in name else ""
-    return FFN(names[id(output)], output, activation, block, shape[1], after, note)
+    return FFN(names[id(output)], output, activation, block, shape[1], after, note, hidden=hidden)
 
 
 def _routed(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
@@ -234,13 +258,3 @@ def _routed(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
             note = f"{experts} routed experts: unit = expert * {channels} + channel"
             return FFN(names[id(module)], module, None, module, experts * channels, note=note, experts=experts)
     return FFN("", layer, None, layer, 0, note="no dense FFN, shared expert or routed experts of the common form")
-
-
-def _shape(module: nn.Module) -> tuple[int, int] | None:
-    """(out features, in features) of a linear map; None for other modules."""
-    weight = getattr(module, "weight", None)
-    if not isinstance(weight, Tensor) or weight.ndim != 2:
-        return None
-    if isinstance(module, nn.Linear):
-        return (module.out_features, module.in_features)
-    return (weight.shape[1], weight.shape[0])  # Conv1D of GPT-2 stores the transpose

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
 from ..types import Part
 from .structure import ACTIVATION_NAMES, FFN, Stack, Structure
+from .wrapped import shape_of
 
 #: What models call their vision tower.
 VISION_TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "image_encoder", "image_tower")
@@ -36,12 +38,12 @@ def with_towers(model: nn.Module, structure: Structure) -> Structure:
     found: dict[Part, list[tuple[nn.Module, FFN]]] = {"vision": [], "projector": []}
     for name, module in model.named_modules():
         part = _part(name)
-        if part is None or id(module) in inside or not isinstance(module, nn.Linear):
+        if part is None or id(module) in inside or (shape := _map(name, module)) is None:
             continue
-        block = _block(model, name, module)
+        block = _block(model, name, module, shape[1])
         if block is not None:
             activation = next((m for key, m in block.named_children() if key in ACTIVATION_NAMES), None)
-            found[part].append((block, FFN(name, module, activation, block, module.in_features)))
+            found[part].append((block, FFN(name, module, activation, block, shape[1], hidden=shape[0])))
     towers: dict[Part, Stack] = {
         part: Stack(tuple(block for block, _ in pairs), tuple(ffn for _, ffn in pairs)) for part, pairs in found.items()
     }
@@ -54,7 +56,17 @@ def _part(name: str) -> Part | None:
     return next((part for part, words in _PLACES if any(word in name for word in words)), None)
 
 
-def _block(model: nn.Module, name: str, output: nn.Linear) -> nn.Module | None:
+def _map(name: str, module: nn.Module) -> tuple[int, int] | None:
+    """(out features, in features) of a linear map, or of one with something around it that has an output's name."""
+    if isinstance(module, nn.Linear):
+        return module.out_features, module.in_features
+    named = any(f".{name}".endswith(f".{end}") for end in _OUTPUTS)
+    if not named or (not hasattr(module, "base_layer") and any(key == "linear" for key, _ in module.named_children())):
+        return None  # some families wrap each linear map; what is inside is taken
+    return shape_of(module)
+
+
+def _block(model: nn.Module, name: str, output: nn.Module, width: int) -> nn.Module | None:
     """The module whose last linear map this is, when a linear map before it makes its neurons; else None."""
     plain = name.removesuffix(".linear")  # some families wrap each linear map
     parent_name, _, leaf = plain.rpartition(".")
@@ -68,12 +80,16 @@ def _block(model: nn.Module, name: str, output: nn.Linear) -> nn.Module | None:
         return None
     if leaf == "output.dense" and hasattr(parent, "output_query"):
         return None  # a Q-Former's FFN for text, which the image's queries do not pass
-    widths = (output.in_features, 2 * output.in_features)  # twice where gate and values come from one map
-    feeds = any(other is not output and other.out_features in widths for other in siblings)
+    own = {id(one) for one in output.modules()}
+    widths = (width, 2 * width)  # twice where gate and values come from one map
+    feeds = any(id(other) not in own and other.out_features in widths for other in siblings)
     return parent if feeds else None
 
 
-def _linears(module: nn.Module) -> Iterator[nn.Linear]:
+def _linears(module: nn.Module) -> Iterator[Any]:
+    """The linear maps below a module; of an adapted one (PEFT) itself in the place of its parts."""
+    adapted = [name for name, child in module.named_modules() if hasattr(child, "base_layer")]
     for name, child in module.named_modules():
-        if isinstance(child, nn.Linear) and not any(word in name for word in _ELSEWHERE):
+        inside = any(name.startswith(f"{outer}.") for outer in adapted)
+        if (isinstance(child, nn.Linear) or name in adapted) and not inside and not any(w in name for w in _ELSEWHERE):
             yield child

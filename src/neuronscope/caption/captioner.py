@@ -19,16 +19,21 @@ from operator import and_
 import torch
 from torch import Tensor
 
+from ..architecture.digests import Unchanged
 from ..errors import InvalidOption
-from ..hooks import check_neurons
+from ..fields import whole
+from ..held import in_turn
 from ..intervene.operations import Intervention, Noise, identity
 from ..models.decoding import Decoding
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
-from .captions import Caption, caption_of, generate_captions
+from ..models.origin import require_own
+from ..models.processing import about
+from .captions import Caption, caption_of, ends_of, generate_captions
 from .clean import Clean, Unfit, read_clean
 from .drafts import Drafts
-from .generation import STEP, Start, Until, buckets, cut_at_match, ends_of, forbidden, write
+from .finite import refuse
+from .generation import STEP, Start, Until, buckets, cut_at_match, forbidden, write
 from .memory import out_of_memory, row_bytes, rows_that_fit
 from .prefill import Change, Job, Pass
 from .proof import proved
@@ -65,6 +70,7 @@ class Captioner:
         used: layer -> the engine that was proved for it, with a switch off where the model does not allow it.
     """
 
+    @in_turn
     def __init__(
         self,
         vlm: LoadedModel,
@@ -74,10 +80,10 @@ class Captioner:
         batch_size: int = 128,
         engine: Engine | None = None,
     ) -> None:
-        if batch_size < 1:
+        if whole("batch_size", batch_size) < 1:
             raise InvalidOption(f"batch_size={batch_size} must be at least 1")
         self._vlm = vlm
-        self._fingerprint = vlm.fingerprint
+        self._unchanged_weights = Unchanged(vlm.model)
         self._images = list(images)
         self._decoding = decoding
         self._batch_size = batch_size
@@ -108,6 +114,7 @@ class Captioner:
         """
         return self.captions_under([change], rows, until=until)[0]
 
+    @in_turn
     def captions_under(
         self,
         changes: Sequence[Intervention | None],
@@ -120,7 +127,7 @@ class Captioner:
         Interventions share a batch in the order of their first layers. Arguments as of :meth:`captions`. Raises
         NeuronOutOfRange for neurons that the model does not have, and InvalidOption when its weights were edited.
         """
-        if self._vlm.fingerprint != self._fingerprint:  # what is kept was read with the weights as they were
+        if not self._unchanged_weights:  # what is kept was read with the weights as they were
             raise InvalidOption("the model's weights were edited after this captioner read its images: make a new one")
         chosen = list(range(len(self._images))) if rows is None else list(rows)
         result: list[list[list[Caption]]] = [[] for _ in changes]
@@ -158,13 +165,17 @@ class Captioner:
 
     def _read(self) -> None:
         """Clean captions, where they serve as drafts, and clean states."""
-        vlm, decoding = self._vlm, self._decoding
-        reason = [read_clean(vlm, image, decoding, None) for image in self._images[:1]]  # before captions are written
+        every = range(len(self._images))
+        reason = [self._clean_state(i) for i in every[:1]]  # before captions are written
         if self._engine.draft and self._images:
-            self._caption(range(len(self._images)))
-            self.states = [read_clean(vlm, image, decoding, self._clean[i]) for i, image in enumerate(self._images)]
+            self._caption(every)
+            self.states = [self._clean_state(i) for i in every]
         else:
-            self.states = [*reason, *(read_clean(vlm, image, decoding, None) for image in self._images[1:])]
+            self.states = [*reason, *map(self._clean_state, every[1:])]
+
+    def _clean_state(self, image: int) -> Clean:
+        with about(image if len(self._images) > 1 else None):
+            return read_clean(self._vlm, self._images[image], self._decoding, self._clean.get(image))
 
     def _caption(self, chosen: Sequence[int]) -> None:
         missing = [i for i in dict.fromkeys(chosen) if i not in self._clean]
@@ -188,7 +199,7 @@ class Captioner:
         """What can be noticed of an intervention; None where clean states are of no use for it."""
         if change is None or not len(change.neurons) or not self.states or not _reusable(change):
             return None
-        check_neurons(self._vlm.structure, change.neurons)
+        require_own(self._vlm, change.neurons)
         layers = {layer: tuple(units) for layer, units in change.neurons.by_layer().items()}
         if self._engine.inert:
             layers.pop(self._vlm.layers - 1, None)
@@ -273,7 +284,8 @@ class Captioner:
             known: list[list[int]] = [[] for _ in jobs]
             over = [False] * len(jobs)
         else:
-            known, over = self._checked(around, logits)
+            known, over, bad = self._checked(around, logits)
+            refuse(vlm, [batch[row].image for row in bad], batch[0].job.change.intervention)
             del logits
         longest = decoding.max_new_tokens
         over = [
@@ -287,7 +299,9 @@ class Captioner:
             ids = torch.tensor([known[row][:fewest] for row in rows], dtype=torch.long, device=vlm.device)
             resumed = around.resumed(cache, rows, around.length - 1 + fewest)
             start = Start([around.states[row] for row in rows], resumed, ids)
-            for row, new in zip(rows, write(vlm, engine, decoding, start, longest - fewest, until), strict=True):
+            written, bad = write(vlm, engine, decoding, start, longest - fewest, until)
+            refuse(vlm, [batch[rows[at]].image for at in bad], batch[0].job.change.intervention)
+            for row, new in zip(rows, written, strict=True):
                 known[row] = known[row][:fewest] + new
         return known
 
@@ -301,8 +315,8 @@ class Captioner:
         price = (layers - min(job.change.first for job in jobs) + _HEAD) / (layers + _HEAD)
         return self._drafts.length(self._decoding.max_new_tokens, price / (1 + STEP / len(jobs)))
 
-    def _checked(self, around: Pass, logits: Tensor) -> tuple[list[list[int]], list[bool]]:
-        """What is known of each row from the logits behind its draft's tokens, and which rows have ended."""
+    def _checked(self, around: Pass, logits: Tensor) -> tuple[list[list[int]], list[bool], list[int]]:
+        """What is known of each row from the logits behind its draft's tokens; rows that ended, or are not finite."""
         banned = forbidden(self._vlm, self._decoding)
         if banned:
             logits[..., banned] = -torch.inf
@@ -310,16 +324,21 @@ class Captioner:
         known: list[list[int]] = []
         over: list[bool] = []
         right: list[int] = []
-        for state, draft, row in zip(around.states, around.drafts, logits.argmax(-1).tolist(), strict=True):
+        bad: list[int] = []
+        chosen = logits.argmax(-1)  # NaN and infinity are their own largest
+        finite = logits.gather(-1, chosen[..., None])[..., 0].isfinite().tolist()
+        for state, draft, row in zip(around.states, around.drafts, chosen.tolist(), strict=True):
             best = [-1 if token in ends else token for token in row[: len(draft) + 1]]
             pairs = zip(best, state.targets[: len(best)], strict=True)
             same = next((n for n, (a, b) in enumerate(pairs) if a != b), len(best))
             right.append(min(same, len(draft)))
             taken = best[: same + 1]
+            if not all(finite[len(known)][: len(taken)]):
+                bad.append(len(known))
             known.append([token for token in taken if token >= 0])
             over.append(-1 in taken)
         self._drafts.note(right, [len(draft) for draft in around.drafts])
-        return known, over
+        return known, over, bad
 
     def _cut(self, caption: Caption, until: Until | None) -> Caption:
         ids = cut_at_match(self._vlm, caption.ids, until)

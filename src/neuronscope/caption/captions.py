@@ -11,12 +11,16 @@ from typing import Any
 import torch
 
 from ..errors import InvalidOption
+from ..fields import whole
+from ..held import in_turn
 from ..intervene.apply import Intervening
 from ..intervene.batching import one_row_at_a_time
 from ..intervene.operations import Intervention, Noise
 from ..models.decoding import Decoding
+from ..models.greedy import neutral
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
+from .finite import Watch, refuse
 
 
 @dataclass(frozen=True)
@@ -34,6 +38,7 @@ class Caption:
     ids: tuple[int, ...]
 
 
+@in_turn
 def generate_captions(
     vlm: LoadedModel,
     images: Sequence[ImageRow],
@@ -47,9 +52,10 @@ def generate_captions(
     An element of `images` that is itself a sequence of images is one prompt that shows all of them.
 
     Rows of a batch are images x draws; results do not depend on how they are batched. Raises InvalidOption for a
-    `batch_size` below 1.
+    `batch_size` below 1, InvalidSample that says which image cannot be read or processed, and NotFinite where the
+    model's logits are no numbers.
     """
-    if batch_size < 1:
+    if whole("batch_size", batch_size) < 1:
         raise InvalidOption(f"batch_size={batch_size} must be at least 1")
     draws = change.draws if isinstance(change, Noise) else 1
     rows = [(i, draw) for i in range(len(images)) for draw in range(draws)]
@@ -61,14 +67,17 @@ def generate_captions(
     one_image = bool(vlm.family.single) or part != "text"
     for chunk in _chunks(rows, 1 if one_row_at_a_time(vlm, part) else batch_size, one_image=one_image):
         distinct = list(dict.fromkeys(i for i, _ in chunk))
-        prepared = vlm.prepare([images[i] for i in distinct], decoding)
+        numbers = distinct if len(images) > 1 else None
+        prepared = vlm.prepare([images[i] for i in distinct], decoding, numbers=numbers)
         repeated = prepared.select(distinct.index(i) for i, _ in chunk)
         for group in repeated.batches():
             inputs, members = repeated.select(group), [chunk[at] for at in group]
             around = nullcontext() if change is None else Intervening(vlm, (change,), [draw for _, draw in members])
             with torch.no_grad(), vlm.frozen(), around:
                 generate: Any = vlm.model.generate
-                output = generate(**inputs.tensors, **generate_settings(vlm, decoding))
+                watch = Watch(ends_of(vlm))
+                output = generate(**inputs.tensors, **generate_settings(vlm, decoding), logits_processor=[watch])
+            refuse(vlm, [members[row][0] for row in watch.bad], change)
             for (i, _), ids in zip(members, inputs.written(output).tolist(), strict=True):
                 result[i].append(caption_of(vlm, ids, decoding))
     return result
@@ -90,27 +99,34 @@ def _chunks(rows: list[tuple[int, int]], size: int, *, one_image: bool) -> Itera
 
 
 def generate_settings(vlm: LoadedModel, decoding: Decoding) -> dict[str, Any]:
-    """The arguments of `generate` that are the same for every caption."""
+    """The arguments of `generate` that are the same for every caption: all that it has, so that none is left to chance.
+
+    A strongly disturbed model may prefer the image's placeholder, which is no word and would ask for an image: it is
+    never written.
+    """
+    asked: dict[str, Any] = dict(decoding.generation)
+    placeholder = [] if vlm.image_token is None else [vlm.image_token]
+    ends = ends_of(vlm)
     return {
+        **neutral(),
+        **asked,
         "max_new_tokens": decoding.max_new_tokens,
-        "do_sample": False,
-        "num_beams": 1,
         "use_cache": decoding.use_cache,
-        "suppress_tokens": _never_written(vlm),
+        "suppress_tokens": [*(asked.get("suppress_tokens") or ()), *placeholder] or None,
+        **({"eos_token_id": ends} if ends else {}),
     }
 
 
-def _never_written(vlm: LoadedModel) -> list[int] | None:
-    """A strongly disturbed model may prefer the image's placeholder, which is no word and would ask for an image."""
+def ends_of(vlm: LoadedModel) -> list[int]:
+    """The token ids that end a caption."""
     config: Any = vlm.model.generation_config
-    placeholder = [] if vlm.image_token is None else [vlm.image_token]
-    return [*(config.suppress_tokens or ()), *placeholder] or None
+    ends = config.eos_token_id
+    return [] if ends is None else list(ends) if isinstance(ends, list) else [int(ends)]
 
 
 def caption_of(vlm: LoadedModel, ids: list[int], decoding: Decoding) -> Caption:
     """The caption that new token ids spell, up to the end of the sequence."""
-    config: Any = vlm.model.generation_config
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    ends = ends_of(vlm)
     stop = next((n for n, token in enumerate(ids) if token in ends), len(ids))
     kept = ids[:stop]
     tokenizer = vlm.tokenizer

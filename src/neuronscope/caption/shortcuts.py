@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 
 from ..errors import InvalidOption
+from ..fields import check_fields
 
 #: Switches that depend on how a model is built, in the order in which they are given up when a proof fails.
 _GIVEN_UP = ("prefix", "compact", "draft", "low_rank", "short_last")
@@ -34,6 +35,7 @@ class Engine:
     remember: int = 2**16
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.remember < 0:
             raise InvalidOption(f"remember={self.remember} must be at least 0")
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
 from ..errors import MODEL_ERRORS, NeuronscopeError
+from ..held import in_turn
 from ..loading import VLM, self_check
 from ..loading.checks.captions import check_batch, check_cache, check_noise
 from ..loading.checks.common import NotApplicable, Outcome
@@ -36,6 +37,7 @@ class Report:
         return all(row.ok for row in self.rows)
 
 
+@in_turn
 def conformance(vlm: VLM, *, skip: Collection[str] = (), progress: Callable[[str], None] = lambda _: None) -> Report:
     """Run the self-check and then every check of this module but those to `skip`.
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import NeuronOutOfRange
+from ..held import hooked
 from ..loading import VLM
 from ..loading.checks.common import STEPS, Outcome, checked_span, generate, noise_picture, some_neurons
 from ..models.inputs import Inputs
@@ -57,7 +58,7 @@ def _accidents(vlm: VLM, inputs: Inputs, change: Any) -> Iterable[tuple[str, typ
             def stop(*_: Any) -> None:
                 raise error
 
-            with _hooked(vlm.structure.layers[-1], stop):
+            with hooked(vlm.structure.layers[-1], "after", stop):
                 generate(vlm, inputs, change)
 
         return run
@@ -71,15 +72,6 @@ def _accidents(vlm: VLM, inputs: Inputs, change: Any) -> Iterable[tuple[str, typ
         ("an exception in the model", _Accident, inside(_Accident)),
         ("an interrupt in the model", KeyboardInterrupt, inside(KeyboardInterrupt)),
     )
-
-
-@contextmanager
-def _hooked(module: nn.Module, function: Callable[..., Any]) -> Generator[None]:
-    handle = module.register_forward_hook(function)
-    try:
-        yield
-    finally:
-        handle.remove()
 
 
 def _traces(model: nn.Module) -> list[tuple[Any, ...]]:

@@ -2,36 +2,49 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from dataclasses import replace
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import InvalidOption
+from ..parsing import digits
 from ..types import Neurons
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, open_model, table
+from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, table
+from .words import WORDS, words_of
 
 
 def run(
     neurons: Annotated[list[str], typer.Argument(help="LAYER.UNIT addresses such as 3.417, or one neurons.json.")],
     model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Tokens per neuron.")] = 5,
+    concept: Annotated[
+        str | None, typer.Option("--concept", help="Whose words are looked for; that of the set.")
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of the random neurons.")] = 0,
     norm: Annotated[str, typer.Option("--norm", help="none (the papers), gain, or full.")] = "gain",
+    any_model: AnyModelOption = False,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Read neurons' value vectors through the unembedding."""
-    from ..view import decode
+    """Read neurons' value vectors through the unembedding, beside random neurons of the same layers."""
+    from ..meaning import decode
 
     chosen = parse_neurons(neurons)
-    found = decode(open_model(model, device, dtype), chosen, top=top, norm=norm)  # pyright: ignore[reportArgumentType]
-    rows = [{"layer": d.neuron.layer, "unit": d.neuron.unit, "tokens": d.tokens, "logits": d.logits} for d in found]
+    chosen = chosen if concept is None else replace(chosen, concept=concept)
+    kind: Any = norm
+    found = decode(open_model(model, device, dtype), chosen, top=top, norm=kind, seed=seed, force=any_model)
 
     def show() -> None:
-        cells = [(d.neuron, "  ".join(f"{t} {v:+.2f}" for t, v in zip(d.tokens, d.logits, strict=True))) for d in found]
-        table(f"promoted tokens (norm: {norm})", ("neuron", "token, logit per unit of activation"), cells)
+        table(
+            f"promoted tokens (norm: {norm})",
+            ("neuron", *WORDS),
+            [(d.neuron, *words_of(found, k)) for k, d in enumerate(found)],
+        )
+        lines(found.sentence)
 
-    emit({"model": model, "norm": norm, "neurons": rows}, as_json, show)
+    emit({"model": model, "norm": norm, **found.to_dict()}, as_json, show)
 
 
 def parse_neurons(texts: list[str]) -> Neurons:
@@ -41,7 +54,8 @@ def parse_neurons(texts: list[str]) -> Neurons:
     pairs: list[tuple[int, int]] = []
     for text in texts:
         layer, dot, unit = text.partition(".")
-        if not (dot and layer.isdigit() and unit.isdigit()):
+        at, number = digits(layer), digits(unit)
+        if not dot or at is None or number is None:
             raise InvalidOption(f"{text!r} is neither a neuron address LAYER.UNIT nor a neurons.json")
-        pairs.append((int(layer), int(unit)))
+        pairs.append((at, number))
     return Neurons.of(pairs)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,7 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidOption
+from ..options import Reading
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .takes import flag
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -19,6 +24,8 @@ if TYPE_CHECKING:
     from ..explorer import Entry, Marks, Question
     from ..report import Origin
 
+#: What ends a process from outside; SIGHUP comes from a terminal that closes, and does not exist everywhere.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 #: Concepts of the scenes on offer; the bundled model names each of them.
 _SCENES = (
     "bear", "giraffe", "horse", "bus", "pizza", "umbrella",
@@ -28,6 +35,7 @@ _SCENES = (
 
 def run(
     images: Annotated[Path | None, typer.Option("--images", help="A folder of your pictures to choose from.")] = None,
+    allow_outside: Annotated[bool, flag(Reading, "allow_outside")] = False,
     port: Annotated[int | None, typer.Option("--port", help="The first free one from 7860 on.")] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; others than you can reach 0.0.0.0.")] = (
         "127.0.0.1"
@@ -39,26 +47,51 @@ def run(
 ) -> None:
     """Serve the explorer until Ctrl-C. It listens on this machine only, unless another --host is given."""
     from ..explorer import Desk, Shelf, Workshop
-    from ..explorer.app import gradio, is_local, serve
+    from ..explorer.address import InvalidHost, free_port
+    from ..explorer.app import gradio, serve
+    from ..explorer.guard import is_loopback
     from ..explorer.picture_list import folder
 
     if port is not None and not 1 <= port <= 65535:
         raise InvalidOption(f"--port {port} is not between 1 and 65535")
-    gradio()  # missing packages are told before the model is loaded
-    entries = [*(folder(images) if images is not None else []), *_scenes()]
+    gradio()  # missing packages, and an address that is not ours, are told before the model is loaded
+    try:
+        free_port(host, port)
+    except InvalidHost as error:
+        sys.stderr.write(f"neuronscope: {error}\n")
+        raise typer.Exit(2) from error
+    entries = [*(folder(images, allow_outside=allow_outside) if images is not None else []), *_scenes()]
     vlm = open_model(model, device, dtype)
     origin = partial(origin_of, model, device, dtype)
-    running = serve(Workshop(Desk(vlm), Shelf(entries), origin), host=host, port=port)
+    with _ended_by_signals():
+        running = serve(Workshop(Desk(vlm), Shelf(entries), origin), host=host, port=port)
+        try:
+            if not is_loopback(host):
+                sys.stderr.write(f"neuronscope: everybody who can reach {host} can use this page\n")
+            emit({"url": running.url, "model": model}, as_json, lambda: lines(f"{running.url}   Ctrl-C ends it"))
+            sys.stdout.flush()
+            threading.Event().wait()
+        except KeyboardInterrupt:
+            lines("", "bye") if not as_json else None
+        finally:
+            running.close()
+
+
+@contextmanager
+def _ended_by_signals() -> Generator[None]:
+    """SIGTERM and a terminal that closes end the block as Ctrl-C does, so that temporary folders are removed."""
+
+    def end(number: int, _: object) -> None:
+        for one in _SIGNALS:  # a second one must not stop the tidying up
+            signal.signal(one, signal.SIG_IGN)
+        raise SystemExit(128 + number)
+
+    before = {one: signal.signal(one, end) for one in _SIGNALS}
     try:
-        if not is_local(host):
-            sys.stderr.write(f"neuronscope: everybody who can reach {host} can use this page\n")
-        emit({"url": running.url, "model": model}, as_json, lambda: lines(f"{running.url}   Ctrl-C ends it"))
-        sys.stdout.flush()
-        threading.Event().wait()
-    except KeyboardInterrupt:
-        lines("", "bye") if not as_json else None
+        yield
     finally:
-        running.close()
+        for one, handler in before.items():
+            signal.signal(one, handler)
 
 
 def _scenes() -> list[Entry]:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from ..files import output_folder, replacing
+from ..errors import InvalidOption, InvalidSample
+from ..files import output_folder, replacing, require_picture
 from ..options import given
 from ..studies.locate.settings import Locate
+from ..types import whole_number
 from .decode import parse_neurons
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
 
 
 def run(
@@ -22,26 +24,47 @@ def run(
     top: Annotated[int, typer.Option("--top", help="Average this many neurons of a located set.")] = 5,
     resize: Annotated[str, typer.Option("--resize", help="half_pixel, pan, or footprint.")] = "half_pixel",
     trace: Annotated[str, typer.Option("--trace", help="auto, tokens, gradient, rollout, or occlusion.")] = "auto",
-    box: Annotated[list[str] | None, typer.Option("--box", help="Draw a box x,y,w,h; may be repeated.")] = None,
+    box: Annotated[
+        list[str] | None,
+        typer.Option("--box", help="The object's box x,y,w,h: drawn, and compared with; may be repeated."),
+    ] = None,
+    draws: Annotated[int, typer.Option("--draws", help="With --box: maps of random neurons beside.")] = 40,
+    any_model: AnyModelOption = False,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Write the heat map of some neurons over an image."""
+    """Write the heat map of some neurons over an image; with a box, say whether it lies on it beside random neurons."""
+    from ..meaning import place
     from ..samples.image import read_image
+    from ..samples.sample import boxes_mask
     from ..view import heatmap
 
+    whole_number("--draws", draws, 1)
     picture = read_image(image)
     boxes = given(Locate, {"boxes": box or []})["boxes"]
     chosen = parse_neurons(neurons)
+    require_picture(out)
     output_folder(out.parent)
     vlm = open_model(model, device, dtype)
-    heat = heatmap(vlm, picture, chosen, top=top, resize=resize, trace=trace)  # pyright: ignore[reportArgumentType]
+    chosen = chosen.anywhere() if any_model else chosen
+    how: Any = {"resize": resize, "trace": trace}
+    heat = heatmap(vlm, picture, chosen, top=top, **how)
+    placed, why = None, ""
+    if boxes:
+        mask = boxes_mask(boxes, picture.size)
+        try:
+            placed = place(vlm, picture, chosen, heat, mask, draws=draws, **how)
+        except (InvalidOption, InvalidSample) as error:  # the map itself is right
+            why = f"the map is not compared with the object: {error}"
     with replacing(out) as temporary:
         heat.overlay(boxes).save(temporary)
     document = {
         "file": str(out),
         "grids": [grid.tolist() for grid in heat.grids],
         "neurons": [str(n) for n in heat.neurons],
+        "place": None if placed is None else placed.to_dict(),
+        "note": why,
     }
-    emit(document, as_json, lambda: lines(f"{out}: mean activation of {len(heat.neurons)} neurons"))
+    said = [why] if why else [] if placed is None else [placed.sentence]
+    emit(document, as_json, lambda: lines(f"{out}: mean activation of {len(heat.neurons)} neurons", *said))

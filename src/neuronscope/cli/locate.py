@@ -12,6 +12,7 @@ from ..options import made
 from ..studies.locate.settings import Locate
 from .output import JsonOption, emit, lines, open_model, progress, table
 from .takes import Given, takes
+from .words import WORDS, words_of
 
 #: What the columns of the table are called where the score's own name says too little.
 _HEADINGS = {"activation": "difference", "gradient": "grad x act", "original": "activation"}
@@ -40,13 +41,14 @@ def run(
     def show() -> None:
         lines(*result.summary)
         neurons = result.located.neurons
+        words = result.evidence.words
         names = [name for name in neurons.scores if not name.endswith("_patch")]
         rows = [
-            (neuron, *(f"{neurons.scores[name][i]:.3g}" for name in names), " ".join(result.tokens[i]))
+            (neuron, *(f"{neurons.scores[name][i]:.3g}" for name in names), *words_of(words, i))
             for i, neuron in enumerate(neurons)
         ]
         if rows:
-            headings = ("neuron", *(_HEADINGS.get(name, name) for name in names), "promotes")
+            headings = ("neuron", *(_HEADINGS.get(name, name) for name in names), *WORDS)
             table(f"neurons of {asked.concept!r}", headings, rows)
         lines(f"written to {folder}")
 

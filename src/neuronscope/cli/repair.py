@@ -10,7 +10,7 @@ import typer
 
 from ..errors import InvalidOption
 from ..files import output_folder, write_text
-from ..options import SETTING, Loading, made
+from ..options import SETTING, Loading, Reading, made
 from ..studies.repair.settings import Repair
 from ..types import one_of
 from .output import JsonOption, emit, lines, open_model, progress
@@ -20,7 +20,7 @@ from .takes import Given, takes
 _SETTINGS = {name: type(getattr(Repair, name)) for name in ("toward", "right", "against")}
 
 
-@takes(Repair, Loading)
+@takes(Repair, Loading, Reading)
 def run(
     parsed: Given,
     images: Annotated[str, typer.Option("--images", help="A COCO folder with annotated objects.")],
@@ -42,7 +42,8 @@ def run(
     from ..studies.repair.tables import document, tables
     from ..studies.repair.work import repair
 
-    folder, loading = AnnotatedFolder.read(images), made(Loading, parsed)
+    reading, loading = made(Reading, parsed), made(Loading, parsed)
+    folder = AnnotatedFolder.read(images, allow_outside=reading.allow_outside)
     target = output_folder(out)
     with progress(0, "captioning the pictures") as step:
         vlm = open_model(loading.model, loading.device, loading.dtype)

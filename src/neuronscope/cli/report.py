@@ -9,13 +9,16 @@ import typer
 
 from ..errors import InvalidOption
 from ..files import output_folder
+from ..options import Reading
 from .output import JsonOption, emit, lines
+from .takes import flag
 
 
 def run(
     result: Annotated[Path, typer.Argument(help="Folder of `locate` or `demo`, or run of `reproduce`.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("page.html"),
     data: Annotated[Path | None, typer.Option("--data", help="Runs: folder of the data, for thumbnails.")] = None,
+    allow_outside: Annotated[bool, flag(Reading, "allow_outside")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write one HTML file that opens anywhere, without a network: pictures, captions, neurons, tables. No model."""
@@ -33,7 +36,7 @@ def run(
     if is_run:
         from ..studies.reproduce.page import run_page, write_run
 
-        page = write_run(run_page(result, data), out)
+        page = write_run(run_page(result, data, allow_outside=allow_outside), out)
     elif is_study:
         from ..studies.demo.page import write_page
 

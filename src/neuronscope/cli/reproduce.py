@@ -14,7 +14,8 @@ import typer
 
 from ..errors import InvalidOption, suggest
 from ..files import write_text
-from ..options import Scorers, given, made, words
+from ..options import Reading, Scorers, given, made, words
+from ..parsing import digits
 from ..studies.reproduce.cluster.resources import Resources
 from ..studies.reproduce.job import AGAIN, Job
 from ..studies.reproduce.settings import PRESETS, REFERENCE, Experiment, Limits
@@ -46,7 +47,8 @@ def run(
     from ..studies.reproduce.engine import UnitsFailed
     from ..studies.reproduce.tables import render
 
-    source = CocoFolder.open(asked["data"], asked.get("split"))
+    outside = made(Reading, asked).allow_outside
+    source = CocoFolder.open(asked["data"], asked.get("split"), allow_outside=outside)
     plan = experiment(asked, source, _swept(sweep or []))
     job = Job(plan, **given(Job, asked))
     one_of("--engine", engine, list(_ENGINES))
@@ -181,12 +183,12 @@ def _concepts(names: tuple[str, ...] | None, source: CocoFolder) -> tuple[str, .
 
     known = source.concepts()
     ours = [concept for concept in published_thresholds() if concept in known]
-    if names is None or (len(names) == 1 and names[0].isdigit()):
-        wanted = len(ours) if names is None else int(names[0])
+    wanted = len(ours) if names is None else digits(names[0]) if len(names) == 1 else None
+    if wanted is not None:
         if wanted > len(ours) or not ours:
             raise InvalidOption(f"--concepts {wanted}: the data have {len(ours)} of the paper's concepts")
         return tuple(ours[:wanted])
-    for name in names:
+    for name in names or ():
         if name not in known:
             raise InvalidOption(f"--concepts: {name!r} is not in the data.{suggest(name, known)}")
-    return names
+    return names or ()

@@ -16,7 +16,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import InvalidOption, UnsupportedModel
-from ..files import output_folder, write_bytes
+from ..files import replacing_folder
 from ..loading import VLM
 from ..types import Neurons
 from .columns import transposed
@@ -61,6 +61,6 @@ def write_adapter(folder: str | Path, vlm: VLM, deltas: Mapping[int, Tensor], ne
         one_hot[range(len(members)), members] = 1
         name = f"base_model.model.{ffns[layer].name}"
         tensors[f"{name}.lora_A.weight"], tensors[f"{name}.lora_B.weight"] = one_hot, delta.contiguous()
-    place = output_folder(folder)
-    write_bytes(place / "adapter_model.safetensors", save(tensors, {"format": "pt"}))
-    config.save_pretrained(str(place))
+    with replacing_folder(folder, "adapter_config.json") as temporary:
+        (temporary / "adapter_model.safetensors").write_bytes(save(tensors, {"format": "pt"}))
+        config.save_pretrained(str(temporary))

@@ -14,7 +14,6 @@ Embed (E2; Dai et al. 2022, "update fact"). Source subtracted, target added, eac
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -23,7 +22,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import InvalidOption
 from ..loading import VLM
 from .editor import WordEditor
 from .words import WordPair, require_apart
@@ -39,11 +37,6 @@ class Swap(WordEditor):
 
     alpha: float = 1.0
     name: ClassVar[str] = "swap"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not math.isfinite(self.alpha):
-            raise InvalidOption(f"alpha={self.alpha} must be a finite number")
 
     def rewrite(
         self, vlm: VLM, layer: int, units: Sequence[int], w: Float[Tensor, "hidden units"], words: WordPair | None
@@ -79,11 +72,6 @@ class Embed(WordEditor):
     lambda1: float = 1.0
     lambda2: float = 8.0
     name: ClassVar[str] = "embed"
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if not (math.isfinite(self.lambda1) and math.isfinite(self.lambda2)):
-            raise InvalidOption(f"lambda1={self.lambda1} and lambda2={self.lambda2} must be finite numbers")
 
     def rewrite(
         self, vlm: VLM, layer: int, units: Sequence[int], w: Float[Tensor, "hidden units"], words: WordPair | None

@@ -10,7 +10,6 @@ plain floating-point numbers (quantised), or not in memory (offloaded), are refu
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 import torch
@@ -19,11 +18,11 @@ from torch import Tensor, nn
 
 from ..architecture.quantised import is_plain
 from ..architecture.structure import FFN
-from ..errors import InvalidOption, RunMismatch, UnsupportedModel
-from ..hooks import check_neurons
+from ..architecture.wrapped import obstacle
+from ..errors import InvalidOption, UnsupportedModel
 from ..loading import VLM
+from ..models.origin import require_own
 from ..types import Neurons
-from .ledger import Ledger
 
 
 def parameter_of(ffn: FFN) -> Tensor:
@@ -44,7 +43,7 @@ def transposed(ffn: FFN) -> bool:
     return not ffn.experts and not isinstance(ffn.output, nn.Linear)
 
 
-def require_editable(vlm: VLM, neurons: Neurons, ledger: Ledger) -> None:
+def require_editable(vlm: VLM, neurons: Neurons) -> None:
     """Refuse a set whose value vectors cannot be edited in this model.
 
     Raises InvalidOption for an empty set and for neurons outside the decoder, RunMismatch for neurons of another model,
@@ -55,13 +54,7 @@ def require_editable(vlm: VLM, neurons: Neurons, ledger: Ledger) -> None:
         raise InvalidOption("neurons is an empty set: there is nothing to edit")
     if neurons.part != "text":
         raise InvalidOption(f"neurons.part={neurons.part!r}: only neurons of the decoder (part 'text') can be edited")
-    found_on = neurons.model.get("fingerprint", "")
-    if found_on and found_on not in ledger.fingerprints:
-        raise RunMismatch(
-            f"the neurons were found in {neurons.model.get('id', 'a model')!r} with fingerprint {found_on}, and this "
-            f"is {vlm.id!r} with {ledger.fingerprints[-1]}: locate them again in the model that is to be edited"
-        )
-    check_neurons(vlm.structure, neurons)
+    require_own(vlm, neurons)
     for layer in neurons.by_layer():
         require_plain(vlm, layer)
 
@@ -73,6 +66,8 @@ def require_plain(vlm: VLM, layer: int) -> None:
     "quantised" when its weights are plain numbers.
     """
     ffn = vlm.structure.ffns[layer]
+    if not ffn.experts and (why := obstacle(ffn.output)):
+        raise UnsupportedModel(f"the weight of {ffn.name} {why}; an edit of its columns would be lost")
     weight = parameter_of(ffn)
     if not is_plain(weight):
         kind = type(weight).__name__ if type(weight) is not nn.Parameter else type(weight.data).__name__
@@ -104,7 +99,7 @@ def read_columns(vlm: VLM, layer: int, units: Sequence[int]) -> Float[Tensor, "h
 def write_columns(vlm: VLM, layer: int, units: Sequence[int], values: Float[Tensor, "hidden units"]) -> None:
     """Put value vectors in place of those of some neurons."""
     ffn = vlm.structure.ffns[layer]
-    weight = parameter_of(ffn).data
+    weight = parameter_of(ffn).detach()  # counts as a change of the parameter, which `.data` would hide
     at, new = torch.tensor(list(units), device=weight.device), values.to(weight.device)
     if ffn.experts:
         channels = weight.shape[2]
@@ -115,27 +110,16 @@ def write_columns(vlm: VLM, layer: int, units: Sequence[int], values: Float[Tens
         weight[:, at] = new
 
 
-def write_all(
-    vlm: VLM,
-    units: Mapping[int, Sequence[int]],
-    new: Mapping[int, Float[Tensor, "_hidden _units"]],
-    old: Mapping[int, Float[Tensor, "_hidden _units"]],
-) -> None:
-    """Replace the columns of all layers, or of none: an error or an interrupt in between puts the old ones back."""
-    try:
-        for layer, members in units.items():
-            write_columns(vlm, layer, members, new[layer])
-    except BaseException:
-        for layer, members in units.items():
-            with suppress(KeyboardInterrupt):  # a second one; the first is on its way
-                write_columns(vlm, layer, members, old[layer])
-        raise
+def write_all(vlm: VLM, units: Mapping[int, Sequence[int]], new: Mapping[int, Float[Tensor, "_hidden _units"]]) -> None:
+    """Replace the columns of all layers."""
+    for layer, members in units.items():
+        write_columns(vlm, layer, members, new[layer])
 
 
 def with_columns(
     vlm: VLM, units: Mapping[int, Sequence[int]], new: Mapping[int, Float[Tensor, "_hidden _units"]]
 ) -> dict[str, Tensor]:
-    """Parameters with some columns replaced, for `torch.func.functional_call`; the model's own stay as they are.
+    """Parameters with some columns replaced, for :func:`replacing`; the model's own stay as they are.
 
     Differentiable in the columns, which are rounded to the weights' type as an edit would round them.
     """

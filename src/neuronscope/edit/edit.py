@@ -2,18 +2,18 @@
 
     W_out[:, i] <- new[:, i]      for the neurons i of a set, layer by layer; nothing else is touched
 
-The columns that are replaced are kept, so reverting writes back the very bits. An edit goes into force as a whole or,
-when an error or an interrupt comes in between, not at all. Edits of different neurons are undone in any order, edits of
-the same neurons last in, first out (ledger.py).
+The columns that are replaced are kept, so reverting writes back the very bits. An edit is noted before its first column
+is written. It goes into force as a whole or, when an error or an interrupt comes in between, not at all. Edits of
+different neurons are undone in any order, edits of the same neurons last in, first out (ledger.py).
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -22,14 +22,17 @@ import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from ..errors import InvalidOption, RunMismatch
-from ..files import output_folder
+from ..errors import InvalidOption, NotFinite, RunMismatch
+from ..files import require_absent
+from ..held import Held, Undo, in_turn
+from ..held.signals import HANDLERS, whole
+from ..held.turns import take
 from ..loading import VLM
 from ..loading.load import checkpoint_directory
 from ..types import Json, Neuron, Neurons
 from .adapter import write_adapter
 from .columns import read_columns, require_editable, write_all
-from .ledger import ledger_of
+from .ledger import Ledger, ledger_of
 from .observe import Observation
 from .store import read_edit, write_edit, write_model
 from .words import WordPair
@@ -39,7 +42,7 @@ from .words import WordPair
 class Edit(AbstractContextManager["Edit"]):
     """New value vectors for some neurons of one model. Made by an editor; not in force until applied.
 
-    `with edit:` applies it for the time of the block.
+    `with edit:` applies it for the time of the block, in which operations of other threads on the same model wait.
 
     Attributes:
         vlm: the model.
@@ -52,7 +55,7 @@ class Edit(AbstractContextManager["Edit"]):
         model: `{"id", "fingerprint"}` of the weights that the edit was made from.
         report: what the editor has to say about its work, such as the losses of learning.
 
-    Raises InvalidOption for vectors that are not finite.
+    Raises NotFinite for vectors that are not finite.
     """
 
     vlm: VLM = field(repr=False)
@@ -65,11 +68,14 @@ class Edit(AbstractContextManager["Edit"]):
     before: tuple[Observation, ...] = ()
     model: Mapping[str, str] = field(default_factory=dict[str, str])
     report: Mapping[str, Json] = field(default_factory=dict[str, Json], repr=False)
+    _blocks: list[AbstractContextManager[Edit]] = field(
+        default_factory=list[AbstractContextManager["Edit"]], init=False, repr=False
+    )
 
     def __post_init__(self) -> None:
         for layer, columns in self.new.items():
             if not bool(torch.isfinite(columns).all()):
-                raise InvalidOption(
+                raise NotFinite(
                     f"the new value vectors of layer {layer} are not finite in {columns.dtype}: "
                     f"{self.editor} needs smaller settings ({dict(self.settings)})"
                 )
@@ -105,42 +111,82 @@ class Edit(AbstractContextManager["Edit"]):
         wide = torch.promote_types(self.new[layer].dtype, torch.float32)
         return self.new[layer].to(wide) - self.old[layer].to(wide)
 
+    @in_turn
     def apply(self) -> Edit:
         """Put it in force. Returns the edit.
 
         Raises InvalidOption where it is in force, and RunMismatch where the columns are not those it was made from;
         the weights are then as before.
         """
-        ledger = ledger_of(self.vlm)
-        if ledger.holds(self.digest):
-            raise InvalidOption(f"the edit ({self.title}) is in force already")
-        require_editable(self.vlm, self._addressed(), ledger)
-        self._require_columns(self.old, "are not those the edit was made from: another edit, or another model")
-        units = self.neurons.by_layer()
-        write_all(self.vlm, units, self.new, self.old)
-        self.vlm.fingerprint = ledger.enter(self.digest, self.title, self.neurons.members)
+        ledger = self._require_applicable()
+        try:
+            self._put_in_force(ledger)
+            ledger.complete(self.digest, self.vlm.fingerprint)
+        except BaseException:
+            self._put_back(ledger)
+            raise
         return self
 
+    @in_turn
     def revert(self) -> None:
-        """Put back the columns that it replaced, bit by bit.
+        """Put back the columns that it replaced, bit by bit; also what an interrupt has left of an edit.
 
         Raises InvalidOption where it is not in force, or where a later edit changed some of its neurons again, and
         RunMismatch where somebody else did; the weights are then as before.
         """
         ledger = ledger_of(self.vlm)
         ledger.require_last(self.digest)
-        self._require_columns(self.new, "were changed by something else since: load the model again")
-        write_all(self.vlm, self.neurons.by_layer(), self.old, self.new)
-        self.vlm.fingerprint = ledger.leave(self.digest)
+        if ledger.is_whole(self.digest):
+            self._require_columns((self.new,), "were changed by something else since: load the model again")
+        else:
+            self._require_columns((self.new, self.old), "were changed by something else since: load the model again")
+        try:
+            self._put_back(ledger)
+        except BaseException:
+            self._put_back(ledger)  # what an exception between two lines has left
+            raise
 
     def __enter__(self) -> Edit:
-        return self.apply()
+        block = _InForce(self)
+        try:
+            self._blocks.append(block)
+            return block.__enter__()
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
 
+    @whole
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self.applied:  # the block may have reverted it
-            self.revert()
+        try:
+            if self._blocks:
+                self._blocks.pop().__exit__(kind, value, trace)
+        finally:
+            HANDLERS.deliver()
+
+    def _require_applicable(self) -> Ledger:
+        ledger = ledger_of(self.vlm)
+        if ledger.holds(self.digest):
+            left = "" if ledger.is_whole(self.digest) else ", in part, since an interrupt: revert() puts that back"
+            raise InvalidOption(f"the edit ({self.title}) is in force already{left}")
+        require_editable(self.vlm, self._addressed())
+        self._require_columns((self.old,), "are not those the edit was made from: another edit, or another model")
+        return ledger
+
+    @whole
+    def _put_in_force(self, ledger: Ledger) -> None:
+        ledger.begin(self.digest, self.title, self.neurons.members)
+        write_all(self.vlm, self.neurons.by_layer(), self.new)
+        HANDLERS.deliver()
+
+    @whole
+    def _put_back(self, ledger: Ledger) -> None:
+        if ledger.holds(self.digest):
+            ledger.reopen(self.digest)
+            write_all(self.vlm, self.neurons.by_layer(), self.old)
+            ledger.leave(self.digest, self.vlm.fingerprint if ledger.entries[-1].digest != self.digest else "")
+        HANDLERS.deliver()
 
     def save(self, path: str | Path) -> None:
         """Write the edit as one file (store.py). Raises InvalidOption where that cannot be done."""
@@ -161,6 +207,7 @@ class Edit(AbstractContextManager["Edit"]):
         )
 
     @classmethod
+    @in_turn
     def load(cls, path: str | Path, vlm: VLM) -> Edit:
         """Read an edit that was made from this model's weights.
 
@@ -193,11 +240,11 @@ class Edit(AbstractContextManager["Edit"]):
                 document["report"],
             )
             intact = edit.digest == document["digest"]
-        except (KeyError, TypeError, ValueError, AttributeError, InvalidOption) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, InvalidOption, NotFinite) as error:
             raise RunMismatch(f"{path} is a damaged edit: {type(error).__name__}: {error}") from error
         if not intact:
             raise RunMismatch(f"{path} is a damaged edit: its columns are not those that were saved")
-        require_editable(vlm, edit._addressed(), ledger)
+        require_editable(vlm, edit._addressed())
         return edit
 
     def save_adapter(self, folder: str | Path) -> None:
@@ -209,35 +256,62 @@ class Edit(AbstractContextManager["Edit"]):
             folder, self.vlm, {layer: self.delta(layer).cpu() for layer in self.neurons.by_layer()}, self.neurons
         )
 
+    @in_turn
     def save_model(self, folder: str | Path) -> None:
         """Write the model with the edit in force, and every other edit that is, and its processor as a checkpoint.
 
-        Raises InvalidOption for a folder that cannot be written, or that holds the model's own files.
+        Raises InvalidOption for a folder that cannot be written, or that holds files already, such as the model's own.
         """
         own = checkpoint_directory(self.vlm.id)
         if own is not None and own.resolve() == Path(folder).resolve():
             raise InvalidOption(f"{folder} holds the unedited model: choose another folder")
-        place = output_folder(folder)
+        require_absent(folder)
         with nullcontext() if self.applied else self:
-            write_model(self.vlm, place, [entry.digest for entry in ledger_of(self.vlm).entries])
+            write_model(self.vlm, Path(folder), [entry.digest for entry in ledger_of(self.vlm).entries])
 
     def _addressed(self) -> Neurons:
         """The set without its origin, which was checked when the edit was made or loaded."""
         return Neurons.of((neuron.layer, neuron.unit) for neuron in self.neurons)
 
-    def _require_columns(self, expected: Mapping[int, Tensor], why: str) -> None:
+    def _require_columns(self, expected: Sequence[Mapping[int, Tensor]], why: str) -> None:
+        """Raise RunMismatch unless every column is that of one of the expected states, to the bit."""
         for layer, units in self.neurons.by_layer().items():
-            now, then = read_columns(self.vlm, layer, units).cpu(), expected[layer].cpu()
-            if now.dtype != then.dtype or now.shape != then.shape:
-                raise RunMismatch(
-                    f"layer {layer} has columns of {tuple(now.shape)} {now.dtype}, the edit of {tuple(then.shape)} "
-                    f"{then.dtype}: they {why}"
-                )
-            differing = _bits(now) != _bits(then)
-            same = ~differing.view(*now.shape, -1).any(-1).any(0)
+            now = read_columns(self.vlm, layer, units).cpu()
+            same = torch.zeros(len(units), dtype=torch.bool)
+            for state in expected:
+                then = state[layer].cpu()
+                if now.dtype != then.dtype or now.shape != then.shape:
+                    raise RunMismatch(
+                        f"layer {layer} has columns of {tuple(now.shape)} {now.dtype}, the edit of {tuple(then.shape)} "
+                        f"{then.dtype}: they {why}"
+                    )
+                differing = _bits(now) != _bits(then)
+                same |= ~differing.view(*now.shape, -1).any(-1).any(0)
             if not bool(same.all()):
                 wrong = [Neuron(layer, units[n]) for n in range(len(units)) if not bool(same[n])]
                 raise RunMismatch(f"the value vectors of {', '.join(map(str, wrong[:3]))} {why}")
+
+
+def _end(edit: Edit) -> None:
+    if edit.applied:  # the block may have reverted it
+        edit.revert()
+
+
+class _InForce(Held[Edit]):
+    """The block in which an edit is in force."""
+
+    def __init__(self, edit: Edit) -> None:
+        super().__init__()
+        self._edit = edit
+
+    def _wait(self, undo: Undo) -> None:
+        take(undo, self._edit.vlm.model, "`with edit:`")
+
+    def _change(self, undo: Undo) -> Edit:
+        if ledger_of(self._edit.vlm).holds(self._edit.digest):
+            return self._edit.apply()  # which refuses it: this block has nothing to undo
+        undo.note(partial(_end, self._edit))  # not a note of this object: when that is gone, its block is over
+        return self._edit.apply()
 
 
 def _bits(columns: Float[Tensor, "hidden units"]) -> UInt8[Tensor, "hidden bytes"]:

@@ -10,6 +10,8 @@ from typing import ClassVar, Protocol, runtime_checkable
 from jaxtyping import Float
 from torch import Tensor
 
+from ..fields import check_fields
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.lens import LENS_NORMS, LensNorm, in_layer, token_directions
@@ -17,7 +19,6 @@ from ..samples.image import ImageSource
 from ..types import Neurons, one_of, options_of
 from .columns import read_columns, require_editable
 from .edit import Edit
-from .ledger import ledger_of
 from .observe import observe
 from .words import PAIRINGS, Pairing, WordPair, pair_words, require_apart
 
@@ -32,8 +33,8 @@ class Editor(Protocol):
 
     name: ClassVar[str]
 
-    def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = ()) -> Edit:
-        """An edit of these neurons, not yet in force."""
+    def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = (), *, force: bool = False) -> Edit:
+        """An edit of these neurons, not yet in force; with `force` also of neurons that were found in other weights."""
         ...
 
 
@@ -49,19 +50,24 @@ class ColumnEditor(ABC):
 
     name: ClassVar[str]
 
-    def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = ()) -> Edit:
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @in_turn
+    def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = (), *, force: bool = False) -> Edit:
         """An edit of these neurons, not yet in force.
 
         Args:
             vlm: the model.
             neurons: whose value vectors are rewritten.
             images: what is captioned first, for `Edit.before`; nothing else depends on them.
+            force: take neurons of other weights at their addresses.
 
         Raises InvalidOption for words that cannot be edited, ConceptNotNamed where images are given and no caption
         names the source, and what columns.require_editable raises; no weight is changed.
         """
-        ledger = ledger_of(vlm)
-        require_editable(vlm, neurons, ledger)
+        neurons = neurons.anywhere() if force else neurons
+        require_editable(vlm, neurons)
         words = self.words(vlm)
         before = observe(vlm, images, words, self.decoding)
         old = {layer: read_columns(vlm, layer, units) for layer, units in neurons.by_layer().items()}
@@ -99,6 +105,7 @@ class WordEditor(ColumnEditor):
     fold: LensNorm = "gain"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         one_of("tokens", self.tokens, PAIRINGS)
         one_of("fold", self.fold, LENS_NORMS)
 

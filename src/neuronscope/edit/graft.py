@@ -14,7 +14,6 @@ of the bundled model (docs/results/editing).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -29,7 +28,6 @@ from ..loading import VLM
 from ..types import Neurons
 from .columns import read_columns, require_editable
 from .editor import WordEditor
-from .ledger import ledger_of
 from .words import WordPair
 
 
@@ -52,9 +50,6 @@ class Graft(WordEditor):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        factors = (self.lambda_s, self.lambda_t, self.lambda_u)
-        if not all(map(math.isfinite, factors)):
-            raise InvalidOption(f"lambda_s, lambda_t and lambda_u must be finite numbers, got {factors}")
         if not len(self.donors):
             raise InvalidOption("donors is an empty set: Graft needs neurons of the target")
 
@@ -65,7 +60,7 @@ class Graft(WordEditor):
 
         Raises what columns.require_editable raises, for the donors.
         """
-        require_editable(vlm, self.donors, ledger_of(vlm))
+        require_editable(vlm, self.donors)
         found = self.donors.by_layer()
         layers = [layer] if layer in found else sorted(found)
         given = torch.cat([read_columns(vlm, one, found[one]).to(w) for one in layers], 1)

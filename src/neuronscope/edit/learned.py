@@ -32,7 +32,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import InvalidOption
+from ..errors import InvalidOption, NotFinite
+from ..fields import check_fields
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.inputs import Inputs
@@ -43,7 +45,6 @@ from .columns import read_columns, require_editable, with_columns
 from .edit import Edit
 from .editor import ColumnEditor
 from .examples import Lesson, asked, batched, drift, other_lessons, strayed, word_lessons
-from .ledger import ledger_of
 from .observe import observe
 from .partial_forward import Reader
 from .words import pair_words
@@ -115,6 +116,7 @@ class Learned:
     name: ClassVar[str] = "learned"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not isinstance(self.start, ColumnEditor):
             one_of("start", self.start, get_args(Start))
         weights = (self.kl, self.repeat, self.norm, self.others)
@@ -136,8 +138,15 @@ class Learned:
         """FiNE's settings for Llama-2."""
         return cls(source=source, target=target, start="zero", lr=5e-3, settle=False, others=0.0)
 
+    @in_turn
     def edit(
-        self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = (), *, keep: Sequence[ImageSource] = ()
+        self,
+        vlm: VLM,
+        neurons: Neurons,
+        images: Sequence[ImageSource] = (),
+        *,
+        keep: Sequence[ImageSource] = (),
+        force: bool = False,
     ) -> Edit:
         """An edit of these neurons, not yet in force.
 
@@ -147,12 +156,13 @@ class Learned:
             images: of the concept. Those whose caption does not name it are observed, but teach nothing;
                 `report["images"]` says how many do.
             keep: images whose captions are to stay as they are; should not show the concept.
+            force: take neurons of other weights at their addresses.
 
         Raises InvalidOption without images and for words that cannot be edited, ConceptNotNamed where no caption names
         the source, and what columns.require_editable raises; no weight is changed in any case.
         """
-        ledger = ledger_of(vlm)
-        require_editable(vlm, neurons, ledger)
+        neurons = neurons.anywhere() if force else neurons
+        require_editable(vlm, neurons)
         words = pair_words(vlm, self.source, self.target, "each", self.decoding)
         if not len(images):
             raise InvalidOption("images is empty: Learned needs images whose captions name the source")
@@ -234,7 +244,7 @@ class Learned:
                 (self.others * drift(logits, one.lessons, one.kept).sum() / others).backward()
                 lost += sum(strayed(logits, one.lessons)) if self.settle else 0
             if not all(map(math.isfinite, nll)):
-                raise InvalidOption(f"the loss is not finite after {len(worst)} steps of lr={lr:.2g}: use a smaller lr")
+                raise NotFinite(f"the loss is not finite after {len(worst)} steps of lr={lr:.2g}: use a smaller lr")
             worst.append(max(nll))
             missing.append(missed)
             losing.append(lost)

@@ -13,6 +13,7 @@ import torch
 
 from ..caption import Caption, clean_captions
 from ..errors import ConceptNotNamed, RunMismatch
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.image import ImageSource
@@ -55,6 +56,7 @@ class Observation:
             raise RunMismatch(f"damaged observation: {type(error).__name__}: {error}") from error
 
 
+@in_turn
 def observe(
     vlm: VLM, images: Sequence[ImageSource], words: WordPair | None = None, decoding: Decoding = Decoding()
 ) -> tuple[Observation, ...]:

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
-from torch.func import functional_call
+from torch import Tensor, nn
 
 from ..errors import MODEL_ERRORS
+from ..held import Changing, Held, Undo
 from ..hooks.skip import seeing_inputs, starting_at
 from ..loading import VLM
 from ..models.inputs import Inputs
@@ -56,10 +57,8 @@ class Reader:
         if entering is not None:
             tensors = {name: value for name, value in tensors.items() if not value.is_floating_point()}
             around = starting_at(vlm.structure.layers, self._first, entering)
-        with vlm.frozen(), around:
-            output: Any = functional_call(
-                vlm.model, dict(parameters), (), {**tensors, **vlm.last_only(self._last), "use_cache": False}
-            )
+        with vlm.frozen(), around, replacing(vlm.model, parameters):
+            output: Any = vlm.model(**tensors, **vlm.last_only(self._last), use_cache=False)
         return output.logits[:, -self._last :]
 
     def _why_plain(self) -> str:
@@ -72,3 +71,19 @@ class Reader:
         except MODEL_ERRORS as error:
             return f"it cannot begin at a later layer: {type(error).__name__}: {error}"
         return departs(vlm, again, self.clean, "kept")
+
+
+def replacing(model: nn.Module, parameters: Mapping[str, Tensor]) -> Held[None]:
+    """The model with some parameters replaced by tensors, by name, for the time of the block.
+
+    As torch.func.functional_call, which an interrupt may leave with the replacements in the model.
+    """
+
+    def change(undo: Undo) -> None:
+        for name, value in parameters.items():
+            owner, _, leaf = name.rpartition(".")
+            own: dict[str, Any] = vars(model.get_submodule(owner))["_parameters"]
+            undo.note(partial(own.__setitem__, leaf, own[leaf]))
+            own[leaf] = value
+
+    return Changing(change)

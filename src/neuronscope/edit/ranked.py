@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from ..caption import clean_captions
 from ..errors import ConceptNotNamed, InvalidOption
+from ..held import in_turn
 from ..loading import VLM
 from ..locate.located import Scores
 from ..locate.pan import contributions
@@ -26,6 +27,7 @@ from ..types import Json, Neurons, one_of
 from .observe import named_at
 
 
+@in_turn
 def rank_for_edit(
     vlm: VLM,
     images: Sequence[ImageSource],

@@ -10,7 +10,6 @@ positions.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -46,10 +45,6 @@ class Amplify(ColumnEditor):
     factor: float = 2.0
     name: ClassVar[str] = "amplify"
 
-    def __post_init__(self) -> None:
-        if not math.isfinite(self.factor):
-            raise InvalidOption(f"factor={self.factor} must be a finite number")
-
     def rewrite(
         self, vlm: VLM, layer: int, units: Sequence[int], w: Float[Tensor, "hidden units"], words: WordPair | None
     ) -> Float[Tensor, "hidden units"]:
@@ -73,9 +68,10 @@ class RowNoise(ColumnEditor):
     name: ClassVar[str] = "row-noise"
 
     def __post_init__(self) -> None:
-        if not 0 <= self.sigma < math.inf or not 0 <= self.seed < 2**64:
+        super().__post_init__()
+        if self.sigma < 0 or not 0 <= self.seed < 2**64:
             raise InvalidOption(
-                f"RowNoise needs a finite sigma >= 0 and a 64-bit seed >= 0, got sigma={self.sigma}, seed={self.seed}"
+                f"RowNoise needs sigma >= 0 and a 64-bit seed >= 0, got sigma={self.sigma}, seed={self.seed}"
             )
 
     def rewrite(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import transformers
@@ -18,10 +18,12 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ..errors import RunMismatch
-from ..files import refusing, write_bytes
+from ..errors import MODEL_ERRORS, InvalidOption, RunMismatch, first_line
+from ..files import replacing_folder, require_absent, write_bytes
+from ..held import Changing, Held
 from ..loading import VLM
-from ..models.loaded import EDITS
+from ..models.identity import EDITS
+from ..parsing import parse_json
 from ..version import __version__
 
 SCHEMA = "neuronscope.edit/1"
@@ -42,7 +44,7 @@ def read_edit(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
             header: Mapping[str, str] = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  (no mapping)
-        document: Any = json.loads(header[_KEY]) if _KEY in header else None
+        document: Any = parse_json(header[_KEY]) if _KEY in header else None
     except (OSError, SafetensorError, ValueError) as error:
         raise RunMismatch(f"{path} cannot be read as an edit: {error}") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
@@ -54,17 +56,20 @@ def read_edit(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def write_model(vlm: VLM, place: Path, digests: Iterable[str]) -> None:
     """Write model and processor as a checkpoint whose config names the edits that are in its weights.
 
-    So its fingerprint is another (models/loaded.py). Raises InvalidOption where it cannot be written.
+    Raises InvalidOption where it cannot be written, and for a folder that holds files already, which could be weights
+    that are read in the place of these.
     """
-    model: Any = vlm.model
-    before = list(getattr(model.config, EDITS, None) or [])
-    setattr(model.config, EDITS, sorted({*before, *digests}))
-    try:
-        with refusing(place):
-            model.save_pretrained(place, safe_serialization=True)
-    finally:
-        setattr(model.config, EDITS, before)
-        if not before:
-            delattr(model.config, EDITS)
-    with refusing(place):
-        vlm.processor.save_pretrained(place)
+    require_absent(place)
+    with replacing_folder(place, "config.json") as temporary, named_edits(vlm, digests):
+        try:
+            cast("Any", vlm.model).save_pretrained(temporary, safe_serialization=True)
+            vlm.processor.save_pretrained(temporary)
+        except (*MODEL_ERRORS, SafetensorError) as error:
+            raise InvalidOption(f"{vlm.id} cannot be written to {place}: {first_line(error)}") from error
+
+
+def named_edits(vlm: VLM, digests: Iterable[str]) -> Held[None]:
+    """The model's config names edits, for the time of the block."""
+    config: Any = vlm.model.config
+    before: list[str] = list(getattr(config, EDITS, None) or [])
+    return Changing(lambda undo: undo.replace(config, EDITS, sorted({*before, *digests})))

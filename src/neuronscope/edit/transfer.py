@@ -17,6 +17,7 @@ import torch
 
 from ..caption import clean_captions, generate_captions
 from ..errors import InvalidOption
+from ..held import in_turn
 from ..intervene.operations import Patch
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -53,6 +54,7 @@ class Transfer:
         return self.target_named and not self.source_named
 
 
+@in_turn
 def transfer(
     vlm: VLM,
     neurons: Neurons,

@@ -17,6 +17,7 @@ from ..errors import InvalidOption
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..tokens.words import added_tokens
+from ..words import fold
 
 #: Which tokens of the two words are paired: the first of each; the first, the second, ... of both; or the first of each
 #: in every spelling (as given, capitalised, upper case, plural).
@@ -75,7 +76,7 @@ def pair_words(
 
     Raises InvalidOption for words that are the same, that begin with the same token, or that cannot be spelled.
     """
-    if source.strip().casefold() == target.strip().casefold():
+    if fold(source.strip()) == fold(target.strip()):
         raise InvalidOption(f"source={source!r} and target={target!r} are the same word: there is nothing to edit")
     ids = spell(vlm, source, "source", decoding), spell(vlm, target, "target", decoding)
     found = {

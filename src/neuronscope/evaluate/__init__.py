@@ -14,11 +14,6 @@ from .effect import Effect as Effect
 from .effect import Labelled as Labelled
 from .effect import measure as measure
 from .effect import named as named
-from .localisation import Localisation as Localisation
-from .localisation import RandomControl as RandomControl
-from .localisation import dataset_cut as dataset_cut
-from .localisation import localise as localise
-from .localisation import random_control as random_control
 from .statistics import Estimate as Estimate
 from .statistics import Resampled as Resampled
 from .statistics import benjamini_hochberg as benjamini_hochberg

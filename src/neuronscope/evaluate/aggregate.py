@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..errors import InvalidOption, InvalidSample
+from ..fields import check_fields
 
 _Score = TypeVar("_Score", float, np.ndarray)
 
@@ -63,6 +64,7 @@ class Trials:
 
     def __post_init__(self) -> None:
         """Raise InvalidOption for sizes that do not agree and InvalidSample without images to count."""
+        check_fields(self)
         what = f"hits of {self.concept!r}"
         if self.hits.ndim != 4 or not self.hits.size:
             raise InvalidOption(f"{what} have shape {self.hits.shape}; expected [groups, levels, draws, images]")

@@ -3,6 +3,8 @@
 S_se = 1 - share of captions of images with the concept that still name it      (1: the concept is gone)
 S_re = share of captions of the other images that still name their own concept  (1: nothing else is touched)
 J    = S_se + S_re - 1                       (0 for no effect and for total destruction alike; 1 is perfect)
+
+A caption without a word erases nothing selectively, and retains nothing: it counts against the intervention in both.
 """
 
 from __future__ import annotations
@@ -16,10 +18,12 @@ from PIL import Image
 
 from ..caption import generate_captions
 from ..errors import InvalidSample
+from ..held import in_turn
 from ..intervene.operations import Intervention
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.lexicon import Lexicon, Mode
+from ..words import wordless
 from .aggregate import j_of, se_of
 
 
@@ -34,7 +38,7 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Effect:
-    """Hits of one concept's intervention: does caption (image, draw) name the image's own concept?
+    """Hits of one concept's intervention: does caption (image, draw) name the image's own concept (:func:`counts`)?
 
     Attributes:
         concept: the concept that was to be removed.
@@ -62,6 +66,7 @@ class Effect:
         return j_of(self.s_se, self.s_re)
 
 
+@in_turn
 def measure(
     vlm: VLM,
     concept: str,
@@ -96,13 +101,26 @@ def measure(
             f"scores for {concept!r} need images with and without it; got {len(own)} with and {len(others)} without"
         )
     hits: list[Bool[np.ndarray, "images draws"]] = []
-    for group in (own, others):
+    for group, erased in ((own, True), (others, False)):
         rows = generate_captions(vlm, [item.image for item in group], change, decoding=decoding, batch_size=batch_size)
         hits.append(
-            np.array([[named(c.text, item.concept, mode) for c in row] for item, row in zip(group, rows, strict=True)])
+            np.array(
+                [
+                    [counts(c.text, item.concept, mode, erased=erased) for c in row]
+                    for item, row in zip(group, rows, strict=True)
+                ]
+            )
         )
         done(len(group))
     return Effect(concept, hits[0], hits[1])
+
+
+def counts(caption: str, concept: str, mode: Mode = "lexicon", *, erased: bool) -> bool:
+    """Whether a caption is a hit of its image's concept, which was to be `erased` or was not.
+
+    A caption without a word is one where the concept was to go, and none where it was to stay.
+    """
+    return named(caption, concept, mode) or (erased and wordless(caption))
 
 
 def named(caption: str, concept: str, mode: Mode = "lexicon") -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from ..errors import InvalidOption, RunMismatch
 from ..loading import VLM
 from ..loading.load import checkpoint_directory
 from ..locate.scores import Layout, best_first
+from ..parsing import read_json
 from ..types import Neuron, Neurons
 
 
@@ -35,9 +35,9 @@ def planted(vlm: VLM) -> dict[str, Neurons]:
     if path is None or not path.is_file():
         return {}
     try:
-        table: dict[str, list[list[int]]] = json.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, list[list[int]]] = read_json(path)
         return {concept: Neurons.of((layer, unit) for layer, unit in pairs) for concept, pairs in table.items()}
-    except (OSError, ValueError, AttributeError, TypeError) as error:
+    except (OSError, ValueError, AttributeError, TypeError, InvalidOption) as error:
         raise RunMismatch(f"{path} is damaged: {error}") from error
 
 

@@ -16,7 +16,7 @@ from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
 from ..errors import InvalidSample
-from ..samples.sample import Box, boxes_mask
+from ..samples.boxes import Box, boxes_mask
 
 #: More than anybody draws by hand.
 MOST_MARKS, MOST_POINTS = 200, 20_000

@@ -8,20 +8,24 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
-from ..errors import InvalidOption
+from ..errors import InvalidOption, first_line
+from ..files import temporary_folder
+from ..parsing import digits
 from ..types import Neuron
 from . import html
+from .address import free_port
 from .annotations import Marks
 from .clients import Visitors
 from .forms import EDITS, OFFERED, OPERATIONS, RULES, Change, Question
+from .guard import Guard
 from .picture_list import MOST_BYTES
-from .session import Session, Workshop
+from .session import FOLDER, Session, Workshop
 
 #: How often a page that waits is told of progress, in seconds.
 _PULSE = 0.4
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
 #: Longest concept or word, in characters.
 LONGEST_WORD = 80
 
@@ -57,15 +61,23 @@ def serve(shop: Workshop, *, host: str = "127.0.0.1", port: int | None = None) -
         host: the address to listen on; the default can be reached from this machine only.
         port: the first free one from 7860 on when not given.
 
-    Raises InvalidOption where Gradio is missing or the port is taken.
+    Raises InvalidOption where Gradio is missing or refuses to serve, the address is not this machine's, or the port is
+    taken.
     """
     gr = gradio()
+    from starlette.middleware import Middleware
+
+    port = free_port(host, port)
+    uploads = temporary_folder(FOLDER)
+    os.environ["GRADIO_TEMP_DIR"] = uploads.name  # Gradio asks when its parts are made
+    guard: Any = Middleware(Guard, host=host, folder=Path(uploads.name))  # pyright: ignore[reportArgumentType]
     visitors = Visitors(shop)
-    demo = _Page(gr, visitors).build()
     try:
+        demo = _Page(gr, visitors).build()
         _, url, _ = demo.queue(default_concurrency_limit=None, api_open=False).launch(
-            server_name=host,
+            server_name=f"[{host}]" if ":" in host.strip("[]") else host,
             server_port=port,
+            app_kwargs={"middleware": [guard]},
             prevent_thread_lock=True,
             quiet=True,
             share=False,
@@ -78,20 +90,17 @@ def serve(shop: Workshop, *, host: str = "127.0.0.1", port: int | None = None) -
             theme=_theme(gr),
             css=html.asset("explorer.css"),
         )
-    except OSError as error:
-        raise InvalidOption(f"port {port} on {host} cannot be listened on: {error}") from error
+    except Exception as error:  # of whatever kind: a proxy between this machine and itself, for example
+        uploads.cleanup()
+        raise InvalidOption(f"the page cannot be served at {host}, port {port}: {first_line(error)}") from error
 
     def close() -> None:
         demo.close(verbose=False)
+        shop.desk.close()  # before the files of its jobs go
         visitors.close()
-        shop.desk.close()
+        uploads.cleanup()
 
     return Running(url, close)
-
-
-def is_local(host: str) -> bool:
-    """Whether only this machine can reach an address."""
-    return host in _LOOPBACK
 
 
 def gradio() -> Any:
@@ -342,14 +351,15 @@ def _data(event: Any) -> dict[str, Any]:
 
 
 def _whole(value: object) -> int:
-    try:
-        return int(str(value))
-    except ValueError as error:
-        raise InvalidOption(f"{value!r} is not a number of a picture") from error
+    number = digits(str(value))
+    if number is None:
+        raise InvalidOption(f"{value!r} is not a number of a picture")
+    return number
 
 
 def _neuron(value: object) -> Neuron:
     layer, _, unit = str(value).partition(".")
-    if not (layer.isdecimal() and unit.isdecimal()):
+    at, number = digits(layer), digits(unit)
+    if at is None or number is None:
         raise InvalidOption(f"{value!r} is not a neuron")
-    return Neuron(int(layer), int(unit))
+    return Neuron(at, number)

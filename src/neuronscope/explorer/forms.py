@@ -10,7 +10,6 @@ Everything is done to the first `count` located neurons and, as the control, to 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias, get_args
@@ -21,6 +20,7 @@ from PIL import Image
 from ..caption import generate_captions
 from ..edit import editor
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..intervene import Intervention, Noise, Scale, Zero, activations, recommended_level
 from ..loading import VLM
 from ..locate import Budget, Method, TargetDecoy, TwoStage
@@ -69,6 +69,7 @@ class Question:
     edit: str = "telea"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         one_of("method", self.method, OFFERED)
         one_of("rule", self.rule, RULES)
         one_of("edit", self.edit, EDITS)
@@ -130,11 +131,10 @@ class Change:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         one_of("operation", self.operation, OPERATIONS)
         if self.count is not None and self.count < 1:
             raise InvalidOption(f"count={self.count} must be at least 1")
-        if not (math.isfinite(self.level) and math.isfinite(self.factor)):
-            raise InvalidOption(f"level={self.level} and factor={self.factor} must be finite numbers")
 
     def says(self, concept: str) -> str:
         """The change in words, for headings."""

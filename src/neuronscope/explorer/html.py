@@ -13,6 +13,7 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
+from ..errors import InvalidOption, UnsegmentedScript
 from ..report.data_uri import mask_picture, photo, with_boxes
 from ..report.located import section
 from ..report.marked import Piece, marked
@@ -142,9 +143,15 @@ def said(state: State) -> str:
 
 def _lines(texts: Sequence[str], concept: str) -> list[tuple[int, list[Piece]]]:
     """Equal captions once, with their number."""
-    return [
-        (count, marked(text, concept) if concept else [Piece(text, False)]) for text, count in Counter(texts).items()
-    ]
+    return [(count, _marked(text, concept)) for text, count in Counter(texts).items()]
+
+
+def _marked(text: str, concept: str) -> list[Piece]:
+    """Unmarked where the question cannot be answered while it is typed; locating says why."""
+    try:
+        return marked(text, concept) if concept else [Piece(text, False)]
+    except (InvalidOption, UnsegmentedScript):
+        return [Piece(text, False)]
 
 
 def pictures(state: State) -> str:
@@ -171,7 +178,9 @@ def _table(found: Found) -> dict[str, Any]:
             "heat": row.heat,
             "peak": row.peak,
             "scores": row.scores,
-            "tokens": row.detail.tokens,
+            "words": row.words,
+            "beside": row.beside,
+            "quantile": row.quantile,
             "alone": row.detail.alone,
         }
         for k, row in enumerate(shown.rows)
@@ -184,6 +193,7 @@ def _table(found: Found) -> dict[str, Any]:
         "concept": shown.concept,
         "method": found.evidence.neurons.method,
         "notes": found.evidence.notes,
+        "meaning": [found.evidence.words.sentence, *([found.evidence.place.sentence] if found.evidence.place else [])],
         "tested": found.evidence.word is not None,
         "cuts": [(title, text) for title, text, _ in shown.thresholds],
         "background": photo(found.pair.original, 384),
@@ -219,6 +229,7 @@ def neuron(state: State, shown: Shelf, side: Job[Any] | None) -> str:
         background=table["background"],
         ratio=table["ratio"],
         tops=[(shown.tile(seen.number), seen.activation) for seen in state.tops.get(state.chosen, ())],
+        beside=[(shown.tile(seen.number), seen.activation) for seen in state.beside.get(state.chosen, ())],
         note=state.note,
         searching=searching,
     )

@@ -5,7 +5,6 @@ Whoever uploads a picture decides what is in the file, so its size is read from 
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -15,7 +14,7 @@ from PIL import Image
 
 from ..errors import InvalidSample
 from ..report.data_uri import photo
-from ..samples.image import read_image
+from ..samples.image import read_image, size_of
 from ..samples.lists import ImageList
 
 #: Limits of an uploaded picture.
@@ -96,9 +95,12 @@ def shrunk(image: Image.Image) -> Image.Image:
     return smaller
 
 
-def folder(path: str | Path) -> list[Entry]:
-    """The pictures of a folder, by name. Raises InvalidSample where it is none or holds none."""
-    files = [Path(item.image) for item in ImageList.folder(path)]
+def folder(path: str | Path, *, allow_outside: bool = False) -> list[Entry]:
+    """The pictures of a folder, by name; links out of it only where that is allowed.
+
+    Raises InvalidSample where it is none or holds none.
+    """
+    files = [Path(item.image) for item in ImageList.folder(path, allow_outside=allow_outside)]
     return [Entry(file.name, partial(limited, file), str(file)) for file in files]
 
 
@@ -108,14 +110,11 @@ def limited(path: str | Path) -> Image.Image:
     name = file.name
     try:
         size = file.stat().st_size
-        if size > MOST_BYTES:
-            raise InvalidSample(f"{name} has {size / 2**20:.1f} MiB; at most {MOST_BYTES // 2**20} MiB are read")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is the lower one
-            with Image.open(file) as header:
-                width, height = header.size
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, ValueError) as error:
         raise InvalidSample(f"{name} cannot be read as a picture: {error}") from error
+    if size > MOST_BYTES:
+        raise InvalidSample(f"{name} has {size / 2**20:.1f} MiB; at most {MOST_BYTES // 2**20} MiB are read")
+    width, height = size_of(file)
     if width * height > MOST_PIXELS:
         raise InvalidSample(
             f"{name} has {width} x {height} pixels; at most {MOST_PIXELS // 10**6} million are read: make it smaller"

@@ -6,7 +6,6 @@ one before, so that dragging a slider twice asks the model once.
 
 from __future__ import annotations
 
-import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -20,13 +19,15 @@ from PIL import Image
 
 from ..caption import generate_captions
 from ..errors import InvalidOption, InvalidSample
+from ..files import temporary_folder
 from ..intervene import activations
 from ..locate import layer_matched
 from ..report import Origin, Test, gather, locate_watched, write_located
 from ..samples.inpaint import counterfactual
 from ..samples.nouns import noun_finder
 from ..samples.sample import Sample
-from ..types import Neuron
+from ..types import Neuron, Neurons
+from ..words import fold
 from .annotations import Marks
 from .archive import bundle
 from .forms import PROMPT, Change, Question, captions_under, usual_level
@@ -34,6 +35,8 @@ from .jobs import Desk, Job
 from .picture_list import Shelf, limited, shrunk
 from .state import Found, Picture, Said, Seen, State
 
+#: What the explorer calls its folders for temporary files.
+FOLDER = "neuronscope-explorer"
 #: States that undo can go back to.
 _REMEMBERED = 30
 #: Pictures of the shelf that are looked at for a neuron's best ones, and how many are shown.
@@ -43,7 +46,7 @@ Changes: TypeAlias = Mapping[str, Any]
 Work: TypeAlias = Callable[[Job[Changes]], Changes]
 
 #: What is no longer true when another question is asked.
-_NOTHING: Changes = {"found": None, "said": None, "chosen": None, "tops": {}, "note": ""}
+_NOTHING: Changes = {"found": None, "said": None, "chosen": None, "tops": {}, "beside": {}, "note": ""}
 #: A job that has committed its main result already completes it with the rest.
 _COMPLETES = "completes"
 _LATER: Changes = {_COMPLETES: True}
@@ -82,7 +85,7 @@ class Session:
         self.side: Job[Changes] | None = None
         self._past: list[State] = []
         self._lock = threading.RLock()
-        self._folder = tempfile.TemporaryDirectory(prefix="neuronscope-explorer-")
+        self._folder = temporary_folder(FOLDER)
         self._files = 0
 
     @property
@@ -242,20 +245,28 @@ class Session:
         return {"change": change, "said": said}
 
     def _tops(self, found: Found, job: Job[Changes]) -> Changes:
-        """Every located neuron's largest activation in every picture, so that the next neuron is known at once."""
+        """Every located neuron's largest activation in every picture, so that the next neuron is known at once.
+
+        In the same passes that of the random neuron beside each: any neuron has pictures that move it most.
+        """
         neurons, shelf, vlm = found.evidence.neurons, self.shop.shelf, self.shop.desk.vlm
+        random = [one.neuron for one in found.evidence.words.beside if one is not None]
+        both = Neurons((*neurons, *random), site=neurons.site)
         count = min(LOOKED_AT, len(shelf.entries))
         rows: dict[int, Float[np.ndarray, "_"]] = {}
         unread: list[str] = []
         for number in range(count):
             job.step(f"looking at picture {number + 1} of {count}")
             try:
-                rows[number] = activations(vlm, shrunk(shelf.entry(number).load()), neurons).max(axis=0)
+                rows[number] = activations(vlm, shrunk(shelf.entry(number).load()), both).max(axis=0)
             except InvalidSample as error:
                 unread.append(str(error))
         notes = [f"of the first {count} of {len(shelf.entries)} pictures"] if count < len(shelf.entries) else []
         notes += [f"{len(unread)} pictures cannot be read; the first: {unread[0]}"] if unread else []
-        return {"tops": {neuron: _best(rows, k) for k, neuron in enumerate(neurons)}, "note": "; ".join(notes)}
+        best = {neuron: _best(rows, k) for k, neuron in enumerate(both)}
+        pairs = zip(neurons, found.evidence.words.beside, strict=True)
+        beside = {neuron: best[other.neuron] for neuron, other in pairs if other is not None}
+        return {"tops": {neuron: best[neuron] for neuron in neurons}, "beside": beside, "note": "; ".join(notes)}
 
     def _report(self, found: Found, job: Job[Changes]) -> Changes:
         old = found.evidence
@@ -327,4 +338,4 @@ def _best(rows: Mapping[int, Float[np.ndarray, "_"]], column: int) -> tuple[Seen
 
 def _other(concept: str) -> str:
     """A word to exchange a concept for, until the user types one."""
-    return "dog" if concept.strip().lower() != "dog" else "cat"
+    return "dog" if fold(concept.strip()) != "dog" else "cat"

@@ -97,6 +97,7 @@ class State:
         said: the captions under it.
         chosen: the neuron that is looked at.
         tops: neuron -> the pictures of the shelf that move it most.
+        beside: neuron -> those that move the random neuron of its layer most whose words stand beside its own.
         note: what a reader should know of these, such as files that cannot be read.
     """
 
@@ -111,4 +112,5 @@ class State:
     said: Said | None = None
     chosen: Neuron | None = None
     tops: Mapping[Neuron, tuple[Seen, ...]] = field(default_factory=dict[Neuron, tuple[Seen, ...]])
+    beside: Mapping[Neuron, tuple[Seen, ...]] = field(default_factory=dict[Neuron, tuple[Seen, ...]])
     note: str = ""

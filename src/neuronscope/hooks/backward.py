@@ -10,9 +10,7 @@ where a gated FFN multiplies, O = a * u, autograd keeps a and u, and O is made o
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager
 from functools import partial
-from types import TracebackType
 from typing import Any, TypeAlias
 
 import torch
@@ -21,6 +19,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from ..architecture.structure import Structure
+from ..held import Held, Undo
 from ..types import Site
 from .session import HookSession, Tap
 
@@ -30,7 +29,7 @@ Place: TypeAlias = tuple[int, Site]
 See: TypeAlias = Callable[[Place, Float[Tensor, "_ _"], Float[Tensor, "_ _"]], None]
 
 
-class GradientSession(AbstractContextManager["GradientSession"]):
+class GradientSession(Held["GradientSession"]):
     """One graph, and as many backward passes over it as there are targets.
 
     Inside the block run the model within :meth:`forward`, make y of its logits, then call :meth:`backward`. On exit
@@ -43,6 +42,7 @@ class GradientSession(AbstractContextManager["GradientSession"]):
     """
 
     def __init__(self, structure: Structure, places: Sequence[Place], positions: Int[Tensor, "positions"]) -> None:
+        super().__init__()
         self._structure = structure
         self._places = tuple(places)
         self._at = _span(positions)
@@ -51,9 +51,11 @@ class GradientSession(AbstractContextManager["GradientSession"]):
         self._handles: dict[Place, RemovableHandle] = {}
         self._waiting: dict[Place, See] = {}
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def _change(self, undo: Undo) -> GradientSession:
+        undo.note(self._let_go)
+        return self
+
+    def _let_go(self) -> None:
         for handle in self._handles.values():
             handle.remove()
         for held in (self._roots, self._clean, self._handles, self._waiting):  # graph -> hook -> self -> graph

@@ -9,68 +9,84 @@ positions: what moves is what the tokens hold.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any, TypeAlias
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol, TypeAlias
 
 import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from ..architecture.structure import Structure
 from ..errors import HookNeverFired
-
-#: For so many positions of the call that is running, the rank of each among its row's image tokens; -1 elsewhere.
-Ranks: TypeAlias = Callable[[int], Int[Tensor, "batch positions"]]
-#: A permutation of 0 .. count - 1, the same whenever it is asked for.
-Order: TypeAlias = Callable[[int], Sequence[int]]
+from ..held import Held, Undo
 
 #: Features that some families add to later layers: one row for each image token of the batch.
 _DEEP = "deepstack_visual_embeds"
 
 
-@contextmanager
-def permuting(model: nn.Module, structure: Structure, ranks: Ranks, order: Order) -> Generator[None]:
-    """Permute embeddings in every call inside the block.
+class Call(Protocol):
+    """What is known of the call of the model that is running."""
 
-    Raises HookNeverFired on a clean exit when no image token was seen.
+    @property
+    def number(self) -> int:
+        """Another one for every call."""
+        ...
+
+    def ranks(self, length: int) -> Int[Tensor, "batch positions"]:
+        """For so many positions of the call, the rank of each among its row's image tokens; -1 elsewhere."""
+        ...
+
+
+#: A permutation of 0 .. count - 1, the same whenever it is asked for.
+Order: TypeAlias = Callable[[int], Sequence[int]]
+
+
+class Permuting(Held[None]):
+    """Permutes embeddings in every call inside the block.
+
+    Args:
+        around: the modules around the decoder layers that may be called, the outermost first.
+        first: the first layer.
+        call: of the model, as it goes on.
+        order: how tokens are permuted.
+
     """
-    permuter = _Permuter(model, ranks, order)
-    first = structure.layers[0]
-    with ExitStack() as stack:
-        for module in (module for module in model.modules() if _holds(module, first)):
-            stack.callback(module.register_forward_pre_hook(permuter.around, with_kwargs=True).remove)
-        hook = first.register_forward_pre_hook(permuter.first_layer, with_kwargs=True, prepend=True)
-        stack.callback(hook.remove)
-        yield
-    if not permuter.reached:
-        raise HookNeverFired("no image embeddings were permuted: the model was not run inside the block")
+
+    def __init__(self, around: Sequence[nn.Module], first: nn.Module, call: Call, order: Order) -> None:
+        super().__init__()
+        self._around = around
+        self._first = first
+        self._permuter = _Permuter(call, order)
+
+    def _change(self, undo: Undo) -> None:
+        for module in self._around:
+            undo.hook(module, "before", self._permuter.around, with_kwargs=True)
+        undo.hook(self._first, "before", self._permuter.first_layer, with_kwargs=True, prepend=True)
+
+    def require_reached(self, error: BaseException | None) -> None:
+        """Raise HookNeverFired unless image tokens were seen, or the block ended with an error."""
+        if error is None and not self._permuter.reached:
+            raise HookNeverFired("no image embeddings were permuted: the model was not run inside the block")
 
 
 class _Permuter:
     """The hooks of one block."""
 
-    def __init__(self, model: nn.Module, ranks: Ranks, order: Order) -> None:
-        self._model = model
-        self._ranks = ranks
+    def __init__(self, call: Call, order: Order) -> None:
+        self._call = call
         self._order = order
-        self._done = False  # in the call of the model that is running
+        self._done = -1  # the number of the call in which it was done
         self.reached = False
 
-    def around(self, module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def around(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Before a module that holds the layers."""
-        if module is self._model:
-            self._done = False
         given = kwargs.get("inputs_embeds")
-        if self._done or not isinstance(given, Tensor):
+        if self._done == self._call.number or not isinstance(given, Tensor):
             return None
-        self._done = True
         return args, self._changed(kwargs, "inputs_embeds")
 
     def first_layer(self, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Before the first layer."""
-        if self._done:
-            self._done = False
+        if self._done == self._call.number:
             return None
         if args:
             return (self._permuted(args[0]), *args[1:]), kwargs
@@ -80,13 +96,14 @@ class _Permuter:
         changed = {**kwargs, name: self._permuted(kwargs[name])}
         deep = kwargs.get(_DEEP)
         if deep is not None:
-            rows = _image_positions(self._ranks(kwargs[name].shape[1]))
+            rows = _image_positions(self._call.ranks(kwargs[name].shape[1]))
             changed[_DEEP] = [self._permuted_rows(features, rows) for features in deep]
         return changed
 
     def _permuted(self, given: Tensor) -> Tensor:
+        self._done = self._call.number
         source = torch.arange(given.shape[1]).repeat(given.shape[0], 1)
-        for row, at in enumerate(_image_positions(self._ranks(given.shape[1]))):
+        for row, at in enumerate(_image_positions(self._call.ranks(given.shape[1]))):
             if len(at):
                 self.reached = True
                 source[row, at] = at[torch.as_tensor(self._order(len(at)))]
@@ -102,7 +119,3 @@ class _Permuter:
 
 def _image_positions(ranks: Int[Tensor, "batch positions"]) -> list[Tensor]:
     return [torch.nonzero(row >= 0)[:, 0].cpu() for row in ranks]
-
-
-def _holds(module: nn.Module, inner: nn.Module) -> bool:
-    return module is not inner and any(part is inner for part in module.modules())

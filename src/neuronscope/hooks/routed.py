@@ -9,8 +9,7 @@ changed, the configured kernel gives the output, equal to the bit.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -18,37 +17,29 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+from ..held import Changing, Held, Undo
+from ..held.undo import of_this_thread
+
 #: Sees [tokens, experts * channels]; returns a replacement or None.
 Call = Callable[[Tensor], Tensor | None]
 
 
-class RoutedTap:
-    """Replaces an experts module's `forward` until it is removed."""
+def tap_routed(undo: Undo, experts: nn.Module, call: Call) -> None:
+    """Replace an experts module's `forward` until it is undone."""
+    original: Any = experts.forward
 
-    def __init__(self, experts: nn.Module, call: Call) -> None:
-        self._experts = experts
-        self._call = call
-        self._own: Any = vars(experts).get("forward")
-        self._original: Any = experts.forward
-        experts.forward = self._forward
-
-    def remove(self) -> None:
-        """Put the module's own forward back."""
-        if self._own is None:
-            del self._experts.forward
-        else:
-            self._experts.forward = self._own
-
-    def _forward(self, hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
+    def forward(hidden_states: Tensor, top_k_index: Tensor, top_k_weights: Tensor) -> Tensor:
         given = (hidden_states, top_k_index, top_k_weights)
-        watch = _Watch(self._experts, top_k_index)
-        with _eager(self._experts), watch:
-            self._original(*given)
-        changed = self._call(watch.activations())
+        watch = _Watch(experts, top_k_index)
+        with _eager(experts, watch):
+            original(*given)
+        changed = call(watch.activations())
         if changed is None:
-            return self._original(*given)
-        with _eager(self._experts), _Watch(self._experts, top_k_index, changed):
-            return self._original(*given)
+            return original(*given)
+        with _eager(experts, _Watch(experts, top_k_index, changed)):
+            return original(*given)
+
+    undo.replace(experts, "forward", of_this_thread(forward))
 
 
 class _Watch(TorchFunctionMode):
@@ -99,13 +90,14 @@ class _Watch(TorchFunctionMode):
         return result
 
 
-@contextmanager
-def _eager(experts: nn.Module) -> Generator[None]:
-    """The plain loop instead of the configured kernel, for the time of the block."""
-    config: Any = experts.config
-    before = config._experts_implementation
-    config._experts_implementation = "eager"
-    try:
-        yield
-    finally:
-        config._experts_implementation = before
+def _eager(experts: nn.Module, watch: _Watch) -> Held[None]:
+    """The plain loop instead of the configured kernel, watched, for the time of the block."""
+
+    def change(undo: Undo) -> None:
+        config: Any = experts.config
+        before = config._experts_implementation
+        undo.note(lambda: setattr(config, "_experts_implementation", before))
+        config._experts_implementation = "eager"
+        undo.enter(watch)
+
+    return Changing(change)

@@ -2,25 +2,24 @@
 
 A :class:`HookSession` resolves and validates every tap before the first hook goes in, counts how often each one fired,
 removes exactly what it installed - also after an exception or an interrupt - and says when a tap was never reached.
-Hooks that others placed are never touched.
+Hooks that others placed are never touched. Calls of the model in other threads are refused meanwhile.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, TypeAlias
 
 from jaxtyping import Float
 from torch import Tensor
-from torch.utils.hooks import RemovableHandle
 
 from ..architecture.structure import FFN, Structure
 from ..errors import HookNeverFired, InvalidOption, NeuronOutOfRange
+from ..held import Held, Undo
 from ..types import Neurons, Part, Site
-from .routed import RoutedTap
+from .routed import tap_routed
+from .running import runs
 
 #: Sees a layer's activations [batch, positions, d_f], before the decoder [pictures, positions, d_f]; returns a
 #: replacement, or None to leave them as they are.
@@ -37,7 +36,7 @@ class Tap:
     part: Part = "text"
 
 
-class HookSession(AbstractContextManager["HookSession"]):
+class HookSession(Held["HookSession"]):
     """Installs taps on entry, removes them on exit.
 
     Args:
@@ -48,6 +47,7 @@ class HookSession(AbstractContextManager["HookSession"]):
     """
 
     def __init__(self, structure: Structure, taps: Sequence[Tap], *, must_fire: bool = True) -> None:
+        super().__init__()
         for tap in taps:
             check_layer(structure, tap.layer, tap.part)
             ffn = structure.stack(tap.part).ffns[tap.layer]
@@ -62,26 +62,18 @@ class HookSession(AbstractContextManager["HookSession"]):
         self._structure = structure
         self._taps = tuple(taps)
         self._must_fire = must_fire
-        self._handles: list[RemovableHandle | RoutedTap] = []
         self._rows: dict[int, int] = {}
         self.fired = [0] * len(self._taps)
 
-    def __enter__(self) -> HookSession:
-        try:
-            for layer in {tap.layer for tap in self._taps if tap.part == "text"}:
-                self._handles.append(self._count_rows(layer))
-            for index, tap in enumerate(self._taps):
-                self._handles.append(self._install(index, tap, self._structure.stack(tap.part).ffns[tap.layer]))
-        except BaseException:
-            self._remove()
-            raise
+    def _change(self, undo: Undo) -> HookSession:
+        for layer in {tap.layer for tap in self._taps if tap.part == "text"}:
+            self._count_rows(undo, layer)
+        for index, tap in enumerate(self._taps):
+            self._install(undo, index, tap, self._structure.stack(tap.part).ffns[tap.layer])
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._remove()
-        if kind is None and self._must_fire:
+    def _left(self, error: BaseException | None) -> None:
+        if error is None and self._must_fire:
             silent = sorted(
                 {(tap.part, tap.layer) for tap, count in zip(self._taps, self.fired, strict=True) if not count}
             )
@@ -89,25 +81,26 @@ class HookSession(AbstractContextManager["HookSession"]):
                 where = ", ".join(f"{part}.{layer}" for part, layer in silent)
                 raise HookNeverFired(f"the model never reached the hooked neurons of {where}")
 
-    def _remove(self) -> None:
-        while self._handles:
-            self._handles.pop().remove()
-
-    def _count_rows(self, layer: int) -> RemovableHandle:
+    def _count_rows(self, undo: Undo, layer: int) -> None:
         """Remember the batch size that a layer is called with: some FFNs see rows and positions in one axis."""
 
         def before(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
             hidden = args[0] if args else kwargs["hidden_states"]
             self._rows[layer] = hidden.shape[0]
 
-        return self._structure.layers[layer].register_forward_pre_hook(before, with_kwargs=True)
+        undo.hook(self._structure.layers[layer], "before", before, with_kwargs=True)
 
-    def _install(self, index: int, tap: Tap, ffn: FFN) -> RemovableHandle | RoutedTap:
+    def _install(self, undo: Undo, index: int, tap: Tap, ffn: FFN) -> None:
         def call(activations: Tensor) -> Tensor | None:
             self.fired[index] += 1
             if activations.ndim == 3:
                 return tap.function(activations)
             if tap.part == "text":
+                if not runs(self._structure.layers[tap.layer]):  # the rows are those of another call
+                    raise InvalidOption(
+                        f"the FFN of layer {tap.layer} was called outside of its layer, and its input of shape "
+                        f"{tuple(activations.shape)} does not say how many rows there are: call the layer, or the model"
+                    )
                 seen = activations.unflatten(0, (self._rows[tap.layer], -1))
             elif activations.ndim == 2:  # towers that see the patches of all pictures in one axis
                 seen = activations[None]
@@ -117,7 +110,8 @@ class HookSession(AbstractContextManager["HookSession"]):
             return None if changed is None else changed.reshape(activations.shape)
 
         if ffn.experts:
-            return RoutedTap(ffn.output, call)
+            tap_routed(undo, ffn.output, call)
+            return
 
         if tap.site == "act":
             assert ffn.activation is not None
@@ -125,7 +119,8 @@ class HookSession(AbstractContextManager["HookSession"]):
             def after(_module: Any, _inputs: Any, output: Tensor) -> Tensor | None:
                 return call(output)
 
-            return ffn.activation.register_forward_hook(after)
+            undo.hook(ffn.activation, "after", after)
+            return
 
         def before(_module: Any, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...] | None:
             changed = call(inputs[0])
@@ -133,7 +128,7 @@ class HookSession(AbstractContextManager["HookSession"]):
 
         module = ffn.output if tap.site == "neuron" else ffn.activation
         assert module is not None
-        return module.register_forward_pre_hook(before)
+        undo.hook(module, "before", before)
 
 
 def check_layer(structure: Structure, layer: int, part: Part = "text") -> None:

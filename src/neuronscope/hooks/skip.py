@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from ..held import Changing, Held, Undo
+from ..held.undo import of_this_thread
 
 
 class Enough(Exception):
     """Raised inside a forward pass once what it was run for is known; whoever started the pass suppresses it."""
 
 
-@contextmanager
-def seeing_inputs(layers: Sequence[nn.Module], seen: dict[int, Tensor]) -> Generator[None]:
+def seeing_inputs(layers: Sequence[nn.Module], seen: dict[int, Tensor]) -> Held[None]:
     """Put what enters each layer into `seen`, layer -> [batch, positions, hidden], for the time of the block."""
 
     def keep(number: int) -> Callable[..., None]:
@@ -24,16 +25,14 @@ def seeing_inputs(layers: Sequence[nn.Module], seen: dict[int, Tensor]) -> Gener
 
         return run
 
-    with ExitStack() as stack:
+    def change(undo: Undo) -> None:
         for number, layer in enumerate(layers):
-            stack.callback(layer.register_forward_pre_hook(keep(number), with_kwargs=True).remove)
-        yield
+            undo.hook(layer, "before", keep(number), with_kwargs=True)
+
+    return Changing(change)
 
 
-@contextmanager
-def starting_at(
-    layers: Sequence[nn.Module], first: int, hidden: Float[Tensor, "batch positions hidden"]
-) -> Generator[None]:
+def starting_at(layers: Sequence[nn.Module], first: int, hidden: Float[Tensor, "batch positions hidden"]) -> Held[None]:
     """Inside the block layers before `first` do nothing, and layer `first` is given `hidden`.
 
     Keys and values of the layers that are left out have to be in the cache already.
@@ -47,22 +46,9 @@ def starting_at(
     def pass_on(*args: Any, **kwargs: Any) -> Any:
         return args[0] if args else kwargs["hidden_states"]
 
-    with ExitStack() as stack:
+    def change(undo: Undo) -> None:
         for layer in layers[:first]:
-            stack.callback(_replace_forward(layer, pass_on))
-        stack.callback(layers[first].register_forward_pre_hook(give, with_kwargs=True, prepend=True).remove)
-        yield
+            undo.replace(layer, "forward", of_this_thread(pass_on))
+        undo.hook(layers[first], "before", give, with_kwargs=True, prepend=True)
 
-
-def _replace_forward(module: nn.Module, forward: Callable[..., Any]) -> Callable[[], None]:
-    """Give a module another forward; returns what puts its own back."""
-    held = vars(module).get("forward")
-    module.forward = forward
-
-    def restore() -> None:
-        if held is None:
-            del module.forward
-        else:
-            module.forward = held
-
-    return restore
+    return Changing(change)

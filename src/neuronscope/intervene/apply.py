@@ -2,107 +2,124 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
-from types import TracebackType
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import HookNeverFired, InvalidOption
-from ..hooks import HookSession, Tap, check_neurons
+from ..held import Held, Undo
+from ..held.turns import take
+from ..hooks import HookSession, Tap
 from ..models.loaded import LoadedModel
+from ..models.origin import require_own
 from ..types import Part
 from .batching import one_row_at_a_time
 from .operations import Intervention, Moment, Noise
 from .positions import Positions
 
 
-class Intervening(AbstractContextManager["Intervening"]):
-    """Applies interventions to every call of a model inside the `with` block.
+class Intervening(Held[None]):
+    """Applies interventions to every call of a model inside the `with` block, in this thread.
 
     Args:
         vlm: the model.
         changes: what to do, applied in this order where they overlap.
         draws: draw number of each batch row; every row is draw 0 when not given.
 
-    Raises at construction NeuronOutOfRange for neurons the model does not have, InvalidOption for draws that the noise
-    does not have, and NoImagePositions for image positions where the decoder has none. On a clean exit HookNeverFired
-    when the model ran without reaching a span position in some hooked layer, or did not run at all.
+    Raises at construction RunMismatch for neurons of other weights, NeuronOutOfRange for neurons the model does not
+    have, InvalidOption for draws that the noise does not have, and NoImagePositions for image positions where the
+    decoder has none. On a clean exit HookNeverFired when the model ran without reaching a span position in some hooked
+    layer, or did not run at all. Inside the block a call in another thread raises ModelInUse, and operations of other
+    threads wait for its end.
     """
 
     def __init__(self, vlm: LoadedModel, changes: Sequence[Intervention], draws: Sequence[int] | None = None) -> None:
-        self._vlm = vlm
+        super().__init__()
         _check_draws(changes, draws)
         for change in changes:
             if change.neurons.part != "text":
                 _check_before_decoder(change)
             elif change.span == "image":
                 vlm.require_image_positions()
-        self._draws = None if draws is None else torch.tensor(list(draws))
-        self._positions = Positions(vlm)
+            require_own(vlm, change.neurons)
+        self._vlm = vlm
         self._towers: set[Part] = {c.neurons.part for c in changes if c.neurons and c.neurons.part != "text"}
-        self._touched: set[tuple[int, int]] = set()
-        self._expected: set[tuple[int, int]] = set()
-        taps: list[Tap] = []
-        for index, change in enumerate(changes):
-            check_neurons(vlm.structure, change.neurons)
-            part = change.neurons.part
-            for layer, units in change.neurons.by_layer().items():
-                self._expected.add((index, layer))
-                make = self._function if part == "text" else self._tower_function
-                taps.append(Tap(layer, change.site, make(index, change, layer, tuple(units)), part))
+        # Hooks hold the taps, not this object: when it is gone, and its block was not left, hooks go too.
+        self._taps = _Taps(vlm, None if draws is None else torch.tensor(list(draws)))
+        taps = [tap for index, change in enumerate(changes) for tap in self._taps.of(index, change)]
         self._session = HookSession(vlm.structure, taps, must_fire=False)
-        self._watch: AbstractContextManager[None] | None = None
 
-    def __enter__(self) -> Intervening:
+    def _wait(self, undo: Undo) -> None:
+        take(undo, self._vlm.model, "`with vlm.intervene(...)`")
         for part in self._towers:  # tried out before hooks go in: a pass inside a pass would be changed and followed
             one_row_at_a_time(self._vlm, part)
-        self._watch = self._positions.watching(towers=bool(self._towers))
-        self._watch.__enter__()
-        try:
-            self._session.__enter__()
-        except BaseException:
-            self._watch.__exit__(None, None, None)
-            raise
-        return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._watch is not None:
-            self._watch.__exit__(None, None, None)
-        self._session.__exit__(kind, value, trace)
-        silent = sorted({layer for _, layer in self._expected - self._touched})
-        if kind is None and silent:
+    def _change(self, undo: Undo) -> None:
+        undo.enter(self._taps.positions.watching(towers=bool(self._towers)))
+        undo.enter(self._session)
+
+    def _left(self, error: BaseException | None) -> None:
+        silent = sorted({layer for _, layer in self._taps.expected - self._taps.touched})
+        if error is None and silent:
             raise HookNeverFired(
                 f"the intervention reached no position in layer(s) {silent}: the model was not run inside the block, "
                 "or no position of the prompt belongs to the span"
             )
 
-    def _function(self, index: int, change: Intervention, layer: int, units: tuple[int, ...]):
+
+class _Taps:
+    """What the hooks of a block do.
+
+    Attributes:
+        positions: of the call that is running.
+        expected, touched: (number of an intervention, layer) that is to be reached, and that was.
+    """
+
+    def __init__(self, vlm: LoadedModel, draws: Int[Tensor, "rows"] | None) -> None:
+        self._vlm = vlm
+        self._draws = draws
+        self.positions = Positions(vlm)
+        self.expected: set[tuple[int, int]] = set()
+        self.touched: set[tuple[int, int]] = set()
+
+    def of(self, index: int, change: Intervention) -> list[Tap]:
+        """The taps of one intervention."""
+        taps: list[Tap] = []
+        part = change.neurons.part
+        for layer, units in change.neurons.by_layer().items():
+            self.expected.add((index, layer))
+            make = self._function if part == "text" else self._tower_function
+            taps.append(Tap(layer, change.site, make(index, change, layer, tuple(units)), part))
+        return taps
+
+    def _function(
+        self, index: int, change: Intervention, layer: int, units: tuple[int, ...]
+    ) -> Callable[[Tensor], Tensor | None]:
         def apply(z: Float[Tensor, "batch positions width"]) -> Tensor | None:
-            rank = self._positions.ranks(change.span, change.phase, z.shape[1]).to(z.device)
+            rank = self.positions.ranks(change.span, change.phase, z.shape[1]).to(z.device)
             if not bool((rank >= 0).any()):
                 return None
-            self._touched.add((index, layer))
+            self.touched.add((index, layer))
             return _changed(change, z, Moment(layer, units, rank, self._row_draws(len(z))))
 
         return apply
 
-    def _tower_function(self, index: int, change: Intervention, layer: int, units: tuple[int, ...]):
+    def _tower_function(
+        self, index: int, change: Intervention, layer: int, units: tuple[int, ...]
+    ) -> Callable[[Tensor], Tensor]:
         """Before the decoder every position belongs to the image; a row's rank runs through all its pictures."""
 
         def apply(z: Float[Tensor, "pictures positions width"]) -> Tensor:
-            rows = self._positions.rows()
+            rows = self.positions.rows()
             if rows > 1 and one_row_at_a_time(self._vlm, change.neurons.part):
                 raise InvalidOption(
                     f"{self._vlm.id} runs its {change.neurons.part} part once per picture: give rows one by one"
                 )
             queue = z.reshape(rows, -1, z.shape[-1])
             rank = torch.arange(queue.shape[1], device=z.device).expand(rows, -1)
-            self._touched.add((index, layer))
+            self.touched.add((index, layer))
             return _changed(change, queue, Moment(layer, units, rank, self._row_draws(rows))).reshape(z.shape)
 
         return apply

@@ -13,6 +13,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ..held import in_turn
 from ..hooks import HookSession, Tap
 from ..models.loaded import LoadedModel
 from ..types import Part
@@ -20,6 +21,7 @@ from ..types import Part
 _KNOWN: WeakKeyDictionary[LoadedModel, dict[Part, bool]] = WeakKeyDictionary()
 
 
+@in_turn
 def one_row_at_a_time(vlm: LoadedModel, part: Part) -> bool:
     """Whether a part's FFNs are called more often for two rows than for one. Tried out once for each model."""
     known = _KNOWN.setdefault(vlm, {})

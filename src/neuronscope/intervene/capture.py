@@ -10,14 +10,18 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import HookNeverFired, InvalidOption
-from ..hooks import HookSession, Tap, check_neurons
+from ..held import in_turn
+from ..hooks import HookSession, Tap
 from ..models.decoding import Decoding
+from ..models.finite import finite_scores
 from ..models.loaded import LoadedModel
+from ..models.origin import require_own
 from ..samples.image import ImageSource
 from ..types import Neuron, Neurons, Site, Span
 from .positions import Positions
 
 
+@in_turn
 def activations(
     vlm: LoadedModel,
     image: ImageSource,
@@ -25,14 +29,17 @@ def activations(
     *,
     span: Span = "image",
     decoding: Decoding = Decoding(),
+    force: bool = False,
 ) -> Float[np.ndarray, "positions neurons"]:
     """Activations of some neurons over a span of one image's prompt, columns in the order of `neurons`.
 
     Only the chosen neurons are kept, in float32. Neurons before the decoder are read at all positions that they see;
-    `span` does not concern them. Raises NeuronOutOfRange for neurons the model does not have, HookNeverFired when no
+    `span` does not concern them. Raises RunMismatch for neurons of other weights, unless `force` takes them at their
+    addresses, NeuronOutOfRange for neurons the model does not have, HookNeverFired when no
     position of the prompt belongs to the span, and NoImagePositions where the decoder has no image tokens.
     """
-    check_neurons(vlm.structure, neurons)
+    neurons = neurons.anywhere() if force else neurons
+    require_own(vlm, neurons)
     if neurons.part != "text":
         return _before_decoder(vlm, image, neurons, decoding)
     if span == "image":
@@ -52,16 +59,18 @@ def activations(
     taps = [keep(layer, units) for layer, units in neurons.by_layer().items()]
     with torch.no_grad(), positions.watching(), HookSession(vlm.structure, taps):
         vlm.logits(inputs)
-    count = int((positions.ranks(span, "both") >= 0).sum())
+    count = positions.count(span)
     if not count:
         raise HookNeverFired(f"span={span!r} has no position in the prompt")
     result = np.zeros((count, len(neurons)), dtype=np.float32)
     for layer, units in neurons.by_layer().items():
         for i, unit in enumerate(units):
             result[:, columns[Neuron(layer, unit)]] = taken[layer][:, i]
+    finite_scores({"an activation": result})
     return result
 
 
+@in_turn
 def mean_activations(
     vlm: LoadedModel,
     images: Sequence[ImageSource],
@@ -92,7 +101,9 @@ def mean_activations(
 
         with torch.no_grad(), HookSession(vlm.structure, [add(layer) for layer in vlm.structure.studied]):
             vlm.logits(inputs)
-    return tuple(total / count for total in sums)
+    means = tuple(total / count for total in sums)
+    finite_scores({f"the mean of a neuron of layer {layer}": mean for layer, mean in enumerate(means)})
+    return means
 
 
 def _before_decoder(
@@ -111,4 +122,6 @@ def _before_decoder(
     lengths = sorted({len(column) for column in columns})
     if len(lengths) > 1:
         raise InvalidOption(f"these neurons' layers see different numbers of positions ({lengths}): read them apart")
-    return torch.stack(columns, 1).numpy()
+    found = torch.stack(columns, 1).numpy()
+    finite_scores({"an activation": found})
+    return found

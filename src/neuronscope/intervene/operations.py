@@ -6,7 +6,7 @@ positions within a row from 0, so a result never depends on padding, batching or
 
 from __future__ import annotations
 
-import math
+import dataclasses
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +19,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import InvalidOption
+from ..fields import check_fields
+from ..models.finite import within
 from ..models.loaded import LoadedModel
 from ..types import PHASES, SITES, SPANS, Neuron, Neurons, Phase, Site, Span, one_of
 
@@ -82,6 +84,9 @@ class _Operation:
     phase: Phase = field(default="prefill", kw_only=True)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.neurons, Neurons):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidOption(f"neurons={self.neurons!r} is no set of neurons; Neurons.of makes one of pairs")
+        check_fields(self)
         one_of("span", self.span, SPANS)
         one_of("phase", self.phase, PHASES)
         one_of("site", self.site, SITES)
@@ -100,6 +105,7 @@ class Scale(_Operation):
 
     def change(self, values: Values, at: Moment) -> Values:
         """factor * a."""
+        within("factor", self.factor, values.dtype)
         return values * self.factor
 
 
@@ -143,7 +149,9 @@ class Mean(_Operation):
     def change(self, values: Values, at: Moment) -> Values:
         """mean_i."""
         table = dict(zip(self.neurons, self.means, strict=True))
-        row = torch.tensor([table[n] for n in _members(at)], dtype=values.dtype, device=values.device)
+        means = [table[neuron] for neuron in _members(at)]
+        within("the largest of means", max(map(abs, means), default=0.0), values.dtype)
+        row = torch.tensor(means, dtype=values.dtype, device=values.device)
         return row.expand_as(values)
 
 
@@ -159,6 +167,13 @@ class Patch(_Operation):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        source = np.asarray(self.source)
+        if not (np.issubdtype(source.dtype, np.floating) or np.issubdtype(source.dtype, np.integer)):
+            raise InvalidOption(f"Patch source holds values of type {source.dtype}, not numbers")
+        if not np.isfinite(source).all():
+            raise InvalidOption(
+                f"Patch source holds {int((~np.isfinite(source)).sum())} values that are not finite numbers"
+            )
         if self.source.ndim != 2 or self.source.shape[1] != len(self.neurons):
             raise InvalidOption(
                 f"Patch source has shape {self.source.shape}; expected [positions, {len(self.neurons)}]"
@@ -178,6 +193,7 @@ class Patch(_Operation):
             raise InvalidOption(f"Patch source has {len(self.source)} positions, the image has {longest}")
         column = {neuron: i for i, neuron in enumerate(self.neurons)}
         picked = self.source[:, [column[n] for n in _members(at)]]
+        within("the largest activation of Patch source", float(np.abs(picked).max(initial=0.0)), values.dtype)
         table = torch.as_tensor(picked, dtype=values.dtype, device=values.device)
         return table[at.rank.clamp_min(0)]
 
@@ -207,9 +223,9 @@ class Noise(_Operation):
         super().__post_init__()
         one_of("sharing", self.sharing, ("per_neuron", "shared"))
         one_of("op", self.op, ("add", "replace"))
-        if not 0 <= self.level < math.inf or self.draws < 1 or not 0 <= self.seed < 2**64:
+        if self.level < 0 or self.draws < 1 or not 0 <= self.seed < 2**64:
             raise InvalidOption(
-                "Noise needs a finite level >= 0, draws >= 1 and 64-bit seed >= 0, "
+                "Noise needs level >= 0, draws >= 1 and 64-bit seed >= 0, "
                 f"got level={self.level}, draws={self.draws}, seed={self.seed}"
             )
 
@@ -220,6 +236,7 @@ class Noise(_Operation):
 
     def change(self, values: Values, at: Moment) -> Values:
         """a + n * eps[draw, i, rank]."""
+        within("level", self.level, values.dtype)
         length = int(at.rank.max()) + 1
         table = np.stack([self.epsilon(draw, at.layer, at.units, length) for draw in range(self.draws)])
         eps = torch.as_tensor(table, dtype=torch.float32, device=values.device)
@@ -272,6 +289,17 @@ def recommended_level(neurons: Neurons) -> float:
             "noise level in: choose a level"
         )
     return 2.0 * float(np.median(differences))
+
+
+def insisted(change: Intervention) -> Intervention:
+    """The same operation on neurons that are not asked where they were found.
+
+    Raises InvalidOption for an operation of the user's own that is no dataclass: its neurons cannot be replaced.
+    """
+    if not dataclasses.is_dataclass(change):
+        raise InvalidOption(f"force=True: give {type(change).__name__} neurons.anywhere(), it is no dataclass")
+    made: Any = change
+    return dataclasses.replace(made, neurons=change.neurons.anywhere())
 
 
 #: What an operation is, besides its neurons, span, phase and site. Operations that are not listed are never equal.

@@ -5,19 +5,21 @@ See :mod:`neuronscope.hooks.permute` for the formula (METHODS f, metric 2).
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Int
+from torch import Tensor
 
 from ..errors import InvalidOption
-from ..hooks.permute import permuting
+from ..held import Held, Undo
+from ..held.turns import take
+from ..hooks.permute import Permuting
 from ..models.loaded import LoadedModel
 from .positions import Positions
 
 
-@contextmanager
-def permuted_image(vlm: LoadedModel, order: int | Sequence[int] = 0) -> Generator[None]:
+def permuted_image(vlm: LoadedModel, order: int | Sequence[int] = 0) -> Held[None]:
     """Every call of the model inside the block reads the image tokens' embeddings in another order.
 
     Args:
@@ -42,9 +44,38 @@ def permuted_image(vlm: LoadedModel, order: int | Sequence[int] = 0) -> Generato
             raise InvalidOption(f"order has {len(order)} entries, the image has {count} tokens")
         return order
 
-    positions = Positions(vlm)
-    with (
-        positions.watching(),
-        permuting(vlm.model, vlm.structure, lambda length: positions.ranks("image", "prefill", length), of),
-    ):
-        yield
+    return _Permuted(vlm, of)
+
+
+class _Permuted(Held[None]):
+    def __init__(self, vlm: LoadedModel, order: Callable[[int], Sequence[int]]) -> None:
+        super().__init__()
+        self._vlm = vlm
+        positions = Positions(vlm)
+        self._watch = positions.watching()
+        first = vlm.structure.layers[0]
+        self._permuting = Permuting([module for module, _ in vlm.entries], first, _ImageCall(positions), order)
+
+    def _wait(self, undo: Undo) -> None:
+        take(undo, self._vlm.model, "`with permuted_image(...)`")
+
+    def _change(self, undo: Undo) -> None:
+        undo.enter(self._watch)
+        undo.enter(self._permuting)
+
+    def _left(self, error: BaseException | None) -> None:
+        self._permuting.require_reached(error)
+
+
+class _ImageCall:
+    """A call as seen by its image tokens."""
+
+    def __init__(self, positions: Positions) -> None:
+        self._positions = positions
+
+    @property
+    def number(self) -> int:
+        return self._positions.number
+
+    def ranks(self, length: int) -> Int[Tensor, "batch positions"]:
+        return self._positions.ranks("image", "prefill", length)

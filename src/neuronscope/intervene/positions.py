@@ -6,8 +6,8 @@ cache, and for beams (which repeat rows before the prompt is read).
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+import inspect
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -15,20 +15,37 @@ from jaxtyping import Bool, Int
 from torch import Tensor, nn
 
 from ..errors import InvalidOption
+from ..held import Changing, Held, Undo
+from ..held.undo import of_this_thread
+from ..hooks.running import Call
 from ..models.loaded import LoadedModel
 from ..types import Phase, Span
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """A running call of a `generate` of the model's own: what it was called with."""
+
+    call: Call
+    named: dict[str, Any]
+    ids: Any
 
 
 class Positions:
     """Positions of each span in the call that is running, and their ranks within it.
 
-    A pre-hook of the whole model reads the ids of each call. A cached decoding step brings only the new tokens; their
-    ranks go on where the prompt's ended. Models with a `generate` of their own hand embeddings straight to their
-    language model: there the ids are those that `generate` was called with.
+    A pre-hook of every module around the decoder layers reads the ids of the outermost call: of the whole model, or of
+    a part of it that is called by itself. What they say holds until that call ends. A cached decoding step brings only
+    the new tokens; their ranks go on where the prompt's ended. Models with a `generate` of their own hand embeddings
+    straight to their language model: there the ids are those that `generate` was called with.
+
+    Attributes:
+        number: of calls so far, the running one included.
     """
 
     def __init__(self, vlm: LoadedModel) -> None:
         self._vlm = vlm
+        self.number = 0
         self._ids: Int[Tensor, "batch positions"] | None = None
         self._inside: dict[Span, Bool[Tensor, "batch positions"]] = {}
         self._before: dict[Span, Int[Tensor, "batch 1"]] = {}
@@ -36,68 +53,77 @@ class Positions:
         self._offset = 0
         self._reached = 0  # offset of the call before this one
         self._vectors = 0  # how many vectors without ids come first
-        self._asked: dict[str, Any] = {}  # what a `generate` of the model's own was called with
-        self._outer = False  # the call that comes next belongs to a call of the whole model
-        self._running: Tensor | None = None  # ids of the call that is running, also before the decoder sees them
+        self._asked: _Asked | None = None
+        self._outermost: tuple[nn.Module, Call] | None = None
+        self._running: Tensor | None = None  # ids of the call that is running
 
-    @contextmanager
-    def watching(self, *, towers: bool = False) -> Generator[None]:
+    def watching(self, *, towers: bool = False) -> Held[None]:
         """Follow the model's calls inside the block; with `towers` also those of its parts inside `generate`."""
-        model = self._vlm.model
-        inner = self._vlm.structure.generator
-        with ExitStack() as stack:
-            handle = model.register_forward_pre_hook(self._before_model, with_kwargs=True)
-            stack.callback(handle.remove)
-            if inner is not None:
-                handle = inner.register_forward_pre_hook(self._before_inner, with_kwargs=True)
-                stack.callback(handle.remove)
-            if inner is not None or towers:
-                stack.enter_context(self._listening(model))
-            yield
 
-    @contextmanager
-    def _listening(self, model: nn.Module) -> Generator[None]:
-        """Remember the arguments of `model.generate` for the time of the block."""
-        owner: Any = model
-        original, own = owner.generate, "generate" in vars(owner)
+        def change(undo: Undo) -> None:
+            for module, ids in self._vlm.entries:
+                undo.hook(module, "before", self._entering(ids), with_kwargs=True)
+                undo.hook(module, "after", self._ended)
+            if towers or self._vlm.structure.generator is not None:
+                self._listen(undo)
+
+        return Changing(change)
+
+    def _listen(self, undo: Undo) -> None:
+        """Remember the arguments of `model.generate` while it runs."""
+        owner: Any = self._vlm.model
+        original = owner.generate
 
         def generate(*args: Any, **kwargs: Any) -> Any:
-            self._asked = dict(kwargs)
-            self._running = kwargs.get("input_ids", kwargs.get("inputs", args[0] if args else None))
-            return original(*args, **kwargs)
+            ids = kwargs.get("input_ids", kwargs.get("inputs", args[0] if args else None))
+            self._asked = _Asked(Call(inspect.currentframe()), dict(kwargs), ids)
+            try:
+                return original(*args, **kwargs)
+            finally:
+                self._asked = None
 
-        owner.generate = generate
-        try:
-            yield
-        finally:
-            if own:
-                owner.generate = original
-            else:
-                del owner.generate
+        undo.replace(owner, "generate", of_this_thread(generate))
 
-    def _before_model(self, _module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._outer = True
-        decoder: Any = self._vlm.model.config
-        name = "decoder_input_ids" if getattr(decoder, "is_encoder_decoder", False) else "input_ids"
-        ids = kwargs.get(name, args[0] if args else None)
-        if not isinstance(ids, Tensor):
-            raise InvalidOption(f"an intervention needs {name} to find the image; the model was called without them")
-        self._running = ids
-        self._follow(ids, kwargs, kwargs.get("attention_mask" if name == "input_ids" else "decoder_attention_mask"))
+    def _entering(self, name: str):
+        def before(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+            outermost = self._outermost
+            if outermost is not None and outermost[0] is not module and outermost[1].running:
+                return  # a part of the call that is running, and has been followed already
+            self._outermost, self._running = None, None
+            ids = kwargs.get(name, args[0] if args else None)
+            named = kwargs
+            if not isinstance(ids, Tensor) and self._generating is not None:
+                named = {**self._generating.named, **kwargs}
+                ids = self._repeated(kwargs.get("inputs_embeds"))
+            if not isinstance(ids, Tensor) or ids.is_floating_point():
+                raise InvalidOption(
+                    f"an intervention needs {name} to find the image; the {type(module).__name__} was called without "
+                    "them"
+                )
+            mask = kwargs.get("attention_mask" if name == "input_ids" else "decoder_attention_mask")
+            self._follow(ids, named, mask)
+            self.number += 1
+            self._running, self._outermost = ids, (module, Call())
 
-    def _before_inner(self, _module: Any, _args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        if self._outer:  # the whole model is running and has been followed already
-            self._outer = False
-            return
-        ids, embeddings = kwargs.get("input_ids"), kwargs.get("inputs_embeds")
-        if ids is None and isinstance(embeddings, Tensor):
-            ids = self._asked.get("input_ids")
-            if not isinstance(ids, Tensor) or ids.shape[1] > embeddings.shape[1]:
-                raise InvalidOption("generate was called without the input_ids that its embeddings belong to")
-            ids = ids.repeat_interleave(embeddings.shape[0] // ids.shape[0], 0)
-        if not isinstance(ids, Tensor):
-            raise InvalidOption("an intervention needs input_ids to find the image; the model was called without them")
-        self._follow(ids, {**self._asked, **kwargs}, kwargs.get("attention_mask"))
+        return before
+
+    def _ended(self, module: nn.Module, _inputs: Any, _output: Any) -> None:
+        if self._outermost is not None and self._outermost[0] is module:
+            self._outermost, self._running = None, None  # what the call holds may go
+
+    @property
+    def _generating(self) -> _Asked | None:
+        asked = self._asked
+        return asked if asked is not None and asked.call.running else None
+
+    def _repeated(self, embeddings: Any) -> Tensor | None:
+        """The ids that embeddings belong to, which a `generate` of the model's own has made of them."""
+        if not isinstance(embeddings, Tensor) or self._generating is None:
+            return None
+        ids = self._generating.named.get("input_ids")
+        if not isinstance(ids, Tensor) or ids.shape[1] > embeddings.shape[1]:
+            raise InvalidOption("generate was called without the input_ids that its embeddings belong to")
+        return ids.repeat_interleave(embeddings.shape[0] // ids.shape[0], 0)
 
     def _follow(self, ids: Tensor, tensors: dict[str, Any], mask: Any) -> None:
         past = tensors.get("past_key_values")
@@ -125,13 +151,17 @@ class Positions:
     def rows(self) -> int:
         """Number of rows of the call that is running.
 
-        Raises InvalidOption when their images are of different sizes: before the decoder all pictures stand in one
-        queue, which could not be told apart.
+        Raises InvalidOption when no call is, and when their images are of different sizes: before the decoder all
+        pictures stand in one queue, which could not be told apart.
         """
-        ids = self._running
+        asked = self._generating
+        ids = self._running if self._in_call else asked.ids if asked is not None else None
         if not isinstance(ids, Tensor):
-            raise InvalidOption("an intervention before the decoder needs input_ids to tell the rows of a batch apart")
-        image = self._vlm.image_mask(ids, {**self._asked}).sum(1)
+            raise InvalidOption(
+                "an intervention before the decoder needs input_ids to tell the rows of a batch apart: call the model, "
+                "not a part of it"
+            )
+        image = self._vlm.image_mask(ids, asked.named if asked is not None else {}).sum(1)
         if not bool((image == image[0]).all()):
             raise InvalidOption(
                 f"an intervention before the decoder needs images of one size; the rows hold {image.tolist()} image "
@@ -143,7 +173,13 @@ class Positions:
         """Rank of each position of this call within the span, -1 outside the span or the phase.
 
         `length` is how many positions the layers see; where a model puts its image before the ids, that is more.
+        Raises InvalidOption outside of a call that was followed.
         """
+        if not self._in_call:
+            raise InvalidOption(
+                "an intervention needs input_ids to find the image, and a decoder layer was called by itself: call the "
+                "model, or its language model with input_ids"
+            )
         inside = self._inside[span]
         rank = inside.cumsum(1) - 1 + self._before[span]
         decoding = torch.arange(inside.shape[1], device=inside.device) + self._offset >= self._prompt
@@ -151,6 +187,14 @@ class Positions:
         rank = torch.where(inside & when, rank, -1)
         extra = 0 if length is None else length - rank.shape[1]
         return rank if extra <= 0 else torch.cat([rank.new_full((rank.shape[0], extra), -1), rank], 1)
+
+    def count(self, span: Span) -> int:
+        """Positions of all rows of the last call that belong to a span; 0 before any."""
+        return int(self._inside[span].sum()) if self._inside else 0
+
+    @property
+    def _in_call(self) -> bool:
+        return self._outermost is not None and self._outermost[1].running
 
     def _continues(self, ids: Tensor) -> bool:
         """Uncached generation calls the model with the same prompt and a few more ids; beams may trade theirs."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +15,12 @@ from torch import nn
 from ..architecture.quantised import BITS, bits_config, keep_differentiable
 from ..architecture.structure import find_structure
 from ..architecture.towers import with_towers
-from ..errors import MODEL_ERRORS, InvalidOption, UnsupportedModel
+from ..errors import MODEL_ERRORS, InvalidOption, UnsupportedModel, first_line
 from ..models import natural
 from ..models.families import FAMILIES, family_of, has_vision, lacking
 from ..models.processor import load_processor
+from ..models.weight_files import INDEX, require_safetensors
+from ..parsing import read_json
 from .selfcheck import SelfCheck, self_check
 from .unlisted import proved, settled
 from .vlm import VLM
@@ -76,7 +77,10 @@ def load(
         model, processor = _from_files(source, dtype, place, device_map, revision, backend)
         model.requires_grad_(False).eval()
         if device_map is None and not getattr(model, "is_quantized", False):
-            model.to(place)
+            try:
+                model.to(place)
+            except (RuntimeError, NotImplementedError, AssertionError) as error:  # a device that torch has no part for
+                raise UnsupportedModel(f"{name} cannot be put on {place!r}: {first_line(error)}") from error
     keep_differentiable(model)
     config: Any = model.config
     vlm = VLM(model, processor, id=name, family=family_of(config), structure=with_towers(model, find_structure(model)))
@@ -151,11 +155,17 @@ def _from_files(
 
     with _quiet():
         place = _place(source)
-    if place.exists() or isinstance(source, Path):
+    try:
+        local = place.exists()
+    except OSError as error:
+        raise UnsupportedModel(f"{str(place)[:80]!r} is no name of a model: {error.strerror or error}") from error
+    if local or isinstance(source, Path):
         _check_directory(place)
         where = str(place)
     else:
         where = str(source)
+        with _quiet():
+            require_safetensors(where, revision or "main")
     minigpt4.register()
     few: dict[str, Any] = {}
     if isinstance(dtype, str) and dtype in BITS:
@@ -201,11 +211,12 @@ def _check_directory(place: Path) -> None:
         raise UnsupportedModel(f"{place} does not exist")
     if not place.is_dir():
         raise UnsupportedModel(f"{place} is a file; a checkpoint directory is needed")
+    require_safetensors(place)
     config_file = place / "config.json"
     if not config_file.is_file():
         raise UnsupportedModel(f"{place} has no config.json: it is not a checkpoint directory")
     try:
-        config = json.loads(config_file.read_text(encoding="utf-8"))
+        config = read_json(config_file)
     except (OSError, ValueError) as error:
         raise UnsupportedModel(f"{config_file} cannot be read: {error}") from error
     if not isinstance(config, dict):
@@ -214,16 +225,9 @@ def _check_directory(place: Path) -> None:
     kind = settings.get("model_type")
     if not has_vision(SimpleNamespace(model_type=kind, vision_config=settings.get("vision_config"))):
         raise UnsupportedModel(f"{place} is a {kind!r} model without a vision tower: a vision-language model is needed")
-    index = place / "model.safetensors.index.json"
-    if index.is_file():
-        try:
-            shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UnsupportedModel(f"{index} cannot be read as an index with a weight_map: {error}") from error
-        missing = sorted(shard for shard in shards if not (place / shard).is_file())
-        if missing:
-            raise UnsupportedModel(f"{place} lacks {len(missing)} of {len(shards)} weight files: {', '.join(missing)}")
-    elif not (place / "model.safetensors").is_file():
+    if (place / INDEX).exists():
+        return  # weight_files.py looks into it
+    if not (place / "model.safetensors").is_file():
         others = sorted(p.name for p in place.glob("*.bin"))
         hint = f" ({', '.join(others)} found; only safetensors are read, nothing is unpickled)" if others else ""
         raise UnsupportedModel(f"{place} has no model.safetensors{hint}")

@@ -15,7 +15,9 @@ from torch import Tensor
 
 from ..architecture.devices import weights
 from ..architecture.structure import FFN
-from ..errors import HookNeverFired
+from ..architecture.wrapped import in_the_way
+from ..errors import HookNeverFired, NotFinite
+from ..held import Changing, Undo, in_turn
 from ..hooks import HookSession, Tap
 from .vlm import VLM
 
@@ -46,6 +48,7 @@ class SelfCheck:
         return all(row.ok for row in self.rows)
 
 
+@in_turn
 def self_check(vlm: VLM) -> SelfCheck:
     """Run the model on one synthetic image and compare.
 
@@ -64,7 +67,10 @@ def self_check(vlm: VLM) -> SelfCheck:
     inputs = vlm.prepare([picture])
     rows.append(Check("image tokens", inputs.images[0].layout, True))
     with torch.no_grad():
-        plain = vlm.logits(inputs)
+        try:
+            plain = vlm.logits(inputs)
+        except NotFinite as error:
+            return SelfCheck((*rows, Check("finite logits", str(error), False)))
         rows.append(Check("finite logits", str(tuple(plain.shape)), bool(torch.isfinite(plain).all())))
         idle = [Tap(layer, site, lambda _: None) for layer, ffn in enumerate(vlm.structure.ffns) for site in ffn.sites]
         try:
@@ -74,9 +80,21 @@ def self_check(vlm: VLM) -> SelfCheck:
         except HookNeverFired as silent:
             return SelfCheck((*rows, Check("hooks at every site", str(silent), False)))
     fits, equal = error <= _tolerance(vlm), bool(torch.equal(plain, hooked))
-    rows.append(Check("neuron @ W_out = FFN output", f"largest relative error {error:.1e}", fits))
+    told = f"largest relative error {error:.1e}"
+    rows.append(Check("neuron @ W_out = FFN output", told if fits else told + _suspects(vlm), fits))
     rows.append(Check("logits with empty hooks", "equal to the bit" if equal else "differ", equal))
     return SelfCheck(tuple(rows))
+
+
+def _suspects(vlm: VLM) -> str:
+    """What sits between the blocks and their weights and may be why, in the first layer that has anything."""
+    for layer in vlm.structure.studied:
+        ffn = vlm.structure.ffns[layer]
+        parts = {ffn.name: ffn.output, ffn.name.rpartition(".")[0]: ffn.block}
+        found = [phrase for name, part in parts.items() for phrase in in_the_way(name, part)]
+        if found:
+            return f"; {'; '.join(found)}: take it off, or merge it into the weight, and load the model again"
+    return ""
 
 
 def _tolerance(vlm: VLM) -> float:
@@ -99,23 +117,18 @@ def _reconstruction_error(vlm: VLM, run: Callable[[], object]) -> float:
         return run_after
 
     taps = [Tap(layer, "neuron", lambda z, i=layer: neurons.__setitem__(i, z)) for layer in studied]
-    handles = [
-        # Where the FFN is not a module of its own, its last linear map stands for it.
-        (ffn.output if ffn.block is vlm.structure.layers[layer] else ffn.block).register_forward_hook(keep(layer))
-        for layer in studied
-        for ffn in (vlm.structure.ffns[layer],)
-    ]
     routes: dict[int, tuple[Tensor, Tensor]] = {}
-    for layer in studied:
-        if vlm.structure.ffns[layer].experts:
-            note = partial(_note_routes, routes, layer)
-            handles.append(vlm.structure.ffns[layer].output.register_forward_pre_hook(note))
-    try:
-        with HookSession(vlm.structure, taps):
-            run()
-    finally:
-        for handle in handles:
-            handle.remove()
+
+    def watch(undo: Undo) -> None:
+        for layer in studied:
+            ffn = vlm.structure.ffns[layer]
+            # Where the FFN is not a module of its own, its last linear map stands for it.
+            undo.hook(ffn.output if ffn.block is vlm.structure.layers[layer] else ffn.block, "after", keep(layer))
+            if ffn.experts:
+                undo.hook(ffn.output, "before", partial(_note_routes, routes, layer))
+
+    with Changing(watch), HookSession(vlm.structure, taps):
+        run()
     worst = 0.0
     wide = torch.promote_types(vlm.dtype, torch.float32)
     for layer in studied:

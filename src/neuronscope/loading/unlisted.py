@@ -29,7 +29,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from ..errors import MODEL_ERRORS, ImageTokenMismatch, InvalidOption, UnsupportedModel
+from ..errors import MODEL_ERRORS, ImageTokenMismatch, InvalidOption, InvalidSample, UnsupportedModel
+from ..held import in_turn
 from ..models.decoding import Decoding
 from ..models.families import Family
 from ..models.inputs import ImageRow
@@ -57,6 +58,7 @@ _FRAMES = (
 _PICTURE, _SMALLER = (96, 64), (48, 64)
 
 
+@in_turn
 def settled(vlm: VLM) -> Family:
     """The plain row with what one processed prompt tells. A row that is in the table is returned as it is."""
     row = vlm.family
@@ -72,6 +74,7 @@ def settled(vlm: VLM) -> Family:
     return row
 
 
+@in_turn
 def proved(vlm: VLM) -> None:
     """Put into the model's plain row what forward passes tell, after the self-check. A row of the table stays.
 
@@ -110,7 +113,7 @@ def _holds(check: Callable[[VLM], Outcome], vlm: VLM) -> bool:
     """Whether a check holds or does not apply; one on which the model itself fails does not hold."""
     try:
         outcome = check(vlm)
-    except MODEL_ERRORS:
+    except (InvalidSample, *MODEL_ERRORS):
         return False
     return isinstance(outcome, NotApplicable) or outcome[1]
 

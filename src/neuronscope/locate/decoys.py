@@ -8,9 +8,9 @@ from PIL import Image
 from ..errors import InvalidSample
 from ..loading import VLM
 from ..models.decoding import Decoding
+from ..samples.boxes import boxes_mask, mask_box
 from ..samples.inpaint import INPAINTERS, Counterfactual, control_boxes, inpaint
 from ..samples.lexicon import Lexicon
-from ..samples.sample import boxes_mask, mask_box
 from ..tokens.words import added_tokens, first_token
 from .validity import Validity
 

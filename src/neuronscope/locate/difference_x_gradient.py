@@ -20,7 +20,8 @@ many; no cut uses it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -31,12 +32,14 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ..hooks import HookSession, Tap
+from ..errors import InvalidOption
+from ..held import hooked
+from ..hooks import HookSession, Tap, check_neurons
 from ..hooks.backward import GradientSession, Place
 from ..loading import VLM
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
-from ..types import SITES, Site, one_of, whole_number
+from ..types import SITES, Neuron, Neurons, Site, one_of, whole_number
 from .patching import TOKEN_TARGETS, exchanging, image_values
 from .ranking import Ranked, Ranking
 from .scores import Flat, Layout, Pool, Pooled, Target, backward_scale, best_first, no_neurons, reduce_patches
@@ -121,6 +124,32 @@ class DifferenceTimesGradient(Ranking):
         )
 
 
+def attribution_at_tokens(
+    vlm: VLM,
+    pair: Counterfactual,
+    validity: Validity,
+    neurons: Neurons,
+    options: DifferenceTimesGradient | None = None,
+) -> Float[np.ndarray, "tokens neurons"]:
+    """(O'_o - O'_e)[p] * g[p] of some neurons at every image token: where on the picture their effect comes from.
+
+    Args:
+        vlm: the model.
+        pair: the image and its counterfactual.
+        validity: what was found out about it.
+        neurons: columns of the result.
+        options: target, site and sub-tokens; the gradient is that at the original. The log-probability of the first
+            token when not given.
+
+    Raises InvalidOption for an empty set and NeuronOutOfRange for neurons the model does not have.
+    """
+    if not len(neurons):
+        raise InvalidOption("an empty set of neurons has no attribution")
+    check_neurons(vlm.structure, neurons)
+    options = dataclasses.replace(options or DifferenceTimesGradient(), points=1)
+    return _States(vlm, pair, concept_word(validity, options.concept_token), options).at_tokens(neurons)
+
+
 def _mean(found: Sequence[Pooled]) -> Flat:
     return np.mean([one.values for one in found], axis=0)
 
@@ -160,16 +189,44 @@ class _States:
             between: 0 for the original's image embeddings, 1 for the edited picture's.
             exchanged: the neurons that have the edited picture's activations.
         """
-        vlm, products, found = self._vlm, no_neurons(self._vlm), [no_neurons(self._vlm) for _ in targets]
-        scale, plain = backward_scale(vlm), not between and exchanged is None
+        products, found = no_neurons(self._vlm), [no_neurons(self._vlm) for _ in targets]
+        plain = not between and exchanged is None
 
-        def see(place: Place, _: Tensor, slope: Tensor, number: int = 0) -> None:
-            layer = place[0]
-            slope = slope.float() / scale
+        def see(number: int, layer: int, slope: Tensor) -> None:
             difference = self._clean[layer].float() - self._edited[layer].float()
             found[number][layer] = reduce_patches(difference * slope, self._options.pool)
             if plain and not number:
                 products[layer] = reduce_patches(self._clean[layer].float() * slope, self._options.pool)
+
+        self._differentiate(targets, see, between, exchanged)
+        if plain:
+            self.gradient = Pooled.of(products)
+        return [Pooled.of(layers) for layers in found]
+
+    def at_tokens(self, neurons: Neurons) -> Float[np.ndarray, "tokens neurons"]:
+        """a before it is pooled, for some neurons, with the gradient at the original."""
+        units, found = neurons.by_layer(), dict[Neuron, Tensor]()
+
+        def see(_: int, layer: int, slope: Tensor) -> None:
+            for unit in units.get(layer, ()):
+                difference = self._clean[layer][:, unit].float() - self._edited[layer][:, unit].float()
+                found[Neuron(layer, unit)] = (difference * slope[:, unit]).cpu()
+
+        self._differentiate((self._options.target,), see, 0.0, None)
+        return torch.stack([found[neuron] for neuron in neurons], dim=1).numpy()
+
+    def _differentiate(
+        self,
+        targets: Sequence[Target],
+        see: Callable[[int, int, Tensor], None],
+        between: float,
+        exchanged: Bool[np.ndarray, "neurons"] | None,
+    ) -> None:
+        """One forward pass, and a backward pass for each target: `see` is given its number, a layer, and the slope."""
+        vlm, scale = self._vlm, backward_scale(self._vlm)
+
+        def unscaled(place: Place, _: Tensor, slope: Tensor, number: int = 0) -> None:
+            see(number, place[0], slope.float() / scale)
 
         places: list[Place] = [(layer, self._options.site) for layer in vlm.structure.studied]
         farthest = max(position for position, _ in self._word.entries)
@@ -184,10 +241,7 @@ class _States:
                 logits = vlm.logits(self._inputs, last=farthest)[0].float()
             values = [value_of(logits, entries, [entries], target, self._word.average) for target in targets]
             for number, y in enumerate(values):
-                session.backward(y * scale, partial(see, number=number), again=number + 1 < len(values))
-        if plain:
-            self.gradient = Pooled.of(products)
-        return [Pooled.of(layers) for layers in found]
+                session.backward(y * scale, partial(unscaled, number=number), again=number + 1 < len(values))
 
     def _taps(self, exchanged: Bool[np.ndarray, "neurons"] | None) -> list[Tap]:
         if exchanged is None:
@@ -206,7 +260,7 @@ class _States:
             mixed = stream.index_copy(1, where, torch.lerp(own, other.to(own), between))
             return ((mixed, *given[1:]), named) if given else (given, {**named, "hidden_states": mixed})
 
-        return self._vlm.structure.layers[0].register_forward_pre_hook(mix, with_kwargs=True)
+        return hooked(self._vlm.structure.layers[0], "before", mix)
 
 
 def _stream(given: tuple[Any, ...], named: Mapping[str, Any]) -> Float[Tensor, "batch sequence hidden"]:
@@ -221,6 +275,6 @@ def _entering(vlm: VLM, inputs: Inputs, at: Tensor) -> Float[Tensor, "positions 
         stream = _stream(given, named)
         found.append(stream[0].index_select(0, at.to(stream.device)).clone())
 
-    with torch.no_grad(), vlm.structure.layers[0].register_forward_pre_hook(read, with_kwargs=True):
+    with torch.no_grad(), hooked(vlm.structure.layers[0], "before", read):
         vlm.logits(inputs)
     return found[-1]

@@ -2,7 +2,8 @@
 
     caption   greedy, after an optional query and an answer prefix; nouns n by part of speech
     t_n       the first token of noun n as it was generated, at place j_n of the generated ids
-    s_n[l,i]  a[l,i] (w_i . u_{t_n}),  a read at the position that predicts place j_n       (see :mod:`.pan`)
+    s_n[l,i]  a[l,i] (w_i . u_{t_n}) / scale,  a and scale read at the position that predicts place j_n: the neuron's
+              direct share of the token's logit (:mod:`neuronscope.models.lens`); as published without scale and gain
     N_n       the `top` neurons with the largest s_n; ties by (score descending, layer, unit)
 
 One teacher-forced pass over prompt and caption gives s_n for all nouns. Each noun carries its own place and token: in
@@ -22,18 +23,27 @@ from jaxtyping import Float
 
 from ..caption import Caption, clean_captions
 from ..errors import InvalidOption
+from ..fields import check_fields
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
-from ..models.lens import LENS_NORMS, LensNorm
+from ..models.lens import SHARE_NORMS, ShareNorm
 from ..samples.image import ImageSource
 from ..samples.nouns import FINDERS, Noun, NounFinder, noun_finder
 from ..tokens import tokens_of_span
 from ..types import Json, Neurons, one_of, options_of, whole_number
+from ..words import fold
 from .located import Scores
 from .pan import LENS_SITES, LensSite, predicted
 from .scores import Layout, Pooled, best_first
 from .target import CONCEPT_TOKENS, ConceptToken, chosen_tokens, entries_of
 
+#: Norm -> the unit of the score, for headings.
+UNITS: Mapping[str, str] = {
+    "scale": "logits",
+    "gain": "logits times the final norm's scale",
+    "none": "a (w . u) before the final norm, no logits",
+}
 #: The name of the score that discovered neurons are saved with.
 SCORE = "contribution"
 
@@ -45,8 +55,9 @@ class Discovery:
     Attributes:
         top: how many neurons are kept for each noun.
         nouns: how nouns are found, see :mod:`neuronscope.samples.nouns`.
-        exclude: nouns, in lower case, that are left out, such as "image" or "right".
-        norm: what stands between value vectors and logits, as in :class:`~neuronscope.locate.Pan`.
+        exclude: nouns that are left out, such as "image" or "right".
+        norm: what stands between value vectors and logits: "scale" gives each neuron's direct share of the logit,
+            in logits; "gain" and "none" (the papers') are other units, see :data:`UNITS`.
         site: where activations are read.
         concept_token: which sub-tokens of a noun count; the sum or mean is over each at its own predicting position.
         query: what is asked before the answer begins; empty for nothing.
@@ -60,7 +71,7 @@ class Discovery:
     top: int = 100
     nouns: str = "auto"
     exclude: tuple[str, ...] = ()
-    norm: LensNorm = "none"
+    norm: ShareNorm = "scale"
     site: LensSite = "neuron"
     concept_token: ConceptToken = "first"
     query: str = ""
@@ -71,12 +82,13 @@ class Discovery:
 
     choices: ClassVar[Mapping[str, Sequence[str]]] = {
         "nouns": FINDERS,
-        "norm": LENS_NORMS,
+        "norm": SHARE_NORMS,
         "site": LENS_SITES,
         "concept_token": CONCEPT_TOKENS,
     }
 
     def __post_init__(self) -> None:
+        check_fields(self)
         whole_number("top", self.top, 1)
         whole_number("max_new_tokens", self.max_new_tokens, 1)
         for option, values in self.choices.items():
@@ -88,10 +100,11 @@ class Discovery:
 
     @classmethod
     def as_published(cls, **changes: Any) -> Discovery:
-        """The settings of the published code: its query and answer prefix, longer captions, the site `act`."""
+        """The settings of the published code: query and answer prefix, longer captions, site `act`, no final norm."""
         published: dict[str, Any] = {
             "top": 1000,
             "site": "act",
+            "norm": "none",
             "query": "Describe the image in few words.",
             "answer": "An image of",
             "max_new_tokens": 50,
@@ -120,7 +133,7 @@ class NounNeurons:
     Attributes:
         noun: the noun and its place in the caption's text.
         tokens: places among the generated ids of the tokens that spell it.
-        neurons: the best, with the score "contribution" in logits.
+        neurons: the best, with the score "contribution" in the unit of the option `norm`.
     """
 
     noun: Noun
@@ -157,6 +170,7 @@ class Discovered:
         return self.scores[:, flat].T
 
 
+@in_turn
 def discover(
     vlm: VLM, images: Sequence[ImageSource], options: Discovery | None = None, *, batch_size: int = 32
 ) -> Iterator[Discovered]:
@@ -173,6 +187,7 @@ def discover(
             yield discover_in(vlm, image, caption, options)
 
 
+@in_turn
 def discover_in(
     vlm: VLM, image: ImageSource, caption: Caption, options: Discovery, *, finder: NounFinder | None = None
 ) -> Discovered:
@@ -181,7 +196,8 @@ def discover_in(
     if options.top > layout.total:
         raise InvalidOption(f"top={options.top} is more than the {layout.total} neurons of {vlm.id}")
     finder = finder or noun_finder(options.nouns)
-    found = [noun for noun in finder.find(caption.text, options.answer) if noun.text not in options.exclude]
+    left_out = {" ".join(fold(word).split()) for word in options.exclude}
+    found = [noun for noun in finder.find(caption.text, options.answer) if noun.text not in left_out]
     places = [tuple(tokens_of_span(vlm.tokenizer, caption.ids, noun.start, noun.end)) for noun in found]
     for noun, tokens in zip(found, places, strict=True):
         if not tokens:
@@ -196,6 +212,7 @@ def discover_in(
     return Discovered(caption, nouns, scores, layout, provenance)
 
 
+@in_turn
 def noun_scores(
     vlm: VLM, image: ImageSource, caption: Caption, places: Sequence[Sequence[int]], options: Discovery
 ) -> Float[np.ndarray, "nouns neurons"]:
@@ -222,5 +239,6 @@ def _best(
     finder: Mapping[str, Json],
 ) -> Neurons:
     members, kept = Scores(layout, {SCORE: Pooled(scores)}).members(best_first(scores)[:top])
-    provenance: dict[str, Json] = {"caption": caption.full, "nouns": dict(finder)}
+    unit = UNITS[str(shared.options["norm"])]
+    provenance: dict[str, Json] = {"caption": caption.full, "nouns": dict(finder), "unit": unit}
     return dataclasses.replace(shared, members=members, scores=kept, concept=noun.text, provenance=provenance)

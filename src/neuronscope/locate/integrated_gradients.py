@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..held import in_turn
 from ..hooks import HookSession, Tap
 from ..loading import VLM
 from ..models.loaded import Inputs
@@ -166,6 +167,7 @@ def clean_activations(
     return clean
 
 
+@in_turn
 def scaled_gradients(
     vlm: VLM,
     inputs: Inputs,

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..loading import VLM
+from ..models.finite import finite_scores
 from ..notebook import lines_html
 from ..samples.inpaint import Counterfactual
 from ..types import Neuron, Neurons
@@ -20,7 +21,7 @@ from .validity import Validity
 
 @dataclass(frozen=True)
 class Scores:
-    """Scores of every neuron of the model, whether kept or not.
+    """Scores of every neuron of the model, whether kept or not. Raises NotFinite where one is no number.
 
     Attributes:
         layout: how layers follow each other on the flat axis.
@@ -29,6 +30,9 @@ class Scores:
 
     layout: Layout
     arrays: Mapping[str, Pooled]
+
+    def __post_init__(self) -> None:
+        finite_scores({f"the score {name!r}": pooled.values for name, pooled in self.arrays.items()})
 
     def layer(self, name: str, layer: int) -> Float[np.ndarray, "width"]:
         """One score of one layer."""

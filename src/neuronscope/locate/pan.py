@@ -12,6 +12,7 @@ No gradient: the logit lens' direct contribution, which knows nothing of the lay
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import ClassVar, Literal, TypeAlias, get_args
 
@@ -20,9 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..held import in_turn
 from ..loading import VLM
-from ..models.lens import LENS_NORMS, LensNorm, lens, token_directions
+from ..models.lens import LENS_NORMS, LensNorm, ShareNorm, lens, token_directions
 from ..models.loaded import Inputs
+from ..models.scales import Scales
 from ..samples.inpaint import Counterfactual
 from ..types import Site
 from .ranking import Ranked, Ranking
@@ -83,6 +86,7 @@ class Pan(Ranking):
         return Ranked("contribution", {"contribution": pooled}, site=self.site)
 
 
+@in_turn
 def contributions(
     vlm: VLM,
     inputs: Inputs,
@@ -94,7 +98,7 @@ def contributions(
     site: Site = "neuron",
     average: bool = False,
 ) -> Pooled:
-    """s of all neurons for any tokens, in logits (norm "gain": up to the positive factor 1/rms).
+    """s of all neurons for any tokens; no logits before they are divided by the final norm's scale at the position.
 
     Args:
         vlm: the model.
@@ -126,18 +130,25 @@ def contributions(
 
 
 def predicted(
-    vlm: VLM, inputs: Inputs, entries: Sequence[Entry], *, norm: LensNorm = "none", site: Site = "neuron"
+    vlm: VLM, inputs: Inputs, entries: Sequence[Entry], *, norm: ShareNorm = "none", site: Site = "neuron"
 ) -> Float[np.ndarray, "entries neurons"]:
-    """s of all neurons for each token by itself, at the position that predicts it, in logits.
+    """s of all neurons for each token by itself, at the position that predicts it.
 
+    With norm="scale" in logits: the first-order share of the token's logit, the norms held fixed; with the others not.
     One forward pass serves all tokens; arguments and errors as in :func:`contributions`.
     """
     directions = token_directions(vlm, [token for _, token in entries], norm)
     found = [torch.zeros(len(entries), 0)] * vlm.layers  # layers without neurons stay empty
+    # Before the pass: what is measured of a norm here must not be taken for what the norm does in it.
+    weights = {layer: lens(vlm, layer, directions, norm) for layer in vlm.structure.studied}
 
     def use(layer: int, z: Tensor) -> None:
         at = torch.tensor([z.shape[1] - back for back, _ in entries], device=z.device)
-        found[layer] = (z[0, at].float() * lens(vlm, layer, directions, norm).to(z.device)).cpu()
+        found[layer] = (z[0, at].float() * weights[layer].to(z.device)).cpu()
 
-    read_layers(vlm, inputs, site, use)
+    scales = Scales(vlm, [back for back, _ in entries]) if norm == "scale" else None
+    with scales or nullcontext():
+        read_layers(vlm, inputs, site, use)
+    if scales is not None:
+        found = [scales.divide(layer, each) if each.shape[1] else each for layer, each in enumerate(found)]
     return torch.cat(found, dim=1).numpy()

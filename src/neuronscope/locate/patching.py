@@ -22,8 +22,10 @@ from torch import Tensor
 
 from ..caption import Decoding
 from ..errors import InvalidOption, InvalidSample
+from ..held import in_turn
 from ..hooks import HookSession, Tap
 from ..loading import VLM
+from ..models.finite import finite_scores
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Neurons, Site, one_of
@@ -41,6 +43,7 @@ TOKEN_TARGETS: tuple[Target, ...] = tuple(target for target in TARGETS if target
 Activations: TypeAlias = Mapping[int, Float[Tensor, "positions width"]]
 
 
+@in_turn
 def image_values(vlm: VLM, inputs: Inputs, site: Site) -> dict[int, Float[Tensor, "positions width"]]:
     """layer -> O' of one row at its image tokens, in the model's dtype: O(L P d_f) numbers."""
     at = torch.as_tensor(inputs.images[0].positions, device=vlm.device)
@@ -78,6 +81,7 @@ class Exchange:
     batch_size: int = 16
 
     @classmethod
+    @in_turn
     def of(
         cls,
         vlm: VLM,
@@ -111,6 +115,7 @@ class Exchange:
             values = {layer: z.mean(0, keepdim=True).expand_as(z) for layer, z in values.items()}
         return cls(vlm, inputs, word, values, target, site, word_score(vlm, inputs, word, target), batch_size)
 
+    @in_turn
     def effects(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
         """E_N of each set (METHODS n2), in units of the target (logits, or natural logarithms).
 
@@ -161,15 +166,19 @@ def word_scores(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> list[fl
     """s of each row."""
     farthest = max(position for position, _ in word.entries)
     rows = vlm.logits(inputs, last=farthest).float()
-    return [float(target_value(row, word.entries, [word.entries], target, word.average)) for row in rows]
+    found = [float(target_value(row, word.entries, [word.entries], target, word.average)) for row in rows]
+    finite_scores({f"the {target} of the concept's word": np.array(found)})
+    return found
 
 
+@in_turn
 def word_score(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> float:
     """s of one row."""
     with torch.no_grad():
         return word_scores(vlm, inputs, word, target)[0]
 
 
+@in_turn
 def edit_effect(vlm: VLM, pair: Counterfactual, word: Word, decoding: Decoding, target: Target = "logprob") -> float:
     """E = s(o) - s(e): how much lower s is in the edited picture, in units of the target (METHODS n2)."""
     original, edited = (

@@ -18,6 +18,8 @@ from typing import ClassVar
 import numpy as np
 
 from ..errors import InvalidOption
+from ..fields import check_fields
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
@@ -74,6 +76,7 @@ class Ranking(ABC):
     needs_image: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         whole_number("count", self.count, 0)
         for option, values in {"match": MODES, **self.choices}.items():
             one_of(option, getattr(self, option), values)
@@ -82,6 +85,7 @@ class Ranking(ABC):
     def score(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> Ranked:
         """The scores of all neurons."""
 
+    @in_turn
     def locate(self, vlm: VLM, pair: Counterfactual, *, validity: Validity | None = None) -> Located:
         """The best neurons for `pair.sample.concept`; `validity` saves the captions where they are known.
 
@@ -99,6 +103,7 @@ class Ranking(ABC):
         clock.lap("captions")
         ranked = self.score(vlm, pair, validity)
         clock.lap("scores")
+        scores = Scores(layout, ranked.arrays)
         values = ranked.arrays[ranked.by].values
         keep, notes, provenance = self.count if ranked.keep is None else ranked.keep, ranked.notes, ranked.provenance
         if self.cut is not None:
@@ -110,7 +115,6 @@ class Ranking(ABC):
         order = best_first(values)[:keep]
         if low := int(np.count_nonzero(values[order] <= 0)):
             notes += (f"{low} of the {len(order)} neurons have a {ranked.by} score of 0 or less",)
-        scores = Scores(layout, ranked.arrays)
         members, kept = scores.members(order)
         neurons = Neurons(
             members,

@@ -21,12 +21,14 @@ from PIL import Image
 
 from ..caption import clean_captions
 from ..errors import InvalidOption
+from ..fields import check_fields
 from ..intervene import Patch
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import Lexicon, Mode
 from ..types import Json, Neurons, Site, whole_number
+from ..words import wordless
 from .matched import layer_matched
 from .patching import Exchange, require_effect
 from .scores import Flat, Layout, best_first
@@ -115,6 +117,7 @@ class Recovery:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name, value, low in (("share", self.share, 0.0), ("gap", self.gap, 1.0)):
             if value is not None and not low < value < float("inf"):
                 raise InvalidOption(f"Recovery: {name}={value} must be a number above {low:g}")
@@ -234,7 +237,8 @@ class _Asked:
 
     def gone(self, size: int) -> bool:
         if size not in self._gone:
-            self._gone[size] = not self._names(self._pair.original, self._exchange, size)
+            text = self._said(self._pair.original, self._exchange, size)
+            self._gone[size] = not self._named(text) and not wordless(text)  # to say nothing is not to leave it out
         return self._gone[size]
 
     def back(self, size: int) -> tuple[float, bool]:
@@ -242,13 +246,15 @@ class _Asked:
         pair = self._pair
         other = Exchange.of(self._vlm, pair.edited, pair.original, self._word, self._decoding, site=self._site)
         restored = -float(other.effects([self.mask(size)])[0]) / self._effect
-        return restored, self._names(pair.edited, other, size)
+        return restored, self._named(self._said(pair.edited, other, size))
 
-    def _names(self, image: Image.Image, exchange: Exchange, size: int) -> bool:
+    def _named(self, caption: str) -> bool:
+        return Lexicon.default().match(caption, self._pair.sample.concept, self._mode) is not None
+
+    def _said(self, image: Image.Image, exchange: Exchange, size: int) -> str:
         neurons = self._neurons(size)
         with self._vlm.intervene(Patch(neurons, source=exchange.columns(neurons))):
-            caption = clean_captions(self._vlm, [image], decoding=self._decoding)[0]
-        return Lexicon.default().match(caption.text, self._pair.sample.concept, self._mode) is not None
+            return clean_captions(self._vlm, [image], decoding=self._decoding)[0].text
 
     def random(self, size: int, draws: int, seed: int) -> list[Bool[np.ndarray, "neurons"]]:
         kept = self._neurons(size)

@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
 
+from ..held import in_turn
 from ..hooks import HookSession, Tap
 from ..hooks.backward import GradientSession, Place
 from ..loading import VLM
@@ -107,6 +108,7 @@ def best_first(values: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
     return np.argsort(-values, kind="stable")
 
 
+@in_turn
 def read_layers(
     vlm: VLM, inputs: Inputs, site: Site, use: Callable[[int, Float[Tensor, "batch positions width"]], None]
 ) -> None:
@@ -138,6 +140,7 @@ def no_neurons(vlm: VLM, *shape: int) -> list[tuple[Tensor, Tensor]]:
     return [(nothing, nothing.long())] * vlm.layers
 
 
+@in_turn
 def activation_differences(
     vlm: VLM,
     original: Image.Image,
@@ -303,6 +306,7 @@ def grad_products(
     yield from found
 
 
+@in_turn
 def each_product(
     vlm: VLM,
     inputs: Inputs,

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import InvalidOption, InvalidSample
+from ..fields import check_fields
 from ..types import Json, one_of
 
 #: A threshold whose finds are as likely false as true is no threshold.
@@ -63,6 +64,9 @@ class Fixed:
     value: float
     needs_decoys: bool = False
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def choose(self, target: Float[np.ndarray, "n"], decoys: Float[np.ndarray, "sets n"]) -> Cut:
         """The number itself."""
         return Cut(float(self.value), f"fixed({self.value:g})")
@@ -76,6 +80,7 @@ class Budget:
     needs_decoys: bool = False
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.count < 1:
             raise InvalidOption(f"Budget needs at least one neuron, got {self.count}")
 
@@ -91,6 +96,9 @@ class Knee:
     """The knee of the sorted positive scores: the point farthest below the line from the largest to the smallest."""
 
     needs_decoys: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def choose(self, target: Float[np.ndarray, "n"], decoys: Float[np.ndarray, "sets n"]) -> Cut:
         """The score at the knee."""
@@ -129,6 +137,7 @@ class TargetDecoy:
     needs_decoys: bool = True
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not 0 < self.q < 1:
             raise InvalidOption(f"TargetDecoy needs 0 < q < 1, got {self.q}")
         one_of("scan", self.scan, ("lowest", "down"))

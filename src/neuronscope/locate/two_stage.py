@@ -24,6 +24,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..errors import InvalidOption
+from ..fields import check_fields
+from ..held import in_turn
 from ..intervene import activations
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -113,6 +115,11 @@ class TwoStage:
     name: str = "two-stage"
 
     def __post_init__(self) -> None:
+        check_fields(self)
+        for name in ("activation", "gradient"):
+            rule = getattr(self, name)
+            if rule is not None and not isinstance(rule, Threshold):
+                raise InvalidOption(f"{name}={rule!r} is no threshold: give Fixed(number), or another rule")
         one_of("site", self.site, SITES)
         one_of("diff_sign", self.diff_sign, SIGNS)
         one_of("diff_pool", self.diff_pool, list(_POOLED))
@@ -172,6 +179,7 @@ class TwoStage:
         literal = cls(activation=Fixed(t_a), gradient=Fixed(t_g), site="act", grad_pool="any", name="two-stage (paper)")
         return dataclasses.replace(literal, **changes)  # pyright: ignore[reportArgumentType]
 
+    @in_turn
     def locate(self, vlm: VLM, pair: Counterfactual, *, validity: Validity | None = None) -> Located:
         """Find the neurons for `pair.sample.concept`; `validity` saves the captions where they are known.
 

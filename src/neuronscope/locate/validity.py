@@ -16,13 +16,16 @@ from typing import Literal, TypeAlias, get_args
 
 from ..caption import Caption, generate_captions
 from ..errors import ConceptNotNamed, ConceptStillNamed, InvalidOption, InvalidSample, OtherConceptRemoved
+from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
+from ..samples.boxes import boxes_mask
 from ..samples.inpaint import INPAINTERS, Counterfactual, Method, counterfactual
 from ..samples.lexicon import Lexicon, Match, Mode
-from ..samples.sample import RegionSource, Sample, boxes_mask
+from ..samples.sample import RegionSource, Sample
 from ..tokens import tokens_of_span
 from ..types import one_of
+from ..words import wordless
 
 #: Share of another object inside the edited region from which it is on record; the strict reading's `max_other_share`.
 MAX_OTHER_SHARE = 0.1
@@ -56,6 +59,7 @@ class Validity:
     removed: tuple[tuple[str, float], ...] = field(default=())
 
 
+@in_turn
 def check_validity(
     vlm: VLM,
     pair: Counterfactual,
@@ -82,6 +86,7 @@ def check_validity(
     return _judged(vlm, pair, original, edited, mode, max_other_share)
 
 
+@in_turn
 def valid_pair(
     vlm: VLM,
     sample: Sample,
@@ -152,6 +157,8 @@ def _judged(
     match = lexicon.match(original.text, concept, mode)
     if match is None:
         raise ConceptNotNamed(f"the caption of the original image does not name {concept!r}. {both}")
+    if wordless(edited.text):
+        raise InvalidSample(f"the caption of the edited image says nothing, so not that {concept!r} is gone. {both}")
     if _names(edited, concept, mode):
         raise ConceptStillNamed(f"the caption of the edited image still names {concept!r}. {both}")
     shares = _shares_inside(pair)

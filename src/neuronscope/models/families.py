@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import InvalidOption, UnsupportedModel
+from ..fields import check_fields
 from ..tokens import Separators
 
 _QUERIES = "a fixed number of learned queries looks at the whole image"
@@ -77,6 +78,9 @@ class Family:
     since: str = ""
     listed: bool = True
     notes: str = ""
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 _ONE_WRITTEN = "its processor writes the tokens of one image into a prompt"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
-from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -16,9 +14,10 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from ..architecture.devices import device_of, present, running, weights
+from ..architecture.devices import device_of, present
 from ..architecture.structure import Structure
 from ..errors import ImageTokenMismatch, InvalidOption, NoImagePositions
+from ..held import Held, in_turn
 from ..hooks import check_unit
 from ..samples.image import read_image
 from ..tokens import (
@@ -35,12 +34,15 @@ from ..tokens import (
     share_out,
     two_grids,
 )
+from ..types import Json
 from .decoding import Decoding
 from .families import Family
+from .finite import finite_logits
+from .frozen import Frozen, entries
+from .greedy import of_checkpoint
+from .identity import fingerprint
 from .inputs import ImageRow, Inputs, Row, sources_of
-
-#: Where a checkpoint's config names the edits that were written into its weights.
-EDITS = "neuronscope_edits"
+from .processing import about, processed
 
 #: What processors and models raise that take one image per prompt only.
 _REFUSALS = (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
@@ -102,6 +104,11 @@ class LoadedModel:
             return torch.zeros_like(ids, dtype=torch.bool)
         return ids == self.image_token
 
+    @cached_property
+    def entries(self) -> tuple[tuple[nn.Module, str], ...]:
+        """Modules around the decoder layers that can be called, outermost first, and what each calls token ids."""
+        return entries(self.model, self.structure.layers[0])
+
     @property
     def device(self) -> torch.device:
         """Where the inputs go: the device of the input embeddings."""
@@ -113,20 +120,15 @@ class LoadedModel:
         """Floating-point type of the weights."""
         return next(p.dtype for p in self.model.parameters() if p.is_floating_point())
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """A hash of names, shapes, types and a sample of values of all weights: tells checkpoints apart.
+        """A hash of all weights and settings that decide a caption, made anew each time (models/identity.py)."""
+        return fingerprint(self.model, self.processor)
 
-        A checkpoint that `Edit.save_model` wrote differs in a few columns, which a sample may miss; its config names
-        the edits, and they belong to the hash.
-        """
-        digest = hashlib.sha256()
-        digest.update("".join(getattr(self.model.config, EDITS, None) or ()).encode())
-        for name, value in weights(self.model):
-            flat = value.flatten()
-            picked = flat[:: max(1, flat.numel() // 256)].float().cpu().numpy()
-            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode() + picked.tobytes())
-        return digest.hexdigest()[:16]
+    @property
+    def generation(self) -> dict[str, Any]:
+        """What the checkpoint's generation_config asks of captions, which is not done unless `Decoding` asks for it."""
+        return of_checkpoint(self.model)
 
     def require_image_positions(self) -> None:
         """Raise NoImagePositions where the decoder's sequence holds no image tokens."""
@@ -137,22 +139,36 @@ class LoadedModel:
         """What saved results say about the model."""
         return {"id": self.id, "fingerprint": self.fingerprint}
 
-    def prepare(self, images: Sequence[ImageRow], decoding: Decoding = Decoding()) -> Inputs:
+    def record(self) -> dict[str, Json]:
+        """What runs compare before they go on: the identity, and what of machine and process decides results, too."""
+        pixels = getattr(self.processor, "image_processor", None)  # on torchvision, or on PIL
+        kind, dtype = type(pixels).__name__, str(self.dtype).removeprefix("torch.")
+        return {**self.identity(), "dtype": dtype, "image_processor": kind, "template": self.family.template}
+
+    @in_turn
+    def prepare(
+        self, images: Sequence[ImageRow], decoding: Decoding = Decoding(), *, numbers: Sequence[int] | None = None
+    ) -> Inputs:
         """Process images with the same prompt. Every row is processed by itself, so batching cannot change it.
 
         Args:
             images: one element per row: an image, or a sequence of images that one prompt shows.
             decoding: what is asked about them.
+            numbers: what errors call the rows, where they are some of a longer list.
 
-        Raises ImageTokenMismatch when the prompt's image positions and the images' features differ in number, and
+        Raises InvalidSample for an image that cannot be read or that the processor refuses, and ImageTokenMismatch when
+        the prompt's image positions and the images' features differ in number, both saying which of several rows;
         InvalidOption for a template that does not join the images and one prompt, and for several images where the
         family takes one.
         """
         rows = [sources_of(row) for row in images]
         texts = [self._text(len(row), decoding) for row in rows]
-        return Inputs(
-            tuple(self._row([read_image(i) for i in row], text) for row, text in zip(rows, texts, strict=True))
-        )
+        made: list[Row] = []
+        named = numbers or (range(len(rows)) if len(rows) > 1 else [None])
+        for number, row, text in zip(named, rows, texts, strict=False):
+            with about(number):
+                made.append(self._row([read_image(i) for i in row], text))
+        return Inputs(tuple(made))
 
     def _text(self, images: int, decoding: Decoding = Decoding()) -> str:
         """The text of a prompt that shows so many images."""
@@ -226,15 +242,7 @@ class LoadedModel:
         return tensors
 
     def _process(self, shown: Sequence[Image.Image], text: str) -> Mapping[str, Any]:
-        images: Any = list(shown) if len(shown) == 1 or not self.family.nested else [list(shown)]
-        try:
-            return self.processor(text=[text], images=images, return_tensors="pt")
-        except _REFUSALS as error:
-            if len(shown) == 1:
-                raise
-            raise InvalidOption(
-                f"the processor of {self.id} does not take {len(shown)} images in one prompt: {error}"
-            ) from error
+        return processed(self.processor, shown, text, id=self.id, nested=self.family.nested)
 
     @cached_property
     def _accepted(self) -> frozenset[str]:
@@ -333,10 +341,9 @@ class LoadedModel:
         With `padding` also those of tiles that show nothing, which may be another image's.
         """
         pixels, strip = self.family.pixels, self.family.strip
-        others = [Image.new("RGB", picture.size) for picture in shown]
 
         def process(ramp: Image.Image) -> Mapping[str, Any]:
-            return self._process([*others[:image], ramp, *others[image + 1 :]], text)
+            return self._process([ramp if k == image else Image.new("RGB", p.size) for k, p in enumerate(shown)], text)
 
         return measure_frames(process, shown[image].size, pixels=pixels, strip=strip, padding=padding)
 
@@ -348,8 +355,9 @@ class LoadedModel:
     def _keeps_logits(self) -> bool:
         return "logits_to_keep" in inspect.signature(self.model.forward).parameters
 
+    @in_turn
     def logits(self, inputs: Inputs, *, last: int = 1) -> Float[Tensor, "batch last vocabulary"]:
-        """Logits of the last positions, one forward pass."""
+        """Logits of the last positions, one forward pass. Raises NotFinite where they are no numbers."""
         try:
             with self.frozen():
                 output: Any = self.model(**inputs.tensors, **self.last_only(last), use_cache=False)
@@ -359,28 +367,13 @@ class LoadedModel:
                 held = ", ".join(map(str, counts))
                 raise ImageTokenMismatch(f"the prompt holds {held} image tokens; {self.id} says: {error}") from error
             raise
-        return output.logits[:, -last:]
+        return finite_logits(output.logits[:, -last:], self.id, self.dtype)
 
-    @contextmanager
-    def frozen(self) -> Generator[None]:
+    def frozen(self) -> Held[None]:
         """Evaluation mode and no parameter gradients for the time of the block, then as before."""
-        modules = list(self.model.modules())
-        training = [m for m in modules if m.training]
-        held: list[dict[str, nn.Parameter | None]] = [vars(m)["_parameters"] for m in modules]  # asked by name is slow
-        wanted = [(own, name) for own in held for name, p in own.items() if p is not None and p.requires_grad]
-        for own, name in wanted:  # names: where accelerate brings weights for a call, the objects change
-            _require_grad(own[name], False)
-        if training:
-            self.model.eval()
-        try:
-            with running(self.model):
-                yield
-        finally:
-            for module in training:  # one by one: a part may have been in evaluation mode by itself
-                module.training = True
-            for own, name in wanted:
-                _require_grad(own[name], True)
+        return Frozen(self.model)
 
+    @in_turn
     def value_vectors(self, layer: int, units: Sequence[int]) -> Float[np.ndarray, "units hidden"]:
         """The columns of W_out that belong to some neurons, float32."""
         for unit in units:
@@ -390,8 +383,3 @@ class LoadedModel:
 
     def __repr__(self) -> str:
         return f"LoadedModel({self.id!r}, {self.family.title}, {self.layers} layers, d_f {max(self.widths)})"
-
-
-def _require_grad(parameter: nn.Parameter | None, wanted: bool) -> None:
-    assert parameter is not None
-    parameter.requires_grad_(wanted)

@@ -12,14 +12,13 @@ import functools
 import importlib
 import importlib.util
 import inspect
-import json
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast
 
 from transformers import ProcessorMixin
 
-from ..errors import InvalidOption, UnsupportedModel
+from ..errors import InvalidOption, UnsupportedModel, first_line
+from .weight_files import document
 
 #: What the pixels are made with; see :func:`load_processor`.
 Backend: TypeAlias = Literal["auto", "pil"]
@@ -82,7 +81,7 @@ def without_video(processor_class: type, image_processor: Any, tokenizer: Any, *
     try:
         return _strip(silent(**parts))
     except ImportError as error:
-        raise UnsupportedModel(f"{processor_class.__name__} cannot be built: {_first_line(error)}") from error
+        raise UnsupportedModel(f"{processor_class.__name__} cannot be built: {first_line(error)}") from error
 
 
 class _NoVideo:
@@ -205,10 +204,10 @@ def _load_silent(where: str, options: dict[str, Any], cause: Exception) -> Any:
         AutoImageProcessor.from_pretrained(where, **options)
     except _MISSING as error:
         # Before 5.17 transformers does not always say so; the class that it did not find is a placeholder then.
-        named = _read(where, "preprocessor_config.json", options["revision"]).get("image_processor_type", "")
+        named = document(where, "preprocessor_config.json", options["revision"]).get("image_processor_type", "")
         if "torchvision" not in str(error) and not getattr(getattr(transformers, named, None), "is_dummy", False):
             raise
-        family = _read(where, "config.json", options["revision"]).get("model_type", name)
+        family = document(where, "config.json", options["revision"]).get("model_type", name)
         raise UnsupportedModel(
             f"{where}: the image processor of the {family} family works on torchvision only, which is not installed: "
             "pip install torchvision (the extra [vision])"
@@ -216,13 +215,13 @@ def _load_silent(where: str, options: dict[str, Any], cause: Exception) -> Any:
     real = _real_class(processor_class)
     if real is processor_class and _VIDEO not in inspect.signature(real.__init__).parameters:
         if isinstance(cause, ImportError):
-            raise UnsupportedModel(f"{where}: {name} cannot be built: {_first_line(cause)}") from cause
+            raise UnsupportedModel(f"{where}: {name} cannot be built: {first_line(cause)}") from cause
         raise cause
     silent: Any = _silent(real)
     try:
         return silent.from_pretrained(where, **options)
     except ImportError as error:
-        raise UnsupportedModel(f"{where}: {name} cannot be built: {_first_line(error)}") from error
+        raise UnsupportedModel(f"{where}: {name} cannot be built: {first_line(error)}") from error
 
 
 def _processor_name(where: str, revision: str) -> str | None:
@@ -231,26 +230,11 @@ def _processor_name(where: str, revision: str) -> str | None:
 
     names: Any = vars(processing_auto)["PROCESSOR_MAPPING_NAMES"]
     for file in ("processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
-        name = _read(where, file, revision).get("processor_class")
+        name = document(where, file, revision).get("processor_class")
         if name:
             return str(name)
-    known: Any = names.get(_read(where, "config.json", revision).get("model_type", ""))
+    known: Any = names.get(document(where, "config.json", revision).get("model_type", ""))
     return str(known) if isinstance(known, str) else (str(known[0]) if known else None)
-
-
-def _read(where: str, file: str, revision: str) -> dict[str, Any]:
-    """A JSON object of a checkpoint; empty where the file is not there."""
-    from transformers.utils.hub import cached_file
-
-    found = cached_file(
-        where,
-        file,
-        revision=revision,
-        _raise_exceptions_for_gated_repo=False,
-        _raise_exceptions_for_missing_entries=False,
-        _raise_exceptions_for_connection_errors=False,
-    )
-    return cast("dict[str, Any]", json.loads(Path(found).read_text(encoding="utf-8"))) if found else {}
 
 
 def _real_class(processor_class: type) -> type:
@@ -282,7 +266,7 @@ def _class_apart(path: str, name: str) -> type:
     try:
         exec(code, vars(module))
     except ImportError as error:
-        raise UnsupportedModel(f"{name} cannot be built: {_first_line(error)}") from error
+        raise UnsupportedModel(f"{name} cannot be built: {first_line(error)}") from error
     return cast("type", getattr(module, name))
 
 
@@ -292,7 +276,3 @@ def _import_pil(name: str, *args: Any, **kwargs: Any) -> Any:
     if name.startswith(start) and not name.startswith(f"{start}pil_"):
         return builtins.__import__(f"{start}pil_{name.removeprefix(start)}", *args, **kwargs)
     return builtins.__import__(name, *args, **kwargs)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float
 
+from ..held import in_turn
 from ..loading import VLM
 from ..locate import Located, Method, TwoStage
 from ..locate.thresholds import Cut, Threshold
@@ -106,6 +107,7 @@ class _Watched:
         return cut
 
 
+@in_turn
 def locate_watched(method: Method, vlm: VLM, pair: Counterfactual) -> tuple[Located, dict[str, Curve]]:
     """`method.locate(vlm, pair)` and, for two-stage filtering, the curve behind each threshold by name of the score.
 

@@ -26,11 +26,14 @@ from PIL import Image
 
 from ..errors import InvalidSample, RunMismatch
 from ..files import output_folder, replacing, write_text
+from ..meaning import Place, Words
+from ..parsing import read_json
 from ..samples.image import read_image
+from ..samples.place import place as inside
 from ..types import Json, Neurons
 from .curves import Curve
 
-SCHEMA = "neuronscope.evidence/1"
+SCHEMA = "neuronscope.evidence/2"
 FOLDER = "evidence"
 
 #: What damaged JSON, arrays and fields raise.
@@ -72,7 +75,6 @@ class Unit:
     """What is shown of one neuron beside its scores.
 
     Attributes:
-        tokens: the tokens it promotes, strongest first.
         alone: change of the log-odds of the concept's word when this neuron alone is set to zero; None where not
             tested. Probabilities near 1 hardly move where log-odds tell neurons apart.
         token: the image token where its first score is largest; None where the score has no such place.
@@ -80,7 +82,6 @@ class Unit:
         box: its footprint x, y, width, height in pixels; None likewise.
     """
 
-    tokens: tuple[str, ...]
     alone: float | None = None
     token: int | None = None
     cell: tuple[int, int] | None = None
@@ -97,12 +98,14 @@ class Evidence:
         spoken: the captions by condition, "original" and "edited" first.
         neurons: the located set.
         units: what is shown of its first members.
+        words: the tokens that all members promote, beside random neurons.
         maps: activation of the same members over the image, coarse, NaN where the picture was cropped away.
         curves: name of the score -> what its threshold was chosen from.
         original, edited: the pictures; mask: the pixels that the edit was allowed to change.
         boxes: x, y, width, height in pixels.
         widths: neurons of every decoder layer.
         word: None where nothing was tested.
+        place: how the set's map lies on the object, beside random neurons'; None where there is no object or no map.
         level: of the noise, in activation units; None where there was none.
         exchanged: set -> the share of the edit's effect on the word that it recovers, exchanged with the edited
             picture: "located", "random", and "all layers" (the ceiling) and thirds; empty where nothing was tested.
@@ -116,6 +119,7 @@ class Evidence:
     spoken: tuple[Spoken, ...]
     neurons: Neurons
     units: tuple[Unit, ...]
+    words: Words
     maps: Float[np.ndarray, "_shown _rows _columns"]
     curves: Mapping[str, Curve]
     original: Image.Image
@@ -124,6 +128,7 @@ class Evidence:
     boxes: tuple[tuple[float, float, float, float], ...]
     widths: tuple[int, ...]
     word: Word | None = None
+    place: Place | None = None
     level: float | None = None
     exchanged: Mapping[str, float] = field(default_factory=dict[str, float])
     notes: tuple[str, ...] = ()
@@ -156,14 +161,17 @@ class Evidence:
         return {
             "schema": SCHEMA,
             "neurons": self.neurons.addresses,
+            "model": dict(self.neurons.model),
             "image": self.image,
             "prompt": self.prompt,
             "spoken": [asdict(spoken) for spoken in self.spoken],
             "units": [asdict(unit) for unit in self.units],
+            "words": self.words.to_dict(),
             "curves": {name: curve.to_dict() for name, curve in self.curves.items()},
             "boxes": [list(box) for box in self.boxes],
             "widths": list(self.widths),
             "word": None if self.word is None else asdict(self.word),
+            "place": None if self.place is None else self.place.to_dict(),
             "level": self.level,
             "exchanged": dict(self.exchanged),
             "notes": list(self.notes),
@@ -182,10 +190,10 @@ class Evidence:
         place = root / FOLDER
         neurons = Neurons.load(root / "neurons.json")
         try:
-            data: dict[str, Any] = json.loads((place / "evidence.json").read_text(encoding="utf-8"))
+            data: dict[str, Any] = read_json(place / "evidence.json")
             if data.get("schema") != SCHEMA:
                 raise RunMismatch(f"{place / 'evidence.json'}: schema {data.get('schema')!r} is not {SCHEMA!r}")
-            if data["neurons"] != neurons.addresses:
+            if data["neurons"] != neurons.addresses or data.get("model", neurons.model) != neurons.model:
                 raise RunMismatch(f"{place / 'evidence.json'} belongs to another result than {root / 'neurons.json'}")
             with np.load(place / "maps.npz", allow_pickle=False) as stored:
                 maps = np.asarray(stored["maps"], dtype=np.float32)
@@ -197,14 +205,16 @@ class Evidence:
                 spoken=tuple(Spoken(s["condition"], tuple(s["texts"])) for s in data["spoken"]),
                 neurons=neurons,
                 units=tuple(_unit(entry) for entry in data["units"]),
+                words=_words(data["words"], len(neurons)),
                 maps=maps,
                 curves={name: Curve.from_dict(curve) for name, curve in data["curves"].items()},
-                original=read_image(place / "original.png"),
-                edited=read_image(root / "edited.png"),
-                mask=np.asarray(read_image(place / "mask.png").convert("L")) > 127,
+                original=read_image(inside(root, f"{FOLDER}/original.png")),
+                edited=read_image(inside(root, "edited.png")),
+                mask=np.asarray(read_image(inside(root, f"{FOLDER}/mask.png")).convert("L")) > 127,
                 boxes=tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in data["boxes"]),
                 widths=tuple(data["widths"]),
                 word=None if data["word"] is None else Word(**data["word"]),
+                place=None if data["place"] is None else Place.from_dict(data["place"]),
                 level=data["level"],
                 exchanged=data.get("exchanged", {}),  # which earlier releases did not measure
                 notes=tuple(data["notes"]),
@@ -220,10 +230,16 @@ class Evidence:
             raise RunMismatch(f"{place} cannot be read: {type(error).__name__}: {error}") from error
 
 
+def _words(data: Mapping[str, Any], count: int) -> Words:
+    words = Words.from_dict(data)
+    if not len(words) == len(words.beside) == len(words.quantiles) == count:
+        raise ValueError(f"there are words of {len(words)} neurons for {count}")
+    return words
+
+
 def _unit(data: Mapping[str, Any]) -> Unit:
     cell, box = data["cell"], data["box"]
     return Unit(
-        tuple(data["tokens"]),
         data["alone"],
         data["token"],
         None if cell is None else (int(cell[0]), int(cell[1])),

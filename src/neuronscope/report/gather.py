@@ -20,17 +20,19 @@ from jaxtyping import Float
 
 from ..caption import generate_captions
 from ..errors import InvalidOption, InvalidSample
+from ..fields import check_fields
+from ..held import in_turn
 from ..intervene import Noise, Patch, Zero, activations
 from ..intervene.operations import Intervention
 from ..loading import VLM
 from ..locate import Located, ceiling, layer_matched
 from ..locate.target import concept_word
+from ..meaning import Place, decode, place
 from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
 from ..tokens import ImageTokens
 from ..types import Json, Neurons
-from ..view.decode import decode
-from ..view.heatmap import heatmap, paint
+from ..view.heatmap import Heatmap, heatmap, paint
 from .curves import Curve
 from .evidence import Evidence, Spoken, Unit, Word
 
@@ -56,6 +58,9 @@ class Test:
     draws: int = 3
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -67,6 +72,7 @@ class Origin:
     environment: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
 
+@in_turn
 def gather(
     vlm: VLM,
     pair: Counterfactual,
@@ -74,6 +80,7 @@ def gather(
     curves: Mapping[str, Curve],
     *,
     test: Test | None,
+    heat: Heatmap | None = None,
     origin: Origin | None = None,
     step: Callable[[str], None] = lambda _: None,
 ) -> Evidence:
@@ -85,6 +92,7 @@ def gather(
         found: what was located in it.
         curves: what the thresholds were chosen from, see :func:`locate_watched`.
         test: how the set is tested; None for no test, which saves most of the time.
+        heat: the set's map, where it is at hand.
         origin: the image's name, and how the result was made.
         step: told what is being done, for progress displays.
     """
@@ -109,13 +117,15 @@ def gather(
         random = None if control is None else _probability(asked.log_odds(Zero(control)))
         word = Word(validity.match.surface, _probability(before), _probability(asked.log_odds(Zero(neurons))), random)
     step("maps of the neurons")
+    placed, unplaced = _place(vlm, pair, neurons, heat, 0 if test is None else test.seed)
     tokens = vlm.prepare([pair.original]).images[0]
     return Evidence(
         image=origin.image,
         prompt=decoding.prompt,
         spoken=tuple(spoken),
         neurons=neurons,
-        units=_units(vlm, shown, tokens, alone),
+        units=_units(shown, tokens, alone),
+        words=decode(vlm, neurons),
         maps=_maps(vlm, pair, shown, tokens),
         curves=dict(curves),
         original=pair.original,
@@ -124,9 +134,15 @@ def gather(
         boxes=tuple(pair.sample.boxes),
         widths=tuple(vlm.widths),
         word=word,
+        place=placed,
         exchanged=exchanged,
         level=test.level if test is not None and len(neurons) else None,
-        notes=(*found.notes, *lacking, *(f"only the original caption names {word!r}" for word in validity.lost)),
+        notes=(
+            *found.notes,
+            *lacking,
+            *unplaced,
+            *(f"only the original caption names {word!r}" for word in validity.lost),
+        ),
         environment=dict(origin.environment),
         command=origin.command,
         python=origin.python,
@@ -139,6 +155,22 @@ def _control(vlm: VLM, neurons: Neurons, seed: int) -> tuple[Neurons | None, tup
         return layer_matched(vlm, neurons, seed), ()
     except InvalidOption as error:
         return None, (f"there is no random control: {error}",)
+
+
+def _place(
+    vlm: VLM, pair: Counterfactual, neurons: Neurons, heat: Heatmap | None, seed: int
+) -> tuple[Place | None, tuple[str, ...]]:
+    """How the set's map lies on the object; or none, and the reason for the page."""
+    sample = pair.sample
+    if not len(neurons) or (sample.mask is None and not sample.boxes):
+        return None, ()
+    source = "boxes" if sample.mask is None else "mask"
+    heat = heatmap(vlm, pair.original, neurons) if heat is None else heat
+    try:
+        mask = sample.region(pair.original.size, source=source)
+        return place(vlm, pair.original, neurons, heat, mask, seed=seed), ()
+    except (InvalidOption, InvalidSample) as error:
+        return None, (f"the map is not compared with the object: {error}",)
 
 
 def _exchanged(
@@ -195,18 +227,17 @@ def _probability(log_odds: float) -> float:
     return 1 / (1 + math.exp(-log_odds)) if log_odds >= 0 else math.exp(log_odds) / (1 + math.exp(log_odds))
 
 
-def _units(vlm: VLM, shown: Neurons, tokens: ImageTokens, alone: Sequence[float] | None) -> tuple[Unit, ...]:
+def _units(shown: Neurons, tokens: ImageTokens, alone: Sequence[float] | None) -> tuple[Unit, ...]:
     # Methods that look where the word is predicted count other positions than image tokens.
     at_image = shown.options.get("position", "image") == "image"
     patches = [values for name, values in shown.scores.items() if name.endswith("_patch")]
     places = patches[0] if patches and at_image else None
     units: list[Unit] = []
-    for k, decoded in enumerate(decode(vlm, shown) if len(shown) else ()):
+    for k in range(len(shown)):
         token = None if places is None else int(places[k])
         mapped = token is not None and bool(tokens.tiles)
         units.append(
             Unit(
-                decoded.tokens,
                 None if alone is None else alone[k],
                 token,
                 _cell(tokens, token) if mapped and token is not None else None,

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..version import __version__
+from ..view.decode import Decoded
 from . import charts
 from .data_uri import heat, mask_picture, photo, with_boxes
 from .evidence import Evidence, Unit
@@ -64,12 +65,19 @@ class Line:
 
 @dataclass(frozen=True)
 class Row:
-    """One neuron of the table: `scores` in the order of the columns, its map as a picture, and where it peaks."""
+    """One neuron of the table.
+
+    `scores` are in the order of the columns; then its words beside those of a random neuron of its layer, its map as a
+    picture, and where it peaks.
+    """
 
     layer: int
     unit: int
     scores: tuple[float, ...]
     detail: Unit
+    words: Decoded
+    beside: Decoded | None
+    quantile: float | None
     heat: str
     peak: tuple[float, float, float, float] | None
     place: str
@@ -174,6 +182,9 @@ def _rows(evidence: Evidence, columns: Sequence[str]) -> Iterable[Row]:
             neuron.unit,
             tuple(evidence.neurons.scores[name][k] for name in columns),
             unit,
+            evidence.words[k],
+            evidence.words.beside[k],
+            evidence.words.quantiles[k],
             heat(evidence.maps[k]),
             peak if peak is not None and peak[2] > 0 and peak[3] > 0 else None,
             _place(unit),

@@ -21,7 +21,7 @@ import uuid
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -32,6 +32,7 @@ from ..files import create_once, output_folder, refusing, write_bytes
 from ..types import Json
 from .claims import Claims, Owner
 from .parts import SUFFIX, DamagedPart, Stamp, encode, verify
+from .progress import Progress as Progress
 from .rows import Row, same_columns, tabulate
 from .settings import Record, differences, environment, plain
 from .store import Store
@@ -40,32 +41,6 @@ Key = Mapping[str, Any]
 
 _PATIENCE = 180.0  # seconds; longer than a network file system hides a refreshed time stamp
 _LONGEST_WAIT = 1.0
-
-
-@dataclass(frozen=True)
-class Progress:
-    """How far the units of one kind are.
-
-    Attributes:
-        done, total: units.
-        seconds_each: what a unit took this process; None before it has finished one.
-        bytes_each: what a finished unit takes on the disk; None before there is one.
-    """
-
-    done: int
-    total: int
-    seconds_each: float | None
-    bytes_each: float | None
-
-    @property
-    def seconds_left(self) -> float | None:
-        """For the rest, by this process alone."""
-        return None if self.seconds_each is None else self.seconds_each * (self.total - self.done)
-
-    @property
-    def bytes_left(self) -> float | None:
-        """Disk space the rest will take."""
-        return None if self.bytes_each is None else self.bytes_each * (self.total - self.done)
 
 
 class Run:
@@ -77,14 +52,24 @@ class Run:
     Attributes:
         folder: the directory.
         record: the content of run.json.
+        readonly: whether it is only read; damaged parts stay where they are then.
     """
 
-    def __init__(self, folder: Path, record: Record, schemas: Mapping[str, pa.Schema], patience: float) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        record: Record,
+        schemas: Mapping[str, pa.Schema],
+        patience: float,
+        *,
+        readonly: bool = False,
+    ) -> None:
         self.folder = folder
         self.record = record
+        self.readonly = readonly
         self._schemas = dict(schemas)
         self._layouts: dict[str, pa.Schema] = {}
-        self._store = Store(folder, record.digest)
+        self._store = Store(folder, record.digest, readonly=readonly)
         self._claims = Claims(folder / "claims", self._temporary, patience)
         self._clock = time.monotonic()
         self._seconds: dict[str, float] = {}
@@ -129,12 +114,12 @@ class Run:
 
     @classmethod
     def existing(cls, folder: str | Path, *, schemas: Mapping[str, pa.Schema] | None = None) -> Run:
-        """A run to read from, whatever its settings; nothing is written, unless a part proves damaged.
+        """A run to read from, whatever its settings; nothing in it is written or moved.
 
         Raises RunMismatch when there is none, or it has other columns.
         """
         root = Path(folder)
-        run = cls(root, Record.load(root / "run.json"), schemas or {}, _PATIENCE)
+        run = cls(root, Record.load(root / "run.json"), schemas or {}, _PATIENCE, readonly=True)
         run._check_schemas()
         return run
 
@@ -163,6 +148,7 @@ class Run:
         Raises InvalidOption for rows that do not fit, by column, and when the file cannot be written, as on a full
         disk: then there is no part, and the others are untouched.
         """
+        self._require_writable()
         stamp = self._stamp(kind, key)
         table = tabulate(kind, key, rows, self._layout(kind))
         written = self._keep(self._store.path(stamp), encode(table, stamp))
@@ -180,23 +166,26 @@ class Run:
         path = self.part(kind, key)
         found = self._store.load(path)
         if found is None:
-            raise RunMismatch(f"{kind} {dict(key)} is not finished in {self.folder}: compute it again")
+            raise RunMismatch(self._unfinished(kind, key, path))
         return found[1]
 
     def table(self, kind: str) -> pa.Table:
         """The rows of all finished units of a kind, ordered by canonical key and, within a unit, as they were written.
 
         Raises RunMismatch when there are none, when parts have different columns, and when some prove damaged: they are
-        set aside, so that the job can compute them again.
+        set aside, unless the run is only read, so that the job can compute them again.
         """
         paths = self._store.listed(kind)
         loaded = [self._store.load(path) for path in paths]
         found = sorted((part for part in loaded if part is not None), key=lambda part: part[0].key)
         if len(found) < len(paths):
             lost = [path.name for path, part in zip(paths, loaded, strict=True) if part is None]
+            which = ", ".join(lost[:3]) + (", ..." if len(lost) > 3 else "")
+            state = "are damaged" if self.readonly else "were damaged and set aside"
+            why = next(filter(None, map(self._store.why, paths)), "reasons in damaged.jsonl")
             raise RunMismatch(
-                f"{len(lost)} parts of kind {kind!r} in {self.folder} were damaged and set aside ({', '.join(lost[:3])}"
-                f"{', ...' if len(lost) > 3 else ''}; reasons in damaged.jsonl): run the job again to compute them"
+                f"{len(lost)} parts of kind {kind!r} in {self.folder} {state} ({which}; {why}): "
+                "run the job again to compute them"
             )
         if not found:
             raise RunMismatch(f"{self.folder} has no finished unit of kind {kind!r}. It has: {', '.join(self.kinds())}")
@@ -219,6 +208,7 @@ class Run:
 
         Claims save work and guard nothing: writing without one is as safe.
         """
+        self._require_writable()
         stamp = self._stamp(kind, key)
         with self._claims.hold(f"{stamp.kind}-{stamp.id}") as mine:
             if mine:
@@ -272,7 +262,7 @@ class Run:
         """
         path = self.part(kind, key)
         if not self._store.sound(path):
-            raise RunMismatch(f"{kind} {dict(key)} is not finished in {self.folder}: compute it again")
+            raise RunMismatch(self._unfinished(kind, key, path))
         return path.read_bytes()
 
     def adopt(self, kind: str, key: Key, data: bytes) -> bool:
@@ -281,6 +271,7 @@ class Run:
         Raises RunMismatch, with nothing written, for a part that is damaged or belongs to another unit or to other
         settings, and InvalidOption when the file cannot be written.
         """
+        self._require_writable()
         path = self.part(kind, key)
         try:
             verify(data, path.name, self.record.digest)
@@ -311,6 +302,15 @@ class Run:
         )
 
     # ---- parts
+
+    def _require_writable(self) -> None:
+        if self.readonly:
+            raise InvalidOption(f"{self.folder} was opened with Run.existing, which only reads; open it with Run.open")
+
+    def _unfinished(self, kind: str, key: Key, path: Path) -> str:
+        why = self._store.why(path)
+        state = f"is damaged ({path.name}: {why})" if why else "is not finished"
+        return f"{kind} {dict(key)} {state} in {self.folder}: compute it again"
 
     def _stamp(self, kind: str, key: Key) -> Stamp:
         return Stamp.of(kind, key, self.record.digest)

@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..errors import InvalidOption, RunMismatch
+from ..errors import InvalidOption, RunMismatch, first_line
 from .settings import canonical
 
 SUFFIX = ".parquet"
@@ -30,6 +30,8 @@ _KIND = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")  # no capitals: some file system
 _NAME = re.compile(r"[0-9a-f]{24}\.parquet")
 _FIELD = "neuronscope."
 _PLACE = hashlib.sha256(SCHEMA.encode()).hexdigest()  # stands where the hash will be while the hash is computed
+#: In the footer the name stands before the value, with a length and a type of a few bytes between them.
+_DIGEST = re.compile(rb"neuronscope\.sha256.{1,8}?([0-9a-f]{64})", re.DOTALL)
 
 
 class DamagedPart(RunMismatch):
@@ -97,31 +99,48 @@ def encode(table: pa.Table, stamp: Stamp) -> bytes:
 def decode(data: bytes, name: str, settings: str) -> tuple[Stamp, pa.Table]:
     """The stamp and the rows of a file called `name`. Raises DamagedPart as :func:`verify` does."""
     stamp = verify(data, name, settings)
-    table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+    try:
+        table = pq.ParquetFile(pa.BufferReader(data)).read(use_threads=False)
+    except Exception as error:  # its hash is right: another program wrote it, and pyarrow may raise anything
+        raise DamagedPart(f"its rows cannot be read: {first_line(error)}") from error
     return stamp, table.replace_schema_metadata(None)
 
 
 def verify(data: bytes, name: str, settings: str) -> Stamp:
     """The stamp of a file, once every byte is proved to be as it was written; costs one pass over the bytes.
 
+    The hash is looked at before the file is parsed, so that no parser ever sees damaged bytes.
+
     Raises DamagedPart with the reason: no Parquet, not one of ours, another hash, key, kind or settings than promised.
     """
-    try:
-        footer = pq.read_metadata(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as error:
-        raise DamagedPart(f"it is no whole Parquet file: {error}") from error
-    said = {k.decode(errors="replace"): v.decode(errors="replace") for k, v in (footer.metadata or {}).items()}
+    found = _DIGEST.findall(data)
+    digest = found[-1].decode() if found else ""
+    if digest and _hash(*_around(data, digest)) != digest:
+        raise DamagedPart("its content is not what its hash says")
+    said = _footer(data)
     if said.get(_FIELD + "schema") != SCHEMA:
         raise DamagedPart(f"its schema is {said.get(_FIELD + 'schema')!r}, not {SCHEMA!r}")
-    digest = said.get(_FIELD + "sha256", "")
-    if not digest or _hash(*_around(data, digest)) != digest:
+    if not digest or said.get(_FIELD + "sha256") != digest:
         raise DamagedPart("its content is not what its hash says")
+    lacking = [name for name in ("kind", "key", "settings") if _FIELD + name not in said]
+    if lacking:
+        raise DamagedPart(f"its footer has no {', '.join(lacking)}")
     stamp = Stamp(said[_FIELD + "kind"], said[_FIELD + "key"], said[_FIELD + "settings"])
     if stamp.name != name:
         raise DamagedPart(f"it holds {stamp.kind} {stamp.key}, whose name is {stamp.name}")
     if stamp.settings != settings:
         raise DamagedPart(f"it was made with other settings (digest {stamp.settings}, here {settings})")
     return stamp
+
+
+def _footer(data: bytes) -> dict[str, str]:
+    """The metadata that a file's footer holds as text. Raises DamagedPart where there is no footer."""
+    try:
+        footer = pq.read_metadata(pa.BufferReader(data))
+        texts = footer.metadata or {}
+    except Exception as error:  # UnicodeDecodeError, MemoryError and more besides Arrow's own
+        raise DamagedPart(f"it is no whole Parquet file: {first_line(error)}") from error
+    return {name.decode(errors="replace"): text.decode(errors="replace") for name, text in texts.items()}
 
 
 def _around(data: bytes, digest: str) -> tuple[bytes, bytes]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ..errors import InvalidOption, RunMismatch
+from ..parsing import read_json
 from ..types import Json
 
 SCHEMA = "neuronscope.run/1"
@@ -122,7 +123,7 @@ class Record:
     def load(cls, path: Path) -> Record:
         """Read run.json. Raises RunMismatch, naming the file, when it is missing, damaged or of another schema."""
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = read_json(path)
         except FileNotFoundError as error:
             raise RunMismatch(f"{path.parent} is no run: it has no {path.name}") from error
         except (OSError, ValueError) as error:

@@ -28,11 +28,14 @@ class Store:
     Args:
         folder: the run directory.
         settings: digest of the settings that its parts have to carry.
+        readonly: leave damaged parts where they are.
     """
 
-    def __init__(self, folder: Path, settings: str) -> None:
+    def __init__(self, folder: Path, settings: str, *, readonly: bool = False) -> None:
         self._folder = folder
         self._settings = settings
+        self._readonly = readonly
+        self._reasons: dict[Path, str] = {}
         self._verified: dict[Path, tuple[int, ...]] = {}
 
     def path(self, stamp: Stamp) -> Path:
@@ -40,9 +43,21 @@ class Store:
         return self._folder / "parts" / stamp.kind / stamp.name
 
     def listed(self, kind: str) -> list[Path]:
-        """What is called like a part of the kind, by name."""
+        """What is called like a part of the kind, by name.
+
+        Raises RunMismatch where the folder of the kind cannot be read.
+        """
         folder = self._folder / "parts" / kind
-        return sorted(path for path in folder.glob(f"*{SUFFIX}") if is_part_name(path.name))
+        if not folder.exists():
+            return []
+        try:
+            return sorted(path for path in folder.iterdir() if is_part_name(path.name))
+        except OSError as error:
+            raise RunMismatch(f"{folder} cannot be read: {error.strerror or error}") from error
+
+    def why(self, path: Path) -> str:
+        """Why a part was found damaged; empty where it was not."""
+        return self._reasons.get(path, "")
 
     def sound(self, path: Path) -> bool:
         """Whether the part is there and whole. A file is read once, and again only after it has changed."""
@@ -62,6 +77,9 @@ class Store:
         state = _state(path)
         if state is None:
             return None
+        if not path.is_file():  # a folder, a link to nothing, or a pipe that would be waited for
+            self._damaged(path, state, "it is no file")
+            return None
         try:
             result = examine(path.read_bytes(), path.name, self._settings)
         except FileNotFoundError:  # another process has set it aside
@@ -69,11 +87,15 @@ class Store:
         except OSError as error:
             raise RunMismatch(f"{path} cannot be read: {error.strerror or error}") from error
         except DamagedPart as reason:
-            if _state(path) == state:  # else another process has put a whole one in its place
-                self._set_aside(path, str(reason))
+            self._damaged(path, state, str(reason))
             return None
         self._verified[path] = state
         return result
+
+    def _damaged(self, path: Path, state: tuple[int, ...], reason: str) -> None:
+        self._reasons[path] = reason
+        if not self._readonly and _state(path) == state:  # else another process has put a whole one in its place
+            self._set_aside(path, reason)
 
     def _set_aside(self, path: Path, reason: str) -> None:
         """Move a part to damaged/ and say so in damaged.jsonl. Raises InvalidOption when the run is read-only."""
@@ -101,6 +123,11 @@ def _state(path: Path) -> tuple[int, ...] | None:
     """What changes when a file does; the time in it is compared for being the same, never for being later."""
     try:
         found = os.stat(path)
-    except FileNotFoundError:
-        return None
+    except OSError as error:
+        if path.is_symlink():  # to nothing, or in a circle: in the part's place it is no part
+            found = os.lstat(path)
+            return found.st_ino, found.st_size, found.st_mtime_ns
+        if isinstance(error, FileNotFoundError):
+            return None
+        raise RunMismatch(f"{path} cannot be read: {error.strerror or error}") from error
     return found.st_ino, found.st_size, found.st_mtime_ns

@@ -1,5 +1,6 @@
 """Images with concepts: reading, editing the concept away, and deciding whether a caption names it."""
 
+from .boxes import Box as Box
 from .coco import CocoFolder as CocoFolder
 from .image import read_image as read_image
 from .inpaint import Counterfactual as Counterfactual
@@ -10,6 +11,5 @@ from .lexicon import Lexicon as Lexicon
 from .lexicon import Match as Match
 from .lexicon import published_thresholds as published_thresholds
 from .lists import ImageList as ImageList
-from .sample import Box as Box
 from .sample import Region as Region
 from .sample import Sample as Sample

@@ -1,29 +1,32 @@
 """Reading a COCO-format folder (2017 layout or any other of that format).
 
-pycocotools reads the JSON and draws polygons. Segmentations are checked first, and run lengths decoded here, because it
-takes damaged ones for granted: runs that do not fill the picture leave memory of anything in the mask.
+The tables are checked as a whole (coco_tables.py), the boxes and outlines of a picture with that picture
+(coco_outlines.py): after one that is wrong the others can still be had.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
+from os.path import isfile
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from jaxtyping import Bool
 
 from ..errors import InvalidOption, InvalidSample, suggest
+from ..fields import check_fields
 from ..types import Json
-from .sample import Box, Region, Sample, boxes_mask
+from .boxes import Box, boxes_mask, require_inside
+from .coco_boxes import box_of, frame_of, require_agreement, require_widths
+from .coco_outlines import Mask, outline
+from .coco_tables import Id, Row, Tables
+from .place import ALLOW, leaves, place
+from .sample import Region, Sample
 
 #: What reading a damaged entry may raise.
-_DAMAGED = (KeyError, TypeError, ValueError, IndexError)
+_DAMAGED = (KeyError, TypeError, ValueError, IndexError, OverflowError, InvalidSample)
 
 #: The largest picture, in pixels, that an annotation file is believed to describe.
 _MAX_PIXELS = 200_000_000
@@ -37,14 +40,19 @@ class CocoFolder:
         images: folder of the pictures.
         instances: instances JSON (polygons or RLE; crowds are left out as instances).
         captions: captions JSON, if there is one.
+        allow_outside: read pictures that lie outside `images`, where names or links lead out of it.
     """
 
     images: Path
     instances: Path
     captions: Path | None = None
+    allow_outside: bool = False
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
-    def open(cls, folder: str | Path, split: str | None = None) -> CocoFolder:
+    def open(cls, folder: str | Path, split: str | None = None, *, allow_outside: bool = False) -> CocoFolder:
         """Find `annotations/instances_SPLIT.json`, `captions_SPLIT.json` and the picture folder SPLIT (or `images`).
 
         Files without a split, `instances.json` and `captions.json`, are the split "".
@@ -67,7 +75,7 @@ class CocoFolder:
         places = [place for place in (*folders, root / "images") if place.is_dir()]
         if not places:
             raise InvalidSample(f"{root} holds no picture folder {name!r} or 'images'")
-        return cls(places[0], annotations, captions if captions.is_file() else None)
+        return cls(places[0], annotations, captions if captions.is_file() else None, allow_outside)
 
     def identity(self) -> dict[str, Json]:
         """What tells these annotations from others, wherever they lie."""
@@ -75,8 +83,8 @@ class CocoFolder:
         return {"instances": self.instances.name, "sha256": digest}
 
     def concepts(self) -> list[str]:
-        """Category names, in the file's order."""
-        return [category["name"] for category in self._coco.dataset["categories"]]
+        """Category names, in the file's order, each once. Raises InvalidSample for tables that do not hold together."""
+        return list(self.tables.concepts)
 
     def samples(
         self, concept: str, *, seed: int = 0, min_area: float = 0.02, max_area: float = 0.6
@@ -85,10 +93,12 @@ class CocoFolder:
 
         Every non-crowd instance becomes a box, their union the mask; images whose instances cover less than
         `min_area` or more than `max_area` of the picture are passed over. Pictures are read only on `load()`, which
-        raises InvalidSample with the path of one that is missing.
+        raises InvalidSample with the path of one that is missing or has another size than was annotated. Of several
+        categories with the concept's name all instances count.
 
-        Raises InvalidSample for an unknown concept, at once, and for damaged annotations when it comes to them, after
-        which the next sample can still be asked for; InvalidOption unless 0 <= min_area <= max_area <= 1.
+        Raises InvalidSample for tables that do not hold together and an unknown concept, at once, and for damaged
+        annotations of a picture when it comes to them, after which the next sample can still be asked for;
+        InvalidOption unless 0 <= min_area <= max_area <= 1.
         """
         if not 0 <= min_area <= max_area <= 1:
             raise InvalidOption(f"min_area={min_area}, max_area={max_area}: need 0 <= min_area <= max_area <= 1")
@@ -99,61 +109,93 @@ class CocoFolder:
         """The same folder with no image passed over, for a reader that counts what it rejects."""
         return Unfiltered(self)
 
-    def _walk(self, concept: str, seed: int) -> Iterator[Sample]:
-        category = self._coco.getCatIds(catNms=[concept])[0]
-        ids: list[int] = sorted(self._coco.getImgIds(catIds=[category]))
-        order = np.random.default_rng(seed).permutation(ids).tolist()
-        return map(partial(self._checked, concept=concept, category=category), order)
+    @cached_property
+    def tables(self) -> Tables:
+        """The instances, checked. Raises InvalidSample where they do not hold together."""
+        found = Tables.read(self.instances, () if self.allow_outside else (_stays,))
+        require_widths(found)
+        return found
 
-    def _checked(self, image_id: int, concept: str, category: int) -> Sample:
+    @cached_property
+    def references(self) -> dict[Id, tuple[str, ...]]:
+        """Reference captions by image; none without a captions file. Raises InvalidSample as :attr:`tables` does."""
+        return {} if self.captions is None else self.tables.captions(self.captions)
+
+    def picture(self, row: Row) -> Path:
+        """The file of a row of images. Raises InvalidSample where it leads out of the folder of pictures."""
+        return place(self.images, row["file_name"], allow_outside=self.allow_outside)
+
+    def showing(self, concept: str) -> Iterator[tuple[Path, bool]]:
+        """Every picture, in the order of the file, and whether anything in it is annotated as the concept.
+
+        Crowds count: they show it. Raises InvalidSample, at once, for an unknown concept and for tables that do not
+        hold together; later for a picture outside the folder.
+        """
+        names = self.concepts()
+        if concept not in names:
+            raise InvalidSample(f"{self.instances} has no category {concept!r}.{suggest(concept, names)}")
+        own = frozenset(self.tables.showing(concept))
+        return ((self.picture(row), number in own) for number, row in self.tables.images.items())
+
+    def _walk(self, concept: str, seed: int) -> Iterator[Sample]:
+        ids = self.tables.showing(concept)
+        order = np.random.default_rng(seed).permutation(len(ids)).tolist()
+        self.references  # noqa: B018 - captions that do not fit are told before the first sample
+        return map(partial(self._checked, concept=concept), [ids[k] for k in order])  # one that raises can go on
+
+    def _checked(self, image_id: Id, concept: str) -> Sample:
         try:
-            return self._sample(image_id, concept, category)
+            return self._sample(image_id, concept)
         except _DAMAGED as error:
-            what = f"{type(error).__name__}: {error}"
+            what = str(error) if isinstance(error, InvalidSample) else f"{type(error).__name__}: {error}"
             raise InvalidSample(f"{self.instances}: the entries of image {image_id} are damaged: {what}") from error
 
-    def _sample(self, image_id: int, concept: str, category: int) -> Sample:
-        coco = self._coco
-        info: dict[str, Any] = coco.loadImgs([image_id])[0]
-        annotations: list[dict[str, Any]] = coco.loadAnns(coco.getAnnIds(imgIds=[image_id]))
-        annotations = [a for a in annotations if not a.get("iscrowd")]  # home-made files often leave the key out
-        own = [a for a in annotations if a["category_id"] == category]
-        frame = (int(info["width"]), int(info["height"]))
-        if min(frame) < 1 or frame[0] * frame[1] > _MAX_PIXELS:
-            raise ValueError(f"width and height are {frame[0]} and {frame[1]}")
-        masks = [boxes_mask([_box(a)], frame) if (m := _mask(a, frame)) is None else m for a in own]
-        names = {c["id"]: c["name"] for c in coco.dataset["categories"]}
-        others = [
-            Region(names[a["category_id"]], _box(a), _mask(a, frame))
-            for a in annotations
-            if a["category_id"] != category
-        ]
-        picture = self.images / str(info["file_name"])
-        exact = self.images.parent / "exact" / f"{picture.stem}.{concept}.png"  # folders of rendered scenes have it
+    def _sample(self, image_id: Id, concept: str) -> Sample:
+        tables = self.tables
+        info = tables.images[image_id]
+        frame = frame_of(info)
+        if frame is None or frame[0] * frame[1] > _MAX_PIXELS:
+            raise InvalidSample(f"its width and height are {'not given' if frame is None else frame}")
+        shown = [_Shown.read(row, tables, frame) for row in tables.annotations[image_id] if not row.get("iscrowd")]
+        own = [one for one in shown if one.concept == concept]
+        masks = [boxes_mask([one.box], frame) if one.mask is None else one.mask for one in own]
+        picture = self.picture(info)
         return Sample(
             image=picture,
             concept=concept,
-            boxes=[_box(a) for a in own],
+            boxes=[one.box for one in own],
             mask=np.any(masks, axis=0) if masks else None,
-            others=others,
-            captions=self._captions.get(image_id, ()),
+            others=[Region(one.concept, one.box, one.mask) for one in shown if one.concept != concept],
+            captions=self.references.get(image_id, ()),
             image_id=str(image_id),
-            exact=exact if exact.is_file() else None,
+            exact=self._exact(picture, concept),
+            annotated=frame,
         )
 
-    @cached_property
-    def _coco(self) -> Any:
-        return _read(self.instances, ("images", "annotations", "categories"))
+    def _exact(self, picture: Path, concept: str) -> Path | None:
+        """The picture without the concept, which folders of rendered scenes have."""
+        folder, name = self.images.parent / "exact", f"{picture.stem}.{concept}.png"
+        return place(folder, name, allow_outside=self.allow_outside) if isfile(folder / name) else None
 
-    @cached_property
-    def _captions(self) -> dict[int, tuple[str, ...]]:
-        if self.captions is None:
-            return {}
-        result: dict[int, tuple[str, ...]] = {}
-        for annotation in _read(self.captions, ("images", "annotations")).dataset["annotations"]:
-            key = int(annotation["image_id"])
-            result[key] = (*result.get(key, ()), str(annotation["caption"]))
-        return result
+
+@dataclass(frozen=True)
+class _Shown:
+    """An object of a picture, its numbers checked."""
+
+    concept: str
+    box: Box
+    mask: Mask | None
+
+    @classmethod
+    def read(cls, row: Row, tables: Tables, frame: tuple[int, int]) -> _Shown:
+        """Raises InvalidSample, or what a wrong type raises."""
+        try:
+            box, mask = require_inside(box_of(row), frame), outline(row, frame)
+            require_agreement(box, mask, row.get("area"), frame)
+        except _DAMAGED as error:
+            what = str(error) if isinstance(error, InvalidSample) else f"{type(error).__name__}: {error}"
+            raise InvalidSample(f"annotation {row['id']}: {what}") from error
+        return cls(tables.names[row["category_id"]], box, mask)
 
 
 @dataclass(frozen=True)
@@ -181,82 +223,6 @@ def _fits(sample: Sample, min_area: float, max_area: float) -> bool:
     return sample.mask is not None and min_area <= sample.mask.mean() <= max_area
 
 
-def _read(path: Path, needed: tuple[str, ...]) -> Any:
-    from pycocotools.coco import COCO
-
-    try:
-        with contextlib.redirect_stdout(io.StringIO()):  # pycocotools prints its timings
-            coco = COCO(str(path))
-    except (OSError, ValueError, KeyError, TypeError, AssertionError) as error:
-        raise InvalidSample(f"{path} cannot be read as COCO annotations: {error}") from error
-    missing = [key for key in needed if key not in coco.dataset]
-    if missing:
-        raise InvalidSample(f"{path} is not a COCO file: it lacks {', '.join(missing)}")
-    return coco
-
-
-def _mask(annotation: dict[str, Any], frame: tuple[int, int]) -> Bool[np.ndarray, "height width"] | None:
-    """The segmentation as pixels of a (width, height); None for an instance that has only a box.
-
-    Raises ValueError, or what a wrong type raises, for a segmentation that is not one of the three kinds.
-    """
-    segmentation: Any = annotation.get("segmentation")
-    if not segmentation:
-        return None
-    return _runs_mask(segmentation, frame) if isinstance(segmentation, dict) else _polygons_mask(segmentation, frame)
-
-
-def _polygons_mask(polygons: Sequence[Sequence[float]], frame: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
-    from pycocotools import mask as coco_mask
-
-    width, height = frame
-    reach = 10.0 * max(frame)  # drawing takes memory with the distance; NaN takes all there is
-    parts = [[float(v) for v in polygon] for polygon in polygons]
-    for part in parts:
-        if len(part) < 6 or len(part) % 2 or not all(abs(v) <= reach for v in part):
-            raise ValueError(f"a polygon is not three or more points x, y near the picture: {part!s:.100}")
-    module: Any = coco_mask  # its stubs do not know lists of lists
-    return np.asarray(module.decode(module.merge(module.frPyObjects(parts, height, width)))).astype(bool)
-
-
-def _runs_mask(segmentation: dict[str, Any], frame: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
-    """Run lengths, down the columns, of pixels outside and inside in turn."""
-    width, height = frame
-    counts: Any = segmentation["counts"]
-    runs = _decompressed(counts) if isinstance(counts, str) else [int(n) for n in counts]
-    size = [int(n) for n in segmentation["size"]]
-    if size != [height, width] or any(n < 0 for n in runs) or sum(runs) != width * height:
-        raise ValueError(
-            f"run lengths with a sum of {sum(runs)} for a mask of size {size} do not fill a picture of "
-            f"{height} x {width} px (height x width)"
-        )
-    return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(width, height).T
-
-
-def _decompressed(text: str) -> list[int]:
-    """COCO's compressed run lengths: five bits to a character from "0" on, a sixth bit where more follow, signed.
-
-    From the fourth run on it is the difference to the run before the last that is written.
-    """
-    runs: list[int] = []
-    value = shift = 0
-    for character in text:
-        bits = ord(character) - 48
-        if not 0 <= bits < 64:
-            raise ValueError(f"compressed run lengths hold {character!r}")
-        value |= (bits & 31) << shift
-        shift += 5
-        if bits & 32:
-            continue
-        if bits & 16:
-            value -= 1 << shift
-        runs.append(value + runs[-2] if len(runs) > 2 else value)
-        value = shift = 0
-    if shift:
-        raise ValueError("compressed run lengths end within a number")
-    return runs
-
-
-def _box(annotation: dict[str, Any]) -> Box:
-    x, y, w, h = (float(v) for v in annotation["bbox"])
-    return (x, y, w, h)
+def _stays(row: Row) -> str:
+    name = row["file_name"]
+    return f"has the file_name {name!r}, which leads out of the folder of pictures; {ALLOW}" if leaves(name) else ""

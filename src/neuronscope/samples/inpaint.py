@@ -14,8 +14,9 @@ from PIL import Image
 
 from ..errors import InvalidOption, InvalidSample
 from ..types import Json, one_of
+from .boxes import Box
 from .image import ImageSource, read_image
-from .sample import Box, RegionSource, Sample
+from .sample import RegionSource, Sample
 
 Method: TypeAlias = Literal["telea", "navier_stokes", "mean_fill", "exact", "edited"]
 Pixels: TypeAlias = UInt8[np.ndarray, "height width 3"]
@@ -143,8 +144,8 @@ def control_boxes(size: tuple[int, int], box: tuple[float, float], avoid: Mask, 
         raise InvalidOption(f"count={count} must not be negative")
     rng = np.random.default_rng(seed)
     width, height = size
-    free = np.zeros((height + 1, width + 1))
-    free[1:, 1:] = avoid.cumsum(0).cumsum(1)
+    free = np.zeros((height + 1, width + 1), np.int32)
+    free[1:, 1:] = avoid.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32)
     found: dict[Box, None] = {}
     for shrink in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
         w, h = max(1, min(width, round(box[0] * shrink))), max(1, min(height, round(box[1] * shrink)))

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import csv
 import io
-import json
 import os
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -25,7 +24,9 @@ from urllib.parse import unquote
 import numpy as np
 
 from ..errors import InvalidOption, InvalidSample, suggest
+from ..parsing import parse_json
 from .image import read_image
+from .place import place
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader  # the type has no public name before Python 3.13
@@ -64,8 +65,10 @@ class ImageList(Sequence[Captioned]):
     refused: tuple[Refused, ...] = ()
 
     @classmethod
-    def parallel(cls, files: str | Path, captions: str | Path, images: str | Path) -> ImageList:
-        """Two parallel text files, and the folder of the pictures.
+    def parallel(
+        cls, files: str | Path, captions: str | Path, images: str | Path, *, allow_outside: bool = False
+    ) -> ImageList:
+        """Two parallel text files, and the folder of the pictures, out of which no name may lead unless it is allowed.
 
         Raises InvalidSample when a file cannot be read, they differ in length, or no line can be used.
         """
@@ -76,11 +79,17 @@ class ImageList(Sequence[Captioned]):
                 f"{first} has {len(names)} lines and {second} {len(texts)}: line i of both must belong together"
             )
         entries = (_Entry(f"{first}:{i}", *pair) for i, pair in enumerate(zip(names, texts, strict=True), 1))
-        return _collect(entries, Path(images), first)
+        return _collect(entries, Path(images), first, allow_outside)
 
     @classmethod
     def table(
-        cls, path: str | Path, images: str | Path | None = None, *, file: str = "file", caption: str = "caption"
+        cls,
+        path: str | Path,
+        images: str | Path | None = None,
+        *,
+        file: str = "file",
+        caption: str = "caption",
+        allow_outside: bool = False,
     ) -> ImageList:
         """A .csv or .tsv with a header line, or a .jsonl with an object in each line; one picture may have many lines.
 
@@ -89,6 +98,7 @@ class ImageList(Sequence[Captioned]):
             images: where the pictures are; beside the table when not given.
             file: name of the column that holds a file name, path or URL.
             caption: name of the column that holds a caption, or in .jsonl a list of captions.
+            allow_outside: whether names may lead out of the folder of pictures, as they are written or by links.
 
         Raises InvalidSample when the table cannot be read, lacks a column, or has no line that can be used;
         InvalidOption for another suffix.
@@ -97,12 +107,14 @@ class ImageList(Sequence[Captioned]):
         reader = _READERS.get(table.suffix.lower())
         if reader is None:
             raise InvalidOption(f"path={str(table)!r} is not a table.{suggest(table.suffix, sorted(_READERS))}")
-        return _collect(reader(table, (file, caption)), table.parent if images is None else Path(images), table)
+        folder = table.parent if images is None else Path(images)
+        return _collect(reader(table, (file, caption)), folder, table, allow_outside)
 
     @classmethod
-    def folder(cls, path: str | Path, *, recursive: bool = False) -> ImageList:
+    def folder(cls, path: str | Path, *, recursive: bool = False, allow_outside: bool = False) -> ImageList:
         """The pictures of a folder, sorted by path; everything else in it is refused.
 
+        So are links that lead out of it, unless `allow_outside`.
         Whether a file is a picture is told by its suffix; reading one that is not raises InvalidSample then, and
         :meth:`checked` finds all of them.
 
@@ -118,7 +130,9 @@ class ImageList(Sequence[Captioned]):
                 if not recursive:
                     refused.append(Refused(str(found), "a folder; recursive=True looks into it"))
             elif found.suffix.lower() in SUFFIXES:
-                items.append(Captioned(found))
+                reason = _astray(root, str(found.relative_to(root)), allow_outside)
+                refused += [Refused(str(found), reason)] if reason else []
+                items += [] if reason else [Captioned(found)]
             else:
                 refused.append(Refused(str(found), f"not a picture by its suffix; known: {', '.join(SUFFIXES)}"))
         return _not_empty(cls(tuple(items), tuple(refused)), root)
@@ -167,15 +181,16 @@ class _Entry:
     reason: str = ""
 
 
-def _collect(entries: Iterator[_Entry], images: Path, source: Path) -> ImageList:
+def _collect(entries: Iterator[_Entry], images: Path, source: Path, allow_outside: bool) -> ImageList:
     """Entries of one picture together, where its first one stands."""
     if not images.is_dir():
         raise InvalidSample(f"{images} is not a folder; the pictures of {source} are looked for there")
     captions: dict[Path, list[str]] = {}
     refused: list[Refused] = []
     for entry in entries:
-        path = _place(images, entry.file)
-        reason = entry.reason or _unusable(entry, path)
+        name = _file(entry.file)
+        path = images / name
+        reason = entry.reason or _unusable(entry) or _astray(images, name, allow_outside) or _missing(path)
         if reason:
             refused.append(Refused(entry.where, reason))
         else:
@@ -184,17 +199,28 @@ def _collect(entries: Iterator[_Entry], images: Path, source: Path) -> ImageList
     return _not_empty(ImageList(items, tuple(refused)), source)
 
 
-def _place(images: Path, file: str) -> Path:
-    name = file.strip()
+def _file(name: str) -> str:
+    name = name.strip()
     _, is_url, address = name.partition("://")
-    return images / (unquote(re.split("[?#]", address)[0].rpartition("/")[2]) if is_url else name)
+    return unquote(re.split("[?#]", address)[0].rpartition("/")[2]) if is_url else name
 
 
-def _unusable(entry: _Entry, path: Path) -> str:
+def _astray(folder: Path, name: str, allow_outside: bool) -> str:
+    """Why a file is not one of the folder; empty where it is."""
+    try:
+        place(folder, name, allow_outside=allow_outside)
+    except InvalidSample as error:
+        return str(error)
+    return ""
+
+
+def _unusable(entry: _Entry) -> str:
     if not entry.file.strip():
         return "it names no file"
-    if not entry.caption.strip():
-        return "its caption is empty"
+    return "" if entry.caption.strip() else "its caption is empty"
+
+
+def _missing(path: Path) -> str:
     return "" if os.path.isfile(path) else f"picture {path} does not exist"
 
 
@@ -257,7 +283,7 @@ def _objects(path: Path, columns: tuple[str, str]) -> Iterator[_Entry]:
     for number, line in enumerate(_lines(path), 1):
         where = f"{path}:{number}"
         try:
-            row: Any = json.loads(line)
+            row: Any = parse_json(line)
             file, captions = row[columns[0]], row[columns[1]]
         except (ValueError, KeyError, TypeError, IndexError) as error:
             yield _Entry(where, reason=f"not an object with {' and '.join(columns)}: {type(error).__name__}: {error}")

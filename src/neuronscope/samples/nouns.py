@@ -11,7 +11,6 @@ installed and the lexicon elsewhere; which of them it was, and why, is in :meth:
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -21,6 +20,7 @@ from typing import Any, Literal, Protocol, TypeAlias, cast
 
 from ..errors import InvalidOption
 from ..types import Json, one_of
+from ..words import fold, folded, tokens_of
 from .lexicon import Lexicon
 
 Finder: TypeAlias = Literal["auto", "tagger", "compounds", "lexicon"]
@@ -28,8 +28,6 @@ Finder: TypeAlias = Literal["auto", "tagger", "compounds", "lexicon"]
 INSTALL = "pip install 'neuronscope[nouns]'"
 _MODULE = "HanTa.HanoverTagger"
 _MODEL = "morphmodel_en.pgz"
-#: A word, with its hyphens and apostrophes, or a mark of punctuation, which the tagger wants to see as well.
-_WORD = re.compile(r"[^\W_]+(?:[-'\u2019][^\W_]+)*|[^\w\s]|_")
 
 
 @dataclass(frozen=True)
@@ -90,19 +88,20 @@ class TaggedNouns:
 
     def find(self, caption: str, context: str = "") -> list[Noun]:
         """The tagger reads context and caption as one sentence; nouns of the context are not returned."""
-        before = _WORD.findall(context)
-        words = list(_WORD.finditer(caption))
-        if not words:
+        before = [context[start:end] for start, end, _ in _pieces(context)]
+        pieces = _pieces(caption)
+        if not pieces:
             return []
-        tagged: Sequence[tuple[str, str, str]] = _tagger().tag_sent([*before, *(word.group() for word in words)])
+        given = [caption[start:end] for start, end, _ in pieces]
+        tagged: Sequence[tuple[str, str, str]] = _tagger().tag_sent([*before, *given])
         spans: list[tuple[int, int]] = []
         joins = False
-        for word, (_, _, tag) in zip(words, tagged[len(before) :], strict=True):
-            noun = tag.startswith("N") and word.group()[0].isalpha()
+        for (start, end, word), (_, _, tag) in zip(pieces, tagged[len(before) :], strict=True):
+            noun = word and tag.startswith("N") and caption[start].isalpha()
             if noun and joins and self.compounds:
-                spans[-1] = (spans[-1][0], word.end())
+                spans[-1] = (spans[-1][0], end)
             elif noun:
-                spans.append(word.span())
+                spans.append((start, end))
             joins = noun
         return _each_once(caption, spans)
 
@@ -146,11 +145,34 @@ _FINDERS: Mapping[str, Any] = {
 FINDERS: tuple[str, ...] = ("auto", *_FINDERS)
 
 
+def _pieces(text: str) -> list[tuple[int, int, bool]]:
+    """Ranges that the tagger reads one by one, and whether each is a word.
+
+    It wants to see marks of punctuation as well, and knows a possessive 's by itself.
+    """
+    spelling = folded(text)
+    pieces: list[tuple[int, int, bool]] = []
+    before = 0
+    for token in tokens_of(spelling):
+        pieces += _marks(text, before, spelling.starts[token.start])
+        head = token.start + min(end for _, end in token.readings)
+        start, end = spelling.span(token.start, head)
+        pieces.append((start, end, True))
+        before = spelling.ends[token.end - 1]
+        if end < before:
+            pieces.append((end, before, False))
+    return [*pieces, *_marks(text, before, len(text))]
+
+
+def _marks(text: str, start: int, end: int) -> list[tuple[int, int, bool]]:
+    return [(n, n + 1, False) for n in range(start, end) if text[n].isprintable() and not text[n].isspace()]
+
+
 def _each_once(caption: str, spans: Sequence[tuple[int, int]]) -> list[Noun]:
     first: dict[str, Noun] = {}
     for start, end in spans:
         surface = caption[start:end]
-        text = " ".join(surface.lower().split())
+        text = " ".join(fold(surface).split())
         first.setdefault(text, Noun(text, surface, start, end))
     return list(first.values())
 

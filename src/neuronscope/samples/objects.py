@@ -7,19 +7,13 @@ counts for every time it stands in a caption; the vocabulary is the annotated ca
 
 from __future__ import annotations
 
-import json
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from ..errors import InvalidSample
 from .coco import CocoFolder
 from .lexicon import Lexicon
-
-#: What reading a damaged file may raise.
-_DAMAGED = (OSError, KeyError, TypeError, ValueError)
 
 
 @dataclass(frozen=True)
@@ -44,37 +38,27 @@ class AnnotatedFolder:
     categories: tuple[str, ...]
 
     @classmethod
-    def read(cls, folder: str | Path, split: str | None = None) -> AnnotatedFolder:
+    def read(cls, folder: str | Path, split: str | None = None, *, allow_outside: bool = False) -> AnnotatedFolder:
         """Read `annotations/instances_SPLIT.json`, crowds included, and the objects that reference captions name.
 
-        Raises InvalidSample for a folder that is no COCO folder, for damaged annotations, for a folder without a
-        picture or a category, and for a picture that is missing.
+        Raises InvalidSample for a folder that is no COCO folder, for tables that do not hold together, for a folder
+        without a picture or a category, and for a picture that is missing or, unless it is allowed, lies outside.
         """
-        found = CocoFolder.open(folder, split)
-        try:
-            data = json.loads(found.instances.read_text(encoding="utf-8"))
-            names = {int(one["id"]): str(one["name"]) for one in data["categories"]}
-            seen: dict[int, set[str]] = defaultdict(set)
-            for one in data["annotations"]:
-                seen[int(one["image_id"])].add(names[int(one["category_id"])])
-            files = {int(one["id"]): str(one["file_name"]) for one in data["images"]}
-            told = _captions(found.captions)
-        except _DAMAGED as error:
-            what = f"{type(error).__name__}: {error}"
+        found = CocoFolder.open(folder, split, allow_outside=allow_outside)
+        tables = found.tables
+        if not tables.images or not tables.names:
             raise InvalidSample(
-                f"{found.instances} or its captions cannot be read as COCO annotations: {what}"
-            ) from error
-        if not files or not names:
-            raise InvalidSample(f"{found.instances} lists {len(files)} images and {len(names)} categories")
-        for image, texts in told:
-            seen[image].update(mentions(texts, names.values()))
-        pictures = tuple(
-            Shown(found.images / file, Path(file).name, frozenset(seen[image])) for image, file in files.items()
-        )
-        for one in pictures:
-            if not one.path.is_file():
-                raise InvalidSample(f"{one.path} is missing; {found.instances} lists it")
-        return cls(pictures, tuple(dict.fromkeys(names.values())))
+                f"{found.instances} lists {len(tables.images)} images and {len(tables.names)} categories"
+            )
+        pictures: list[Shown] = []
+        for image, row in tables.images.items():
+            path = found.picture(row)
+            if not path.is_file():
+                raise InvalidSample(f"{path} is missing; {found.instances} lists it")
+            seen = {tables.names[one["category_id"]] for one in tables.annotations.get(image, ())}
+            seen.update(one for text in found.references.get(image, ()) for one in mentions(text, tables.concepts))
+            pictures.append(Shown(path, Path(row["file_name"]).name, frozenset(seen)))
+        return cls(tuple(pictures), tables.concepts)
 
 
 def mentions(caption: str, categories: Iterable[str]) -> list[str]:
@@ -89,10 +73,3 @@ def mentions(caption: str, categories: Iterable[str]) -> list[str]:
         for start, end, one in sorted(spans)
         if not any(a <= start and end <= b and b - a > end - start for a, b, _ in spans)
     ]
-
-
-def _captions(path: Path | None) -> list[tuple[int, str]]:
-    if path is None:
-        return []
-    rows: list[Any] = json.loads(path.read_text(encoding="utf-8"))["annotations"]
-    return [(int(one["image_id"]), str(one["caption"])) for one in rows]

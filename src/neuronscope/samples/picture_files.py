@@ -10,11 +10,11 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..errors import InvalidOption
+from ..errors import InvalidOption, InvalidSample
 from .image import read_image
 from .lists import ImageList, Refused
 
@@ -49,13 +49,22 @@ class Pictures:
     items: tuple[Picture, ...]
     refused: tuple[Refused, ...] = ()
 
+    def without(self, reasons: Mapping[Path, str]) -> Pictures:
+        """The rest, with those for which there is a reason refused. Raises InvalidSample where none is left."""
+        kept = tuple(one for one in self.items if one.path not in reasons)
+        if not kept:
+            raise InvalidSample(f"none of {len(self.items)} pictures can be used: {next(iter(reasons.values()), '')}")
+        more = (Refused(str(path), reason) for path, reason in reasons.items())
+        return Pictures(kept, (*self.refused, *more))
 
-def gather(sources: Sequence[str | Path], images: str | Path | None = None) -> Pictures:
+
+def gather(sources: Sequence[str | Path], images: str | Path | None = None, *, allow_outside: bool = False) -> Pictures:
     """Pictures from files, folders and tables (.csv, .tsv, .jsonl), all of them read once.
 
     Args:
         sources: where they are.
         images: the folder that tables' file names are relative to; beside the table when not given.
+        allow_outside: also take what tables and links in folders lead to outside of them.
 
     Raises InvalidSample for a file that cannot be read as a picture and for a folder or table without one; what they
     hold besides is in `refused`. Raises InvalidOption for no sources.
@@ -66,8 +75,10 @@ def gather(sources: Sequence[str | Path], images: str | Path | None = None) -> P
     refused: list[Refused] = []
     for source in map(Path, sources):
         if source.is_dir() or source.suffix.lower() in TABLES:
-            found = ImageList.folder(source) if source.is_dir() else ImageList.table(source, images)
-            found = found.checked()
+            if source.is_dir():
+                found = ImageList.folder(source, allow_outside=allow_outside).checked()
+            else:
+                found = ImageList.table(source, images, allow_outside=allow_outside).checked()
             paths += [item.image for item in found]
             refused += found.refused
         else:

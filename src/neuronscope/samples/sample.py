@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
@@ -12,11 +11,11 @@ from jaxtyping import Bool
 from PIL import Image
 
 from ..errors import InvalidOption, InvalidSample
+from ..fields import check_fields, whole
 from ..types import one_of
-from .image import ImageSource, read_image
+from .boxes import Box, boxes_mask, numbers
+from .image import ImageSource, Upright, name_of, read_upright
 
-#: COCO convention: x, y of the top left corner, width, height; pixels of the upright image.
-Box: TypeAlias = tuple[float, float, float, float]
 RegionSource: TypeAlias = Literal["auto", "boxes", "mask"]
 REGION_SOURCES: tuple[RegionSource, ...] = get_args(RegionSource)
 
@@ -30,6 +29,9 @@ class Region:
     concept: str
     box: Box
     mask: Bool[np.ndarray, "height width"] | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "box", numbers(self.box))
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,7 @@ class Sample:
         captions: reference captions, if there are any.
         image_id: name in its data set.
         exact: the same picture without the concept, where it exists (rendered scenes).
+        annotated: (width, height) of the picture that boxes and mask were drawn on, where that is known.
     """
 
     image: ImageSource
@@ -55,16 +58,21 @@ class Sample:
     captions: Sequence[str] = ()
     image_id: str = ""
     exact: ImageSource | None = None
+    annotated: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if not self.concept.strip():
             raise InvalidSample("the concept is empty; give the word to find neurons for")
+        check_fields(self)
         # Plain tuples, also where an array was given, which has no truth value.
-        object.__setattr__(self, "boxes", tuple(_numbers(box) for box in self.boxes))
+        object.__setattr__(self, "boxes", tuple(numbers(box) for box in self.boxes))
 
     def load(self) -> Image.Image:
-        """The picture as RGB. Raises InvalidSample when it cannot be read."""
-        return read_image(self.image)
+        """The picture as RGB. Raises InvalidSample when it cannot be read, or is not the one that was annotated."""
+        read = read_upright(self.image)
+        if self.annotated is not None:
+            _require_frame(read, self.annotated, name_of(self.image))
+        return read.picture
 
     def region(
         self, size: tuple[int, int], *, source: RegionSource = "auto", dilate: int = 0
@@ -80,7 +88,7 @@ class Sample:
         InvalidOption for another source or a negative dilation.
         """
         one_of("source", source, REGION_SOURCES)
-        if dilate < 0:
+        if whole("dilate", dilate) < 0:
             raise InvalidOption(f"dilate={dilate} must not be negative")
         use_mask = source == "mask" or (source == "auto" and not self.boxes)
         if use_mask and self.mask is None:
@@ -111,39 +119,19 @@ class Sample:
         return region
 
 
-def boxes_mask(boxes: Sequence[Box], size: tuple[int, int]) -> Bool[np.ndarray, "height width"]:
-    """The union of boxes as pixels; parts outside the frame are dropped.
-
-    Raises InvalidSample for a box that is not four finite numbers, has no area, or lies outside the frame.
-    """
-    width, height = size
-    frame = f"the image of {width} x {height} px"
-    mask = np.zeros((height, width), dtype=bool)
-    for box in map(_numbers, boxes):
-        x, y, w, h = box
-        if not all(map(math.isfinite, box)):
-            raise InvalidSample(f"box {box} in {frame} is not four finite numbers x, y, width, height")
-        if w <= 0 or h <= 0:
-            raise InvalidSample(f"box {box} in {frame} is empty: width and height must be positive")
-        x0, y0 = max(0, math.floor(x)), max(0, math.floor(y))
-        x1, y1 = math.ceil(min(width, x + w)), math.ceil(min(height, y + h))
-        if x0 >= x1 or y0 >= y1:
-            raise InvalidSample(f"box {box} lies outside {frame}")
-        mask[y0:y1, x0:x1] = True
-    return mask
-
-
-def _numbers(box: Sequence[float]) -> Box:
-    try:
-        x, y, w, h = (float(v) for v in box)
-    except (TypeError, ValueError) as error:
-        raise InvalidSample(f"box {box!r} is not four numbers x, y, width, height") from error
-    return (x, y, w, h)
-
-
-def mask_box(mask: Bool[np.ndarray, "height width"]) -> Box:
-    """The smallest box around a mask's pixels. Raises InvalidSample for an empty mask."""
-    ys, xs = np.nonzero(mask)
-    if not len(xs):
-        raise InvalidSample("an empty mask has no box")
-    return (float(xs.min()), float(ys.min()), float(xs.max() - xs.min() + 1), float(ys.max() - ys.min() + 1))
+def _require_frame(read: Upright, annotated: tuple[int, int], name: str) -> None:
+    """Raise InvalidSample unless boxes drawn on a picture of the annotated size are boxes of this one."""
+    told = f"image {name} is" if name else "the image is"
+    size, drawn = (f"{width} x {height} px" for width, height in (read.picture.size, annotated))
+    turned = f"its EXIF tag (orientation {read.turn}) turns it"
+    if read.turn > 1 and annotated == read.stored:
+        when = "before that" if read.picture.size != read.stored else "before or after that, which nothing tells"
+        raise InvalidSample(
+            f"{told} {size} and {turned}; boxes and masks for {drawn} were drawn {when}: write the picture upright "
+            "without the tag, and annotate what is seen"
+        )
+    if annotated != read.picture.size:
+        raise InvalidSample(
+            f"{told} {size}, but its boxes and masks were drawn on {drawn}: take the picture that was annotated, or "
+            "scale the annotation"
+        )

@@ -16,12 +16,14 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Float, UInt8
 from PIL import Image
 
 from ..errors import ImageTokenMismatch
 
 Box = tuple[float, float, float, float]
+
+_SAME = Image.Resampling.NEAREST
 
 #: A picture's processed tensors, by name.
 Process: TypeAlias = Callable[[Image.Image], Mapping[str, Any]]
@@ -96,20 +98,20 @@ def measure_frames(
 
     Raises ImageTokenMismatch when what comes out is not a resized, cropped, tiled or padded picture.
     """
-    width, height = size
-    across, x_step = _ramp(width)
-    down, y_step = _ramp(height)
-    ramp = np.zeros((height, width, 3))
-    ramp[..., 0], ramp[..., 1] = across, down[:, None]
-    flat = np.zeros((3, height, width, 3))
-    flat[1, ..., 0] = flat[2, ..., 1] = 255
-    processed = [_pixels(process, p, pixels) for p in (*flat, ramp, [255, 255, 0] - ramp)]
-    if strip:
-        processed = [_cut(values) for values in processed]
-    if any(values.shape != processed[0].shape for values in processed):
+    (across, x_step), (down, y_step) = map(_ramp, size)
+
+    def seen(picture: Image.Image) -> Float[np.ndarray, "..."]:
+        values = _pixels(process, picture, pixels)
+        return _cut(values) if strip else values
+
+    black = seen(Image.new("RGB", size))
+    difference = seen(_rising(size, across, down))
+    if difference.shape == black.shape:
+        difference -= seen(_rising(size, 255 - across, 255 - down))
+    reactions = [seen(Image.new("RGB", size, colour)) for colour in ((255, 0, 0), (0, 255, 0))]
+    if any(values.shape != black.shape for values in (difference, *reactions)):
         raise ImageTokenMismatch(f"the processor cuts images of size {size} differently, depending on their content")
-    black, red, green, seen, negative = processed
-    x, y = _share(red - black, seen - negative), _share(green - black, seen - negative)
+    x, y = (_share(reaction, black, difference) for reaction in reactions)
     if black.ndim >= 4 and black.shape[-3] == 3:  # whole pictures
         columns = _mean(x.reshape(-1, *x.shape[-3:]), keep=3)
         rows = _mean(y.reshape(-1, *y.shape[-3:]), keep=2)
@@ -149,21 +151,29 @@ def _frame(
     return Frame(source, processed, (x[0], y[0]), (x[1], y[1]))
 
 
-def _ramp(length: int) -> tuple[Float[np.ndarray, "length"], tuple[int, int]]:
-    """A rising staircase of exact 8-bit values, and (pixels per stair, levels per stair).
+def _ramp(length: int) -> tuple[UInt8[np.ndarray, "length"], tuple[int, int]]:
+    """A rising staircase of 8-bit values, and (pixels per stair, levels per stair).
 
     Whole levels only: rounding a finer ramp to 8 bits would tilt the fitted line.
     """
     pixels = -(-length // 256)
     levels = 255 // max(1, (length - 1) // pixels)
-    return (np.arange(length) // pixels * float(levels)), (pixels, levels)
+    return (np.arange(length) // pixels * levels).astype(np.uint8), (pixels, levels)
 
 
-def _pixels(process: Process, picture: Float[np.ndarray, "height width 3"], pixels: str) -> np.ndarray:
-    output = process(Image.fromarray(picture.astype(np.uint8)))
+def _rising(
+    size: tuple[int, int], across: UInt8[np.ndarray, "width"], down: UInt8[np.ndarray, "height"]
+) -> Image.Image:
+    """A picture of given reds in each row and greens in each column, made of one row and one column."""
+    row, column = Image.fromarray(across[None]), Image.fromarray(down[:, None])
+    return Image.merge("RGB", (row.resize(size, _SAME), column.resize(size, _SAME), Image.new("L", size)))
+
+
+def _pixels(process: Process, picture: Image.Image, pixels: str) -> Float[np.ndarray, "..."]:
+    output = process(picture)
     if pixels not in output:
         raise ImageTokenMismatch(f"the image processor returns no {pixels!r}, only {', '.join(output)}")
-    return np.asarray(output[pixels], dtype=np.float64)
+    return np.array(output[pixels], dtype=np.float32)
 
 
 def _cut(strip: np.ndarray) -> np.ndarray:
@@ -172,10 +182,17 @@ def _cut(strip: np.ndarray) -> np.ndarray:
     return strip.reshape(3, side, -1, side).transpose(2, 0, 1, 3)
 
 
-def _share(reaction: np.ndarray, difference: np.ndarray) -> np.ndarray:
-    """Where on the ramp, 0 to 1, each processed value is; NaN where the colour does not reach."""
-    reacts = np.abs(reaction) > 1e-3
-    return np.where(reacts, (1 + difference / np.where(reacts, reaction, 1)) / 2, np.nan)
+def _share(reaction: np.ndarray, black: np.ndarray, difference: np.ndarray) -> np.ndarray:
+    """Where on the ramp, 0 to 1, each processed value is; NaN where the colour does not reach.
+
+    The colour's picture is used up: as many values as a processor makes of a large picture are kept only once.
+    """
+    reaction -= black
+    reaction[np.abs(reaction) <= 1e-3] = np.nan
+    np.divide(difference, reaction, out=reaction)
+    reaction += 1
+    reaction /= 2
+    return reaction
 
 
 def _mean(share: np.ndarray, *, keep: int) -> np.ndarray:
@@ -183,7 +200,7 @@ def _mean(share: np.ndarray, *, keep: int) -> np.ndarray:
     axes = tuple(i for i in range(1, share.ndim) if i != keep)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # "mean of empty slice" is what padding is
-        return np.nanmean(share, axis=axes)
+        return np.asarray(np.nanmean(share, axis=axes, dtype=np.float64))
 
 
 def _source(share: np.ndarray, step: tuple[int, int]) -> np.ndarray:

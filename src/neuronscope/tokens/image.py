@@ -181,8 +181,8 @@ class ImageTokens:
         """
         self._require_one_image("coverage(region)")
         height, width = region.shape
-        total = np.zeros((height + 1, width + 1))
-        total[1:, 1:] = region.cumsum(0).cumsum(1)
+        total = np.zeros((height + 1, width + 1), np.int32)
+        total[1:, 1:] = region.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32)
         shares = np.zeros(self.count)
         for tile in self.mapped():
             for (row, column), token in np.ndenumerate(tile.tokens):

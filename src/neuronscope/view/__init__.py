@@ -1,7 +1,7 @@
 """Looking at neurons: decoded tokens, heat maps, layers, pages."""
 
 from .decode import Decoded as Decoded
-from .decode import decode as decode
+from .decode import promoted as promoted
 from .heatmap import Heatmap as Heatmap
 from .heatmap import heatmap as heatmap
 from .layers import LayerDistribution as LayerDistribution

@@ -12,13 +12,15 @@ from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
 
 from ..errors import InvalidOption
-from ..files import replacing
+from ..files import replacing, require_picture
+from ..held import in_turn
 from ..intervene.capture import activations
 from ..loading import VLM
+from ..models.origin import require_own
 from ..notebook import picture_html
 from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens
-from ..types import Neurons, one_of
+from ..types import SITES, Neurons, one_of
 from .rollout import cross_attention_rollout
 from .trace import input_times_gradient, occlusion
 
@@ -66,9 +68,11 @@ class Heatmap:
         """The map in colour over the picture, with boxes (x, y, width, height in pixels) drawn."""
         import matplotlib
 
-        colours: Any = matplotlib.colormaps["viridis"](self.normalised())[..., :3]
-        base = np.asarray(self.image, dtype=np.float64) / 255
-        mixed = Image.fromarray(np.rint(255 * ((1 - alpha) * base + alpha * colours)).astype(np.uint8))
+        levels: Any = np.arange(256)
+        viridis: Any = matplotlib.colormaps["viridis"](levels, bytes=True)[:, :3]
+        coloured = Image.fromarray(np.minimum(256 * self.normalised(), 255).astype(np.uint8))
+        coloured.putpalette(viridis.tobytes())  # a photograph in floats of four colours is half a gigabyte
+        mixed = Image.blend(self.image.convert("RGB"), coloured.convert("RGB"), alpha)
         draw = ImageDraw.Draw(mixed)
         line = max(1, round(min(mixed.size) / 100))
         for x, y, w, h in boxes:
@@ -81,11 +85,13 @@ class Heatmap:
 
     def save(self, path: str | Path) -> None:
         """The map alone as a grey picture (white is the largest value)."""
+        require_picture(path)
         grey = Image.fromarray(np.rint(255 * self.normalised()).astype(np.uint8))
         with replacing(path) as temporary:
             grey.save(temporary)
 
 
+@in_turn
 def heatmap(
     vlm: VLM,
     image: ImageSource,
@@ -95,6 +101,7 @@ def heatmap(
     by: str = "activation",
     resize: Resize = "half_pixel",
     trace: Trace = "auto",
+    force: bool = False,
 ) -> Heatmap:
     """The mean activation, over image tokens, of the neurons with the largest activation difference.
 
@@ -107,29 +114,68 @@ def heatmap(
         by: name of the score.
         resize: see :data:`Resize`.
         trace: see :data:`Trace`.
+        force: take neurons of other weights at their addresses.
 
-    Raises InvalidOption for an empty set and for neurons outside the decoder, NoGrid for trace="tokens" where image
-    tokens have no place on the image and for trace="rollout" where no learned queries look at it, and NoImagePositions
-    where there are no image tokens.
+    Raises RunMismatch for neurons of other weights, InvalidOption for an empty set and for neurons outside the decoder,
+    NoGrid for trace="tokens" where image tokens have no place on the image and for trace="rollout" where no learned
+    queries look at it, and NoImagePositions where there are no image tokens.
+    """
+    neurons = neurons.anywhere() if force else neurons
+    chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
+    return heatmaps(vlm, image, [chosen], resize=resize, trace=trace)[0]
+
+
+def heatmaps(
+    vlm: VLM,
+    image: ImageSource,
+    sets: Sequence[Neurons],
+    *,
+    resize: Resize = "half_pixel",
+    trace: Trace = "auto",
+) -> list[Heatmap]:
+    """The map of each of several sets, all members of each averaged; at the tokens one forward pass serves all.
+
+    Arguments and errors as in :func:`heatmap`.
     """
     one_of("trace", trace, get_args(Trace))
     one_of("resize", resize, ("half_pixel", "pan", "footprint"))
-    if not len(neurons):
-        raise InvalidOption("an empty set of neurons has no heat map")
-    if neurons.part != "text":
-        raise InvalidOption(f"part={neurons.part!r}: heat maps show what the decoder's neurons do at image tokens")
-    chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
+    for neurons in sets:
+        if not len(neurons):
+            raise InvalidOption("an empty set of neurons has no heat map")
+        if neurons.part != "text":
+            raise InvalidOption(f"part={neurons.part!r}: heat maps show what the decoder's neurons do at image tokens")
+        require_own(vlm, neurons)
     picture = read_image(image)
     tokens = vlm.prepare([picture]).images[0]
     if trace == "tokens" or (trace == "auto" and tokens.tiles):
-        mean = activations(vlm, picture, chosen).mean(axis=1).astype(np.float64)
-        return paint(mean, tokens, picture, chosen, resize)
+        return _at_tokens(vlm, picture, sets, tokens, resize)
     vlm.require_image_positions()
+    return [_traced(vlm, picture, neurons, resize, trace) for neurons in sets]
+
+
+def _at_tokens(
+    vlm: VLM, picture: Image.Image, sets: Sequence[Neurons], tokens: ImageTokens, resize: Resize
+) -> list[Heatmap]:
+    maps: list[Heatmap | None] = [None] * len(sets)
+    for site in SITES:
+        own = [k for k, neurons in enumerate(sets) if neurons.site == site]
+        if not own:
+            continue
+        every = tuple(dict.fromkeys(neuron for k in own for neuron in sets[k]))
+        column = {neuron: k for k, neuron in enumerate(every)}
+        values = activations(vlm, picture, Neurons(every, site=site))
+        for k in own:
+            mean = values[:, [column[neuron] for neuron in sets[k]]].mean(axis=1).astype(np.float64)
+            maps[k] = paint(mean, tokens, picture, sets[k], resize)
+    return [found for found in maps if found is not None]
+
+
+def _traced(vlm: VLM, picture: Image.Image, neurons: Neurons, resize: Resize, trace: Trace) -> Heatmap:
     traced = cross_attention_rollout if trace == "rollout" else input_times_gradient
-    values, patches = traced(vlm, picture, chosen)
+    values, patches = traced(vlm, picture, neurons)
     if trace == "occlusion":
-        values = occlusion(vlm, picture, chosen, patches)
-    return paint(values.astype(np.float64), patches, picture, chosen, resize)
+        values = occlusion(vlm, picture, neurons, patches)
+    return paint(values.astype(np.float64), patches, picture, neurons, resize)
 
 
 def paint(
@@ -145,10 +191,16 @@ def paint(
     """
     tiles = tokens.mapped()
     grids = tuple(values[tile.tokens] for tile in tiles)
-    maps = [to_pixels(grid, tile.frame, resize) for grid, tile in zip(grids, tiles, strict=True)]
-    shown = np.sum([~np.isnan(m) for m in maps], axis=0)
-    total = np.sum([np.nan_to_num(m, nan=0.0) for m in maps], axis=0)
-    return Heatmap(np.where(shown, total / np.maximum(shown, 1), np.nan), grids, picture, neurons)
+    total = np.zeros((picture.height, picture.width))
+    shown = np.zeros(total.shape, np.int32)
+    for grid, tile in zip(grids, tiles, strict=True):  # one after another: a photograph may have forty tiles
+        spread = to_pixels(grid, tile.frame, resize)
+        seen = ~np.isnan(spread)
+        shown += seen
+        np.add(total, spread, out=total, where=seen)
+    total[shown == 0] = np.nan
+    np.divide(total, shown, out=total, where=shown > 0)
+    return Heatmap(total, grids, picture, neurons)
 
 
 def to_pixels(

@@ -23,9 +23,9 @@ torch's scaled_dot_product_attention instead is asked for the attention of the i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import numpy as np
@@ -37,6 +37,7 @@ from torch.nn.functional import scaled_dot_product_attention
 from torch.overrides import TorchFunctionMode
 
 from ..errors import NoGrid
+from ..held import Changing, Held, Undo, in_turn
 from ..intervene.capture import activations
 from ..loading import VLM
 from ..samples.image import ImageSource, read_image
@@ -77,6 +78,7 @@ def roll_out(looks: Sequence[Look]) -> Float[np.ndarray, "pictures rows patches"
     return result
 
 
+@in_turn
 def cross_attention_rollout(
     vlm: VLM, picture: Image.Image, neurons: Neurons
 ) -> tuple[Float[np.ndarray, "patches"], ImageTokens]:
@@ -109,6 +111,7 @@ def paint_queries(
     return np.einsum("iqp,iq->ip", kept, active)
 
 
+@in_turn
 def trace_agreement(vlm: VLM, image: ImageSource, neurons: Neurons, *, batch_size: int = 16) -> dict[str, float]:
     """Spearman's rank correlation of the gradient's and the rollout's map with occlusion's, over the placed patches.
 
@@ -166,8 +169,7 @@ class Watch:
     tower: tuple[int, int] = (0, 0)
 
 
-@contextmanager
-def watched(vlm: VLM) -> Generator[Watch]:
+def watched(vlm: VLM) -> Held[Watch]:
     """Keeps the attention weights of everything between vision tower and decoder; then all is as before."""
     tower = vision_layers(vlm)
     watch = Watch([Part(module) for module in _apart(vlm.model, {id(m) for m in (*tower, *vlm.structure.layers)})])
@@ -176,15 +178,16 @@ def watched(vlm: VLM) -> Generator[Watch]:
         features: Tensor = args[0] if args else kwargs["hidden_states"]
         watch.tower = (features[..., 0, 0].numel(), features.shape[-2])
 
-    with ExitStack() as stack:
-        stack.callback(tower[0].register_forward_pre_hook(enter, with_kwargs=True).remove)
+    def change(undo: Undo) -> Watch:
+        undo.hook(tower[0], "before", enter, with_kwargs=True)
         for part in watch.parts:
-            stack.enter_context(_eager(part.module))
+            _ask_eager(undo, part.module)
             for module in part.module.modules():
-                for handle in _listen(part, module):
-                    stack.callback(handle.remove)
-        stack.enter_context(_DotProducts(watch))
-        yield watch
+                _listen(undo, part, module)
+        undo.enter(_DotProducts(watch))
+        return watch
+
+    return Changing(change)
 
 
 def projector_looks(watch: Watch, tokens: int, name: str) -> list[Look]:
@@ -251,22 +254,21 @@ def _apart(module: nn.Module, layers: set[int]) -> Iterator[nn.Module]:
             yield child
 
 
-@contextmanager
-def _eager(module: nn.Module) -> Generator[None]:
+def _ask_eager(undo: Undo, module: nn.Module) -> None:
     """The module's configs ask for eager attention, the only implementation that returns weights."""
     held: list[Any] = [getattr(inner, "config", None) for inner in module.modules()]
     configs = {id(config): config for config in held if hasattr(config, "_attn_implementation")}
     before = [(config, config._attn_implementation) for config in configs.values()]
-    try:
-        for config, _ in before:
-            config._attn_implementation = {"": "eager"}  # as a dict: this config without its sub-configs
-        yield
-    finally:
-        for config, implementation in before:
-            config._attn_implementation = {"": implementation}
+
+    def ask(config: Any, implementation: Any) -> None:
+        config._attn_implementation = {"": implementation}  # as a dict: this config without its sub-configs
+
+    for config, implementation in before:
+        undo.note(partial(ask, config, implementation))
+        ask(config, "eager")
 
 
-def _listen(part: Part, module: nn.Module) -> list[Any]:
+def _listen(undo: Undo, part: Part, module: nn.Module) -> None:
     """Hooks that keep the weights which a module returns after its output."""
     kept_before = 0
 
@@ -285,7 +287,8 @@ def _listen(part: Part, module: nn.Module) -> list[Any]:
         if len(part.weights) == kept_before and output[1] is None:
             part.unread.append(type(module).__name__)
 
-    return [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+    undo.hook(module, "before", enter)
+    undo.hook(module, "after", leave)
 
 
 def _are_weights(value: Any) -> bool:

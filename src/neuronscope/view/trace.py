@@ -20,9 +20,11 @@ from torch import Tensor, nn
 
 from ..architecture.towers import VISION_TOWERS
 from ..errors import ImageTokenMismatch, NoGrid
+from ..held import hooked, in_turn
 from ..hooks import HookSession, Tap
 from ..loading import VLM
 from ..models.inputs import Inputs
+from ..models.origin import require_own
 from ..tokens import Frame, ImageTokens, Tile, equal_cells
 from ..tokens.frame import Box
 from ..types import Neurons
@@ -31,6 +33,7 @@ _GREY = 128
 _DEEPEST = 3  # how many layers before the end of the tower a projector may read
 
 
+@in_turn
 def input_times_gradient(
     vlm: VLM, picture: Image.Image, neurons: Neurons
 ) -> tuple[Float[np.ndarray, "patches"], ImageTokens]:
@@ -42,15 +45,11 @@ def input_times_gradient(
     inputs = vlm.prepare([picture])
     for layer in vision_layers(vlm)[:_DEEPEST]:
         leaves: list[Tensor] = []
-        handle = layer.register_forward_pre_hook(_leaf(leaves), with_kwargs=True)
-        try:
-            with torch.enable_grad():
-                y = traced(vlm, inputs, neurons)
-                if not y.requires_grad:  # the projector reads the tower before this layer
-                    continue
-                (gradient,) = torch.autograd.grad(y, leaves[:1])
-        finally:
-            handle.remove()
+        with torch.enable_grad(), hooked(layer, "before", _leaf(leaves)):
+            y = traced(vlm, inputs, neurons)
+            if not y.requires_grad:  # the projector reads the tower before this layer
+                continue
+            (gradient,) = torch.autograd.grad(y, leaves[:1])
         values = (leaves[0].detach().float() * gradient.float()).sum(-1)
         values = values.reshape(-1, values.shape[-1]).cpu().numpy()
         extra, where = patch_places(vlm, picture, values.shape)
@@ -71,6 +70,7 @@ def _leaf(leaves: list[Tensor]) -> Callable[..., Any]:
     return run
 
 
+@in_turn
 def occlusion(
     vlm: VLM, picture: Image.Image, neurons: Neurons, where: ImageTokens, *, batch_size: int = 16
 ) -> Float[np.ndarray, "patches"]:
@@ -103,6 +103,7 @@ def traced(vlm: VLM, inputs: Inputs, neurons: Neurons) -> Tensor:
 
 def _activations(vlm: VLM, inputs: Inputs, neurons: Neurons, *, graph: bool = False) -> Float[Tensor, "rows tokens n"]:
     """Activations of the neurons at the image tokens of each row."""
+    require_own(vlm, neurons, "text")
     found: dict[int, Tensor] = {}
     at = [torch.as_tensor(tokens.positions, device=vlm.device) for tokens in inputs.images]
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from neuronscope.samples.sample import mask_box
+from neuronscope.samples.boxes import mask_box
 from neuronscope.samples.scenes.pen import PALETTE, Pen, arc, jitter, shade, smooth
 
 RED = (255, 0, 0)

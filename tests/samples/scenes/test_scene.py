@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from neuronscope.errors import InvalidOption
 from neuronscope.samples import Lexicon
-from neuronscope.samples.sample import mask_box
+from neuronscope.samples.boxes import mask_box
 from neuronscope.samples.scenes import CONCEPTS, PLACES, Item, Scene, render, sample_scene
 from neuronscope.samples.scenes.pen import PALETTE
 from neuronscope.samples.scenes.registry import concept, place

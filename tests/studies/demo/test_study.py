@@ -54,7 +54,8 @@ def test_the_document_is_json_with_every_field(result):
     )
     assert set(wanted.split()) <= set(document)
     assert document["n_neurons"] == len(document["neurons"]) > 0
-    assert {"layer", "unit", "scores", "tokens"} == set(document["neurons"][0])
+    assert {"layer", "unit", "scores", "tokens", "strengths"} == set(document["neurons"][0])
+    assert document["words"]["neurons"][0]["random"]
 
 
 def test_captions_under_noise_are_those_of_the_evidence(result, demo):

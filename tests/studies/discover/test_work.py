@@ -11,20 +11,22 @@ import pytest
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, RunMismatch
+from neuronscope.evaluate.captions import METRICS
 from neuronscope.evaluate.discovery import overlap
 from neuronscope.intervene.permuted import permuted_image
-from neuronscope.locate.discovery import Discovery, discover
+from neuronscope.locate.discovery import UNITS, Discovery, discover
 from neuronscope.run.directory import Run
 from neuronscope.samples.picture_files import Picture, gather
 from neuronscope.studies.demo.scenes import scenes_of
 from neuronscope.studies.discover import work as discovery_module
 from neuronscope.studies.discover.collect import Discoveries, collect_discoveries
-from neuronscope.studies.discover.concepts import concepts_of, nouns_of, together
+from neuronscope.studies.discover.concepts import best_for, concepts_of, generic, nouns_of, together
 from neuronscope.studies.discover.directory import SCHEMAS, open_discovery
 from neuronscope.studies.discover.settings import DiscoveryPlan
-from neuronscope.studies.discover.tables import render_discoveries
+from neuronscope.studies.discover.tables import _nouns, render_discoveries
 from neuronscope.studies.discover.work import DiscoveryRun
 from neuronscope.types import Neuron
+from neuronscope.view.figures import LayerCounts
 
 PLAN = DiscoveryPlan(discovery=Discovery(top=20, nouns="tagger"), group=3, draws=3)
 IMAGES = 8
@@ -230,6 +232,56 @@ def test_similarity_is_kept_with_what_made_it(work: DiscoveryRun, demo: ns.VLM, 
     assert "sensitivity" in document["figures"]
 
 
+class Measuring:
+    """A metric whose number is told by a file of its model's folder: that of another model is another number."""
+
+    def __init__(self, model: str, layer: int | None = None, device: str | None = None) -> None:
+        self.model, self.name, self.against = model, "bertscore", "caption"
+        self._value = len((Path(model) / "model.safetensors").read_bytes()) + (layer or 0)
+
+    def score(self, hypotheses, references):
+        return np.full(len(hypotheses), float(self._value))
+
+    def provenance(self):
+        return {"metric": self.name, "model": self._value}
+
+
+def folder_of(place: Path, **files: str) -> Path:
+    place.mkdir(exist_ok=True)
+    for name, text in {"config.json": "{}", "model.safetensors": "A", "vocab.txt": "a", **files}.items():
+        (place / name).write_text(text)
+    return place
+
+
+MODELS = {
+    "another folder": lambda at: {"model": str(folder_of(at.with_name("b"), **{"model.safetensors": "AB"}))},
+    "other weights there": lambda at: {"model": str(folder_of(at, **{"model.safetensors": "ABC"}))},
+    "another layer": lambda at: {"model": str(at), "layer": 4},
+    "the first again": lambda at: {"model": str(folder_of(at))},
+    "other words": lambda at: {"model": str(folder_of(at, **{"vocab.txt": "b", "model.safetensors": "ABCDEF"}))},
+}
+
+
+def test_another_model_of_a_metric_is_never_answered_with_the_first_ones_numbers(
+    work: DiscoveryRun, demo: ns.VLM, pictures, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setitem(METRICS, "bertscore", Measuring)
+    at = folder_of(tmp_path / "a")
+    seen: list[float] = []
+    for make in (lambda at: {"model": str(at)}, *MODELS.values()):
+        options = make(at)
+        plan = dataclasses.replace(PLAN, metrics={"bertscore": options})
+        again = DiscoveryRun(demo, pictures, plan, open_discovery(work.run.folder, demo, plan))
+        again.work()
+        expected = Measuring(**options)._value
+        assert collect_discoveries(again).similar["bertscore"].value.found.value == expected
+        render_discoveries(again, collect_discoveries(again), tmp_path / "out")
+        lines = (tmp_path / "out" / "texts.jsonl").read_text(encoding="utf-8").splitlines()
+        assert {json.loads(line)["bertscore"] for line in lines} == {expected}
+        seen.append(expected)
+    assert len(set(seen)) == len(seen) - 1
+
+
 def test_images_without_nouns_are_counted_and_say_what_is_absent(demo: ns.VLM, pictures, tmp_path: Path):
     plan = DiscoveryPlan(discovery=Discovery(top=20, nouns="lexicon", max_new_tokens=1), shuffles=0)
     work = DiscoveryRun(demo, pictures[:2], plan, open_discovery(tmp_path, demo, plan))
@@ -272,3 +324,35 @@ def test_columns_of_parts_begin_with_the_picture(work: DiscoveryRun):
     run = Run.existing(work.run.folder, schemas=SCHEMAS)
     for kind in ("captions", "nouns", "texts", "matrices", "shuffled", "specificity"):
         assert {"image", "sha256"} <= set(run.table(kind).column_names)
+
+
+def test_neurons_that_are_best_for_most_nouns_are_marked():
+    """L0.U5 is the best for three of four nouns: it says "a noun"; L1.U6 is the best for one."""
+
+    def row(*values: float) -> list[dict]:
+        return [{"layers": [0, 1], "units": [5, 6], "contributions": list(values)}]
+
+    nouns = {"dog": row(4.0, 1.0), "cat": row(3.0, 2.0), "bus": row(2.0, 1.0), "car": row(1.0, 2.0)}
+    assert best_for(nouns) == {Neuron(0, 5): 3, Neuron(1, 6): 1}
+    assert [generic(count, 4) for count in (1, 2, 3, 4)] == [False, False, True, True]
+    assert not generic(2, 2)
+    counts = LayerCounts((1, 1), (4, 4))
+    found = Discoveries(images=4, captioned={}, nouns=nouns, layers={1: counts})
+    table, unit, note = _nouns(found, UNITS["scale"])
+    assert "nouns it is best for, of 4" in str(table)
+    assert str(table).count("3 (any noun)") == 3
+    assert "in logits" in str(unit)
+    assert "L0.U5" in str(note)
+
+
+def test_contributions_carry_their_unit(work: DiscoveryRun, found: Discoveries, tmp_path):
+    document = render_discoveries(work, found, tmp_path)
+    assert document["unit"] == UNITS["scale"] == "logits"
+    assert sum(document["best_for"].values()) == len(document["nouns"])
+    assert "mean contribution over images, in logits" in (tmp_path / "discovery.md").read_text()
+    for noun, path in document["neurons"].items():
+        kept = ns.Neurons.load(tmp_path / path)
+        assert kept.provenance["unit"] == "logits"
+        best = document["best_for"][str(kept[0])]
+        assert kept.provenance["nouns the best is best for"] == f"{best} of {len(document['nouns'])}", noun
+    assert "no logits" in UNITS[Discovery.as_published().norm]

@@ -13,8 +13,8 @@ from neuronscope.caption import Caption, Decoding
 from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.locate import validity
 from neuronscope.samples.scenes import write_coco
-from neuronscope.studies.reproduce.conditions import Limits
-from neuronscope.studies.reproduce.dataset import SCHEMA, Source, build
+from neuronscope.studies.reproduce.conditions import Limits, TooFewSamples
+from neuronscope.studies.reproduce.dataset import SCHEMA, Source, build, require_candidates
 
 SIDE = 64  # the tiny model sees 32 x 32 pixels of it
 SAID = {  # value of the first pixel -> captions of the original and the edited image
@@ -114,6 +114,57 @@ def test_every_rejection_is_counted_by_its_reason(vlm, folder, scripted):
     assert next(r.detail for r in found.rejections if r.concept == "dog") == "image 11 stands for 'bear'"
 
 
+@pytest.mark.parametrize(
+    "error", [ValueError("absolute aspect ratio"), KeyError("tiles"), MemoryError(), AssertionError()]
+)
+def test_a_picture_that_the_processor_refuses_is_on_record_and_the_others_go_on(
+    vlm, folder, scripted, monkeypatch, error
+):
+    marked = folder.images / "2.png"
+    with Image.open(marked) as opened:
+        picture = opened.copy()
+    picture.putpixel((1, 0), (7, 7, 7))
+    picture.save(marked)
+    process = type(vlm.processor).__call__
+
+    def call(self, *args, images, **kwargs):
+        if any(image.getpixel((1, 0)) == (7, 7, 7) for image in images):
+            raise error
+        return process(self, *args, images=images, **kwargs)
+
+    monkeypatch.setattr(type(vlm.processor), "__call__", call)
+    found = build(vlm, folder, ["bear", "dog"], per_concept=9, limits=SMALL, max_other_share=0.1)
+    assert {kept.image_id for kept in found.of("bear")} == {"1", "11"}
+    (rejected,) = [one for one in found.rejections if one.image_id == "2"]
+    assert rejected.reason == "InvalidSample"
+    assert "(64 x 64 px) is refused by the processor of" in rejected.detail
+    assert type(error).__name__ in rejected.detail
+
+
+def test_pictures_of_another_size_or_turned_are_on_record(vlm, folder, scripted):
+    Image.new("RGB", (SIDE * 2, SIDE * 2)).save(folder.images / "1.png")
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    Image.new("RGB", (SIDE, SIDE)).save(folder.images / "2.png", exif=exif)
+    found = build(vlm, folder, ["bear", "dog"], per_concept=9, limits=SMALL, max_other_share=0.1)
+    assert {kept.image_id for kept in found.of("bear")} == {"11"}
+    details = {r.image_id: r.detail for r in found.rejections if r.concept == "bear"}
+    assert "is 128 x 128 px, but its boxes and masks were drawn on 64 x 64 px" in details["1"]
+    assert "(orientation 3) turns it" in details["2"]
+
+
+def test_a_folder_whose_candidates_are_all_refused_says_why(folder, tmp_path):
+    for number in IMAGES:
+        path = folder.images / f"{number}.png"
+        if path.exists():
+            path.rename(tmp_path / f"away-{number}.png")
+            path.symlink_to(tmp_path / f"away-{number}.png")
+    with pytest.raises(
+        TooFewSamples, match=r"cat is in 0.*The first that was refused: .*leads out of .*--allow-outside"
+    ):
+        require_candidates(folder, ["cat"], 1)
+
+
 def test_what_went_with_the_object_is_on_record_unless_it_is_refused(vlm, folder, scripted):
     lax, strict = (build(vlm, folder, ["bear"], per_concept=9, limits=SMALL, max_other_share=s) for s in (None, 0.1))
     more = {kept.image_id: kept for kept in lax.samples}
@@ -192,7 +243,7 @@ def test_the_record_tells_what_the_sample_was(vlm, folder, scripted):
         "surface": "dog",
         "concept_tokens": [0],
         "concept_ids": vlm.tokenizer("dog", add_special_tokens=False)["input_ids"],
-        "model": {**vlm.identity(), "dtype": "float32"},
+        "model": vlm.record(),
     }
     assert {key: record[key] for key in expected} == expected
     ids = vlm.prepare([Image.fromarray(grey)]).tensors["input_ids"][0].tolist()

@@ -8,7 +8,7 @@ import shutil
 import numpy as np
 import pytest
 
-from neuronscope.errors import InvalidOption, RunMismatch
+from neuronscope.errors import InvalidOption, InvalidSample, RunMismatch
 from neuronscope.run.directory import Run
 from neuronscope.studies.reproduce.page import read_gallery, run_page
 from report_samples import CONCEPTS, CONDITIONS, METHODS, caption, make_run, picture
@@ -66,6 +66,15 @@ def test_another_picture_is_refused_and_a_missing_one_is_said(copy):
     picture(9).save(paths[0])
     with pytest.raises(RunMismatch, match="its pixels differ"):
         run_page(copy / "run", copy / "data")
+
+
+def test_pictures_that_links_lead_to_outside_the_data_are_shown_only_where_that_is_allowed(copy, tmp_path):
+    path = sorted((copy / "data" / "images").iterdir())[0]
+    path.rename(tmp_path / "elsewhere.png")
+    path.symlink_to(tmp_path / "elsewhere.png")
+    with pytest.raises(InvalidSample, match=r"leads out of .*--allow-outside"):
+        run_page(copy / "run", copy / "data")
+    assert all(shot.original for shot in run_page(copy / "run", copy / "data", allow_outside=True).gallery.shots)
 
 
 def test_an_edit_that_cannot_be_made_again_is_said(copy):

@@ -22,6 +22,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import InvalidOption
+from ...fields import check_fields
 from ...types import Json
 from .scored import Against, score_pairs
 from .sources import Source, device_or_best, find, fingerprint, library, load_weights, loading, positive, version
@@ -57,6 +58,7 @@ class BertScore:
     batch_size: int = 64
 
     def __post_init__(self) -> None:
+        check_fields(self)
         positive("batch_size", self.batch_size)
 
     @property
@@ -118,7 +120,7 @@ class BertScore:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(self._encoder.model)
+        return fingerprint(self._encoder.model, self._encoder.tokenizer)
 
     @cached_property
     def _encoder(self) -> _Encoder:

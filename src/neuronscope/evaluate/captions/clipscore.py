@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from ...fields import check_fields
 from ...samples.image import ImageSource, read_image
 from ...types import Json
 from .scored import Against, score_pairs
@@ -47,6 +48,7 @@ class ClipScore:
     batch_size: int = 32
 
     def __post_init__(self) -> None:
+        check_fields(self)
         positive("batch_size", self.batch_size)
 
     @property
@@ -109,7 +111,7 @@ class ClipScore:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(self._clip.model)
+        return fingerprint(self._clip.model, self._clip.tokenizer, self._clip.processor)
 
     @cached_property
     def _clip(self) -> _Clip:

@@ -4,12 +4,13 @@ BLEU-N = BP (p_1 ... p_N)^(1/N), BP = min(1, exp(1 - |r| / |h|)); p_n is the sha
 reference has, each at most as often as there; for n > 1, k is added to both counts. 13a tokens, case kept.
 ROUGE F1 = 2PR / (P + R) of shared words (ROUGE-1) or of the longest common subsequence (ROUGE-L); lower case, letters
 and digits only, no stemming.
+Words are those of :mod:`neuronscope.words`. Of texts in ASCII they are what both libraries make of them; beyond, 13a
+knows no punctuation and rouge-score no letter, and neither knows scripts without spaces.
 Table III of Sato & Takagi does not say which of these it reports (METHODS d).
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -18,7 +19,9 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import InvalidOption
+from ...fields import check_fields
 from ...types import Json, one_of
+from ...words import segmenter, spaced, words_of
 from .scored import Against, score_pairs
 from .sources import library, version
 
@@ -37,9 +40,10 @@ class Bleu:
     add_k: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.order not in (1, 2, 3, 4):
             raise InvalidOption(f"order={self.order!r} is not one of 1, 2, 3, 4")
-        if not (math.isfinite(self.add_k) and self.add_k >= 0):
+        if self.add_k < 0:
             raise InvalidOption(f"add_k={self.add_k!r} is not a number of 0 or more")
 
     @property
@@ -64,7 +68,9 @@ class Bleu:
 
         def each(texts: list[str], targets: list[str]) -> Iterable[float]:
             for text, target in zip(texts, targets, strict=True):
-                yield min(bleu.sentence_score(text, [target]).score / 100, 1.0)  # exp(0) can come out above 1
+                yield min(
+                    bleu.sentence_score(spaced(text), [spaced(target)]).score / 100, 1.0
+                )  # exp(0) can come out above 1
 
         return score_pairs(hypotheses, references, each, self.against)
 
@@ -79,8 +85,16 @@ class Bleu:
             "smooth_value": self.add_k,
             "effective_order": True,
             "scale": "0-1",
+            "segmenter": segmenter(),
         }
         return _provenance(self.name, "sacrebleu", settings)
+
+
+class _Words:
+    """What rouge-score asks for words: its own would take letters beyond a to z for spaces."""
+
+    def tokenize(self, text: str) -> list[str]:
+        return words_of(text)
 
 
 @dataclass(frozen=True)
@@ -109,7 +123,7 @@ class Rouge:
     def score(self, hypotheses: Sequence[str], references: Sequence[str]) -> Float[np.ndarray, "n"]:
         """F1 of each pair, 0 to 1."""
         key = f"rouge{self.kind.upper()}"
-        scorer = library("rouge_score.rouge_scorer", "rouge-score").RougeScorer([key], use_stemmer=False)
+        scorer = library("rouge_score.rouge_scorer", "rouge-score").RougeScorer([key], tokenizer=_Words())
 
         def each(texts: list[str], targets: list[str]) -> Iterable[float]:
             for text, target in zip(texts, targets, strict=True):
@@ -119,7 +133,7 @@ class Rouge:
 
     def provenance(self) -> dict[str, Json]:
         """The settings under rouge-score's own words."""
-        settings: dict[str, Json] = {"value": "F1", "use_stemmer": False, "scale": "0-1"}
+        settings: dict[str, Json] = {"value": "F1", "use_stemmer": False, "scale": "0-1", "segmenter": segmenter()}
         return _provenance(self.name, "rouge-score", settings)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal, Protocol, TypeAlias
 import numpy as np
 from jaxtyping import Float
 
-from ...errors import InvalidOption, RunMismatch
+from ...errors import InvalidOption, NotFinite, RunMismatch
 from ...models.decoding import Decoding
 from ...types import Json
 
@@ -166,6 +166,9 @@ def score_pairs(
     values = np.zeros(len(hypotheses), dtype=np.float64)
     if both:
         values[both] = list(score([hypotheses[i] for i in both], [references[i] for i in both]))
+        if not np.isfinite(values).all():
+            first = int(np.nonzero(~np.isfinite(values))[0][0])
+            raise NotFinite(f"the score of the caption {hypotheses[first]!r} is {values[first]}, not a finite number")
     return values
 
 

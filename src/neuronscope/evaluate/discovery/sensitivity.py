@@ -17,12 +17,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from ...held import in_turn
 from ...loading import VLM
 from ...locate.discovery import Discovered, NounNeurons
-from ...models.lens import LensNorm
+from ...models.lens import DecodeNorm
 from ...samples.image import ImageSource
 from ...types import Neurons
-from ...view.decode import decode
+from ...view.decode import promoted
 from ..captions import CaptionMetric, Scored, compare
 from .sets import CONTROLS
 
@@ -49,8 +50,9 @@ class Described:
     named: bool
 
 
+@in_turn
 def describe(
-    vlm: VLM, found: Discovered, *, neurons: int = 10, tokens: int = 10, norm: LensNorm = "none", seed: int = 0
+    vlm: VLM, found: Discovered, *, neurons: int = 10, tokens: int = 10, norm: DecodeNorm = "none", seed: int = 0
 ) -> list[Described]:
     """The texts of every noun of an image, of its neurons and of both random controls.
 
@@ -59,7 +61,7 @@ def describe(
         found: from :func:`neuronscope.locate.discover`.
         neurons: how many of the best neurons.
         tokens: how many tokens of each.
-        norm: as in :func:`neuronscope.view.decode`.
+        norm: as in :func:`neuronscope.decode`.
         seed: of the controls.
 
     Raises InvalidOption for numbers below 1.
@@ -76,9 +78,9 @@ def describe(
 
 
 def _described(
-    vlm: VLM, found: Discovered, noun: NounNeurons, of: str, neurons: Neurons, tokens: int, norm: LensNorm
+    vlm: VLM, found: Discovered, noun: NounNeurons, of: str, neurons: Neurons, tokens: int, norm: DecodeNorm
 ) -> Described:
-    words = [word.strip() for one in decode(vlm, neurons, top=tokens, norm=norm) for word in one.tokens]
+    words = [word.strip() for one in promoted(vlm, neurons, top=tokens, norm=norm) for word in one.tokens]
     own = vlm.tokenizer.decode([found.caption.ids[noun.tokens[0]]]).strip()
     return Described(noun.noun.text, of, neurons, ", ".join(word for word in words if word), own in words)
 

@@ -19,6 +19,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import InvalidOption, RunMismatch
+from ...fields import whole
 from ...samples.objects import mentions
 from ..statistics import Estimate
 
@@ -119,7 +120,7 @@ def named_objects(captions: Sequence[str], shown: Sequence[Collection[str]], cat
 
 def _drawn(ratios: Sequence[Ratio], replicates: int, seed: int) -> list[Float[np.ndarray, "_draws"]]:
     """Each ratio over the same resampled images; not a number where a denominator is 0."""
-    if replicates < 1:
+    if whole("replicates", replicates) < 1:
         raise InvalidOption(f"replicates={replicates} must be at least 1")
     rng = np.random.default_rng(seed)
     images = len(ratios[0].parts)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from ...edit import Edit
 from ...errors import InvalidOption
+from ...fields import whole
+from ...held import in_turn
 from ...loading import VLM
 from ...locate import layer_matched
 from ...types import Neurons
@@ -49,6 +51,7 @@ class Evaluation:
         return {name: one.join(other[name] for other in rest) for name, one in first.items()}
 
 
+@in_turn
 def evaluate_edit(
     vlm: VLM,
     make: Callable[[Neurons], Edit],
@@ -81,7 +84,7 @@ def evaluate_edit(
     Raises InvalidOption for `controls` below 0, and what editing, captioning and metrics raise; the model is in every
     case left as it was.
     """
-    if controls < 0:
+    if whole("controls", controls) < 0:
         raise InvalidOption(f"controls={controls} must be at least 0")
     sets = [neurons, *(layer_matched(vlm, neurons, seed=seed + n) for n in range(controls))]
     if before is None:

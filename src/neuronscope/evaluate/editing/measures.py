@@ -5,7 +5,7 @@ With c the caption before an edit and c' the one under it, s the source, t the t
     success      images the edit was made with       c' names t and not s
     generality   held-out images                     c' names t and not s
     prompts      held-out images, other prompts      c' names t and not s
-    gone         held-out images                     c' does not name s
+    gone         held-out images                     c' says something, and does not name s
     portability  held-out images                     share of what else c names that c' names too
     rest         held-out images                     c' is c with t in the place of s
 
@@ -29,14 +29,15 @@ Fluency of held-out captions:
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ...errors import InvalidOption, RunMismatch
+from ...fields import check_fields
 from ...samples.lexicon import Lexicon, Mode
+from ...words import fold, wordless, words_of
 from ..captions import CaptionMetric
 from ..statistics import Estimate, bootstrap_mean
 from .reading import Reading
@@ -58,18 +59,26 @@ class Wording:
     facts: tuple[str, ...] = ()
     mode: Mode = "lexicon"
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def names(self, caption: str, word: str) -> bool:
         """Whether a caption names a word."""
         return Lexicon.default().match(caption, word, self.mode) is not None
 
     def replaced(self, caption: str) -> bool:
         """Whether a caption names the target and not the source."""
-        return (self.target is None or self.names(caption, self.target)) and not self.names(caption, self.source)
+        return (self.target is None or self.names(caption, self.target)) and self.gone(caption)
+
+    def gone(self, caption: str) -> bool:
+        """Whether a caption says something, and does not name the source."""
+        return not wordless(caption) and not self.names(caption, self.source)
 
     def others_in(self, caption: str) -> frozenset[str]:
         """The objects and facts that a caption names besides source and target."""
         words = dict.fromkeys([*Lexicon.default().concepts, *self.facts])
-        return frozenset(w for w in words if w not in (self.source, self.target) and self.names(caption, w))
+        own = {fold(word) for word in (self.source, self.target or "")}
+        return frozenset(w for w in words if fold(w) not in own and self.names(caption, w))
 
     def exchanged(self, caption: str) -> str:
         """A caption with the target in the place of every mention of the source."""
@@ -187,7 +196,7 @@ def compare_readings(
 
 def repetition(caption: str) -> float:
     """max over n = 2, 3, 4 of 1 - distinct n-grams / n-grams; 0 for captions of fewer than three words."""
-    words = re.findall(r"\w+", caption.lower())
+    words = words_of(caption)
     shares = [0.0]
     for n in (2, 3, 4):
         grams = [tuple(words[k : k + n]) for k in range(len(words) - n + 1)]
@@ -198,7 +207,7 @@ def repetition(caption: str) -> float:
 
 def rouge_l(caption: str, reference: str) -> float:
     """ROUGE-L F1 = 2 LCS / (words + words), as `metric("rouge-l")` has it, without a library; 0 for empty captions."""
-    ours, theirs = (re.findall(r"[a-z0-9]+", text.lower()) for text in (caption, reference))
+    ours, theirs = words_of(caption), words_of(reference)
     longest = [0] * (len(theirs) + 1)  # of the longest common subsequences with each beginning of the reference
     for word in ours:
         diagonal = 0
@@ -229,7 +238,7 @@ def _prompts(both: Comparison) -> list[float]:
 
 
 def _gone(both: Comparison) -> list[float]:
-    return [float(not both.words.names(after, both.words.source)) for _, after in both.held_out]
+    return [float(both.words.gone(after)) for _, after in both.held_out]
 
 
 def _portability(both: Comparison) -> list[float]:

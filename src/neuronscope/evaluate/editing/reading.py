@@ -19,6 +19,8 @@ from torch import Tensor
 
 from ...caption import Caption, clean_captions
 from ...errors import MODEL_ERRORS, InvalidOption, UnsupportedModel
+from ...fields import check_fields
+from ...held import in_turn
 from ...loading import VLM
 from ...models.decoding import Decoding
 from ...models.inputs import Inputs
@@ -49,6 +51,7 @@ class Probes:
     decoding: Decoding = field(default_factory=Decoding)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for name in ("edited", "held_out", "others"):
             if not len(getattr(self, name)):
                 raise InvalidOption(f"{name} is empty: an edit is measured on images of all three kinds")
@@ -83,6 +86,7 @@ class Reading:
     asked: tuple[str, ...]
 
 
+@in_turn
 def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batch_size: int = 32) -> Reading:
     """Ask the model as it is now.
 

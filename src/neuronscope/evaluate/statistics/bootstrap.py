@@ -32,6 +32,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ...errors import InvalidOption
+from ...fields import whole
 from ...types import one_of
 from ..aggregate import Trials, aggregate, check_alike, scores_of
 from .estimate import Estimate
@@ -88,7 +89,7 @@ def bootstrap_trials(
     """
     if not methods:
         raise InvalidOption("there are no methods to resample")
-    if replicates < 1:
+    if whole("replicates", replicates) < 1:
         raise InvalidOption(f"replicates={replicates} must be at least 1")
     _check_paired(methods)
     rng = np.random.default_rng(seed)

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...errors import ImageTokenMismatch, InvalidOption
+from ...held import hooked
 from ...models.inputs import ImageRow
 from ...models.rounding import relative, tolerance
 from ...tokens import ImageTokens, Tile
@@ -209,11 +210,7 @@ def entering_everywhere(vlm: VLM, shown: Sequence[np.ndarray]) -> tuple[np.ndarr
         taken.append(args[0] if args else kwargs["hidden_states"])
         raise _Entered
 
-    handle = vlm.structure.layers[0].register_forward_pre_hook(keep, with_kwargs=True)
-    try:
-        with torch.no_grad(), suppress(_Entered):
-            vlm.logits(inputs)
-    finally:
-        handle.remove()
+    with hooked(vlm.structure.layers[0], "before", keep), torch.no_grad(), suppress(_Entered):
+        vlm.logits(inputs)
     # Some decoders carry several residual streams, which here count as one.
     return taken[0][0].float().flatten(1).cpu().numpy(), inputs.images[0].positions

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ...errors import InvalidOption, UnsupportedModel
-from ...files import output_folder, replacing
+from ...files import output_folder, replacing_folder, require_absent
+from ..weight_files import require_safetensors
 from .convert import LORA_ALPHA, QFORMER_DEPTH, TOWER_DEPTH, Converted, Report, convert
 from .keys import read_tensors
 from .modeling import MiniGPT4ForConditionalGeneration
@@ -54,8 +54,7 @@ def convert_files(
     if dtype not in ("auto", *_DTYPES):
         raise InvalidOption(f"dtype {dtype!r} is not one of auto, {', '.join(_DTYPES)}")
     target = Path(out)
-    if target.exists() and (not target.is_dir() or any(target.iterdir())):
-        raise InvalidOption(f"output folder {target} exists and is not empty")
+    require_absent(target)
     output_folder(target.parent)
     others = [read_tensors(vit), read_tensors(checkpoint), read_tensors(qformer) if qformer is not None else None]
     weights, text_config, tokenizer = _read_llama(Path(llama))
@@ -72,15 +71,11 @@ def convert_files(
     )
     wanted = weights["lm_head.weight"].dtype if dtype == "auto" else _DTYPES[dtype]
     model, processor = assemble(converted, tokenizer, wanted)
-    with replacing(target) as temporary:
-        try:
-            model.save_pretrained(temporary)
-            processor.save_pretrained(temporary)
-            report = json.dumps(dataclasses.asdict(converted.report), indent=1)
-            (temporary / "conversion.json").write_text(report + "\n", encoding="utf-8")
-        except BaseException:
-            shutil.rmtree(temporary, ignore_errors=True)
-            raise
+    with replacing_folder(target, "config.json") as temporary:
+        model.save_pretrained(temporary)
+        processor.save_pretrained(temporary)
+        report = json.dumps(dataclasses.asdict(converted.report), indent=1)
+        (temporary / "conversion.json").write_text(report + "\n", encoding="utf-8")
     return converted.report
 
 
@@ -126,6 +121,7 @@ def _read_llama(place: Path) -> tuple[dict[str, Tensor], Any, Any]:
 
     if not (place / "config.json").is_file():
         raise UnsupportedModel(f"{place} is not a directory with Llama in the format of transformers (no config.json)")
+    require_safetensors(place)
     try:
         config: Any = AutoConfig.from_pretrained(place, trust_remote_code=False)
         if config.model_type != "llama":

@@ -5,11 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from pathlib import Path
 
-from ...files import output_folder, refusing
+from ...errors import InvalidOption
+from ...files import replacing_folder
 from .checkpoint import PROJECTOR, RECIPE, build
 from .packages import require, versions
 
@@ -39,17 +38,10 @@ def cached() -> Path:
     place = cache_folder() / f"natural-{cache_key()}"
     if place.is_dir():
         return place
-    parent = output_folder(place.parent)
-    with refusing(place):
-        temporary = Path(tempfile.mkdtemp(prefix=f".{place.name}.", dir=parent))
-        try:
+    try:
+        with replacing_folder(place, "config.json") as temporary:
             build(temporary)
-            temporary.chmod(0o755)  # mkdtemp keeps others out, and a cache may be shared
-            try:
-                temporary.rename(place)
-            except OSError:
-                if not place.is_dir():  # else another process was first, with the same
-                    raise
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)  # gone by the rename
+    except InvalidOption:
+        if not place.is_dir():  # else another process was first, with the same
+            raise
     return place

@@ -11,10 +11,13 @@ import numpy as np
 from jaxtyping import Bool
 
 from ...errors import InvalidOption
-from ...files import output_folder, replacing, write_text
-from ..sample import Region, Sample, mask_box
+from ...files import replacing_folder
+from ..boxes import mask_box
+from ..sample import Region, Sample
 from .registry import CONCEPTS
 from .scene import FRAME, Rendered, Scene, render, sample_scene
+
+_INSTANCES = "instances_scenes.json"
 
 
 def scene_sample(scene: Scene, concept: str, rendered: Rendered | None = None) -> Sample:
@@ -41,15 +44,22 @@ def write_coco(folder: str | Path, count: int, seed: int = 0, done: Callable[[],
     """Write scenes `seed` ... `seed + count - 1` as a COCO folder.
 
     `images/` holds the pictures, `exact/` each picture without one object, `annotations/` instances and captions in
-    the official format (masks as RLE). The annotations are written last, so a folder with them is complete.
+    the official format (masks as RLE). A folder with the instances is complete.
 
     Returns the folder. Raises InvalidOption for a count below 1 or a folder that cannot be written.
     """
     if count < 1 or seed < 0:
         raise InvalidOption(f"count must be at least 1 and seed at least 0, got count={count}, seed={seed}")
-    root = output_folder(folder)
-    images, exact = output_folder(root / "images"), output_folder(root / "exact")
-    annotations = output_folder(root / "annotations")
+    root = Path(folder)
+    with replacing_folder(root, f"annotations/{_INSTANCES}") as temporary:
+        _draw(temporary, count, seed, done)
+    return root
+
+
+def _draw(root: Path, count: int, seed: int, done: Callable[[], None]) -> None:
+    images, exact, annotations = (root / name for name in ("images", "exact", "annotations"))
+    for place in (images, exact, annotations):
+        place.mkdir()
     ids = {name: i + 1 for i, name in enumerate(sorted(CONCEPTS))}
     listed: list[dict[str, Any]] = []
     instances: list[dict[str, Any]] = []
@@ -58,21 +68,19 @@ def write_coco(folder: str | Path, count: int, seed: int = 0, done: Callable[[],
         scene = sample_scene(seed + number)
         drawn = render(scene)
         name = f"{scene.seed:012d}.png"
-        _save(drawn.image, images / name)
+        drawn.image.save(images / name)
         listed.append({"id": scene.seed, "file_name": name, "width": FRAME, "height": FRAME, "place": scene.place})
         captions.append({"id": number + 1, "image_id": scene.seed, "caption": scene.caption()})
         for concept, mask in drawn.masks.items():
-            _save(render(scene.without(concept)).image, exact / f"{scene.seed:012d}.{concept}.png")
+            render(scene.without(concept)).image.save(exact / f"{scene.seed:012d}.{concept}.png")
             instances.append(_instance(len(instances) + 1, scene.seed, ids[concept], mask))
         done()
     info = {"description": "procedural scenes", "first_seed": seed, "count": count}
     categories = [{"id": i, "name": name, "supercategory": "object"} for name, i in ids.items()]
     body = {"info": info, "images": listed, "annotations": instances, "categories": categories}
-    write_text(annotations / "instances_scenes.json", json.dumps(body))
-    write_text(
-        annotations / "captions_scenes.json", json.dumps({"info": info, "images": listed, "annotations": captions})
-    )
-    return root
+    told = {"info": info, "images": listed, "annotations": captions}
+    (annotations / "captions_scenes.json").write_text(json.dumps(told), encoding="utf-8")
+    (annotations / _INSTANCES).write_text(json.dumps(body), encoding="utf-8")
 
 
 def _instance(number: int, image: int, category: int, mask: Bool[np.ndarray, "height width"]) -> dict[str, Any]:
@@ -88,8 +96,3 @@ def _instance(number: int, image: int, category: int, mask: Bool[np.ndarray, "he
         "iscrowd": 0,
         "segmentation": {"size": list(rle["size"]), "counts": rle["counts"].decode("ascii")},
     }
-
-
-def _save(picture: Any, path: Path) -> None:
-    with replacing(path) as temporary:
-        picture.save(temporary)

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...errors import RunMismatch
 from ...files import output_folder, write_text
+from ...parsing import read_json
 from ...report.evidence import Evidence
 from ...report.located import section
 from ...report.page import write_page as write_template
@@ -49,7 +50,7 @@ def write_page(folder: str | Path, path: str | Path) -> Path:
     """
     place = Path(folder) / NAME
     try:
-        document: Any = json.loads(place.read_text(encoding="utf-8"))
+        document: Any = read_json(place)
     except (OSError, ValueError) as error:
         raise RunMismatch(f"{place} cannot be read: {error}") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:

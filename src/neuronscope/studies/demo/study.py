@@ -9,9 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from ...errors import InvalidSample
+from ...errors import InvalidSample, NotFinite
 from ...evaluate.effect import Effect, Labelled, measure
 from ...evaluate.truth import Agreement, agreement, planted
+from ...held import in_turn
 from ...intervene import Noise, Zero, recommended_level
 from ...loading import VLM
 from ...locate import Located, Method, TwoStage, layer_matched
@@ -21,7 +22,6 @@ from ...samples.inpaint import Counterfactual, counterfactual
 from ...samples.inpaint import Method as Edit
 from ...samples.sample import Sample
 from ...types import Neurons
-from ...view.decode import Decoded, decode
 
 #: What the sets are put under.
 CONDITIONS = ("noise", "zero", "random noise", "random zero")
@@ -33,7 +33,6 @@ class Finding:
 
     Attributes:
         located: what was found in it.
-        decoded: the tokens that the neurons promote.
         evidence: what a page shows of it, with the captions under noise and without the neurons.
         effects: "noise", "zero", "random noise", "random zero" -> scores over all images, beside those of a
             layer-matched random set; empty where no neurons were found.
@@ -41,7 +40,6 @@ class Finding:
     """
 
     located: Located
-    decoded: tuple[Decoded, ...]
     evidence: Evidence
     effects: Mapping[str, Effect]
     truth: Agreement | None
@@ -70,7 +68,7 @@ class Study:
     def to_dict(self) -> dict[str, Any]:
         """The document of `neuronscope demo --json`; single values are of the first image, scores are means."""
         first = self.findings[0]
-        tokens = {d.neuron: d.tokens for d in first.decoded}
+        words = first.evidence.words
         scores = first.located.neurons.scores
         truths = [f.truth for f in self.findings if f.truth is not None]
         return {
@@ -88,10 +86,12 @@ class Study:
                     "layer": n.layer,
                     "unit": n.unit,
                     "scores": {name: values[i] for name, values in scores.items()},
-                    "tokens": list(tokens[n]),
+                    "tokens": list(words[i].tokens),
+                    "strengths": list(words[i].strengths),
                 }
                 for i, n in enumerate(first.located.neurons)
             ],
+            "words": words.to_dict(),
             "thresholds": first.located.neurons.provenance.get("thresholds"),
             "notes": list(first.located.notes),
             "noise_level": first.evidence.level,
@@ -107,6 +107,7 @@ class Study:
         }
 
 
+@in_turn
 def study(
     vlm: VLM,
     samples: Sequence[Sample],
@@ -144,7 +145,7 @@ def study(
         try:
             pair = counterfactual(sample, edit)
             found.append((pair, locator.locate(vlm, pair)))
-        except InvalidSample as error:
+        except (InvalidSample, NotFinite) as error:
             refused.append((sample.image_id, f"{type(error).__name__}: {error}"))
     if not found:
         raise InvalidSample(f"no image of {concept!r} can be used: " + " | ".join(why for _, why in refused))
@@ -160,7 +161,6 @@ def study(
         findings.append(
             Finding(
                 located,
-                tuple(decode(vlm, neurons)),
                 gather(vlm, pair, located, {}, test=test, origin=Origin(pair.sample.image_id)),
                 _effects(vlm, neurons, images, test) if test is not None else {},
                 agreement(neurons, truth) if truth is not None else None,

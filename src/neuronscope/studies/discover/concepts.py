@@ -7,7 +7,7 @@ tested       the other images; nothing of them decides which neuron is best
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,6 +73,16 @@ def together(rows: Sequence[Found], top: int) -> Neurons:
             sums[neuron] += value / len(rows)
     best = sorted(sums, key=lambda neuron: (-sums[neuron], neuron))[:top]
     return Neurons(tuple(best), {"contribution": tuple(sums[neuron] for neuron in best)})
+
+
+def best_for(nouns: Mapping[str, Sequence[Found]]) -> dict[Neuron, int]:
+    """Neuron -> how many nouns it is the best for, over all their images; those that are best for none are left out."""
+    return dict(Counter(together(rows, 1)[0] for rows in nouns.values()))
+
+
+def generic(count: int, nouns: int) -> bool:
+    """Whether a neuron is best for so many nouns that it says "a noun" rather than any of them: more than half."""
+    return nouns > 2 and 2 * count > nouns
 
 
 def order_of(row: Found) -> tuple[Neuron, ...]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
-from ...options import MISSING, SIZES, Loading, listed, option
+from ...fields import check_fields
+from ...options import MISSING, SIZES, Loading, Reading, listed, option
 from ...types import Json, one_of
 
 if TYPE_CHECKING:
@@ -20,8 +22,15 @@ if TYPE_CHECKING:
 KS = (1, 5, 10, 50, 100, 500, 1000)
 
 
+def _spelling(noun: str) -> str:
+    """A noun as the finders spell it, so that Right and right are one setting."""
+    from ...words import fold
+
+    return fold(noun)
+
+
 @dataclass(frozen=True, kw_only=True)
-class Discover(Loading):
+class Discover(Loading, Reading):
     """Pictures, and how neurons are found in them; None stands for the preset's option of :class:`Discovery`."""
 
     sources: tuple[str, ...] = option(
@@ -32,15 +41,20 @@ class Discover(Loading):
     top: int | None = option(None, "--top", "-k", help="Neurons kept for each noun; 100.")
     nouns: str | None = option(None, "--nouns", help="tagger, compounds, lexicon, or auto: the tagger if installed.")
     exclude: tuple[str, ...] | None = option(
-        None, "--exclude", help="Nouns to leave out, separated by commas.", form=listed(str.lower, "nouns")
+        None, "--exclude", help="Nouns to leave out, separated by commas.", form=listed(_spelling, "nouns")
     )
     query: str | None = option(None, "--query", help="What is asked before the answer begins.")
     answer: str | None = option(None, "--answer", help="What the answer begins with.")
     template: str | None = option(
         None, "--template", help="With {image}, {prompt} for the answer, {query} for the query."
     )
-    norm: str | None = option(None, "--norm", help="none, or gain of the final norm.")
+    norm: str | None = option(
+        None, "--norm", help="scale (shares of the logit), gain of the final norm, or none as published."
+    )
     site: str | None = option(None, "--site", help="neuron, or act as published.")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def discovery(self) -> Discovery:
         """How neurons are found. Raises InvalidOption for a preset, an option or a value that is not known."""
@@ -86,6 +100,7 @@ class DiscoveryPlan:
     seed: int = option(0, "--seed", help="Of permutations, controls and intervals.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         top = self.discovery.top
         least = {"shuffles": 0, "group": 2, "group_k": 0, "draws": 1, "seed": 0}
         for name, bound in least.items():
@@ -109,16 +124,25 @@ class DiscoveryPlan:
 
         return metric(name, **self.metrics[name])
 
+    def scorer(self, name: str) -> str:
+        """A hash of what decides a metric's numbers: options, packages, and every byte of its model's files."""
+        from ...evaluate.captions import releases, scorer
+        from ...run.settings import canonical
+
+        made_by = {**scorer(name, **self.metrics[name]), "releases": releases(name)}
+        return hashlib.sha256(canonical(made_by, "metric").encode()).hexdigest()[:16]
+
     def settings(self, vlm: VLM) -> dict[str, Json]:
         """What decides what the parts hold: the model, how nouns are found on this installation, and these options.
 
-        Sizes that are only counted at the end, metrics and the number of permutations may change from start to start.
+        Sizes that are only counted at the end, metrics and the number of permutations may change from start to start;
+        what a metric's numbers hang on is in the key of its units.
         """
         from ...samples.nouns import noun_finder
 
         return {
             "job": "discovery",
-            "model": {**vlm.identity(), "dtype": str(vlm.dtype)},
+            "model": vlm.record(),
             "finder": noun_finder(self.discovery.nouns).provenance(),
             "discovery": self.discovery.to_dict(),
             "described": list(self.described),

@@ -20,13 +20,14 @@ from ...evaluate.discovery import CONTROLS, Measured, Specificity, normalised
 from ...evaluate.discovery.invariance import OTHERS
 from ...evaluate.discovery.sensitivity import FOUND
 from ...files import output_folder, refusing, write_text
+from ...locate.discovery import UNITS
 from ...report.blocks import Block, Document, Figure, Section, Table, grid, text
 from ...report.cells import interval, number
 from ...report.markdown import markdown
 from ...samples.lists import Refused
 from ...view.figures import Written, styles
 from .collect import Discoveries, estimates
-from .concepts import Found, rows_of, together
+from .concepts import Found, best_for, generic, rows_of, together
 from .figures import plot_groups, plot_layer_sizes, plot_matrix, plot_sizes
 from .work import DiscoveryRun
 
@@ -76,6 +77,8 @@ def _document(work: DiscoveryRun, found: Discoveries, refused: Sequence[Refused]
             {"noun": one.noun, "best": str(one.best), "selected": list(one.selected), "tested": list(one.tested)}
             for one in found.concepts
         ],
+        "best_for": {str(neuron): count for neuron, count in best_for(found.nouns).items()},
+        "unit": UNITS[plan.discovery.norm],
         "layers": {str(k): {"unique": list(c.unique), "all": list(c.weighted)} for k, c in found.layers.items()},
         "sensitivity": {
             "named": _numbers(found.named),
@@ -123,11 +126,12 @@ def _specific(one: Specificity | None) -> dict[str, Any] | None:
 def _write_neurons(work: DiscoveryRun, found: Discoveries, folder: Path) -> dict[str, str]:
     """One file for each noun; noun -> its path."""
     written: dict[str, str] = {}
-    options = work.plan.discovery
+    options, often = work.plan.discovery, best_for(found.nouns)
     for noun, rows in found.nouns.items():
         path = folder / f"{quote(noun, safe=' ')}.json"
+        best = together(rows, options.top)
         neurons = replace(
-            together(rows, options.top),
+            best,
             site=options.site,
             concept=noun,
             method=options.name,
@@ -135,6 +139,8 @@ def _write_neurons(work: DiscoveryRun, found: Discoveries, folder: Path) -> dict
             provenance={
                 "images": [str(row["image"]) for row in rows],
                 "score": "mean over images",
+                "unit": UNITS[options.norm],
+                "nouns the best is best for": f"{often[best[0]]} of {len(found.nouns)}",
                 "finder": _of(work),
             },
             model=work.vlm.identity(),
@@ -151,9 +157,8 @@ def _write_texts(work: DiscoveryRun, path: Path) -> None:
         return row["image"], row["sha256"], row["noun"], row["of"]
 
     scores: dict[tuple[str, str, str, str], dict[str, float]] = {}
-    for row in rows_of(work.run, "similarity", work.pictures) if work.plan.metrics else ():
-        if row["metric"] in work.plan.metrics:
-            scores.setdefault(key(row), {})[row["metric"]] = row["value"]
+    for row in work.similar():
+        scores.setdefault(key(row), {})[row["metric"]] = row["value"]
     lines = [
         json.dumps(
             {
@@ -242,7 +247,7 @@ def _sections(document: Mapping[str, Any], found: Discoveries) -> list[Section]:
     )
     parts: Sequence[tuple[str, Sequence[Block], Mapping[str, str]]] = [
         ("", [text(opening)], {}),
-        ("Nouns", [_nouns(found)], {}),
+        ("Nouns", _nouns(found, UNITS[settings["discovery"]["norm"]]), {}),
         ("Layers", _layers(found), {"layers": "Neurons per layer for several k"}),
         ("Semantic sensitivity", _sensitivity(document), {"sensitivity": "Semantic sensitivity"}),
         ("Region invariance", _region(document), {"region-invariance": "Region invariance against k"}),
@@ -263,14 +268,26 @@ def _sections(document: Mapping[str, Any], found: Discoveries) -> list[Section]:
     ]
 
 
-def _nouns(found: Discoveries) -> Block:
-    def row(noun: str, rows: Sequence[Found]) -> tuple[str, str, str]:
-        best = together(rows, 3)
-        words = ", ".join(f"{n} ({number(v)})" for n, v in zip(best, best.scores["contribution"], strict=True))
-        return noun, words, str(len(rows))
+def _nouns(found: Discoveries, unit: str) -> list[Block]:
+    """The best neurons of every noun, and for how many nouns the best one is best."""
+    if not found.nouns:
+        return [text("None.")]
+    total, often = len(found.nouns), best_for(found.nouns)
 
-    rows = [row(noun, rows) for noun, rows in found.nouns.items()]
-    return grid(("noun", "best neurons (mean contribution, logits)", "images"), rows, 2) if rows else text("None.")
+    def row(noun: str, rows: Sequence[Found]) -> tuple[str, ...]:
+        best = together(rows, 3)
+        words = [f"{n} ({number(v)})" for n, v in zip(best, best.scores["contribution"], strict=True)]
+        mark = " (any noun)" if generic(often[best[0]], total) else ""
+        return noun, words[0], f"{often[best[0]]}{mark}", ", ".join(words[1:]), str(len(rows))
+
+    head = ("noun", "best neuron", f"nouns it is best for, of {total}", "the next two", "images")
+    marked = [str(neuron) for neuron, count in often.items() if generic(count, total)]
+    notes = [text(f"In brackets the mean contribution over images, in {unit}.")]
+    if marked:
+        notes.append(
+            text(f"{', '.join(marked)}: best for more than half of the nouns, so no neuron of any one of them.")
+        )
+    return [grid(head, [row(noun, rows) for noun, rows in found.nouns.items()], 2), *notes]
 
 
 def _layers(found: Discoveries) -> list[Block]:

@@ -25,14 +25,16 @@ import numpy as np
 from ...caption import Caption, clean_captions
 from ...evaluate.discovery import CONTROLS, describe, similarity
 from ...evaluate.discovery.sensitivity import FOUND
+from ...held import in_turn
 from ...intervene.permuted import permuted_image
 from ...loading import VLM
 from ...locate.discovery import Discovered, NounNeurons, discover_in, noun_scores
 from ...locate.scores import Layout
+from ...models.lens import DecodeNorm
 from ...run.directory import Run
 from ...samples.picture_files import Picture
 from ...types import Neurons
-from .concepts import Concept, concepts_of
+from .concepts import Concept, Found, concepts_of, rows_of
 from .settings import DiscoveryPlan
 
 Rows = list[dict[str, Any]]
@@ -73,6 +75,7 @@ class DiscoveryRun:
         kinds = {"captions": self.keys, "nouns": self.keys, "shuffled": self.shuffles, "similarity": self.compared}
         return sum(len(self.run.missing(kind, keys)) for kind, keys in kinds.items())
 
+    @in_turn
     def work(self) -> None:
         """Do what is left. Several processes may do so at once.
 
@@ -101,8 +104,13 @@ class DiscoveryRun:
 
     @property
     def compared(self) -> list[dict[str, str]]:
-        """One for each picture and metric."""
-        return [{**key, "metric": name} for name in self.plan.metrics for key in self.keys]
+        """One for each picture and metric, with what the metric's numbers hang on."""
+        return [{**key, "metric": name, "scorer": by} for name, by in self.scorers.items() for key in self.keys]
+
+    @cached_property
+    def scorers(self) -> dict[str, str]:
+        """Metric -> a hash of what decides its numbers."""
+        return {name: self.plan.scorer(name) for name in self.plan.metrics}
 
     def _each(self, kind: str, keys: Sequence[Mapping[str, Any]], do: Callable[[Mapping[str, Any]], Rows]) -> None:
         for key in self.run.todo(kind, keys):
@@ -148,7 +156,9 @@ class DiscoveryRun:
 
     def _texts(self, found: Discovered, seed: int) -> Rows:
         neurons, tokens = self.plan.described
-        norm = self.plan.discovery.norm
+        norm: DecodeNorm = (
+            "none" if self.plan.discovery.norm == "none" else "gain"
+        )  # a position's scale orders no words
         described = describe(self.vlm, found, neurons=neurons, tokens=tokens, norm=norm, seed=seed)
         return [
             {"noun": one.noun, "of": one.of, **_addresses(one.neurons), "text": one.text, "named": one.named}
@@ -232,6 +242,11 @@ class DiscoveryRun:
             {"noun": row["noun"], "of": row["of"], "value": value, "provenance": provenance}
             for row, value in zip(texts, scored.values.tolist(), strict=True)
         ]
+
+    def similar(self) -> list[Found]:
+        """What the plan's metrics say of the texts, and no other model under the same name."""
+        rows = rows_of(self.run, "similarity", self.pictures) if self.plan.metrics else []
+        return [row for row in rows if self.scorers.get(row["metric"]) == row["scorer"]]
 
     @cached_property
     def _metrics(self) -> dict[str, Any]:

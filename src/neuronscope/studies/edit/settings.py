@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import InvalidOption
-from ...options import MISSING, SETTING, Loading, option
+from ...fields import check_fields
+from ...options import MISSING, SETTING, Loading, Reading, option
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rewrite(Loading):
+class Rewrite(Loading, Reading):
     """A word, what takes its place, and the pictures to edit with and to measure on; None for what was not given."""
 
     images: tuple[str, ...] = option(
@@ -29,6 +30,7 @@ class Rewrite(Loading):
     )
     neurons: Path | None = option(None, "--neurons", help="neurons.json; else they are ranked.")
     donors: Path | None = option(None, "--donors", help="The target's neurons.json, for graft.")
+    any_model: bool = option(False, "--any-model", help="Take neurons of other weights at their addresses.")
     focused: bool = option(False, "--focused", help="Weight the changes so that little is heard on other images.")
     count: int = option(20, "--count", help="How many are ranked.")
     position: str = option("predict", "--position", help="Where they are ranked: predict, or image.")
@@ -44,6 +46,7 @@ class Rewrite(Loading):
     seed: int = option(0, "--seed", help="Of the random sets.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if (self.made_with is not None and self.made_with < 1) or self.controls < 0:
             raise InvalidOption(
                 f"--made-with {self.made_with} must be at least 1, and --controls {self.controls} at least 0"

@@ -17,10 +17,13 @@ from ...errors import InvalidOption
 from ...evaluate import metric, named
 from ...evaluate.editing import Evaluation, Probes, Wording, evaluate_edit
 from ...files import output_folder, write_text
+from ...held import in_turn
 from ...loading import VLM
+from ...models.origin import require_own
+from ...models.usable import unprocessable
 from ...run.settings import environment
 from ...samples.lists import Refused
-from ...samples.picture_files import Picture, gather
+from ...samples.picture_files import Picture, Pictures, gather
 from ...types import Neurons, one_of
 from .settings import Rewrite
 from .tables import document, one_table
@@ -79,6 +82,7 @@ class Rewritten:
         return result
 
 
+@in_turn
 def rewrite(vlm: VLM, asked: Rewrite, *, step: Callable[[str], None] = lambda _: None) -> Rewritten:
     """Sort pictures by whether their caption names a word, edit it away with some of them, and measure on the others.
 
@@ -102,6 +106,7 @@ class Job:
         tuned: an option of the editor and the values of which the best is taken.
         donors: of an editor that takes neurons of the target.
         neurons: None where they are to be ranked.
+        found: the pictures, and what cannot be read.
     """
 
     asked: Rewrite
@@ -110,8 +115,7 @@ class Job:
     donors: Neurons | None
     neurons: Neurons | None
     texts: tuple[str, ...] | None
-    pictures: Sequence[Picture]
-    refused: Sequence[Refused]
+    found: Pictures
 
     @classmethod
     def of(cls, asked: Rewrite) -> Job:
@@ -142,17 +146,22 @@ class Job:
         if asked.focused and (keeps or not words):
             raise InvalidOption(f"--focused is for an editor in closed form that replaces a word, not {name}")
         single = {option: value for option, value in asked.settings if option not in several}
-        donors, neurons = (None if path is None else Neurons.load(path) for path in (asked.donors, asked.neurons))
+        donors, neurons = (_read(path, asked.any_model) for path in (asked.donors, asked.neurons))
         texts = None if asked.texts is None else _lines(asked.texts)
-        found = gather(asked.images)
+        found = gather(asked.images, allow_outside=asked.allow_outside)
         tuned = next(iter(several.items()), None)
-        return cls(asked, single, tuned, donors, neurons, texts, found.items, found.refused)
+        return cls(asked, single, tuned, donors, neurons, texts, found)
 
+    @in_turn
     def run(self, vlm: VLM, step: Callable[[str], None]) -> Rewritten:
         """See :func:`rewrite`."""
         asked = self.asked
+        for given in (self.neurons, self.donors):  # before long work
+            if given is not None:
+                require_own(vlm, given, "text")
         step("sorting the images")
-        groups = self.sort(vlm)
+        usable = self.found.without(unprocessable(vlm, [picture.path for picture in self.found.items]))
+        groups = self.sort(vlm, usable.items)
         paths = groups.each(lambda picture: picture.path)
         step("choosing neurons")
         at: Any = asked.position
@@ -168,7 +177,7 @@ class Job:
             similarity=None if asked.bertscore is None else metric("bertscore", model=asked.bertscore),
             done=step,
         )
-        return Rewritten(found, chosen, groups, self.refused)
+        return Rewritten(found, chosen, groups, usable.refused)
 
     @property
     def keeps(self) -> bool:
@@ -189,9 +198,9 @@ class Job:
             made = Focused(made)
         return made.edit(vlm, neurons, images, **({"keep": kept} if self.keeps else {}))
 
-    def sort(self, vlm: VLM) -> Groups:
+    def sort(self, vlm: VLM, pictures: Sequence[Picture]) -> Groups:
         """Raises InvalidOption where too few captions name the source, or too few do not."""
-        asked, pictures = self.asked, self.pictures
+        asked = self.asked
         captions = [caption.text for caption in clean_captions(vlm, [picture.path for picture in pictures])]
         own = tuple(p for p, caption in zip(pictures, captions, strict=True) if named(caption, asked.source))
         rest = tuple(p for p in pictures if p not in own)
@@ -210,6 +219,12 @@ def _keeps(name: str) -> bool:
     """Whether an editor takes images that are to stay."""
     made = EDITORS[name]
     return "keep" in inspect.signature(getattr(made, "edit", made)).parameters
+
+
+def _read(path: Path | None, any_model: bool) -> Neurons | None:
+    if path is None:
+        return None
+    return Neurons.load(path).anywhere() if any_model else Neurons.load(path)
 
 
 def _lines(path: Path) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
+from ...fields import check_fields
 from ...options import BOX, MISSING, Loading, option, words
 from ...types import one_of
 
@@ -36,6 +37,7 @@ class Locate(Loading):
     method: str = option("two-stage", "--method", help="two-stage, or another; a wrong name lists all.")
     count: int | None = option(None, "--count", help="Rankings: how many neurons; 100.")
     like: Path | None = option(None, "--like", help="random-layer-matched: the neurons.json it matches.")
+    any_model: bool = option(False, "--any-model", help="Of --like: take neurons of other weights at their addresses.")
     preset: str | None = option(None, "--preset", help="two-stage: recommended or paper.")
     budget: int | None = option(None, "--budget", help="two-stage: keep this many per stage instead.")
     q: float | None = option(None, "--q", help="two-stage: thresholds by this share of false finds instead.")
@@ -46,6 +48,7 @@ class Locate(Loading):
     draws: int = option(3, "--draws", help="Noise draws of the test.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if self.draws < 1:
             raise InvalidOption(f"--draws {self.draws} must be at least 1")
 
@@ -59,6 +62,7 @@ class Locate(Loading):
         if self.preset == "paper" and isinstance(chosen, TwoStage):
             return TwoStage.paper(self.concept, stages=chosen.stages)
         like = {} if self.like is None else {"like": Neurons.load(self.like)}
+        like = {name: neurons.anywhere() for name, neurons in like.items()} if self.any_model else like
         return method(self.method, **self._options(), **like)
 
     def _check(self, filters: bool) -> None:
@@ -117,9 +121,9 @@ class Locate(Loading):
     def python(self) -> str:
         """The same neurons with the library."""
         region = f", boxes={list(self.boxes)!r}" if self.boxes else ""
-        region += f", mask=np.asarray(Image.open({str(self.mask)!r}).convert('L')) > 127" if self.mask else ""
+        region += f", mask=np.asarray(read_image({str(self.mask)!r}).convert('L')) > 127" if self.mask else ""
         edit = f"'edited', edited={str(self.edited)!r}" if self.edited else repr(self.edit)
-        imports = ["import numpy as np", "from PIL import Image"] if self.mask else []
+        imports = ["import numpy as np", "from neuronscope.samples import read_image"] if self.mask else []
         place = f", device={self.device!r}" if self.device else ""
         place += f", dtype={self.dtype!r}" if self.dtype != "auto" else ""
         lines = [
@@ -143,5 +147,9 @@ class Locate(Loading):
             name: value if name == "count" else f"ns.{type(value).__name__}({rule:g})"
             for name, value in self._options().items()
         }
-        given |= {} if self.like is None else {"like": f"ns.Neurons.load({str(self.like)!r})"}
+        given |= (
+            {}
+            if self.like is None
+            else {"like": f"ns.Neurons.load({str(self.like)!r}){'.anywhere()' * self.any_model}"}
+        )
         return f"ns.method({self.method!r}{''.join(f', {name}={value}' for name, value in given.items())})"

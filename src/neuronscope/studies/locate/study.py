@@ -4,7 +4,7 @@ neurons.json                the set
 edited.png, evidence/       the edited image, and what `neuronscope report` makes a page of
 heatmap.png, overlay.png    where the neurons are active, alone and over the image
 layers.png                  how many lie in each layer
-summary.txt                 captions, thresholds and notes
+summary.txt                 captions, thresholds, what words and map say, and notes
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from ...files import output_folder, replacing, write_text
+from ...held import in_turn
 from ...intervene import recommended_level
 from ...loading import VLM
 from ...locate import Located, Method
 from ...report import Evidence, Origin, Test, gather, locate_watched
 from ...samples import Counterfactual
 from ...types import Neurons
-from ...view import decode, heatmap, layer_distribution, plot_layers
+from ...view import heatmap, layer_distribution, plot_layers
 
 
 @dataclass(frozen=True)
@@ -31,13 +32,11 @@ class Result:
     Attributes:
         located: the set, with captions and notes.
         evidence: what a page shows of it.
-        tokens: of each neuron, those that it promotes.
         summary: the lines of summary.txt.
     """
 
     located: Located
     evidence: Evidence
-    tokens: tuple[tuple[str, ...], ...]
     summary: tuple[str, ...]
 
     def to_dict(self) -> dict[str, Any]:
@@ -46,10 +45,12 @@ class Result:
             **self.located.neurons.to_dict(),
             "caption_original": self.located.validity.original.full,
             "caption_edited": self.located.validity.edited.full,
-            "tokens": [list(tokens) for tokens in self.tokens],
+            "words": self.evidence.words.to_dict(),
+            "place": None if self.evidence.place is None else self.evidence.place.to_dict(),
         }
 
 
+@in_turn
 def locate_into(
     folder: str | Path,
     vlm: VLM,
@@ -78,22 +79,21 @@ def locate_into(
     found, curves = locate_watched(method, vlm, pair)
     neurons = found.neurons
     test = None if draws is None else Test(_level(neurons), draws)
-    evidence = gather(vlm, pair, found, curves, test=test, origin=origin, step=step)
-    step("drawing")
     heat = heatmap(vlm, pair.original, neurons) if len(neurons) else None
+    evidence = gather(vlm, pair, found, curves, test=test, heat=heat, origin=origin, step=step)
+    step("drawing")
     evidence.save(target)
     if heat is not None:
         heat.save(target / "heatmap.png")
         with replacing(target / "overlay.png") as temporary:
             heat.overlay(pair.sample.boxes).save(temporary)
     plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, target / "layers.png")
-    tokens = tuple(one.tokens for one in decode(vlm, neurons))
-    result = Result(found, evidence, tokens, _summary(pair, found))
+    result = Result(found, evidence, _summary(pair, found, evidence))
     write_text(target / "summary.txt", "\n".join(result.summary) + "\n")
     return result
 
 
-def _summary(pair: Counterfactual, found: Located) -> tuple[str, ...]:
+def _summary(pair: Counterfactual, found: Located, evidence: Evidence) -> tuple[str, ...]:
     captions, neurons = found.validity, found.neurons
     return (
         f"image     {pair.sample.image_id}",
@@ -103,8 +103,9 @@ def _summary(pair: Counterfactual, found: Located) -> tuple[str, ...]:
         f"method    {neurons.method}",
         f"neurons   {len(neurons)}",
         *(f"{name:9} {_cut(cut)}" for name, cut in _thresholds(neurons).items()),
-        *(f"note      {note}" for note in found.notes),
-        *(f"note      only the original caption names {word!r}" for word in captions.lost),
+        f"words     {evidence.words.sentence}",
+        *([] if evidence.place is None else [f"map       {evidence.place.sentence}"]),
+        *(f"note      {note}" for note in evidence.notes),
     )
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ...errors import InvalidOption
+from ...fields import check_fields
 from ...options import Form, option
 from ...types import Neurons, one_of
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from ...loading import VLM
     from ...locate.target import Position
     from ...models.decoding import Decoding
+    from ...samples.lists import Refused
     from ...samples.objects import Shown
 
 #: What is done to the neurons: they write nothing, or another word.
@@ -78,6 +80,7 @@ class Repair:
     decoding: Decoding = field(default_factory=_decoding)
 
     def __post_init__(self) -> None:
+        check_fields(self)
         from ...locate.target import POSITIONS
 
         one_of("by", self.by, _BY)
@@ -195,6 +198,7 @@ class Repairs:
         named: half -> what those name.
         single: each hallucination of the searched half by itself.
         together, random: all of them, and as many random neurons of the same layers.
+        refused: pictures that the processor does not take.
     """
 
     how: Repair
@@ -204,3 +208,4 @@ class Repairs:
     single: tuple[Repaired, ...]
     together: Together
     random: Together
+    refused: tuple[Refused, ...] = ()

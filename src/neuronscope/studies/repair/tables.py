@@ -41,6 +41,7 @@ def document(found: Repairs) -> dict[str, Any]:
     return {
         "settings": options_of(found.how),
         "pictures": {half: [one.name for one in pictures] for half, pictures in found.pictures.items()},
+        "refused": [{"where": one.where, "reason": one.reason} for one in found.refused],
         "hallucinations": [_hallucination(one) for one in found.single],
         "single": _single(found.single),
         "together": {

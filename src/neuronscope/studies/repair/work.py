@@ -17,8 +17,8 @@ figure.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -31,13 +31,18 @@ from ...edit.columns import read_columns
 from ...edit.ranked import rank_for_edit
 from ...errors import InvalidOption, RunMismatch
 from ...evaluate.editing.chair import Named, named_objects
+from ...held import Changing, in_turn, together
 from ...loading import VLM
 from ...locate import layer_matched
+from ...models.usable import unprocessable
+from ...samples.lists import Refused
 from ...samples.objects import AnnotatedFolder, mentions
 from ...types import Neurons, one_of, options_of
+from ...words import wordless
 from .settings import Attempt, Beside, Repair, Repaired, Repairs, Together
 
 
+@in_turn
 def repair(
     vlm: VLM,
     folder: AnnotatedFolder,
@@ -63,10 +68,14 @@ def repair(
 
     Raises InvalidOption for fewer than two pictures, an unknown object, and where no caption of the searched half names
     an object that is not there; RunMismatch for another number of captions than pictures. The model is in every case
-    left as it was.
+    left as it was. Pictures that its processor refuses are left out, and recorded.
     """
     if only is not None:
         one_of("only", only, folder.categories)
+    refused: dict[Path, str] = {}
+    if captions is None:
+        refused = unprocessable(vlm, [one.path for one in folder.pictures])
+        folder = replace(folder, pictures=tuple(one for one in folder.pictures if one.path not in refused))
     job = _Job(vlm, folder, how or Repair(), batch_size, captions)
     done("captioned the pictures")
     wrong = [(n, one) for n, one in job.hallucinations() if only in (None, one)]
@@ -93,6 +102,7 @@ def repair(
         tuple(single),
         together,
         random,
+        tuple(Refused(path.name, reason) for path, reason in refused.items()),
     )
 
 
@@ -157,7 +167,7 @@ class _Job:
             with self.how.edit(self.vlm, members, source, target):
                 after = self.captions([n])[0].text
                 now = self.named([after], [n])
-                if source in now.wrong[0]:
+                if source in now.wrong[0] or wordless(after):  # to say nothing is no repair
                     continue
                 gone = True
                 new = set(now.wrong[0]) - set(was.wrong[0])
@@ -197,7 +207,7 @@ class _Job:
     def in_sequence(self, wrong: Sequence[tuple[int, str]]) -> tuple[Together, list[_Step]]:
         """One repair after the other, each on the weights that the earlier ones left; those are what is measured."""
         steps: list[_Step] = []
-        with ExitStack() as applied:
+        with Changing(together) as applied:
             for n, source in wrong:
                 before = self.captions([n])[0]
                 if source not in self.named([before.text], [n]).wrong[0]:
@@ -206,7 +216,7 @@ class _Job:
                 right = self._naming(source, self.examples(source))
                 found = self.attempt(n, before, (self.ranked(n, source, right), source, target), right)
                 if found.neurons is not None:
-                    applied.enter_context(self.how.edit(self.vlm, found.neurons, source, target))
+                    applied.enter(self.how.edit(self.vlm, found.neurons, source, target))
                     steps.append((found.neurons, source, target))
             captions, new = self._read(steps)
         return self._together(captions, new), steps
@@ -214,9 +224,9 @@ class _Job:
     def at_random(self, steps: Sequence[_Step]) -> Together:
         """The same edits on random neurons."""
         drawn = [(self._drawn(members, k), source, target) for k, (members, source, target) in enumerate(steps)]
-        with ExitStack() as applied:
+        with Changing(together) as applied:
             for members, source, target in drawn:
-                applied.enter_context(self.how.edit(self.vlm, members, source, target))
+                applied.enter(self.how.edit(self.vlm, members, source, target))
             captions, new = self._read(drawn)
         return self._together(captions, new)
 

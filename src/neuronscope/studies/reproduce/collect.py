@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,6 +12,7 @@ from jaxtyping import Bool
 from ...evaluate import Trials, aggregate, benjamini_hochberg, empirical_p
 from ...samples.lexicon import MODES
 from ...view.figures import LayerCounts, SweepPoint
+from ...words import wordless
 from .dataset import Kept
 from .results import CaptionScore, GroupTest, Results, Truth
 from .settings import REFERENCE, Condition
@@ -102,7 +103,8 @@ def _trials(work: Reproduction, text: str, condition: Condition, column: str = "
     found: list[Trials] = []
     for concept in work.concepts:
         groups = [kept for kept in samples if kept.concept == concept]
-        hits = np.stack([_hits(work.captions(text, kept, condition), images, column) for kept in groups])
+        own = {kept.image_id for kept in groups}
+        hits = np.stack([_hits(work.captions(text, kept, condition), images, own, column) for kept in groups])
         found.append(
             Trials(
                 concept,
@@ -117,8 +119,13 @@ def _trials(work: Reproduction, text: str, condition: Condition, column: str = "
     return tuple(found)
 
 
-def _hits(rows: Sequence[dict[str, Any]], images: Sequence[str], column: str) -> Bool[np.ndarray, "draws images"]:
-    by_place = {(row["draw"], row["of"]): row[column] for row in rows}
+def _hits(
+    rows: Sequence[dict[str, Any]], images: Sequence[str], own: Collection[str], column: str
+) -> Bool[np.ndarray, "draws images"]:
+    """As :func:`neuronscope.evaluate.effect.counts` has them: without a word, no concept of `own` images is erased."""
+    by_place = {
+        (row["draw"], row["of"]): row[column] or (row["of"] in own and wordless(row["caption"])) for row in rows
+    }
     draws = sorted({draw for draw, _ in by_place})
     return np.array([[by_place[draw, image] for image in images] for draw in draws])
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from ...errors import InvalidSample
 from ...evaluate import Cell, Estimate, Resampled, Table, Trials, aggregate, bootstrap_trials, sign_flip
+from ...fields import check_fields
 from .results import Results, Scope
 
 #: Name of a score -> the same of a cell.
@@ -33,6 +34,9 @@ class Statistics:
     replicates: int = 10_000
     cell_replicates: int = 2_000
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,8 @@ from PIL import Image
 
 from ...errors import ImageTokenMismatch, InvalidOption, InvalidSample
 from ...loading import VLM
-from ...samples.sample import Sample, boxes_mask, mask_box
+from ...samples.boxes import boxes_mask, mask_box
+from ...samples.sample import Sample
 from .settings import Limits
 
 

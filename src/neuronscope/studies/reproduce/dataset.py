@@ -7,7 +7,8 @@ condition are kept. Conditions, in the order in which they are checked (the dear
 - NoInstance: the concept is annotated there, by more than a crowd;
 - AreaOutOfRange, ObjectTooSmall: see conditions.py;
 - ConceptNotNamed, ConceptStillNamed, and OtherConceptRemoved in the strict reading: see validity.py;
-- InvalidSample: the picture, a box or a mask cannot be used.
+- InvalidSample: the picture, a box or a mask cannot be used, or the model's processor refuses the picture;
+- ImageTokenMismatch: where the image tokens lie on this picture cannot be told.
 
 How many each condition rejected is part of the result: the acceptance rate is itself a finding, and a selection bias.
 """
@@ -20,7 +21,8 @@ from dataclasses import asdict, dataclass, field, replace
 from os import PathLike, fspath
 from typing import Any, Protocol, runtime_checkable
 
-from ...errors import InvalidOption, InvalidSample
+from ...errors import ImageTokenMismatch, InvalidOption, InvalidSample, NotFinite
+from ...fields import whole
 from ...loading import VLM
 from ...locate.validity import REACHES, Reach, Validity, valid_pair
 from ...models.decoding import Decoding
@@ -86,14 +88,14 @@ class Kept:
         pair: the image and its counterfactual.
         validity: the captions of both, and where the first names the concept.
         image_tokens: where the image is in the prompt.
-        model: the model's identity and the type of its weights.
+        model: its record.
         decoding: how the captions were written.
     """
 
     pair: Counterfactual
     validity: Validity
     image_tokens: ImageTokens
-    model: Mapping[str, str]
+    model: Mapping[str, Json]
     decoding: Decoding
 
     @property
@@ -259,7 +261,7 @@ def build(
     _check_options(source, concepts, per_concept, edit, match, limit)
     one_of("reach", reach, REACHES)
     candidates = source.everything() if isinstance(source, Choosy) else source
-    model = {**vlm.identity(), "dtype": str(vlm.dtype).removeprefix("torch.")}
+    model = vlm.record()
     judge = _Judge(vlm, edit, reach, max_other_share, match, decoding, SizeCheck(vlm, limits), model)
     samples: list[Kept] = []
     rejections: list[Rejection] = []
@@ -291,26 +293,28 @@ def require_candidates(source: Source, concepts: Sequence[str], per_concept: int
     """
     candidates = source.everything() if isinstance(source, Choosy) else source
     found = {concept: _readable(candidates.samples(concept, seed=seed), per_concept) for concept in concepts}
-    short = [f"{concept} is in {count}" for concept, count in found.items() if count < per_concept]
+    short = [f"{concept} is in {count}" for concept, (count, _) in found.items() if count < per_concept]
     if short:
+        reason = next((why for count, why in found.values() if why and count < per_concept), "")
         raise TooFewSamples(
             f"{len(short)} of {len(concepts)} concepts are in fewer than {per_concept} images: {', '.join(short)}. "
-            "--allow-missing goes on without them"
+            f"--allow-missing goes on without them{f'. The first that was refused: {reason}' if reason else ''}"
         )
 
 
-def _readable(candidates: Iterable[Sample], wanted: int) -> int:
-    """How many candidates can be read, of those that are wanted at most."""
-    count, stream = 0, iter(candidates)
+def _readable(candidates: Iterable[Sample], wanted: int) -> tuple[int, str]:
+    """How many candidates can be read, of those that are wanted at most, and why the first that cannot is refused."""
+    count, stream, reason = 0, iter(candidates), ""
     while count < wanted:
         try:
             next(stream)
         except StopIteration:
             break
-        except InvalidSample:
+        except InvalidSample as error:
+            reason = reason or str(error)
             continue
         count += 1
-    return count
+    return count, reason
 
 
 @dataclass(frozen=True)
@@ -324,7 +328,7 @@ class _Judge:
     match: Mode
     decoding: Decoding
     size: SizeCheck
-    model: Mapping[str, str]
+    model: Mapping[str, Json]
 
     def accept(self, sample: Sample, taken: Mapping[str, str]) -> Kept:
         """The sample, if it meets every condition; raises the InvalidSample that says which it does not."""
@@ -370,7 +374,7 @@ def _scan(
             kept.append(judge.accept(sample, taken))
         except StopIteration:
             break
-        except InvalidSample as error:
+        except (InvalidSample, ImageTokenMismatch, NotFinite) as error:
             rejections.append(Rejection(concept, name, type(error).__name__, str(error)))
     return kept, rejections
 
@@ -380,7 +384,7 @@ def _check_options(
 ) -> None:
     one_of("edit", edit, [*INPAINTERS, "exact"])
     one_of("match", match, MODES)
-    if per_concept < 1 or (limit is not None and limit < 1):
+    if whole("per_concept", per_concept) < 1 or (limit is not None and limit < 1):
         raise InvalidOption(f"per_concept={per_concept} and limit={limit} must be at least 1")
     if not concepts or len(set(concepts)) < len(concepts):
         raise InvalidOption(f"concepts must name at least one, each once; got {', '.join(concepts) or 'none'}")

@@ -12,11 +12,12 @@ from ...run.directory import Run
 from .collect import collect, collect_samples
 from .conditions import TooFewSamples
 from .job import Job
+from .opening import open_run
 from .results import Results
 from .schedule import Failure
 from .tables import render
 from .units import Cost
-from .work import Reproduction, open_run
+from .work import Reproduction
 
 Step = Callable[[str], None]
 

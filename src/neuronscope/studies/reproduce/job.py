@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...errors import InvalidOption
-from ...options import MISSING, Loading, Scorers, option, words
+from ...fields import check_fields
+from ...options import MISSING, Loading, Reading, Scorers, option, words
 from ...types import one_of
 from .settings import PRESETS, Experiment
 
@@ -21,12 +22,12 @@ AGAIN = "again.sh"
 
 
 @dataclass(frozen=True)
-class Job(Loading):
+class Job(Loading, Reading):
     """What a process has to know to take part; small enough to be sent, and the same on every machine.
 
     Attributes:
         experiment: the settings.
-        data, split: the COCO folder.
+        data, split: the COCO folder; allow_outside: whether its pictures may lie elsewhere.
         model, device, dtype, device_map: how to load the model; names and paths, as `neuronscope.load` takes them.
         place: where relative paths begin, on machines that have that folder.
     """
@@ -40,6 +41,7 @@ class Job(Loading):
     def __post_init__(self) -> None:
         from ...loading.load import DTYPES
 
+        check_fields(self)
         one_of("dtype", self.dtype, DTYPES)
         if self.device is not None and self.device_map is not None:
             raise InvalidOption(f"device={self.device!r} and device_map={self.device_map!r}: give one of them")
@@ -59,7 +61,7 @@ class Job(Loading):
         """The data."""
         from ...samples import CocoFolder
 
-        return CocoFolder.open(self.data, self.split)
+        return CocoFolder.open(self.data, self.split, allow_outside=self.allow_outside)
 
     def load(self) -> VLM:
         """The model."""

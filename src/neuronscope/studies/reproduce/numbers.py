@@ -13,7 +13,7 @@ import numpy as np
 
 from ...evaluate import Estimate, Scored, aggregate, bootstrap_mean, published
 from ...evaluate.captions import alike
-from ...evaluate.localisation import FIGURES
+from ...meaning.localisation import FIGURES
 from ...run.settings import plain
 from ...view.figures import LayerCounts, spread
 from .compare import CONFIDENCE, SCORES, Compared, Statistics, cell_estimates, compare, difference

@@ -22,13 +22,15 @@ from markupsafe import Markup
 from PIL import Image
 
 from ...errors import InvalidOption, RunMismatch
+from ...parsing import read_json
 from ...report.blocks import Section
 from ...report.data_uri import THUMBNAIL, photo, uri, with_boxes
 from ...report.page import write_page
 from ...run.directory import Run
+from ...samples.boxes import Box
 from ...samples.image import read_image
 from ...samples.inpaint import INPAINTERS, inpaint
-from ...samples.sample import Box
+from ...samples.place import place
 from ...version import __version__
 from .gallery import MISSING, Gallery, Said, Shot
 from .job import AGAIN
@@ -84,15 +86,17 @@ def embedded(document: Mapping[str, Any]) -> Markup:
     return Markup(text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
-def run_page(folder: str | Path, data: str | Path | None = None) -> RunPage:
+def run_page(folder: str | Path, data: str | Path | None = None, *, allow_outside: bool = False) -> RunPage:
     """Everything that the page of a run shows.
 
     Args:
         folder: the run directory, with the tables that `neuronscope reproduce` writes last.
         data: the folder of the data, for thumbnails.
+        allow_outside: also show pictures outside that folder, where links or the run's own names lead there.
 
     Raises RunMismatch for a folder that is no run, has no tables yet or damaged ones, and for pictures that are not
-    those of the run; InvalidOption for a data folder that is not there.
+    those of the run; InvalidSample for those that links lead to outside; InvalidOption for a data folder that is not
+    there.
     """
     root = Path(folder)
     run = Run.existing(root)
@@ -101,7 +105,8 @@ def run_page(folder: str | Path, data: str | Path | None = None) -> RunPage:
     drawn = {name: path.read_bytes() for name, path in figures.items() if path.is_file()}
     model, settings = run.settings.get("model"), run.settings
     identity: Mapping[str, Any] = model if isinstance(model, dict) else {}
-    gallery = read_gallery(run, data, [one["name"] for one in document["conditions"]])
+    order = [one["name"] for one in document["conditions"]]
+    gallery = read_gallery(run, data, order, allow_outside=allow_outside)
     shots = gallery.shots
     return RunPage(
         title=f"Evaluation of {len(document['methods'])} methods on {len(shots)} samples",
@@ -117,7 +122,7 @@ def run_page(folder: str | Path, data: str | Path | None = None) -> RunPage:
 def _document(root: Path) -> dict[str, Any]:
     path = root / "tables.json"
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        found = read_json(path)
     except FileNotFoundError as error:
         raise RunMismatch(
             f"{root} has no tables.json yet: let the run end, or write its tables with {_TABLES}"
@@ -135,7 +140,9 @@ def _again(root: Path) -> str:
     return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
 
 
-def read_gallery(run: Run, data: str | Path | None = None, conditions: Sequence[str] = ()) -> Gallery:
+def read_gallery(
+    run: Run, data: str | Path | None = None, conditions: Sequence[str] = (), *, allow_outside: bool = False
+) -> Gallery:
     """The samples of a run and all of its captions, conditions in the order given. Raises as :func:`run_page` does."""
     records = _samples(run)
     if not records or "captions" not in run.kinds():
@@ -146,7 +153,7 @@ def read_gallery(run: Run, data: str | Path | None = None, conditions: Sequence[
     order = [(method, condition) for method in methods for condition in conditions]
     cells = {key: found[key] for key in (*order, *sorted(found.keys() - set(order))) if key in found}
     sizes, notes = _located(run, where, list(dict.fromkeys(method for method, _ in cells)))
-    shots = [_shot(record, data) for record in records]
+    shots = [_shot(record, data, allow_outside) for record in records]
     match: Any = run.settings.get("match", "lexicon")
     return Gallery(records[0]["prompt"], match, shots, said, cells, sizes, notes, _told(shots, data))
 
@@ -209,8 +216,9 @@ def _located(
     return sizes, notes
 
 
-def _shot(record: Mapping[str, Any], data: str | Path | None) -> Shot:
-    original, edited = _pictures(record, Path(data)) if data is not None else (None, None)
+def _shot(record: Mapping[str, Any], data: str | Path | None, allow_outside: bool) -> Shot:
+    path = None if data is None else _find(record, Path(data), allow_outside)
+    original, edited = (None, None) if path is None else _pictures(record, path)
     return Shot(
         image=record["image_id"],
         concept=record["concept"],
@@ -222,11 +230,8 @@ def _shot(record: Mapping[str, Any], data: str | Path | None) -> Shot:
     )
 
 
-def _pictures(record: Mapping[str, Any], data: Path) -> tuple[Image.Image | None, Image.Image | None]:
-    """The original and the edited picture; None for one that cannot be had."""
-    path = _find(record, data)
-    if path is None:
-        return None, None
+def _pictures(record: Mapping[str, Any], path: Path) -> tuple[Image.Image, Image.Image | None]:
+    """The original, and the edited picture where it can be had."""
     original = read_image(path)
     if pixel_hash(original) != record["image_sha256"]:
         raise RunMismatch(f"{path} is not the picture that the run used: its pixels differ")
@@ -241,15 +246,19 @@ def _boxes(record: Mapping[str, Any]) -> list[Box]:
     return [(float(x), float(y), float(w), float(h)) for x, y, w, h in record["boxes"]]
 
 
-def _find(record: Mapping[str, Any], data: Path) -> Path | None:
-    """The picture below the folder: by its whole recorded path from the end, longest first."""
+def _find(record: Mapping[str, Any], data: Path, allow_outside: bool) -> Path | None:
+    """The picture below the folder: by its whole recorded path from the end, longest first; at last as recorded."""
     if not data.is_dir():
         raise InvalidOption(f"--data {data} is not a folder")
     if record["image"] is None:
         return None
     parts = [part for part in PurePosixPath(str(record["image"]).replace("\\", "/")).parts if part not in ("/", "..")]
-    ends = (data.joinpath(*parts[k:]) for k in range(max(0, len(parts) - 4), len(parts)))
-    return next((path for path in ends if path.is_file()), None)
+    ends = ("/".join(parts[k:]) for k in range(max(0, len(parts) - 4), len(parts)))
+    found = next((end for end in ends if (data / end).is_file()), None)
+    if found is not None:
+        return place(data, found, allow_outside=allow_outside)
+    recorded = Path(str(record["image"]))
+    return recorded if allow_outside and recorded.is_file() else None
 
 
 def _told(shots: Sequence[Shot], data: str | Path | None) -> str:

@@ -86,7 +86,7 @@ class Results:
         agreement: method -> agreement with planted neurons; None for models whose neurons nobody knows.
         layers: method -> neurons per layer.
         widths: neurons that each layer has.
-        localisation: method -> one mapping per sample from figures (see evaluate/localisation.py) to numbers.
+        localisation: method -> one mapping per sample from figures (see meaning/localisation.py) to numbers.
         sizes: method -> number of neurons of every sample's set.
         rejections: condition that samples failed -> how many candidates.
         settings: those of run.json.

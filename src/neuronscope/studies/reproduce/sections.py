@@ -35,7 +35,10 @@ _CONDITIONS = {
     "ConceptNotNamed": "the caption does not name the concept",
     "ConceptStillNamed": "the caption of the edited image still names the concept",
     "OtherConceptRemoved": "the edit took another concept away, too",
+    "UnsegmentedScript": "words of the caption's script cannot be told apart",
+    "NotFinite": "the model gives numbers that are none",
     "InvalidSample": "the picture, a box or a mask cannot be used",
+    "ImageTokenMismatch": "where the image tokens lie on the picture cannot be told",
 }
 
 

@@ -5,14 +5,14 @@ The command line is read from here (options.py), so that importing this loads no
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from ...errors import InvalidOption
-from ...options import NUMBERS, WORDS, Form, option, plain
+from ...fields import check_fields
+from ...options import NUMBERS, WORDS, Form, number, option, plain
 from ...types import Json, one_of
 
 if TYPE_CHECKING:
@@ -72,7 +72,8 @@ class Limits:
     min_side: float = option(32, "--min-side", help="Smallest object, pixels as the model sees it.")
 
     def __post_init__(self) -> None:
-        if not 0 <= self.min_area <= self.max_area <= 1 or not 0 <= self.min_side < math.inf:
+        check_fields(self)
+        if not 0 <= self.min_area <= self.max_area <= 1 or self.min_side < 0:
             raise InvalidOption(
                 f"min_area={self.min_area}, max_area={self.max_area}, min_side={self.min_side}: need "
                 "0 <= min_area <= max_area <= 1 and a min_side that is not negative"
@@ -97,7 +98,7 @@ def _metrics(text: str) -> dict[str, dict[str, Json]]:
 
 
 def _share(text: str) -> float | None:
-    return None if text == "none" else float(text)
+    return None if text == "none" else number(text)
 
 
 METHODS = Form(_methods, ",".join)
@@ -119,6 +120,9 @@ class Condition:
 
     name: str
     level: float | None = None
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)
@@ -194,6 +198,7 @@ class Experiment:
     )
 
     def __post_init__(self) -> None:
+        check_fields(self)
         from ...evaluate.captions import METRICS
         from ...locate.validity import REACHES
         from ...samples.inpaint import INPAINTERS
@@ -214,8 +219,10 @@ class Experiment:
                 raise InvalidOption(f"{name}={list(values)} must list at least one, each once")
         if not self.levels and not self.ablations:
             raise InvalidOption("levels and ablations are both empty: nothing would be done to the neurons")
-        if any(not 0 < level < math.inf for level in self.levels):
-            raise InvalidOption(f"levels={list(self.levels)} must be positive, finite numbers")
+        if any(level <= 0 for level in self.levels):
+            raise InvalidOption(f"levels={list(self.levels)} must be positive")
+        if len({f"{level:g}" for level in self.levels}) < len(self.levels):  # by which conditions and results are named
+            raise InvalidOption(f"levels={list(self.levels)}: two of them are alike in their first six digits")
         if self.images < 1 or self.draws < 1 or self.random_sets < 0:
             raise InvalidOption(
                 f"images={self.images} and draws={self.draws} must be at least 1, random_sets={self.random_sets} at "

@@ -85,6 +85,8 @@ def _value(method: str, option: str, text: str, default: object) -> object:
             return Recovery(float(text))
     except (KeyError, ValueError) as error:
         raise InvalidOption(f"method {method!r}: {option}={text!r} is no {kind}") from error
+    except InvalidOption as error:
+        raise InvalidOption(f"method {method!r}: {option}={text!r}: {error}") from error
     raise InvalidOption(f"method {method!r}: {option} cannot be given as text")
 
 

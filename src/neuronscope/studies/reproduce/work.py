@@ -12,22 +12,22 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 
 from ...caption import Captioner
-from ...errors import InvalidOption, InvalidSample
+from ...errors import InvalidOption, InvalidSample, NotFinite
 from ...evaluate.aggregate import check_clean
 from ...evaluate.captions import compare, metric
-from ...evaluate.effect import named
-from ...evaluate.localisation import dataset_cut, localise
+from ...evaluate.effect import counts, named
 from ...evaluate.truth import agreement, average_precision, planted
+from ...held import in_turn
 from ...intervene import Mean, Noise, Patch, Zero, activations, mean_activations
 from ...intervene.operations import Intervention
 from ...loading import VLM
 from ...locate import Located, equal_size, layer_matched
+from ...meaning.localisation import dataset_cut, localise
 from ...run.directory import Run
 from ...samples.lexicon import MODES
 from ...types import Json, Neurons
@@ -36,7 +36,7 @@ from .dataset import Dataset, Kept, Source, build
 from .record import from_row, to_row
 from .settings import Condition, Experiment
 from .specs import MethodSpec
-from .units import DATASET, SCHEMAS, Cost, Unit, sample_key, units
+from .units import DATASET, Cost, Unit, sample_key, units
 
 _BATCH = 128
 _TRUTH = ("precision", "recall", "average_precision")
@@ -48,20 +48,6 @@ REFUSED = "refused"
 Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
 
-def run_settings(vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> dict[str, Json]:
-    """Everything that decides what the results of an experiment on a model and some data are."""
-    model: dict[str, Json] = {**vlm.identity(), "dtype": str(vlm.dtype).removeprefix("torch.")}
-    return {**experiment.settings(), "model": model, "data": dict(data)}
-
-
-def open_run(folder: str | Path, vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> Run:
-    """Create the run directory, or go on with one of the same experiment, model and data.
-
-    Raises RunMismatch naming what differs.
-    """
-    return Run.open(folder, run_settings(vlm, data, experiment), schemas=SCHEMAS)
-
-
 class Reproduction:
     """An experiment on a model and some data, in a run directory.
 
@@ -69,7 +55,7 @@ class Reproduction:
         vlm: the model.
         source: where candidates come from.
         experiment: the settings.
-        run: the directory, opened with :func:`open_run`.
+        run: the directory, opened with :func:`neuronscope.studies.reproduce.opening.open_run`.
         step: told what is being done, for progress displays; once for every unit.
     """
 
@@ -159,6 +145,7 @@ class Reproduction:
         """Do a unit; its rows are returned and not kept."""
         return self._doing[unit.kind](unit.key)
 
+    @in_turn
     def work(self) -> None:
         """Do every unit that is not done. Units that another process is busy with are left for the end."""
         left = [unit for unit in self.units() if not self._try(unit)]
@@ -233,7 +220,7 @@ class Reproduction:
             chosen = equal_size(chosen, self.neurons(plan.reference, kept))
         try:
             found = chosen.locate(self._vlm, kept.pair, validity=kept.validity)
-        except (InvalidOption, InvalidSample) as error:  # too few other neurons for a random set; too large an object
+        except (InvalidOption, InvalidSample, NotFinite) as error:  # such as too few neurons for a random set
             nothing = Neurons((), concept=kept.concept, method=chosen.name, model=self._vlm.identity())
             return _located(nothing, [f"{REFUSED}: {error}"], 0.0) | dict.fromkeys(_TRUTH)
         seconds = float(sum(found.seconds.values()))
@@ -320,8 +307,8 @@ class Reproduction:
         for number, chosen in enumerate([neurons, *sets]):
             texts = [row[0].text for row in self.captioner.captions(Zero(chosen))]
             pairs = zip(texts, self.samples, strict=True)
-            hits = np.array([named(text, sample.concept, self.experiment.match) for text, sample in pairs])
-            own = np.array([sample.concept == kept.concept for sample in self.samples])
+            own, match = np.array([one.concept == kept.concept for one in self.samples]), self.experiment.match
+            hits = np.array([counts(t, one.concept, match, erased=one.concept == kept.concept) for t, one in pairs])
             others = np.array([kept.concept not in sample.shown for sample in self.samples])
             rows.append({"set": number - 1, "j": float(hits[others].mean() - hits[own].mean())})
         return rows

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -57,3 +60,65 @@ def test_the_lines_that_tell_most():
     assert line_of(ValueError("first\n\n  middle\n last\n")) == "ValueError: first ... last"
     assert line_of(ValueError("one")) == "ValueError: one"
     assert line_of(ValueError()) == "ValueError: "
+
+
+LISTENS = """
+import json, os, subprocess, sys
+if sys.argv[1] == "before":
+    import ray
+from neuronscope.studies.reproduce.cluster.resources import connected
+said = []
+ray, ours = connected("local", said.append)
+try:
+    actor = ray.remote(type("Actor", (), {"one": lambda self: 1})).options(num_cpus=0).remote()
+    assert ray.get(actor.one.remote()) == 1
+    mine, found = {str(os.getpid())}, set()
+    for _ in range(4):  # children, and theirs
+        for stat in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                parent = open(f"/proc/{stat}/stat").read().rpartition(")")[2].split()[1]
+            except OSError:
+                continue
+            if parent in mine:
+                mine.add(stat)
+    inodes = set()
+    for pid in mine:
+        for fd in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                inodes.add(os.readlink(f"/proc/{pid}/fd/{fd}").removeprefix("socket:[").rstrip("]"))
+            except OSError:
+                continue
+    for name in ("tcp", "tcp6"):
+        for line in open(f"/proc/net/{name}").read().splitlines()[1:]:
+            fields = line.split()
+            if fields[3] == "0A" and fields[9] in inodes:
+                found.add(fields[1].partition(":")[0])
+    print(json.dumps([ours, said, sorted(found), os.environ.get("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER")]))
+finally:
+    ray.shutdown()
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("imported", ["before", "now"])
+def test_a_cluster_of_our_own_can_be_reached_from_this_machine_only(imported: str):
+    pytest.importorskip("ray")
+    answer = subprocess.run(
+        [sys.executable, "-c", LISTENS, imported], capture_output=True, text=True, check=True, timeout=120
+    )
+    ours, said, listening, left = json.loads(answer.stdout.splitlines()[-1])
+    assert ours
+    assert said == ["Ray was started on 127.0.0.1: it can be reached from this machine only"]
+    # 127.0.0.1 as IPv4, and as IPv6 has it, in the order of bytes that the kernel prints
+    assert set(listening) <= {"0100007F", "0000000000000000FFFF00000100007F"}
+    assert listening
+    assert left is None
+
+
+@pytest.mark.parametrize("address", ["nowhere.invalid:6379", "127.0.0.1:99999", "[::1:6379", "a b:1", "127.0.0.1:0"])
+def test_whatever_is_no_cluster_is_one_sentence(address: str):
+    pytest.importorskip("ray")
+    with pytest.raises(ClusterFailed, match="no Ray cluster at --address") as caught:
+        connected(address)
+    assert address in str(caught.value)
+    assert "\n" not in str(caught.value)

@@ -89,7 +89,7 @@ class Cluster:
     ) -> None:
         self._job, self._folder, self._say, self._worker = job, Path(folder).resolve(), say, worker
         self._resources = resources or Resources()
-        self._ray, self._ours = connected(self._resources.address)
+        self._ray, self._ours = connected(self._resources.address, say)
         self._run: Run | None = None
         self._members: list[_Member] = []
         self._idle: list[_Member] = []

@@ -6,14 +6,19 @@
 from __future__ import annotations
 
 import importlib
+import ipaddress
 import os
 import socket
-from collections.abc import Sequence
+import sys
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
 from ....errors import InvalidOption, NeuronscopeError
+from ....fields import check_fields
 from ....options import option
+from ....parsing import digits
 from ....types import one_of
 
 #: Where results go: into the shared run directory, to the driver, or wherever a proof says; see worker.py.
@@ -22,6 +27,7 @@ STORAGES: tuple[Storage, ...] = get_args(Storage)
 
 _STORE = 256 * 2**20  # bytes of a local cluster's object store; what is sent is small
 _CONNECT = 10.0  # seconds
+_CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # elsewhere it decides about loopback, too
 
 
 class ClusterFailed(NeuronscopeError):
@@ -47,6 +53,7 @@ class Resources:
     storage: Storage = option("auto", "--storage", help="Ray: shared run directory, results to the driver, or auto.")
 
     def __post_init__(self) -> None:
+        check_fields(self)
         one_of("storage", self.storage, STORAGES)
         if self.address is not None and "://" in self.address:
             raise InvalidOption(
@@ -76,33 +83,68 @@ class Resources:
         return self.workers or room, gpus
 
 
-def connected(address: str | None) -> tuple[Any, bool]:
+def connected(address: str | None, say: Callable[[str], None] = lambda _: None) -> tuple[Any, bool]:
     """Ray, connected, and whether the connection is ours to end.
 
-    Raises InvalidOption where Ray is not installed, and ClusterFailed where there is no cluster at the address.
+    A cluster of our own listens on this machine's loopback address only, and `say` is told so.
+
+    Raises InvalidOption where Ray is not installed, and ClusterFailed where there is no cluster at the address, or one
+    of our own would listen elsewhere.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent to anybody unless the user says so
-    try:
-        ray: Any = importlib.import_module("ray")
-    except ImportError as error:
-        raise InvalidOption("--engine ray needs Ray: pip install 'neuronscope[ray]'") from error
-    if ray.is_initialized():
-        return ray, False
     where = address or os.environ.get("RAY_ADDRESS") or "local"
-    own = {"include_dashboard": False, "object_store_memory": _STORE} if where == "local" else {}
-    try:
-        _reach(where)
-        ray.init(address=where, log_to_driver=False, logging_level="error", **own)
-    except (OSError, ValueError, RuntimeError) as error:  # a ConnectionError is an OSError
-        raise ClusterFailed(f"no Ray cluster at --address {where!r}: {line_of(error)}") from error
+    with _on_loopback() if where == "local" else nullcontext():
+        try:
+            ray: Any = importlib.import_module("ray")
+        except ImportError as error:
+            raise InvalidOption("--engine ray needs Ray: pip install 'neuronscope[ray]'") from error
+        if ray.is_initialized():
+            return ray, False
+        own = {"include_dashboard": False, "object_store_memory": _STORE} if where == "local" else {}
+        try:
+            _reach(where)
+            ray.init(address=where, log_to_driver=False, logging_level="error", **own)
+        except (OSError, RuntimeError, ValueError, OverflowError) as error:  # the last for a port that is none
+            raise ClusterFailed(f"no Ray cluster at --address {where!r}: {line_of(error)}") from error
+    if where == "local":
+        at = {str(node["NodeManagerAddress"]) for node in ray.nodes()}
+        if not all(ipaddress.ip_address(one).is_loopback for one in at):
+            ray.shutdown()
+            raise ClusterFailed(f"Ray of our own would listen on {', '.join(sorted(at))}, where others can reach it")
+        say(f"Ray was started on {', '.join(sorted(at))}: it can be reached from this machine only")
     return ray, True
+
+
+@contextmanager
+def _on_loopback() -> Generator[None]:
+    """A cluster that is started in the block listens on 127.0.0.1, as Ray has it on Windows and macOS.
+
+    `_node_ip_address` would not do: Ray makes another of a loopback address.
+    """
+    before = os.environ.get(_CLUSTERS)
+    os.environ[_CLUSTERS] = "0"  # for the processes of the cluster, and for Ray when it is imported now
+    try:
+        if "ray" in sys.modules:
+            constants: Any = importlib.import_module("ray._private.ray_constants")
+            kept, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
+            try:
+                yield
+            finally:
+                constants.ENABLE_RAY_CLUSTER = kept
+        else:
+            yield
+    finally:
+        os.environ.pop(_CLUSTERS)
+        if before is not None:
+            os.environ[_CLUSTERS] = before
 
 
 def _reach(where: str) -> None:
     """Raise OSError at once where nobody listens at HOST:PORT; Ray would go on trying for a long while."""
     host, _, port = where.rpartition(":")
-    if host and port.isdigit() and "/" not in host:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=_CONNECT).close()
+    number = digits(port)
+    if host and number is not None and "/" not in host:
+        socket.create_connection((host.strip("[]"), number), timeout=_CONNECT).close()
 
 
 def line_of(error: Exception) -> str:

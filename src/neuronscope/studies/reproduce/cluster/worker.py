@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 import platform
-import tempfile
 import time
 from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ....errors import InvalidOption, RunMismatch
+from ....files import temporary_folder
 from ....loading import VLM
 from ....run.directory import Run
 from ....run.settings import environment
@@ -26,9 +26,10 @@ from ....types import Json
 from ..collect import collect
 from ..engine import prepare
 from ..job import Job
+from ..opening import run_settings
 from ..results import Results
 from ..units import DATASET, SCHEMAS, Name, Unit
-from ..work import Reproduction, run_settings
+from ..work import Reproduction
 from .resources import Storage
 
 #: Seconds to wait for what is done; longer than a network file system hides a new file.
@@ -129,7 +130,7 @@ class Worker:
                 "system that all machines share, or choose storage 'driver'"
             )
         if not self._shared:
-            self._own = tempfile.TemporaryDirectory(prefix="neuronscope-")
+            self._own = temporary_folder("neuronscope-worker")
         place = folder if self._shared else Path(self._own.name)
         settings = run_settings(self._vlm, self._source.identity(), self._job.experiment)
         run = Run.open(place, settings, schemas=SCHEMAS)

@@ -21,11 +21,12 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ..errors import InvalidOption, InvalidSample
+from ..fields import whole
 from ..loading import VLM
 from ..locate.matched import layer_matched
 from ..samples.image import ImageSource, read_image
 from ..types import Neurons
-from ..view.heatmap import Heatmap, Resize, Trace, heatmap
+from ..view.heatmap import Heatmap, Resize, Trace, heatmaps
 
 
 @dataclass(frozen=True)
@@ -218,18 +219,22 @@ def random_control(
     Raises InvalidOption for no draws, an empty set, or a layer with too few other neurons, and what :func:`localise`
     and `heatmap` raise.
     """
-    if draws < 1:
+    if whole("draws", draws) < 1:
         raise InvalidOption(f"draws={draws} must be at least 1")
     picture = read_image(image)
     shown = neurons.top(top, by) if by in neurons.scores else neurons[:top]
-    results: list[Localisation] = []
-    sets: list[Neurons] = []
-    for own_seed in np.random.SeedSequence(seed).generate_state(draws):
-        random = _matched(vlm, neurons, shown, int(own_seed))
-        heat = heatmap(vlm, picture, random, top=len(random), resize=resize, trace=trace)
-        results.append(localise(heat, mask, quantile=quantile, dataset_cut=dataset_cut, tolerance=tolerance))
-        sets.append(random)
-    return RandomControl(tuple(results), tuple(sets))
+    sets = matched_sets(vlm, neurons, shown, draws, seed)
+    heats = heatmaps(vlm, picture, sets, resize=resize, trace=trace)
+    results = [localise(heat, mask, quantile=quantile, dataset_cut=dataset_cut, tolerance=tolerance) for heat in heats]
+    return RandomControl(tuple(results), sets)
+
+
+def matched_sets(vlm: VLM, neurons: Neurons, shown: Neurons, draws: int, seed: int) -> tuple[Neurons, ...]:
+    """Random sets, as many neurons of each layer as `shown` has there, none of them a member of `neurons`.
+
+    Raises InvalidOption for a layer with too few other neurons.
+    """
+    return tuple(_matched(vlm, neurons, shown, int(own)) for own in np.random.SeedSequence(seed).generate_state(draws))
 
 
 def _matched(vlm: VLM, neurons: Neurons, shown: Neurons, seed: int) -> Neurons:

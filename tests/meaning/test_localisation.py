@@ -9,7 +9,7 @@ from PIL import Image
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.evaluate import planted
-from neuronscope.evaluate.localisation import (
+from neuronscope.meaning.localisation import (
     Localisation,
     RandomControl,
     dataset_cut,

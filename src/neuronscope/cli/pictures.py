@@ -1,0 +1,101 @@
+"""`neuronscope pictures`: the pictures of a folder that move some neurons most, beside those that move random ones."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import InvalidOption
+from ..files import output_folder, replacing
+from .decode import parse_neurons
+from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, progress, table
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def run(
+    neurons: Annotated[str, typer.Argument(help="LAYER.UNIT addresses joined by commas, or one neurons.json.")],
+    sources: Annotated[list[str], typer.Argument(help="Folders, files or tables of pictures, or one COCO folder.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="PNG of the pictures: the set's above, random ones' below.")
+    ] = None,
+    model: ModelOption = "demo",
+    count: Annotated[int, typer.Option("--count", help="Top pictures shown.")] = 6,
+    pool: Annotated[str, typer.Option("--pool", help="Over image tokens: max or mean.")] = "max",
+    concept: Annotated[
+        str | None, typer.Option("--concept", help="What pictures of a COCO folder are judged by; that of the set.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None,
+        typer.Option("--exclude", help="A picture to leave out, as the one of the set; may be repeated."),
+    ] = None,
+    draws: Annotated[int, typer.Option("--draws", help="Random sets of the same layers.")] = 20,
+    seed: Annotated[int, typer.Option("--seed", help="Of the random sets.")] = 0,
+    device: DeviceOption = None,
+    dtype: DtypeOption = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Find the pictures that move neurons most, beside random neurons; with a COCO folder's annotations an AUC."""
+    from ..meaning import top_pictures
+    from ..view.sheet import contact_sheet
+
+    chosen = parse_neurons(neurons.split(","))
+    chosen = chosen if concept is None else replace(chosen, concept=concept)
+    paths, showing = _pictures(sources, chosen.concept, frozenset(exclude or ()))
+    if out is not None:
+        output_folder(out.parent)
+    with progress(len(paths) + 1, "loading the model") as step:
+        vlm = open_model(model, device, dtype)
+        found = top_pictures(
+            vlm,
+            paths,
+            chosen,
+            showing=showing,
+            count=count,
+            pool=pool,  # pyright: ignore[reportArgumentType]
+            draws=draws,
+            seed=seed,
+            step=lambda number: step(f"looking at {paths[number].name}"),
+        )
+    if out is not None:
+        rows = {
+            f"{len(chosen)} neurons": [paths[one.number] for one in found.top],
+            "random neurons of the same layers": [paths[one.number] for one in found.random],
+        }
+        with replacing(out) as temporary:
+            contact_sheet(rows).save(temporary)
+
+    def cell(place: int, tops: Sequence[tuple[int, float]]) -> str:
+        number, score = tops[place]
+        mark = "" if showing is None else " +" if showing[number] else " -"
+        return f"{paths[number].name}{mark} {score:+.2f}"
+
+    own, random = ([(one.number, one.score) for one in tops] for tops in (found.top, found.random))
+
+    def show() -> None:
+        head = ("", "the set", "random neurons of the same layers")
+        table("pictures that move them most", head, [(k + 1, cell(k, own), cell(k, random)) for k in range(len(own))])
+        lines(found.sentence, *([] if out is None else [f"written to {out}"]))
+
+    emit({**found.to_dict(), "files": [path.name for path in paths], "model": model}, as_json, show)
+
+
+def _pictures(sources: Sequence[str], concept: str, exclude: frozenset[str]) -> tuple[list[Path], list[bool] | None]:
+    """The pictures, and which of them show the concept where a COCO folder says so."""
+    from ..samples import CocoFolder
+    from ..samples.picture_files import gather
+
+    annotated = [source for source in sources if (Path(source) / "annotations").is_dir()]
+    if annotated and len(sources) > 1:
+        raise InvalidOption(f"{annotated[0]} is a COCO folder: name it alone, so that all labels are of one kind")
+    if annotated:
+        folder = CocoFolder.open(annotated[0])
+        name = concept or folder.concepts()[0]  # without a concept only the pictures are wanted
+        pairs = [(path, shows) for path, shows in folder.showing(name) if not {path.name, path.stem} & exclude]
+        return [path for path, _ in pairs], [shows for _, shows in pairs] if concept else None
+    found = gather(list(sources)).items
+    return [one.path for one in found if not {one.name, one.path.stem} & exclude], None
