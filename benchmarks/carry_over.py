@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import json
 import pickle
 import zlib
 from collections import defaultdict

@@ -226,7 +226,7 @@ def test_three_scenes_find_planted_neurons_at_least_as_well_as_one(demo, concept
             break
     each = [method.locate(demo, pair) for pair in some]
     alone = [average_precision(one.scores.arrays[one.ranked_by].values, layout, truth) for one in each]
-    found = ns.locate_concept(demo, some, method, ns.Pooling(count=layout.total, within=layout.total))
+    found = ns.locate_concept(demo, some, method, ns.Pooling(count=layout.total, scale="effect", within=layout.total))
     values = np.empty(layout.total)
     values[[layout.starts[n.layer] + n.unit for n in found]] = found.scores["pooled"]
     assert average_precision(values, layout, truth) >= max(alone) > min(alone) + 0.5

@@ -29,7 +29,7 @@ from .difference_x_gradient import DifferenceTimesGradient
 from .located import Located, Method, Scores
 from .patching import Exchange, edit_effect
 from .pooling import JOINS, SCALES, Join, Scale, held, pooled, scaled
-from .random import layer_matched
+from .matched import layer_matched
 from .scores import Layout, Pooled, best_first
 from .target import concept_word
 from .validity import Validity
@@ -51,7 +51,7 @@ class Pooling:
     """
 
     count: int = 200
-    scale: Scale = "effect"
+    scale: Scale = "largest"
     join: Join = "mean"
     within: int = 200
     least_held: int = 1

@@ -36,7 +36,7 @@ class Concept(Loading):
     )
     method: str = option("difference-x-gradient-refined", "--method", help="Any; a wrong name lists all.")
     count: int = option(200, "--count", help="How many neurons.")
-    scale: str = option("effect", "--scale", help="none, effect, largest, spread, rank or log_rank.")
+    scale: str = option("largest", "--scale", help="none, effect, largest, spread, rank or log_rank.")
     join: str = option("mean", "--join", help="mean, median, least or votes.")
     within: int = option(200, "--within", help="A photograph holds those among its own best so many.")
     held: int = option(1, "--held", help="Leave out neurons that fewer photographs hold.")
