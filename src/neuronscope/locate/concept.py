@@ -27,9 +27,9 @@ from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, Site, one_of, options_of, whole_number
 from .difference_x_gradient import DifferenceTimesGradient
 from .located import Located, Method, Scores
+from .matched import layer_matched
 from .patching import Exchange, edit_effect
 from .pooling import JOINS, SCALES, Join, Scale, held, pooled, scaled
-from .matched import layer_matched
 from .scores import Layout, Pooled, best_first
 from .target import concept_word
 from .validity import Validity
