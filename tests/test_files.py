@@ -17,6 +17,7 @@ from neuronscope.files import (
     output_folder,
     replacing,
     replacing_folder,
+    require_picture,
     temporary_folder,
     write_bytes,
     write_text,
@@ -220,3 +221,14 @@ def test_temporary_folders_of_killed_processes_are_removed(tmp_path: Path, monke
         assert sorted(os.listdir(tmp_path)) == sorted(
             [Path(mine).name, Path(second).name, "neuronscope-test-of-the-user"]
         )
+
+
+@pytest.mark.parametrize("name", ["a.xyz", "a", "a.txt", "a.json", ".png", "a.png.exe", "a.svgz", "full"])
+def test_a_picture_that_nobody_writes_is_refused_by_its_ending(name: str) -> None:
+    with pytest.raises(InvalidOption, match=r"a picture that is written ends in \.png"):
+        require_picture(name)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.JPG", "b/c.webp", "x.y.tiff"])
+def test_pictures_that_are_written(name: str) -> None:
+    require_picture(name)

@@ -15,6 +15,8 @@ from .errors import InvalidOption
 from .processes import Owner
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)  # a quota is a disk, too
+#: Endings of pictures that are written.
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
 _LONGEST = 140  # bytes of a target's name that its temporary name keeps: file systems take 255 in all
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -106,6 +108,13 @@ def _merge(source: Path, target: Path, last: str) -> None:
     for name in sorted(names, key=lambda name: name == Path(last)):
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).replace(target / name)
+
+
+def require_picture(path: str | Path) -> None:
+    """Raise InvalidOption unless a path ends as one of the pictures that are written does."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in PICTURES:
+        raise InvalidOption(f"{path} ends in {suffix!r}; a picture that is written ends in {', '.join(PICTURES)}")
 
 
 def require_absent(path: str | Path) -> None:

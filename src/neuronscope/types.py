@@ -135,6 +135,15 @@ class Neurons(Sequence[Neuron]):
         """The inverse of :meth:`at`."""
         return [f"{self.part}.{neuron.layer}.{neuron.unit}" for neuron in self.members]
 
+    def anywhere(self) -> Neurons:
+        """The same set for any model that has such neurons: it is not asked any more where it was found.
+
+        That moves from `model` to `provenance["found_in"]`.
+        """
+        if not self.model:
+            return self
+        return replace(self, model={}, provenance={**self.provenance, "found_in": dict(self.model)})
+
     def to_html(self) -> str:
         """The set as a table of its first members, with their scores."""
         names = [name for name in self.scores if not name.endswith("_patch")]

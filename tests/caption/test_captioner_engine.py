@@ -259,15 +259,11 @@ def test_weights_that_are_kept_elsewhere_stay_there(make_vlm: Callable[..., ns.V
 
 
 def test_settings_that_count_from_the_start_of_writing(vlm: ns.VLM, pictures: list[Image.Image]):
-    config = vlm.model.generation_config
-    config.repetition_penalty = 1.5
-    try:
-        captioner = Captioner(vlm, pictures, decoding=SHORT)
-        assert captioner.captions(STRONG) == generate_captions(vlm, pictures, STRONG, decoding=SHORT)
-        assert not captioner.used[1].draft
-        assert not captioner.used[1].compact
-    finally:
-        config.repetition_penalty = 1.0
+    decoding = replace(SHORT, generation={"repetition_penalty": 1.5})
+    captioner = Captioner(vlm, pictures, decoding=decoding)
+    assert captioner.captions(STRONG) == generate_captions(vlm, pictures, STRONG, decoding=decoding)
+    assert not captioner.used[1].draft
+    assert not captioner.used[1].compact
 
 
 def test_a_pass_ends_behind_the_last_keys_and_values(vlm: ns.VLM):

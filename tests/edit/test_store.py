@@ -118,16 +118,19 @@ def test_a_full_checkpoint(checkpoint, some, pictures, tmp_path, weights, change
     assert not changed(weights(again), weights(ns.load(tmp_path / "again", device="cpu")))
 
 
-def test_an_edited_checkpoint_has_a_fingerprint_of_its_own(checkpoint, tmp_path):
-    """Also where no value that the fingerprint samples was changed."""
+def test_an_edited_checkpoint_is_called_what_the_model_was_called_with_the_edit_in_force(checkpoint, tmp_path):
     vlm = ns.load(checkpoint, device="cpu")
     plain = vlm.fingerprint
     quiet = Amplify(factor=1.0).edit(vlm, ns.Neurons.of([(1, 3)]))
     quiet.save_model(tmp_path / "quiet")
     assert "neuronscope_edits" not in vars(vlm.model.config)
     edited = ns.load(tmp_path / "quiet", device="cpu")
-    assert edited.fingerprint != plain == ns.load(checkpoint, device="cpu").fingerprint
-    assert ns.load(tmp_path / "quiet", device="cpu").fingerprint == edited.fingerprint
+    assert edited.fingerprint == plain  # nothing was changed
+    loud = Amplify(factor=1.001).edit(vlm, ns.Neurons.of([(1, 3)]))
+    loud.save_model(tmp_path / "loud")
+    with loud:
+        assert ns.load(tmp_path / "loud", device="cpu").fingerprint == vlm.fingerprint != plain
+    assert vlm.fingerprint == plain
     second = Amplify(factor=2.0).edit(edited, ns.Neurons.of([(2, 5)]))
     second.save_model(tmp_path / "both")
     assert len(ns.load(tmp_path / "both", device="cpu").model.config.neuronscope_edits) == 2

@@ -48,7 +48,7 @@ def test_a_family_of_one_image_says_so():
 
 def test_records_keep_what_decides_a_caption():
     kept = Decoding("a photo of", max_new_tokens=5, use_cache=False).to_dict()
-    assert kept == {"prompt": "a photo of", "template": None, "max_new_tokens": 5}
+    assert kept == {"prompt": "a photo of", "template": None, "max_new_tokens": 5, "generation": {}}
 
 
 def test_a_caption_has_at_least_one_token():

@@ -19,13 +19,14 @@ from operator import and_
 import torch
 from torch import Tensor
 
+from ..architecture.digests import Unchanged
 from ..errors import InvalidOption
 from ..fields import whole
-from ..hooks import check_neurons
 from ..intervene.operations import Intervention, Noise, identity
 from ..models.decoding import Decoding
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
+from ..models.origin import require_own
 from ..models.processing import about
 from .captions import Caption, caption_of, ends_of, generate_captions
 from .clean import Clean, Unfit, read_clean
@@ -80,7 +81,7 @@ class Captioner:
         if whole("batch_size", batch_size) < 1:
             raise InvalidOption(f"batch_size={batch_size} must be at least 1")
         self._vlm = vlm
-        self._fingerprint = vlm.fingerprint
+        self._unchanged_weights = Unchanged(vlm.model)
         self._images = list(images)
         self._decoding = decoding
         self._batch_size = batch_size
@@ -123,7 +124,7 @@ class Captioner:
         Interventions share a batch in the order of their first layers. Arguments as of :meth:`captions`. Raises
         NeuronOutOfRange for neurons that the model does not have, and InvalidOption when its weights were edited.
         """
-        if self._vlm.fingerprint != self._fingerprint:  # what is kept was read with the weights as they were
+        if not self._unchanged_weights:  # what is kept was read with the weights as they were
             raise InvalidOption("the model's weights were edited after this captioner read its images: make a new one")
         chosen = list(range(len(self._images))) if rows is None else list(rows)
         result: list[list[list[Caption]]] = [[] for _ in changes]
@@ -195,7 +196,7 @@ class Captioner:
         """What can be noticed of an intervention; None where clean states are of no use for it."""
         if change is None or not len(change.neurons) or not self.states or not _reusable(change):
             return None
-        check_neurons(self._vlm.structure, change.neurons)
+        require_own(self._vlm, change.neurons)
         layers = {layer: tuple(units) for layer, units in change.neurons.by_layer().items()}
         if self._engine.inert:
             layers.pop(self._vlm.layers - 1, None)

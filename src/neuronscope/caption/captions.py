@@ -16,6 +16,7 @@ from ..intervene.apply import Intervening
 from ..intervene.batching import one_row_at_a_time
 from ..intervene.operations import Intervention, Noise
 from ..models.decoding import Decoding
+from ..models.greedy import neutral
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
 from .finite import Watch, refuse
@@ -96,21 +97,22 @@ def _chunks(rows: list[tuple[int, int]], size: int, *, one_image: bool) -> Itera
 
 
 def generate_settings(vlm: LoadedModel, decoding: Decoding) -> dict[str, Any]:
-    """The arguments of `generate` that are the same for every caption."""
-    return {
-        "max_new_tokens": decoding.max_new_tokens,
-        "do_sample": False,
-        "num_beams": 1,
-        "use_cache": decoding.use_cache,
-        "suppress_tokens": _never_written(vlm),
-    }
+    """The arguments of `generate` that are the same for every caption: all that it has, so that none is left to chance.
 
-
-def _never_written(vlm: LoadedModel) -> list[int] | None:
-    """A strongly disturbed model may prefer the image's placeholder, which is no word and would ask for an image."""
-    config: Any = vlm.model.generation_config
+    A strongly disturbed model may prefer the image's placeholder, which is no word and would ask for an image: it is
+    never written.
+    """
+    asked: dict[str, Any] = dict(decoding.generation)
     placeholder = [] if vlm.image_token is None else [vlm.image_token]
-    return [*(config.suppress_tokens or ()), *placeholder] or None
+    ends = ends_of(vlm)
+    return {
+        **neutral(),
+        **asked,
+        "max_new_tokens": decoding.max_new_tokens,
+        "use_cache": decoding.use_cache,
+        "suppress_tokens": [*(asked.get("suppress_tokens") or ()), *placeholder] or None,
+        **({"eos_token_id": ends} if ends else {}),
+    }
 
 
 def ends_of(vlm: LoadedModel) -> list[int]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from transformers import DynamicCache, StoppingCriteria
 
 from ..models.decoding import Decoding
+from ..models.greedy import shaping
 from ..models.loaded import LoadedModel
 from .captions import ends_of, generate_settings
 from .clean import Clean, place_rows, text_of
@@ -26,29 +27,6 @@ from .shortcuts import Engine
 _FEW = 8
 #: A step of `generate` costs as much as so many more rows: the weights are read and Python runs once per step.
 STEP = 32
-#: Settings of `generate` that count positions from its own start, or look at more than the last logits: with any of
-#: them set, writing is neither taken up in the middle nor foreseen.
-_FROM_ITS_START = (
-    "bad_words_ids",
-    "begin_suppress_tokens",
-    "cache_implementation",
-    "encoder_no_repeat_ngram_size",
-    "encoder_repetition_penalty",
-    "exponential_decay_length_penalty",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-    "guidance_scale",
-    "min_length",
-    "min_new_tokens",
-    "no_repeat_ngram_size",
-    "prefill_chunk_size",
-    "repetition_penalty",
-    "sequence_bias",
-    "stop_strings",
-    "watermarking_config",
-)
-_NEUTRAL: tuple[object, ...] = (None, 0, 1, 1.0, [], {})
-
 #: Says of a caption's text so far whether it may end there.
 Until = Callable[[str], bool]
 
@@ -68,11 +46,14 @@ class Start:
     ids: Int[Tensor, "rows new"]
 
 
-def plain_greedy(vlm: LoadedModel) -> str:
-    """Why a model's captions cannot be taken up in the middle; empty where they can."""
-    config: Any = vlm.model.generation_config
-    odd = [name for name in _FROM_ITS_START if getattr(config, name, None) not in _NEUTRAL]
-    return f"generation_config sets {', '.join(odd)}" if odd else ""
+def plain_greedy(decoding: Decoding) -> str:
+    """Why captions cannot be taken up in the middle, nor foreseen; empty where they can.
+
+    What shapes captions, but for words that never come, counts positions from where `generate` began, or looks at more
+    than the last logits.
+    """
+    odd = [name for name in shaping(decoding.generation) if name != "suppress_tokens"]
+    return f"decoding.generation sets {', '.join(odd)}" if odd else ""
 
 
 def forbidden(vlm: LoadedModel, decoding: Decoding) -> list[int]:
@@ -121,12 +102,12 @@ def step(
     """One call of `generate`: the new token ids and its cache, or all it returns where `more` asks for logits."""
     inputs = text_of(start.states, start.ids)
     place_rows(vlm, start.states)
-    settings = {**generate_settings(vlm, decoding), "max_new_tokens": new, **more}
+    settings = {**generate_settings(vlm, decoding), "max_new_tokens": new, "return_dict_in_generate": True, **more}
     criteria: dict[str, Any] = {} if stop is None else {"stopping_criteria": [stop]}
     criteria |= {} if watch is None else {"logits_processor": [watch]}
     with vlm.frozen():
         generate: Any = vlm.model.generate
-        output = generate(**inputs, **settings, **criteria, past_key_values=start.cache, return_dict_in_generate=True)
+        output = generate(**inputs, **settings, **criteria, past_key_values=start.cache)
     written = output.sequences[:, inputs["input_ids"].shape[1] :]
     return written, output if more else output.past_key_values
 

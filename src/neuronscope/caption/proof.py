@@ -36,7 +36,7 @@ def proved(vlm: LoadedModel, engine: Engine, decoding: Decoding, state: Clean, l
     Raises Unfit with the last reason where none is.
     """
     change = Scale(Neurons.of([(layer, unit) for unit in range(vlm.widths[layer])]), factor=-1.0)
-    odd = plain_greedy(vlm)
+    odd = plain_greedy(decoding)
     ffn = vlm.structure.ffns[layer]
     if odd:
         engine = replace(engine, draft=False, compact=False)
@@ -66,10 +66,11 @@ def proved(vlm: LoadedModel, engine: Engine, decoding: Decoding, state: Clean, l
 @torch.no_grad()
 def _plain(vlm: LoadedModel, decoding: Decoding, state: Clean) -> tuple[list[int], Tensor]:
     """What the plain path writes, and its logits [steps, 1, vocabulary]."""
-    settings = {**generate_settings(vlm, decoding), "max_new_tokens": _STEPS, "min_new_tokens": _STEPS}
+    counted = {"max_new_tokens": _STEPS, "min_new_tokens": _STEPS}
+    told = {"output_logits": True, "return_dict_in_generate": True}
     generate: Any = vlm.model.generate
     with vlm.frozen():
-        output = generate(**state.row.tensors, **settings, output_logits=True, return_dict_in_generate=True)
+        output = generate(**state.row.tensors, **{**generate_settings(vlm, decoding), **counted, **told})
     return output.sequences[0, -_STEPS:].tolist(), torch.stack(output.logits).float()
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import InvalidOption
 from ..parsing import digits
 from ..types import Neurons
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, table
+from .output import (
+    AnyModelOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    emit,
+    lines,
+    open_model,
+    table,
+)
 from .words import WORDS, words_of
 
 
@@ -23,6 +33,7 @@ def run(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Of the random neurons.")] = 0,
     norm: Annotated[str, typer.Option("--norm", help="none (the papers), gain, or full.")] = "gain",
+    any_model: AnyModelOption = False,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
@@ -32,7 +43,8 @@ def run(
 
     chosen = parse_neurons(neurons)
     chosen = chosen if concept is None else replace(chosen, concept=concept)
-    found = decode(open_model(model, device, dtype), chosen, top=top, norm=norm, seed=seed)  # pyright: ignore[reportArgumentType]
+    kind: Any = norm
+    found = decode(open_model(model, device, dtype), chosen, top=top, norm=kind, seed=seed, force=any_model)
 
     def show() -> None:
         table(

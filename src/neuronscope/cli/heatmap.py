@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from ..errors import InvalidOption, InvalidSample
-from ..files import output_folder, replacing
+from ..files import output_folder, replacing, require_picture
 from ..options import given
 from ..studies.locate.settings import Locate
 from ..types import whole_number
 from .decode import parse_neurons
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
 
 
 def run(
@@ -29,6 +29,7 @@ def run(
         typer.Option("--box", help="The object's box x,y,w,h: drawn, and compared with; may be repeated."),
     ] = None,
     draws: Annotated[int, typer.Option("--draws", help="With --box: maps of random neurons beside.")] = 40,
+    any_model: AnyModelOption = False,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
@@ -43,14 +44,17 @@ def run(
     picture = read_image(image)
     boxes = given(Locate, {"boxes": box or []})["boxes"]
     chosen = parse_neurons(neurons)
+    require_picture(out)
     output_folder(out.parent)
     vlm = open_model(model, device, dtype)
-    heat = heatmap(vlm, picture, chosen, top=top, resize=resize, trace=trace)  # pyright: ignore[reportArgumentType]
+    how: Any = {"resize": resize, "trace": trace}
+    chosen = chosen.anywhere() if any_model else chosen
+    heat = heatmap(vlm, picture, chosen, top=top, **how)
     placed, why = None, ""
     if boxes:
         mask = boxes_mask(boxes, picture.size)
         try:
-            placed = place(vlm, picture, chosen, heat, mask, draws=draws, resize=resize, trace=trace)  # pyright: ignore[reportArgumentType]
+            placed = place(vlm, picture, chosen, heat, mask, draws=draws, **how)
         except (InvalidOption, InvalidSample) as error:  # the map itself is right
             why = f"the map is not compared with the object: {error}"
     with replacing(out) as temporary:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 ModelOption = Annotated[str, flag(Loading, "model")]
 DeviceOption = Annotated[str | None, flag(Loading, "device")]
 DtypeOption = Annotated[str, flag(Loading, "dtype")]
+AnyModelOption = Annotated[bool, typer.Option("--any-model", help="Take neurons of other weights at their addresses.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 

@@ -20,11 +20,10 @@ from torch import Tensor, nn
 from ..architecture.quantised import is_plain
 from ..architecture.structure import FFN
 from ..architecture.wrapped import obstacle
-from ..errors import InvalidOption, RunMismatch, UnsupportedModel
-from ..hooks import check_neurons
+from ..errors import InvalidOption, UnsupportedModel
 from ..loading import VLM
+from ..models.origin import require_own
 from ..types import Neurons
-from .ledger import Ledger
 
 
 def parameter_of(ffn: FFN) -> Tensor:
@@ -45,7 +44,7 @@ def transposed(ffn: FFN) -> bool:
     return not ffn.experts and not isinstance(ffn.output, nn.Linear)
 
 
-def require_editable(vlm: VLM, neurons: Neurons, ledger: Ledger) -> None:
+def require_editable(vlm: VLM, neurons: Neurons) -> None:
     """Refuse a set whose value vectors cannot be edited in this model.
 
     Raises InvalidOption for an empty set and for neurons outside the decoder, RunMismatch for neurons of another model,
@@ -56,13 +55,7 @@ def require_editable(vlm: VLM, neurons: Neurons, ledger: Ledger) -> None:
         raise InvalidOption("neurons is an empty set: there is nothing to edit")
     if neurons.part != "text":
         raise InvalidOption(f"neurons.part={neurons.part!r}: only neurons of the decoder (part 'text') can be edited")
-    found_on = neurons.model.get("fingerprint", "")
-    if found_on and found_on not in ledger.fingerprints:
-        raise RunMismatch(
-            f"the neurons were found in {neurons.model.get('id', 'a model')!r} with fingerprint {found_on}, and this "
-            f"is {vlm.id!r} with {ledger.fingerprints[-1]}: locate them again in the model that is to be edited"
-        )
-    check_neurons(vlm.structure, neurons)
+    require_own(vlm, neurons)
     for layer in neurons.by_layer():
         require_plain(vlm, layer)
 
@@ -107,7 +100,7 @@ def read_columns(vlm: VLM, layer: int, units: Sequence[int]) -> Float[Tensor, "h
 def write_columns(vlm: VLM, layer: int, units: Sequence[int], values: Float[Tensor, "hidden units"]) -> None:
     """Put value vectors in place of those of some neurons."""
     ffn = vlm.structure.ffns[layer]
-    weight = parameter_of(ffn).data
+    weight = parameter_of(ffn).detach()  # counts as a change of the parameter, which `.data` would hide
     at, new = torch.tensor(list(units), device=weight.device), values.to(weight.device)
     if ffn.experts:
         channels = weight.shape[2]

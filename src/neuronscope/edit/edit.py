@@ -114,11 +114,11 @@ class Edit(AbstractContextManager["Edit"]):
         ledger = ledger_of(self.vlm)
         if ledger.holds(self.digest):
             raise InvalidOption(f"the edit ({self.title}) is in force already")
-        require_editable(self.vlm, self._addressed(), ledger)
+        require_editable(self.vlm, self._addressed())
         self._require_columns(self.old, "are not those the edit was made from: another edit, or another model")
         units = self.neurons.by_layer()
         write_all(self.vlm, units, self.new, self.old)
-        self.vlm.fingerprint = ledger.enter(self.digest, self.title, self.neurons.members)
+        ledger.enter(self.digest, self.title, self.neurons.members, self.vlm.fingerprint)
         return self
 
     def revert(self) -> None:
@@ -131,7 +131,7 @@ class Edit(AbstractContextManager["Edit"]):
         ledger.require_last(self.digest)
         self._require_columns(self.new, "were changed by something else since: load the model again")
         write_all(self.vlm, self.neurons.by_layer(), self.old, self.new)
-        self.vlm.fingerprint = ledger.leave(self.digest)
+        ledger.leave(self.digest, self.vlm.fingerprint)
 
     def __enter__(self) -> Edit:
         return self.apply()
@@ -197,7 +197,7 @@ class Edit(AbstractContextManager["Edit"]):
             raise RunMismatch(f"{path} is a damaged edit: {type(error).__name__}: {error}") from error
         if not intact:
             raise RunMismatch(f"{path} is a damaged edit: its columns are not those that were saved")
-        require_editable(vlm, edit._addressed(), ledger)
+        require_editable(vlm, edit._addressed())
         return edit
 
     def save_adapter(self, folder: str | Path) -> None:

@@ -18,7 +18,6 @@ from ..samples.image import ImageSource
 from ..types import Neurons, one_of, options_of
 from .columns import read_columns, require_editable
 from .edit import Edit
-from .ledger import ledger_of
 from .observe import observe
 from .words import PAIRINGS, Pairing, WordPair, pair_words, require_apart
 
@@ -33,8 +32,8 @@ class Editor(Protocol):
 
     name: ClassVar[str]
 
-    def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = ()) -> Edit:
-        """An edit of these neurons, not yet in force."""
+    def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = (), *, force: bool = False) -> Edit:
+        """An edit of these neurons, not yet in force; with `force` also of neurons that were found in other weights."""
         ...
 
 
@@ -53,19 +52,20 @@ class ColumnEditor(ABC):
     def __post_init__(self) -> None:
         check_fields(self)
 
-    def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = ()) -> Edit:
+    def edit(self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = (), *, force: bool = False) -> Edit:
         """An edit of these neurons, not yet in force.
 
         Args:
             vlm: the model.
             neurons: whose value vectors are rewritten.
             images: what is captioned first, for `Edit.before`; nothing else depends on them.
+            force: take neurons of other weights at their addresses.
 
         Raises InvalidOption for words that cannot be edited, ConceptNotNamed where images are given and no caption
         names the source, and what columns.require_editable raises; no weight is changed.
         """
-        ledger = ledger_of(vlm)
-        require_editable(vlm, neurons, ledger)
+        neurons = neurons.anywhere() if force else neurons
+        require_editable(vlm, neurons)
         words = self.words(vlm)
         before = observe(vlm, images, words, self.decoding)
         old = {layer: read_columns(vlm, layer, units) for layer, units in neurons.by_layer().items()}

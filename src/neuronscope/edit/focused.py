@@ -60,7 +60,13 @@ class Focused:
         return self.editor.decoding
 
     def edit(
-        self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = (), *, keep: Sequence[ImageSource] = ()
+        self,
+        vlm: VLM,
+        neurons: Neurons,
+        images: Sequence[ImageSource] = (),
+        *,
+        keep: Sequence[ImageSource] = (),
+        force: bool = False,
     ) -> Edit:
         """The editor's edit with its changes weighted, not in force; `report["weights"]` has r.
 
@@ -69,12 +75,14 @@ class Focused:
             neurons: whose value vectors are rewritten.
             images: of the concept.
             keep: images that do not show it.
+            force: take neurons of other weights at their addresses.
 
         Raises InvalidOption without images of both kinds, NoImagePositions where the decoder has none, and what the
         editor raises.
         """
         if not len(images) or not len(keep):
             raise InvalidOption("Focused needs images of the concept and images without it (keep)")
+        neurons = neurons.anywhere() if force else neurons
         made = self.editor.edit(vlm, neurons, images)
         units = neurons.by_layer()
         lengths = {layer: made.delta(layer).norm(dim=0).cpu().numpy() for layer in units}

@@ -28,7 +28,6 @@ from ..loading import VLM
 from ..types import Neurons
 from .columns import read_columns, require_editable
 from .editor import WordEditor
-from .ledger import ledger_of
 from .words import WordPair
 
 
@@ -61,7 +60,7 @@ class Graft(WordEditor):
 
         Raises what columns.require_editable raises, for the donors.
         """
-        require_editable(vlm, self.donors, ledger_of(vlm))
+        require_editable(vlm, self.donors)
         found = self.donors.by_layer()
         layers = [layer] if layer in found else sorted(found)
         given = torch.cat([read_columns(vlm, one, found[one]).to(w) for one in layers], 1)

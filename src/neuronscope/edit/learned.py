@@ -44,7 +44,6 @@ from .columns import read_columns, require_editable, with_columns
 from .edit import Edit
 from .editor import ColumnEditor
 from .examples import Lesson, asked, batched, drift, other_lessons, strayed, word_lessons
-from .ledger import ledger_of
 from .observe import observe
 from .partial_forward import Reader
 from .words import pair_words
@@ -139,7 +138,13 @@ class Learned:
         return cls(source=source, target=target, start="zero", lr=5e-3, settle=False, others=0.0)
 
     def edit(
-        self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = (), *, keep: Sequence[ImageSource] = ()
+        self,
+        vlm: VLM,
+        neurons: Neurons,
+        images: Sequence[ImageSource] = (),
+        *,
+        keep: Sequence[ImageSource] = (),
+        force: bool = False,
     ) -> Edit:
         """An edit of these neurons, not yet in force.
 
@@ -149,12 +154,13 @@ class Learned:
             images: of the concept. Those whose caption does not name it are observed, but teach nothing;
                 `report["images"]` says how many do.
             keep: images whose captions are to stay as they are; should not show the concept.
+            force: take neurons of other weights at their addresses.
 
         Raises InvalidOption without images and for words that cannot be edited, ConceptNotNamed where no caption names
         the source, and what columns.require_editable raises; no weight is changed in any case.
         """
-        ledger = ledger_of(vlm)
-        require_editable(vlm, neurons, ledger)
+        neurons = neurons.anywhere() if force else neurons
+        require_editable(vlm, neurons)
         words = pair_words(vlm, self.source, self.target, "each", self.decoding)
         if not len(images):
             raise InvalidOption("images is empty: Learned needs images whose captions name the source")

@@ -3,22 +3,21 @@
 Edits of different neurons are undone in any order. Where a later edit changed a neuron again, the earlier one cannot be
 undone first: it would take the later one's work with it. The order is that of a stack for those neurons only.
 
-    fingerprint while edits are in force = sha256(fingerprint without them, their digests sorted)
-
-so that neurons found in an edited model do not claim the unedited one.
+The fingerprint is of the weights as they are, so that neurons found in an edited model do not claim the unedited one.
+The ledger keeps what it was before and after each edit.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from weakref import WeakKeyDictionary
 
 from torch import nn
 
 from ..errors import InvalidOption
 from ..loading import VLM
+from ..models.origin import remember
 from ..types import Neuron
 
 
@@ -47,6 +46,11 @@ class Ledger:
     entries: list[Entry] = field(default_factory=list[Entry])
 
     @property
+    def former(self) -> tuple[str, ...]:
+        """What the weights were called before the edits in force; nothing where there are none."""
+        return self.fingerprints[:-1]
+
+    @property
     def fingerprints(self) -> tuple[str, ...]:
         """What the weights have been called, from the unedited ones to the present ones."""
         return (self.base, *(entry.fingerprint for entry in self.entries))
@@ -55,19 +59,15 @@ class Ledger:
         """Whether an edit is in force."""
         return any(entry.digest == digest for entry in self.entries)
 
-    def enter(self, digest: str, title: str, members: Sequence[Neuron]) -> str:
-        """Note an edit that has just been made. Returns the new fingerprint."""
-        name = self._name([*(entry.digest for entry in self.entries), digest])
-        self.entries.append(Entry(digest, title, frozenset(members), name))
-        return name
+    def enter(self, digest: str, title: str, members: Sequence[Neuron], fingerprint: str) -> None:
+        """Note an edit that has just been made, and what the weights are called now."""
+        self.entries.append(Entry(digest, title, frozenset(members), fingerprint))
 
-    def leave(self, digest: str) -> str:
-        """Note that an edit has just been undone. Returns the fingerprint that holds now."""
-        left = [entry for entry in self.entries if entry.digest != digest]
-        self.entries.clear()
-        for entry in left:
-            self.enter(entry.digest, entry.title, list(entry.members))
-        return self.fingerprints[-1]
+    def leave(self, digest: str, fingerprint: str) -> None:
+        """Note that an edit has just been undone, and what the weights are called now."""
+        at = next(n for n, entry in enumerate(self.entries) if entry.digest == digest)
+        later = [replace(entry, fingerprint=fingerprint) for entry in self.entries[at + 1 :]]
+        self.entries[at:] = later  # what they were called with this edit in force is past
 
     def require_last(self, digest: str) -> None:
         """Raise InvalidOption for an edit that is not in force, or of which a later one changed neurons again."""
@@ -82,9 +82,6 @@ class Ledger:
                     "revert that one first"
                 )
 
-    def _name(self, digests: Sequence[str]) -> str:
-        return hashlib.sha256("\n".join([self.base, *sorted(digests)]).encode()).hexdigest()[:16]
-
 
 #: By the model itself, not by its VLM: two of them may share one. Entries hold no reference to the model.
 _LEDGERS: WeakKeyDictionary[nn.Module, Ledger] = WeakKeyDictionary()
@@ -95,4 +92,5 @@ def ledger_of(vlm: VLM) -> Ledger:
     ledger = _LEDGERS.get(vlm.model)
     if ledger is None or not ledger.entries:
         ledger = _LEDGERS[vlm.model] = Ledger(vlm.fingerprint)
+        remember(vlm.model, ledger)
     return ledger

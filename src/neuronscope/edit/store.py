@@ -22,7 +22,7 @@ from torch import Tensor
 from ..errors import MODEL_ERRORS, InvalidOption, RunMismatch, first_line
 from ..files import replacing_folder, require_absent, write_bytes
 from ..loading import VLM
-from ..models.loaded import EDITS
+from ..models.identity import EDITS
 from ..parsing import parse_json
 from ..version import __version__
 
@@ -56,8 +56,8 @@ def read_edit(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 def write_model(vlm: VLM, place: Path, digests: Iterable[str]) -> None:
     """Write model and processor as a checkpoint whose config names the edits that are in its weights.
 
-    So its fingerprint is another (models/loaded.py). Raises InvalidOption where it cannot be written, and for a folder
-    that holds files already, which could be weights that are read in the place of these.
+    Raises InvalidOption where it cannot be written, and for a folder that holds files already, which could be weights
+    that are read in the place of these.
     """
     require_absent(place)
     with replacing_folder(place, "config.json") as temporary, named_edits(vlm, digests):

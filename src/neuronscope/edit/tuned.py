@@ -58,7 +58,13 @@ class Tuned:
         return cls(tuple(map(Focused, made)) if focused else tuple(made))
 
     def edit(
-        self, vlm: VLM, neurons: Neurons, images: Sequence[ImageSource] = (), *, keep: Sequence[ImageSource] = ()
+        self,
+        vlm: VLM,
+        neurons: Neurons,
+        images: Sequence[ImageSource] = (),
+        *,
+        keep: Sequence[ImageSource] = (),
+        force: bool = False,
     ) -> Edit:
         """The chosen editor's edit, not in force; its report says how many captions each lost.
 
@@ -67,11 +73,13 @@ class Tuned:
             neurons: whose value vectors are rewritten.
             images: of the concept.
             keep: images whose captions are to stay as they are; should not show the concept.
+            force: take neurons of other weights at their addresses.
 
         Raises InvalidOption without images, and what the editors raise; the weights are as before in any case.
         """
         if not len(images):
             raise InvalidOption("images is empty: Tuned needs images whose captions name the source")
+        neurons = neurons.anywhere() if force else neurons
         made = [
             one.edit(vlm, neurons, images, keep=keep) if isinstance(one, Focused) else one.edit(vlm, neurons, images)
             for one in self.editors

@@ -11,8 +11,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import HookNeverFired, InvalidOption
-from ..hooks import HookSession, Tap, check_neurons
+from ..hooks import HookSession, Tap
 from ..models.loaded import LoadedModel
+from ..models.origin import require_own
 from ..types import Part
 from .batching import one_row_at_a_time
 from .operations import Intervention, Moment, Noise
@@ -27,9 +28,10 @@ class Intervening(AbstractContextManager["Intervening"]):
         changes: what to do, applied in this order where they overlap.
         draws: draw number of each batch row; every row is draw 0 when not given.
 
-    Raises at construction NeuronOutOfRange for neurons the model does not have, InvalidOption for draws that the noise
-    does not have, and NoImagePositions for image positions where the decoder has none. On a clean exit HookNeverFired
-    when the model ran without reaching a span position in some hooked layer, or did not run at all.
+    Raises at construction RunMismatch for neurons of other weights, NeuronOutOfRange for neurons the model does not
+    have, InvalidOption for draws that the noise does not have, and NoImagePositions for image positions where the
+    decoder has none. On a clean exit HookNeverFired when the model ran without reaching a span position in some hooked
+    layer, or did not run at all.
     """
 
     def __init__(self, vlm: LoadedModel, changes: Sequence[Intervention], draws: Sequence[int] | None = None) -> None:
@@ -47,7 +49,7 @@ class Intervening(AbstractContextManager["Intervening"]):
         self._expected: set[tuple[int, int]] = set()
         taps: list[Tap] = []
         for index, change in enumerate(changes):
-            check_neurons(vlm.structure, change.neurons)
+            require_own(vlm, change.neurons)
             part = change.neurons.part
             for layer, units in change.neurons.by_layer().items():
                 self._expected.add((index, layer))

@@ -10,10 +10,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import HookNeverFired, InvalidOption
-from ..hooks import HookSession, Tap, check_neurons
+from ..hooks import HookSession, Tap
 from ..models.decoding import Decoding
 from ..models.finite import finite_scores
 from ..models.loaded import LoadedModel
+from ..models.origin import require_own
 from ..samples.image import ImageSource
 from ..types import Neuron, Neurons, Site, Span
 from .positions import Positions
@@ -26,14 +27,17 @@ def activations(
     *,
     span: Span = "image",
     decoding: Decoding = Decoding(),
+    force: bool = False,
 ) -> Float[np.ndarray, "positions neurons"]:
     """Activations of some neurons over a span of one image's prompt, columns in the order of `neurons`.
 
     Only the chosen neurons are kept, in float32. Neurons before the decoder are read at all positions that they see;
-    `span` does not concern them. Raises NeuronOutOfRange for neurons the model does not have, HookNeverFired when no
+    `span` does not concern them. Raises RunMismatch for neurons of other weights, unless `force` takes them at their
+    addresses, NeuronOutOfRange for neurons the model does not have, HookNeverFired when no
     position of the prompt belongs to the span, and NoImagePositions where the decoder has no image tokens.
     """
-    check_neurons(vlm.structure, neurons)
+    neurons = neurons.anywhere() if force else neurons
+    require_own(vlm, neurons)
     if neurons.part != "text":
         return _before_decoder(vlm, image, neurons, decoding)
     if span == "image":

@@ -6,6 +6,7 @@ positions within a row from 0, so a result never depends on padding, batching or
 
 from __future__ import annotations
 
+import dataclasses
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -288,6 +289,17 @@ def recommended_level(neurons: Neurons) -> float:
             "noise level in: choose a level"
         )
     return 2.0 * float(np.median(differences))
+
+
+def insisted(change: Intervention) -> Intervention:
+    """The same operation on neurons that are not asked where they were found.
+
+    Raises InvalidOption for an operation of the user's own that is no dataclass: its neurons cannot be replaced.
+    """
+    if not dataclasses.is_dataclass(change):
+        raise InvalidOption(f"force=True: give {type(change).__name__} neurons.anywhere(), it is no dataclass")
+    made: Any = change
+    return dataclasses.replace(made, neurons=change.neurons.anywhere())
 
 
 #: What an operation is, besides its neurons, span, phase and site. Operations that are not listed are never equal.

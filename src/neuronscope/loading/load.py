@@ -15,7 +15,7 @@ from torch import nn
 from ..architecture.quantised import BITS, bits_config, keep_differentiable
 from ..architecture.structure import find_structure
 from ..architecture.towers import with_towers
-from ..errors import MODEL_ERRORS, InvalidOption, UnsupportedModel
+from ..errors import MODEL_ERRORS, InvalidOption, UnsupportedModel, first_line
 from ..models import natural
 from ..models.families import FAMILIES, family_of, has_vision, lacking
 from ..models.processor import load_processor
@@ -77,7 +77,10 @@ def load(
         model, processor = _from_files(source, dtype, place, device_map, revision, backend)
         model.requires_grad_(False).eval()
         if device_map is None and not getattr(model, "is_quantized", False):
-            model.to(place)
+            try:
+                model.to(place)
+            except (RuntimeError, NotImplementedError, AssertionError) as error:  # a device that torch has no part for
+                raise UnsupportedModel(f"{name} cannot be put on {place!r}: {first_line(error)}") from error
     keep_differentiable(model)
     config: Any = model.config
     vlm = VLM(model, processor, id=name, family=family_of(config), structure=with_towers(model, find_structure(model)))
@@ -152,7 +155,11 @@ def _from_files(
 
     with _quiet():
         place = _place(source)
-    if place.exists() or isinstance(source, Path):
+    try:
+        local = place.exists()
+    except OSError as error:
+        raise UnsupportedModel(f"{str(place)[:80]!r} is no name of a model: {error.strerror or error}") from error
+    if local or isinstance(source, Path):
         _check_directory(place)
         where = str(place)
     else:

@@ -7,7 +7,7 @@ from typing import overload
 
 from ..caption.captions import generate_captions
 from ..intervene.apply import Intervening
-from ..intervene.operations import Intervention, Noise
+from ..intervene.operations import Intervention, Noise, insisted
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
 
@@ -20,24 +20,38 @@ class VLM(LoadedModel):
         return self.captions([image])[0]
 
     @overload
-    def captions(self, images: Sequence[ImageRow], change: None = None, *, batch_size: int = ...) -> list[str]: ...
+    def captions(
+        self, images: Sequence[ImageRow], change: None = None, *, batch_size: int = ..., force: bool = ...
+    ) -> list[str]: ...
     @overload
     def captions(  # pyright: ignore[reportOverlappingOverload]  (Noise is the special case that has draws)
-        self, images: Sequence[ImageRow], change: Noise, *, batch_size: int = ...
+        self, images: Sequence[ImageRow], change: Noise, *, batch_size: int = ..., force: bool = ...
     ) -> list[list[str]]: ...
     @overload
-    def captions(self, images: Sequence[ImageRow], change: Intervention, *, batch_size: int = ...) -> list[str]: ...
     def captions(
-        self, images: Sequence[ImageRow], change: Intervention | None = None, *, batch_size: int = 32
+        self, images: Sequence[ImageRow], change: Intervention, *, batch_size: int = ..., force: bool = ...
+    ) -> list[str]: ...
+    def captions(
+        self,
+        images: Sequence[ImageRow],
+        change: Intervention | None = None,
+        *,
+        batch_size: int = 32,
+        force: bool = False,
     ) -> list[str] | list[list[str]]:
         """Captions of several images, equal to one by one. An element that is a sequence of images gets one caption.
 
         With :class:`Noise` the result is image x draw; any other intervention is deterministic and gives one each.
+        Raises RunMismatch for neurons that were found in other weights, unless `force` takes them at their addresses.
         """
+        change = insisted(change) if force and change is not None else change
         nested = generate_captions(self, images, change, batch_size=batch_size)
         texts = [[caption.full for caption in row] for row in nested]
         return texts if isinstance(change, Noise) else [row[0] for row in texts]
 
-    def intervene(self, *changes: Intervention, draws: Sequence[int] | None = None) -> Intervening:
-        """Apply interventions to any Hugging Face call of `vlm.model` inside the `with` block."""
-        return Intervening(self, changes, draws)
+    def intervene(self, *changes: Intervention, draws: Sequence[int] | None = None, force: bool = False) -> Intervening:
+        """Apply interventions to any Hugging Face call of `vlm.model` inside the `with` block.
+
+        Raises RunMismatch for neurons that were found in other weights, unless `force` takes them at their addresses.
+        """
+        return Intervening(self, [insisted(change) for change in changes] if force else changes, draws)

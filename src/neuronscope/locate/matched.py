@@ -7,18 +7,18 @@ import dataclasses
 import numpy as np
 
 from ..errors import InvalidOption
-from ..hooks import check_unit
 from ..loading import VLM
+from ..models.origin import require_own
 from ..types import Neuron, Neurons
 
 
 def layer_matched(vlm: VLM, neurons: Neurons, seed: int = 0) -> Neurons:
     """As many random neurons from each layer as `neurons` has there, none of them a member of it.
 
-    Raises InvalidOption when a layer has too few other neurons, and NeuronOutOfRange for a set of another model.
+    Raises InvalidOption when a layer has too few other neurons and for a set of another part, and RunMismatch or
+    NeuronOutOfRange for a set of another model.
     """
-    for neuron in neurons:
-        check_unit(vlm.structure, neuron.layer, neuron.unit)
+    require_own(vlm, neurons, "text")
     rng = np.random.default_rng(seed)
     members: list[Neuron] = []
     for layer, units in neurons.by_layer().items():

@@ -172,6 +172,7 @@ def decode(
     sign: int = 1,
     seed: int = 0,
     least: int = LEAST,
+    force: bool = False,
 ) -> Words:
     """The `top` tokens of each neuron, W_U (gain * w_i) in float32, beside random neurons of the same layers.
 
@@ -184,13 +185,15 @@ def decode(
         seed: of the random neurons.
         least: how many random neurons of each layer there are at least, as far as it has so many others; else as many
             as the set has there.
+        force: take neurons of other weights at their addresses.
 
-    Raises InvalidOption for other values, UnsupportedModel when a final norm is asked for and there is none.
+    Raises RunMismatch for neurons of other weights, InvalidOption for other values and parts, UnsupportedModel when a
+    final norm is asked for and there is none.
     """
     whole_number("least", least, 1)
     whole_number("seed", seed, 0)
     ids = word_ids(vlm, neurons.concept) if neurons.concept else ()
-    decoded = promoted(vlm, neurons, top=top, norm=norm, sign=sign, words=ids)
+    decoded = promoted(vlm, neurons, top=top, norm=norm, sign=sign, words=ids, force=force)
     random = promoted(vlm, _others(vlm, neurons, least, seed), top=top, norm=norm, sign=sign, words=ids)
     strength, quantiles = _compared(decoded, random, lambda one: one.strengths[0], seed)
     rank = naming = None

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from string import Formatter
 
 from ..errors import InvalidOption
 from ..fields import check_fields
 from ..types import Json
 from .families import Family
+from .greedy import require_shaping
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,9 @@ class Decoding:
         template: how images and prompt are joined, with {prompt} and either one {image}, which stands for all of them,
             or as many as there are; the family's own when None.
         max_new_tokens: length limit.
+        generation: further settings of transformers' `generate` that shape a greedy caption, such as
+            {"repetition_penalty": 1.2}; `vlm.generation` holds those of the checkpoint. Nothing else of the
+            checkpoint's generation_config counts: all it sets is told the value that does nothing.
         use_cache: keep keys and values between steps; without, every step re-reads the whole sequence.
     """
 
@@ -27,15 +32,23 @@ class Decoding:
     template: str | None = None
     max_new_tokens: int = 32
     use_cache: bool = True
+    generation: Mapping[str, Json] = field(default_factory=dict[str, Json], hash=False)
 
     def __post_init__(self) -> None:
         check_fields(self)
         if self.max_new_tokens < 1:
             raise InvalidOption(f"max_new_tokens={self.max_new_tokens} must be at least 1")
+        require_shaping(self.generation)
+        object.__setattr__(self, "generation", dict(self.generation))  # the caller's own may change
 
     def to_dict(self) -> dict[str, Json]:
         """What decides a caption, as records keep it; the cache changes no word of it."""
-        return {"prompt": self.prompt, "template": self.template, "max_new_tokens": self.max_new_tokens}
+        return {
+            "prompt": self.prompt,
+            "template": self.template,
+            "max_new_tokens": self.max_new_tokens,
+            "generation": dict(self.generation),
+        }
 
     def text(self, family: Family, image: str, images: int = 1) -> str:
         """What the processor is given.

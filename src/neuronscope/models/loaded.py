@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor, nn
 
-from ..architecture.devices import device_of, present, running, weights
+from ..architecture.devices import device_of, present, running
 from ..architecture.structure import Structure
 from ..errors import ImageTokenMismatch, InvalidOption, NoImagePositions
 from ..hooks import check_unit
@@ -35,14 +34,14 @@ from ..tokens import (
     share_out,
     two_grids,
 )
+from ..types import Json
 from .decoding import Decoding
 from .families import Family
 from .finite import finite_logits
+from .greedy import of_checkpoint
+from .identity import fingerprint
 from .inputs import ImageRow, Inputs, Row, sources_of
 from .processing import about, processed
-
-#: Where a checkpoint's config names the edits that were written into its weights.
-EDITS = "neuronscope_edits"
 
 #: What processors and models raise that take one image per prompt only.
 _REFUSALS = (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
@@ -115,20 +114,15 @@ class LoadedModel:
         """Floating-point type of the weights."""
         return next(p.dtype for p in self.model.parameters() if p.is_floating_point())
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """A hash of names, shapes, types and a sample of values of all weights: tells checkpoints apart.
+        """A hash of all weights and settings that decide a caption, made anew each time (models/identity.py)."""
+        return fingerprint(self.model, self.processor)
 
-        A checkpoint that `Edit.save_model` wrote differs in a few columns, which a sample may miss; its config names
-        the edits, and they belong to the hash.
-        """
-        digest = hashlib.sha256()
-        digest.update("".join(getattr(self.model.config, EDITS, None) or ()).encode())
-        for name, value in weights(self.model):
-            flat = value.flatten()
-            picked = flat[:: max(1, flat.numel() // 256)].float().cpu().numpy()
-            digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode() + picked.tobytes())
-        return digest.hexdigest()[:16]
+    @property
+    def generation(self) -> dict[str, Any]:
+        """What the checkpoint's generation_config asks of captions, which is not done unless `Decoding` asks for it."""
+        return of_checkpoint(self.model)
 
     def require_image_positions(self) -> None:
         """Raise NoImagePositions where the decoder's sequence holds no image tokens."""
@@ -138,6 +132,12 @@ class LoadedModel:
     def identity(self) -> dict[str, str]:
         """What saved results say about the model."""
         return {"id": self.id, "fingerprint": self.fingerprint}
+
+    def record(self) -> dict[str, Json]:
+        """What runs compare before they go on: the identity, and what of machine and process decides results, too."""
+        pixels = getattr(self.processor, "image_processor", None)  # on torchvision, or on PIL
+        kind, dtype = type(pixels).__name__, str(self.dtype).removeprefix("torch.")
+        return {**self.identity(), "dtype": dtype, "image_processor": kind, "template": self.family.template}
 
     def prepare(
         self, images: Sequence[ImageRow], decoding: Decoding = Decoding(), *, numbers: Sequence[int] | None = None

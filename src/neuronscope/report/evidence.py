@@ -161,6 +161,7 @@ class Evidence:
         return {
             "schema": SCHEMA,
             "neurons": self.neurons.addresses,
+            "model": dict(self.neurons.model),
             "image": self.image,
             "prompt": self.prompt,
             "spoken": [asdict(spoken) for spoken in self.spoken],
@@ -192,7 +193,7 @@ class Evidence:
             data: dict[str, Any] = read_json(place / "evidence.json")
             if data.get("schema") != SCHEMA:
                 raise RunMismatch(f"{place / 'evidence.json'}: schema {data.get('schema')!r} is not {SCHEMA!r}")
-            if data["neurons"] != neurons.addresses:
+            if data["neurons"] != neurons.addresses or data.get("model", neurons.model) != neurons.model:
                 raise RunMismatch(f"{place / 'evidence.json'} belongs to another result than {root / 'neurons.json'}")
             with np.load(place / "maps.npz", allow_pickle=False) as stored:
                 maps = np.asarray(stored["maps"], dtype=np.float32)

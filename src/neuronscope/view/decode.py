@@ -18,6 +18,7 @@ import torch
 from ..errors import InvalidOption
 from ..loading import VLM
 from ..models.lens import DECODE_NORMS, DecodeNorm, through_norms, unembedding
+from ..models.origin import require_own
 from ..types import Neuron, Neurons, one_of
 
 #: Neurons whose logits over the whole vocabulary are held at once.
@@ -56,6 +57,7 @@ def promoted(
     norm: DecodeNorm = "gain",
     sign: int = 1,
     words: Sequence[int] = (),
+    force: bool = False,
 ) -> list[Decoded]:
     """The `top` tokens of each neuron in float32, without a control.
 
@@ -66,14 +68,17 @@ def promoted(
         norm: see :data:`~neuronscope.models.lens.DecodeNorm`; the papers use "none", "gain" is recommended.
         sign: 1, or -1 for neurons whose typical activation is negative: they promote the lowest logits.
         words: token ids whose best rank is wanted.
+        force: take neurons of other weights at their addresses.
 
-    Raises InvalidOption for other values, UnsupportedModel when a final norm is asked for and there is none.
+    Raises RunMismatch for neurons of other weights, InvalidOption for other values and parts, UnsupportedModel when a
+    final norm is asked for and there is none.
     """
     one_of("norm", norm, DECODE_NORMS)
     if sign not in (1, -1) or top < 1:
         raise InvalidOption(f"sign must be 1 or -1 and top at least 1, got sign={sign}, top={top}")
     if neurons.part != "text":
         raise InvalidOption(f"{neurons.part} neurons write into no residual stream that the unembedding reads")
+    require_own(vlm, neurons.anywhere() if force else neurons)
     table = unembedding(vlm)
     found: dict[Neuron, Decoded] = {}
     for layer, members in neurons.by_layer().items():

@@ -12,9 +12,10 @@ from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
 
 from ..errors import InvalidOption
-from ..files import replacing
+from ..files import replacing, require_picture
 from ..intervene.capture import activations
 from ..loading import VLM
+from ..models.origin import require_own
 from ..notebook import picture_html
 from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens
@@ -83,6 +84,7 @@ class Heatmap:
 
     def save(self, path: str | Path) -> None:
         """The map alone as a grey picture (white is the largest value)."""
+        require_picture(path)
         grey = Image.fromarray(np.rint(255 * self.normalised()).astype(np.uint8))
         with replacing(path) as temporary:
             grey.save(temporary)
@@ -97,6 +99,7 @@ def heatmap(
     by: str = "activation",
     resize: Resize = "half_pixel",
     trace: Trace = "auto",
+    force: bool = False,
 ) -> Heatmap:
     """The mean activation, over image tokens, of the neurons with the largest activation difference.
 
@@ -109,11 +112,13 @@ def heatmap(
         by: name of the score.
         resize: see :data:`Resize`.
         trace: see :data:`Trace`.
+        force: take neurons of other weights at their addresses.
 
-    Raises InvalidOption for an empty set and for neurons outside the decoder, NoGrid for trace="tokens" where image
-    tokens have no place on the image and for trace="rollout" where no learned queries look at it, and NoImagePositions
-    where there are no image tokens.
+    Raises RunMismatch for neurons of other weights, InvalidOption for an empty set and for neurons outside the decoder,
+    NoGrid for trace="tokens" where image tokens have no place on the image and for trace="rollout" where no learned
+    queries look at it, and NoImagePositions where there are no image tokens.
     """
+    neurons = neurons.anywhere() if force else neurons
     chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
     return heatmaps(vlm, image, [chosen], resize=resize, trace=trace)[0]
 
@@ -137,6 +142,7 @@ def heatmaps(
             raise InvalidOption("an empty set of neurons has no heat map")
         if neurons.part != "text":
             raise InvalidOption(f"part={neurons.part!r}: heat maps show what the decoder's neurons do at image tokens")
+        require_own(vlm, neurons)
     picture = read_image(image)
     tokens = vlm.prepare([picture]).images[0]
     if trace == "tokens" or (trace == "auto" and tokens.tiles):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from jaxtyping import Float, Int
 
-from ..files import replacing
+from ..files import replacing, require_picture
 from ..types import Neurons
 
 
@@ -55,5 +55,6 @@ def plot_layers(sets: dict[str, LayerDistribution], path: str | Path) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     if len(sets) > 1:
         axes.legend(frameon=False)
+    require_picture(path)
     with replacing(path) as temporary:
         figure.savefig(temporary)

@@ -23,6 +23,7 @@ from ..errors import ImageTokenMismatch, NoGrid
 from ..hooks import HookSession, Tap
 from ..loading import VLM
 from ..models.inputs import Inputs
+from ..models.origin import require_own
 from ..tokens import Frame, ImageTokens, Tile, equal_cells
 from ..tokens.frame import Box
 from ..types import Neurons
@@ -103,6 +104,7 @@ def traced(vlm: VLM, inputs: Inputs, neurons: Neurons) -> Tensor:
 
 def _activations(vlm: VLM, inputs: Inputs, neurons: Neurons, *, graph: bool = False) -> Float[Tensor, "rows tokens n"]:
     """Activations of the neurons at the image tokens of each row."""
+    require_own(vlm, neurons, "text")
     found: dict[int, Tensor] = {}
     at = [torch.as_tensor(tokens.positions, device=vlm.device) for tokens in inputs.images]
 

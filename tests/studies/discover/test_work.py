@@ -11,6 +11,7 @@ import pytest
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, RunMismatch
+from neuronscope.evaluate.captions import METRICS
 from neuronscope.evaluate.discovery import overlap
 from neuronscope.intervene.permuted import permuted_image
 from neuronscope.locate.discovery import UNITS, Discovery, discover
@@ -229,6 +230,56 @@ def test_similarity_is_kept_with_what_made_it(work: DiscoveryRun, demo: ns.VLM, 
     assert {(one["image"], one["noun"], one["of"]): one["rouge-1"] for one in lines} == values
     assert len(lines[0]["neurons"]) == 10
     assert "sensitivity" in document["figures"]
+
+
+class Measuring:
+    """A metric whose number is told by a file of its model's folder: that of another model is another number."""
+
+    def __init__(self, model: str, layer: int | None = None, device: str | None = None) -> None:
+        self.model, self.name, self.against = model, "bertscore", "caption"
+        self._value = len((Path(model) / "model.safetensors").read_bytes()) + (layer or 0)
+
+    def score(self, hypotheses, references):
+        return np.full(len(hypotheses), float(self._value))
+
+    def provenance(self):
+        return {"metric": self.name, "model": self._value}
+
+
+def folder_of(place: Path, **files: str) -> Path:
+    place.mkdir(exist_ok=True)
+    for name, text in {"config.json": "{}", "model.safetensors": "A", "vocab.txt": "a", **files}.items():
+        (place / name).write_text(text)
+    return place
+
+
+MODELS = {
+    "another folder": lambda at: {"model": str(folder_of(at.with_name("b"), **{"model.safetensors": "AB"}))},
+    "other weights there": lambda at: {"model": str(folder_of(at, **{"model.safetensors": "ABC"}))},
+    "another layer": lambda at: {"model": str(at), "layer": 4},
+    "the first again": lambda at: {"model": str(folder_of(at))},
+    "other words": lambda at: {"model": str(folder_of(at, **{"vocab.txt": "b", "model.safetensors": "ABCDEF"}))},
+}
+
+
+def test_another_model_of_a_metric_is_never_answered_with_the_first_ones_numbers(
+    work: DiscoveryRun, demo: ns.VLM, pictures, tmp_path: Path, monkeypatch
+):
+    monkeypatch.setitem(METRICS, "bertscore", Measuring)
+    at = folder_of(tmp_path / "a")
+    seen: list[float] = []
+    for make in (lambda at: {"model": str(at)}, *MODELS.values()):
+        options = make(at)
+        plan = dataclasses.replace(PLAN, metrics={"bertscore": options})
+        again = DiscoveryRun(demo, pictures, plan, open_discovery(work.run.folder, demo, plan))
+        again.work()
+        expected = Measuring(**options)._value
+        assert collect_discoveries(again).similar["bertscore"].value.found.value == expected
+        render_discoveries(again, collect_discoveries(again), tmp_path / "out")
+        lines = (tmp_path / "out" / "texts.jsonl").read_text(encoding="utf-8").splitlines()
+        assert {json.loads(line)["bertscore"] for line in lines} == {expected}
+        seen.append(expected)
+    assert len(set(seen)) == len(seen) - 1
 
 
 def test_images_without_nouns_are_counted_and_say_what_is_absent(demo: ns.VLM, pictures, tmp_path: Path):

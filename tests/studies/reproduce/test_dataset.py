@@ -243,7 +243,7 @@ def test_the_record_tells_what_the_sample_was(vlm, folder, scripted):
         "surface": "dog",
         "concept_tokens": [0],
         "concept_ids": vlm.tokenizer("dog", add_special_tokens=False)["input_ids"],
-        "model": {**vlm.identity(), "dtype": "float32"},
+        "model": vlm.record(),
     }
     assert {key: record[key] for key in expected} == expected
     ids = vlm.prepare([Image.fromarray(grey)]).tensors["input_ids"][0].tolist()

@@ -60,3 +60,11 @@ def test_settings_are_json():
 def test_settings_out_of_range_are_refused(changes: dict[str, object], message: str):
     with pytest.raises(InvalidOption, match=message):
         Experiment(**{"concepts": TWO, **changes})  # pyright: ignore[reportArgumentType]
+
+
+@pytest.mark.parametrize(
+    "levels", [(0.1, 0.1000001), (1e6, 1000001.0), (123456789.0, 123456788.0), (1.0, 1.00000001), (1e-9, 1.0000001e-9)]
+)
+def test_levels_that_print_alike_are_refused(levels: tuple[float, float]) -> None:
+    with pytest.raises(InvalidOption, match="two of them are alike in their first six digits"):
+        Experiment(("a", "b"), levels=levels)

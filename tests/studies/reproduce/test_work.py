@@ -18,6 +18,8 @@ from neuronscope.errors import InvalidSample, RunMismatch
 from neuronscope.evaluate import average_precision, named, planted
 from neuronscope.intervene import mean_activations
 from neuronscope.locate.scores import Layout
+from neuronscope.samples.lexicon import Lexicon
+from neuronscope.studies.reproduce import work as work_module
 from neuronscope.studies.reproduce.collect import collect
 from neuronscope.studies.reproduce.conditions import Limits, TooFewSamples
 from neuronscope.studies.reproduce.dataset import require_candidates
@@ -140,6 +142,30 @@ def test_another_setting_or_model_is_refused_by_name(demo: ns.VLM, vlm: ns.VLM, 
         open_run(finished.run.folder, vlm, source, PLAN)
     with pytest.raises(RunMismatch, match=r"data\.sha256"):
         open_run(finished.run.folder, demo, {**source, "sha256": "0"}, PLAN)
+
+
+@pytest.mark.parametrize(
+    ("setting", "change"),
+    [
+        ("lexicon", lambda patch: patch.setattr(Lexicon, "default", lambda: replace(_LEXICON, version="another"))),
+        ("truth", lambda patch: patch.setattr(work_module, "planted", lambda _: {"bear": ns.Neurons.of([(0, 1)])})),
+        ("scorers", lambda patch: patch.setattr(work_module, "scorer", lambda *_, **__: {"files": "another"})),
+        ("model.image_processor", lambda patch: patch.setattr(ns.VLM, "record", _other("image_processor"))),
+        ("model.template", lambda patch: patch.setattr(ns.VLM, "record", _other("template"))),
+    ],
+)
+def test_what_else_decides_results_is_compared(demo: ns.VLM, scenes: Path, finished, setting, change, monkeypatch):
+    source = ns.CocoFolder.open(scenes).identity()
+    change(monkeypatch)
+    with pytest.raises(RunMismatch, match=setting.replace(".", r"\.")):
+        open_run(finished.run.folder, demo, source, PLAN)
+
+
+_LEXICON, _RECORD = Lexicon.default(), ns.VLM.record
+
+
+def _other(name: str):
+    return lambda vlm: {**_RECORD(vlm), name: "another"}
 
 
 def test_a_picture_that_changed_is_refused(demo: ns.VLM, scenes: Path, finished: Reproduction):

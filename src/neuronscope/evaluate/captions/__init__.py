@@ -6,7 +6,9 @@ from .overlap import Bleu as Bleu
 from .overlap import Rouge as Rouge
 from .registry import METRICS as METRICS
 from .registry import metric as metric
+from .registry import releases as releases
 from .registry import require as require
+from .registry import scorer as scorer
 from .scored import CaptionMetric as CaptionMetric
 from .scored import Scored as Scored
 from .scored import alike as alike

@@ -120,7 +120,7 @@ class BertScore:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(self._encoder.model)
+        return fingerprint(self._encoder.model, self._encoder.tokenizer)
 
     @cached_property
     def _encoder(self) -> _Encoder:

@@ -111,7 +111,7 @@ class ClipScore:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(self._clip.model)
+        return fingerprint(self._clip.model, self._clip.tokenizer, self._clip.processor)
 
     @cached_property
     def _clip(self) -> _Clip:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from functools import partial
+from importlib import metadata
 from typing import Any
 
 from ...errors import InvalidOption
-from ...types import one_of
+from ...types import Json, one_of
 from .bertscore import BertScore
 from .clipscore import ClipScore
 from .overlap import Bleu, Rouge
 from .scored import CaptionMetric
-from .sources import find, library
+from .sources import contents, find, library
 
 #: name -> what makes it; what a `partial` fixes is part of the name and no option.
 METRICS: Mapping[str, Callable[..., CaptionMetric]] = {
@@ -46,6 +48,37 @@ def require(name: str, **options: Any) -> None:
         library(*_LIBRARIES[name])
     if hasattr(made, "model"):
         find(made.model)
+
+
+def scorer(name: str, **options: Any) -> dict[str, Json]:
+    """What a metric's numbers hang on beside versions, without loading its model: options, and the bytes of its files.
+
+    `files` is None for a metric without a model, and where the model cannot be found, of which loading tells. Errors as
+    of :func:`metric`.
+    """
+    made: Any = metric(name, **options)
+    told: dict[str, Json] = {k: v for k, v in options.items() if k not in ("model", "device", "batch_size")}
+    if not hasattr(made, "model"):
+        return {"options": told, "model": None, "files": None}
+    try:
+        source = find(made.model)
+    except InvalidOption:
+        return {"options": told, "model": os.fspath(made.model), "files": None}
+    return {"options": told, "model": source.name, "files": contents(source)}
+
+
+def releases(name: str) -> dict[str, Json]:
+    """The versions of the packages that compute a metric; None where one is not installed."""
+    packages = {_LIBRARIES[name][1]} if name in _LIBRARIES else set[str]()
+    packages |= {"transformers"} if not isinstance(METRICS[name], partial) else set[str]()
+    return {package: _installed(package) for package in sorted(packages)}
+
+
+def _installed(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
 
 
 def metric(name: str, **options: Any) -> CaptionMetric:

@@ -16,12 +16,17 @@ from importlib import import_module, metadata
 from pathlib import Path
 from typing import Any
 
+from xxhash import xxh3_128
+
 from ...errors import MODEL_ERRORS, InvalidOption, UnsupportedModel, first_line
 from ...models.weight_files import require_safetensors
 
 INSTALL = "pip install 'neuronscope[metrics]'"
 _PACKAGE = "package:"
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
+
+#: Endings of what a checkpoint is loaded from.
+_READ = (".json", ".safetensors", ".txt", ".model", ".jinja")
 
 
 def library(module: str, distribution: str) -> Any:
@@ -141,13 +146,42 @@ def load_weights(model_class: Any, source: Source, **options: Any) -> Any:
     return model.eval()
 
 
-def fingerprint(model: Any) -> str:
-    """A hash of all weights: names, shapes and values."""
-    digest = hashlib.sha256()
-    for name, value in sorted(model.state_dict().items()):
-        digest.update(f"{name}{tuple(value.shape)}{value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
+def fingerprint(model: Any, *beside: Any) -> str:
+    """A hash of all bytes of a model's weights, and of tokenizer and image processor."""
+    from ...architecture.digests import digests
+    from ...models.identity import described
+
+    digest = hashlib.sha256(b"".join(name.encode() + value for name, value in digests(model)))
+    for part in beside:
+        digest.update(described(part).encode())
     return digest.hexdigest()[:16]
+
+
+def contents(source: Source) -> str | None:
+    """A hash of every byte of a checkpoint's files, or the commit of a hub id; None where neither can be had.
+
+    Nothing is loaded, so that work can be planned by it.
+    """
+    folder = Path(source.where)
+    if not folder.is_dir():
+        return _commit(source)
+    digest = xxh3_128()
+    for path in sorted(folder.iterdir()):
+        if path.suffix in _READ and path.is_file():
+            digest.update(f"{path.name}\n{path.stat().st_size}\n".encode())
+            with path.open("rb") as file:
+                while piece := file.read(2**24):
+                    digest.update(piece)
+    return digest.hexdigest()[:16]
+
+
+def _commit(source: Source) -> str | None:
+    from transformers.utils.hub import cached_file
+
+    quietly = dict.fromkeys(("gated_repo", "missing_entries", "connection_errors"), False)
+    options: Any = {f"_raise_exceptions_for_{name}": value for name, value in quietly.items()}
+    found = cached_file(source.where, "config.json", **options)
+    return None if found is None else Path(found).parent.name  # a snapshot's folder is called by its commit
 
 
 def positive(argument: str, value: int) -> None:

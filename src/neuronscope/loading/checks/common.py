@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from ...models.greedy import neutral
 from ...models.inputs import Inputs
 from ...models.rounding import relative, tolerance
 from ...types import Neurons, Span
@@ -68,13 +69,15 @@ def generate(vlm: VLM, inputs: Inputs, change: Any, *, use_cache: bool = True, d
         write: Any = vlm.model.generate  # inside: some models' own `generate` is listened to
         output = write(
             **inputs.tensors,
-            max_new_tokens=STEPS,
-            min_new_tokens=STEPS,
-            do_sample=False,
-            use_cache=use_cache,
-            suppress_tokens=banned or None,
-            output_logits=True,
-            return_dict_in_generate=True,
+            **{
+                **neutral(),
+                "max_new_tokens": STEPS,
+                "min_new_tokens": STEPS,
+                "use_cache": use_cache,
+                "suppress_tokens": banned or None,
+                "output_logits": True,
+                "return_dict_in_generate": True,
+            },
         )
     return output.sequences, torch.stack(output.logits, 1).float()
 

@@ -163,7 +163,7 @@ def _over_images(rows: Sequence[Mapping[str, Any]], name: str, seed: int) -> Mea
 
 def _similar(work: DiscoveryRun) -> dict[str, SimilarTexts]:
     found: dict[str, SimilarTexts] = {}
-    rows = rows_of(work.run, "similarity", work.pictures) if work.plan.metrics else []
+    rows = work.similar()
     for name in work.plan.metrics:
         mine = [row for row in rows if row["metric"] == name]
         made = {row["provenance"]: Scored(np.zeros(0), json.loads(row["provenance"])) for row in mine}

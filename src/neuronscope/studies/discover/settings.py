@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -123,16 +124,25 @@ class DiscoveryPlan:
 
         return metric(name, **self.metrics[name])
 
+    def scorer(self, name: str) -> str:
+        """A hash of what decides a metric's numbers: options, packages, and every byte of its model's files."""
+        from ...evaluate.captions import releases, scorer
+        from ...run.settings import canonical
+
+        made_by = {**scorer(name, **self.metrics[name]), "releases": releases(name)}
+        return hashlib.sha256(canonical(made_by, "metric").encode()).hexdigest()[:16]
+
     def settings(self, vlm: VLM) -> dict[str, Json]:
         """What decides what the parts hold: the model, how nouns are found on this installation, and these options.
 
-        Sizes that are only counted at the end, metrics and the number of permutations may change from start to start.
+        Sizes that are only counted at the end, metrics and the number of permutations may change from start to start;
+        what a metric's numbers hang on is in the key of its units.
         """
         from ...samples.nouns import noun_finder
 
         return {
             "job": "discovery",
-            "model": {**vlm.identity(), "dtype": str(vlm.dtype)},
+            "model": vlm.record(),
             "finder": noun_finder(self.discovery.nouns).provenance(),
             "discovery": self.discovery.to_dict(),
             "described": list(self.described),

@@ -157,9 +157,8 @@ def _write_texts(work: DiscoveryRun, path: Path) -> None:
         return row["image"], row["sha256"], row["noun"], row["of"]
 
     scores: dict[tuple[str, str, str, str], dict[str, float]] = {}
-    for row in rows_of(work.run, "similarity", work.pictures) if work.plan.metrics else ():
-        if row["metric"] in work.plan.metrics:
-            scores.setdefault(key(row), {})[row["metric"]] = row["value"]
+    for row in work.similar():
+        scores.setdefault(key(row), {})[row["metric"]] = row["value"]
     lines = [
         json.dumps(
             {

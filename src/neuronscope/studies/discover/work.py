@@ -33,7 +33,7 @@ from ...models.lens import DecodeNorm
 from ...run.directory import Run
 from ...samples.picture_files import Picture
 from ...types import Neurons
-from .concepts import Concept, concepts_of
+from .concepts import Concept, Found, concepts_of, rows_of
 from .settings import DiscoveryPlan
 
 Rows = list[dict[str, Any]]
@@ -102,8 +102,13 @@ class DiscoveryRun:
 
     @property
     def compared(self) -> list[dict[str, str]]:
-        """One for each picture and metric."""
-        return [{**key, "metric": name} for name in self.plan.metrics for key in self.keys]
+        """One for each picture and metric, with what the metric's numbers hang on."""
+        return [{**key, "metric": name, "scorer": by} for name, by in self.scorers.items() for key in self.keys]
+
+    @cached_property
+    def scorers(self) -> dict[str, str]:
+        """Metric -> a hash of what decides its numbers."""
+        return {name: self.plan.scorer(name) for name in self.plan.metrics}
 
     def _each(self, kind: str, keys: Sequence[Mapping[str, Any]], do: Callable[[Mapping[str, Any]], Rows]) -> None:
         for key in self.run.todo(kind, keys):
@@ -235,6 +240,11 @@ class DiscoveryRun:
             {"noun": row["noun"], "of": row["of"], "value": value, "provenance": provenance}
             for row, value in zip(texts, scored.values.tolist(), strict=True)
         ]
+
+    def similar(self) -> list[Found]:
+        """What the plan's metrics say of the texts, and no other model under the same name."""
+        rows = rows_of(self.run, "similarity", self.pictures) if self.plan.metrics else []
+        return [row for row in rows if self.scorers.get(row["metric"]) == row["scorer"]]
 
     @cached_property
     def _metrics(self) -> dict[str, Any]:

@@ -30,6 +30,7 @@ class Rewrite(Loading, Reading):
     )
     neurons: Path | None = option(None, "--neurons", help="neurons.json; else they are ranked.")
     donors: Path | None = option(None, "--donors", help="The target's neurons.json, for graft.")
+    any_model: bool = option(False, "--any-model", help="Take neurons of other weights at their addresses.")
     focused: bool = option(False, "--focused", help="Weight the changes so that little is heard on other images.")
     count: int = option(20, "--count", help="How many are ranked.")
     position: str = option("predict", "--position", help="Where they are ranked: predict, or image.")

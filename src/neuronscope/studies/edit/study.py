@@ -18,6 +18,7 @@ from ...evaluate import metric, named
 from ...evaluate.editing import Evaluation, Probes, Wording, evaluate_edit
 from ...files import output_folder, write_text
 from ...loading import VLM
+from ...models.origin import require_own
 from ...models.usable import unprocessable
 from ...run.settings import environment
 from ...samples.lists import Refused
@@ -143,7 +144,7 @@ class Job:
         if asked.focused and (keeps or not words):
             raise InvalidOption(f"--focused is for an editor in closed form that replaces a word, not {name}")
         single = {option: value for option, value in asked.settings if option not in several}
-        donors, neurons = (None if path is None else Neurons.load(path) for path in (asked.donors, asked.neurons))
+        donors, neurons = (_read(path, asked.any_model) for path in (asked.donors, asked.neurons))
         texts = None if asked.texts is None else _lines(asked.texts)
         found = gather(asked.images, allow_outside=asked.allow_outside)
         tuned = next(iter(several.items()), None)
@@ -152,6 +153,9 @@ class Job:
     def run(self, vlm: VLM, step: Callable[[str], None]) -> Rewritten:
         """See :func:`rewrite`."""
         asked = self.asked
+        for given in (self.neurons, self.donors):  # before long work
+            if given is not None:
+                require_own(vlm, given, "text")
         step("sorting the images")
         usable = self.found.without(unprocessable(vlm, [picture.path for picture in self.found.items]))
         groups = self.sort(vlm, usable.items)
@@ -212,6 +216,12 @@ def _keeps(name: str) -> bool:
     """Whether an editor takes images that are to stay."""
     made = EDITORS[name]
     return "keep" in inspect.signature(getattr(made, "edit", made)).parameters
+
+
+def _read(path: Path | None, any_model: bool) -> Neurons | None:
+    if path is None:
+        return None
+    return Neurons.load(path).anywhere() if any_model else Neurons.load(path)
 
 
 def _lines(path: Path) -> tuple[str, ...]:

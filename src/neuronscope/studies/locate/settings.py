@@ -37,6 +37,7 @@ class Locate(Loading):
     method: str = option("two-stage", "--method", help="two-stage, or another; a wrong name lists all.")
     count: int | None = option(None, "--count", help="Rankings: how many neurons; 100.")
     like: Path | None = option(None, "--like", help="random-layer-matched: the neurons.json it matches.")
+    any_model: bool = option(False, "--any-model", help="Of --like: take neurons of other weights at their addresses.")
     preset: str | None = option(None, "--preset", help="two-stage: recommended or paper.")
     budget: int | None = option(None, "--budget", help="two-stage: keep this many per stage instead.")
     q: float | None = option(None, "--q", help="two-stage: thresholds by this share of false finds instead.")
@@ -61,6 +62,7 @@ class Locate(Loading):
         if self.preset == "paper" and isinstance(chosen, TwoStage):
             return TwoStage.paper(self.concept, stages=chosen.stages)
         like = {} if self.like is None else {"like": Neurons.load(self.like)}
+        like = {name: neurons.anywhere() for name, neurons in like.items()} if self.any_model else like
         return method(self.method, **self._options(), **like)
 
     def _check(self, filters: bool) -> None:
@@ -145,5 +147,9 @@ class Locate(Loading):
             name: value if name == "count" else f"ns.{type(value).__name__}({rule:g})"
             for name, value in self._options().items()
         }
-        given |= {} if self.like is None else {"like": f"ns.Neurons.load({str(self.like)!r})"}
+        given |= (
+            {}
+            if self.like is None
+            else {"like": f"ns.Neurons.load({str(self.like)!r}){'.anywhere()' * self.any_model}"}
+        )
         return f"ns.method({self.method!r}{''.join(f', {name}={value}' for name, value in given.items())})"

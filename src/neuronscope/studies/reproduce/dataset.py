@@ -88,14 +88,14 @@ class Kept:
         pair: the image and its counterfactual.
         validity: the captions of both, and where the first names the concept.
         image_tokens: where the image is in the prompt.
-        model: the model's identity and the type of its weights.
+        model: its record.
         decoding: how the captions were written.
     """
 
     pair: Counterfactual
     validity: Validity
     image_tokens: ImageTokens
-    model: Mapping[str, str]
+    model: Mapping[str, Json]
     decoding: Decoding
 
     @property
@@ -261,7 +261,7 @@ def build(
     _check_options(source, concepts, per_concept, edit, match, limit)
     one_of("reach", reach, REACHES)
     candidates = source.everything() if isinstance(source, Choosy) else source
-    model = {**vlm.identity(), "dtype": str(vlm.dtype).removeprefix("torch.")}
+    model = vlm.record()
     judge = _Judge(vlm, edit, reach, max_other_share, match, decoding, SizeCheck(vlm, limits), model)
     samples: list[Kept] = []
     rejections: list[Rejection] = []
@@ -328,7 +328,7 @@ class _Judge:
     match: Mode
     decoding: Decoding
     size: SizeCheck
-    model: Mapping[str, str]
+    model: Mapping[str, Json]
 
     def accept(self, sample: Sample, taken: Mapping[str, str]) -> Kept:
         """The sample, if it meets every condition; raises the InvalidSample that says which it does not."""

@@ -221,6 +221,8 @@ class Experiment:
             raise InvalidOption("levels and ablations are both empty: nothing would be done to the neurons")
         if any(level <= 0 for level in self.levels):
             raise InvalidOption(f"levels={list(self.levels)} must be positive")
+        if len({f"{level:g}" for level in self.levels}) < len(self.levels):  # by which conditions and results are named
+            raise InvalidOption(f"levels={list(self.levels)}: two of them are alike in their first six digits")
         if self.images < 1 or self.draws < 1 or self.random_sets < 0:
             raise InvalidOption(
                 f"images={self.images} and draws={self.draws} must be at least 1, random_sets={self.random_sets} at "

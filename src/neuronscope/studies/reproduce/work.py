@@ -7,6 +7,7 @@ work.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,7 @@ import numpy as np
 from ...caption import Captioner
 from ...errors import InvalidOption, InvalidSample, NotFinite
 from ...evaluate.aggregate import check_clean
-from ...evaluate.captions import compare, metric
+from ...evaluate.captions import compare, metric, scorer
 from ...evaluate.effect import counts, named
 from ...evaluate.truth import agreement, average_precision, planted
 from ...intervene import Mean, Noise, Patch, Zero, activations, mean_activations
@@ -29,7 +30,8 @@ from ...loading import VLM
 from ...locate import Located, equal_size, layer_matched
 from ...meaning.localisation import dataset_cut, localise
 from ...run.directory import Run
-from ...samples.lexicon import MODES
+from ...run.settings import canonical
+from ...samples.lexicon import MODES, Lexicon
 from ...types import Json, Neurons
 from ...view.heatmap import heatmap
 from .dataset import Dataset, Kept, Source, build
@@ -50,8 +52,16 @@ Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
 def run_settings(vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> dict[str, Json]:
     """Everything that decides what the results of an experiment on a model and some data are."""
-    model: dict[str, Json] = {**vlm.identity(), "dtype": str(vlm.dtype).removeprefix("torch.")}
-    return {**experiment.settings(), "model": model, "data": dict(data)}
+    scorers: dict[str, Json] = {name: scorer(name, **dict(options)) for name, options in experiment.metrics.items()}
+    truth: dict[str, Json] = {concept: [*neurons.addresses] for concept, neurons in planted(vlm).items()}
+    return {
+        **experiment.settings(),
+        "model": vlm.record(),
+        "data": dict(data),
+        "lexicon": Lexicon.default().version,
+        "scorers": scorers,
+        "truth": hashlib.sha256(canonical(truth, "planted").encode()).hexdigest()[:16] if truth else None,
+    }
 
 
 def open_run(folder: str | Path, vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> Run:
