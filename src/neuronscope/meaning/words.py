@@ -187,14 +187,13 @@ def decode(
             as the set has there.
         force: take neurons of other weights at their addresses.
 
-    Raises RunMismatch for neurons of other weights, InvalidOption for other values, UnsupportedModel when a final norm
-    is asked for and there is none.
+    Raises RunMismatch for neurons of other weights, InvalidOption for other values and parts, UnsupportedModel when a
+    final norm is asked for and there is none.
     """
     whole_number("least", least, 1)
     whole_number("seed", seed, 0)
-    neurons = neurons.anywhere() if force else neurons
     ids = word_ids(vlm, neurons.concept) if neurons.concept else ()
-    decoded = promoted(vlm, neurons, top=top, norm=norm, sign=sign, words=ids)
+    decoded = promoted(vlm, neurons, top=top, norm=norm, sign=sign, words=ids, force=force)
     random = promoted(vlm, _others(vlm, neurons, least, seed), top=top, norm=norm, sign=sign, words=ids)
     strength, quantiles = _compared(decoded, random, lambda one: one.strengths[0], seed)
     rank = naming = None
