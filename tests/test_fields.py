@@ -51,12 +51,13 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Discover": {"sources": ("a",)},
     "Rewrite": {"images": ("a",), "source": "bear"},
     "Family": {"model_type": "a", "title": "A"},
+    "CocoFolder": {"images": Path("images"), "instances": Path("instances.json")},
     "Job": {"experiment": None, "data": Path("data")},
 }
 #: Dataclasses among them that are results, or made by the engine.
 RESULTS = {
     *("Attempt", "Beside", "Caption", "Counterfactual", "Cut", "Difference", "Edit", "Heatmap", "Located", "Moment"),
-    *("Ceiling", "Scores", "Validity", "Decoded", "Cell", "Estimate", "Results", "Scope", "Trials"),
+    *("Ceiling", "ScoredConcept", "Scores", "Validity", "Decoded", "Cell", "Estimate", "Results", "Scope", "Trials"),
 }
 
 
