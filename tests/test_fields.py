@@ -129,6 +129,7 @@ def cases() -> Iterator[Any]:
             yield pytest.param(kind, field.name, values, id=f"{name}.{field.name}")
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("kind", "field", "values"), cases())
 def test_what_is_no_such_number_is_refused_by_name(kind: type, field: str, values: list[Any]):
     right = made(kind)

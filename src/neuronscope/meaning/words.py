@@ -192,8 +192,9 @@ def decode(
     """
     whole_number("least", least, 1)
     whole_number("seed", seed, 0)
+    neurons = neurons.anywhere() if force else neurons
     ids = word_ids(vlm, neurons.concept) if neurons.concept else ()
-    decoded = promoted(vlm, neurons, top=top, norm=norm, sign=sign, words=ids, force=force)
+    decoded = promoted(vlm, neurons, top=top, norm=norm, sign=sign, words=ids)
     random = promoted(vlm, _others(vlm, neurons, least, seed), top=top, norm=norm, sign=sign, words=ids)
     strength, quantiles = _compared(decoded, random, lambda one: one.strengths[0], seed)
     rank = naming = None
