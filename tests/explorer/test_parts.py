@@ -92,7 +92,7 @@ def test_large_files_are_refused_unread(tmp_path, monkeypatch):
 def test_what_is_no_picture_is_refused(tmp_path):
     (tmp_path / "a.png").write_text("hello")
     for name in ("a.png", "missing.png"):
-        with pytest.raises(InvalidSample, match="not in a format that can be read|cannot be read as a picture"):
+        with pytest.raises(InvalidSample, match=r"not in a format that can be read|cannot be read as a picture"):
             shelf.limited(tmp_path / name)
 
 
