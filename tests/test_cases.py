@@ -55,6 +55,7 @@ QUICK: dict[str, Any] = {
     "steps": 2,
     "controls": 2,
     "decoys": 2,
+    "activation": ns.TargetDecoy(),  # as filters; their product needs an edit that makes the word less likely
     "count": 7,
     "like": ns.Neurons.of([(0, 1), (2, 5)]),
     "decoding": SHORT,
@@ -77,10 +78,6 @@ def make(name: str, **options: Any) -> Method:
     """A method with the quick options, and those of `options` that it has."""
     has = options_of(name)
     given = {option: value for option, value in {**QUICK, **options}.items() if option in has}
-    if (
-        name == "two-stage" and not {"activation", "gradient"} & given.keys()
-    ):  # without thresholds there are no controls
-        given = {option: value for option, value in given.items() if option not in ("controls", "decoys")}
     return ns.method(name, **given)
 
 

@@ -51,12 +51,13 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Discover": {"sources": ("a",)},
     "Rewrite": {"images": ("a",), "source": "bear"},
     "Family": {"model_type": "a", "title": "A"},
+    "CocoFolder": {"images": Path("images"), "instances": Path("instances.json")},
     "Job": {"experiment": None, "data": Path("data")},
 }
 #: Dataclasses among them that are results, or made by the engine.
 RESULTS = {
     *("Attempt", "Beside", "Caption", "Counterfactual", "Cut", "Difference", "Edit", "Heatmap", "Located", "Moment"),
-    *("Ceiling", "Scores", "Validity", "Decoded", "Cell", "Estimate", "Results", "Scope", "Trials"),
+    *("Ceiling", "ScoredConcept", "Scores", "Validity", "Decoded", "Cell", "Estimate", "Results", "Scope", "Trials"),
 }
 
 
@@ -128,6 +129,7 @@ def cases() -> Iterator[Any]:
             yield pytest.param(kind, field.name, values, id=f"{name}.{field.name}")
 
 
+@pytest.mark.usefixtures("unchecked")
 @pytest.mark.parametrize(("kind", "field", "values"), cases())
 def test_what_is_no_such_number_is_refused_by_name(kind: type, field: str, values: list[Any]):
     right = made(kind)

@@ -81,7 +81,7 @@ def test_scenes_make_a_folder_that_the_reader_opens(cli, tmp_path):
 BAD = {
     "missing image": (["nope.png", "bear", "--box", "1,1,9,9"], "does not exist"),
     "no region": (["{image}", "bear"], "neither boxes nor a mask"),
-    "box not numbers": (["{image}", "bear", "--box", "1,2,3"], "four numbers"),
+    "box not numbers": (["{image}", "bear", "--box", "1,2,3"], "four finite numbers"),
     "inverted box": (["{image}", "bear", "--box", "9,9,-3,4"], "must be positive"),
     "box outside": (["{image}", "bear", "--box", "500,1,5,5"], "outside the image"),
     "whole image": (["{image}", "bear", "--box", "0,0,64,48"], "nothing would be left"),

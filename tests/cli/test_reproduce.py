@@ -103,7 +103,7 @@ def test_sweeps_and_numbers(asked: Callable[..., Job]):
         (),
         (1, 2.5),
     ]
-    with pytest.raises(InvalidOption, match="--levels '1,x' is not a list of numbers"):
+    with pytest.raises(InvalidOption, match="--levels '1,x' is not a list of finite numbers"):
         given(Experiment, {"levels": "1,x"})
     with pytest.raises(InvalidOption, match="--sweep 'activation' is not OPTION="):
         _swept(["activation"])
@@ -204,7 +204,12 @@ def test_the_recipe_asks_for_the_same(
 
 def test_every_option_of_a_run_is_in_the_test_above():
     known = {one.names[0] for each in (Job, Experiment, Scorers, Limits) for _, one in options_in(each)}
-    assert known - set(EVERYTHING) == {"--data", "--preset", "--device"}  # a device goes without a map
+    assert known - set(EVERYTHING) == {
+        "--data",
+        "--preset",
+        "--device",
+        "--allow-outside",
+    }  # a device goes without a map
 
 
 def test_concepts(scenes: Path):
@@ -266,7 +271,14 @@ def test_units_that_failed_are_listed_after_the_tables_are_written(
     assert "located pan 19 (sample 19) failed 3 times: no luck; 2 units that need it were left out" in error["message"]
     assert error["message"].endswith("... and 2 more")
     document = json.loads((tmp_path / "tables.json").read_text(encoding="utf-8"))
-    assert [row["condition"] for row in document["unfinished"]] == ["noise 1", "noise 2", "noise 4", "zero", "mean"]
+    assert [row["condition"] for row in document["unfinished"]] == [
+        "noise 1",
+        "noise 2",
+        "noise 4",
+        "zero",
+        "mean",
+        "patch",
+    ]
     assert "table_2" not in document
 
 

@@ -78,7 +78,7 @@ def forged_png(path, width, height):
 
 @pytest.mark.parametrize("size", [(6000, 5000), (60_000, 50_000)])
 def test_large_pictures_are_refused_by_their_header(tmp_path, size):
-    with pytest.raises(InvalidSample, match=r"at most|cannot be read"):
+    with pytest.raises(InvalidSample, match=r"at most|can be read|cannot be read"):
         shelf.limited(forged_png(tmp_path / "bomb.png", *size))
 
 
@@ -92,7 +92,7 @@ def test_large_files_are_refused_unread(tmp_path, monkeypatch):
 def test_what_is_no_picture_is_refused(tmp_path):
     (tmp_path / "a.png").write_text("hello")
     for name in ("a.png", "missing.png"):
-        with pytest.raises(InvalidSample, match="cannot be read as a picture"):
+        with pytest.raises(InvalidSample, match=r"not in a format that can be read|cannot be read as a picture"):
             shelf.limited(tmp_path / name)
 
 

@@ -15,8 +15,9 @@ from neuronscope.edit import Ablate
 from neuronscope.errors import InvalidOption, RunMismatch
 from neuronscope.intervene import Mean, activations
 from neuronscope.locate import layer_matched
+from neuronscope.meaning import decode
 from neuronscope.testing import tiny_vlm
-from neuronscope.view import decode, heatmap
+from neuronscope.view import heatmap
 
 SOME = ns.Neurons.of([(1, 3), (2, 5)])
 

@@ -64,7 +64,8 @@ def digests(model: nn.Module) -> Iterator[tuple[str, bytes]]:
             if value.device.type == "meta":
                 yield name, _outside(model, name, known, pool)
                 continue
-            place = (value.data_ptr(), value.dtype, tuple(value.shape), value.stride(), value.device)
+            # Tensors that only stand for others have no place of their own.
+            place = (value.data_ptr() or id(value), value.dtype, tuple(value.shape), value.stride(), value.device)
             if place not in shared:
                 shared[place] = _held(value.detach(), name, known, pool)
             yield name, shared[place]

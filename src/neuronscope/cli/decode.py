@@ -10,7 +10,17 @@ import typer
 from ..errors import InvalidOption
 from ..parsing import digits
 from ..types import Neurons
-from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, table
+from .output import (
+    AnyModelOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    emit,
+    lines,
+    open_model,
+    table,
+)
 from .words import WORDS, words_of
 
 

@@ -47,8 +47,8 @@ def run(
     require_picture(out)
     output_folder(out.parent)
     vlm = open_model(model, device, dtype)
-    chosen = chosen.anywhere() if any_model else chosen
     how: Any = {"resize": resize, "trace": trace}
+    chosen = chosen.anywhere() if any_model else chosen
     heat = heatmap(vlm, picture, chosen, top=top, **how)
     placed, why = None, ""
     if boxes:

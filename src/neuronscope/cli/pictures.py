@@ -9,9 +9,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InvalidOption
-from ..files import output_folder, replacing
+from ..files import output_folder, replacing, require_picture
 from .decode import parse_neurons
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, progress, table
+from .output import (
+    AnyModelOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    emit,
+    lines,
+    open_model,
+    progress,
+    table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +46,7 @@ def run(
     ] = None,
     draws: Annotated[int, typer.Option("--draws", help="Random sets of the same layers.")] = 20,
     seed: Annotated[int, typer.Option("--seed", help="Of the random sets.")] = 0,
+    any_model: AnyModelOption = False,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
@@ -47,6 +59,7 @@ def run(
     chosen = chosen if concept is None else replace(chosen, concept=concept)
     paths, showing = _pictures(sources, chosen.concept, frozenset(exclude or ()))
     if out is not None:
+        require_picture(out)
         output_folder(out.parent)
     with progress(len(paths) + 1, "loading the model") as step:
         vlm = open_model(model, device, dtype)
@@ -59,6 +72,7 @@ def run(
             pool=pool,  # pyright: ignore[reportArgumentType]
             draws=draws,
             seed=seed,
+            force=any_model,
             step=lambda number: step(f"looking at {paths[number].name}"),
         )
     if out is not None:

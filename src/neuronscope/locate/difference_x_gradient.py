@@ -34,10 +34,11 @@ from torch import Tensor, nn
 
 from ..errors import InvalidOption
 from ..held import hooked
-from ..hooks import HookSession, Tap, check_neurons
+from ..hooks import HookSession, Tap
 from ..hooks.backward import GradientSession, Place
 from ..loading import VLM
 from ..models.loaded import Inputs
+from ..models.origin import require_own
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Neuron, Neurons, Site, one_of, whole_number
 from .patching import TOKEN_TARGETS, exchanging, image_values
@@ -141,11 +142,12 @@ def attribution_at_tokens(
         options: target, site and sub-tokens; the gradient is that at the original. The log-probability of the first
             token when not given.
 
-    Raises InvalidOption for an empty set and NeuronOutOfRange for neurons the model does not have.
+    Raises InvalidOption for an empty set, RunMismatch for neurons of other weights and NeuronOutOfRange for neurons
+    that the model does not have.
     """
     if not len(neurons):
         raise InvalidOption("an empty set of neurons has no attribution")
-    check_neurons(vlm.structure, neurons)
+    require_own(vlm, neurons)
     options = dataclasses.replace(options or DifferenceTimesGradient(), points=1)
     return _States(vlm, pair, concept_word(validity, options.concept_token), options).at_tokens(neurons)
 

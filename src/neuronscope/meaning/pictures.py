@@ -21,6 +21,7 @@ from ..errors import InvalidOption
 from ..intervene.capture import activations
 from ..loading import VLM
 from ..locate.random import layer_matched
+from ..models.origin import require_own
 from ..samples.image import ImageSource
 from ..types import Neurons, one_of, whole_number
 
@@ -101,6 +102,7 @@ def top_pictures(
     pool: PicturePool = "max",
     draws: int = 20,
     seed: int = 0,
+    force: bool = False,
     step: Callable[[int], None] = lambda _: None,
 ) -> TopPictures:
     """Look through pictures for those that move a set of neurons most; one forward pass for each.
@@ -114,10 +116,11 @@ def top_pictures(
         pool: over image tokens.
         draws: random sets of the same layers; 20 or more for a p-value of 0.05.
         seed: of the random sets.
+        force: take neurons of other weights at their addresses.
         step: told the number of every picture that is looked at.
 
-    Raises InvalidOption for fewer than two pictures, an empty set, another number of labels, and a layer with too few
-    other neurons; InvalidSample for a picture that cannot be read.
+    Raises RunMismatch for neurons of other weights; InvalidOption for fewer than two pictures, an empty set, another
+    number of labels, and a layer with too few other neurons; InvalidSample for a picture that cannot be read.
     """
     one_of("pool", pool, get_args(PicturePool))
     for name, value, least in (("count", count, 1), ("draws", draws, 1), ("seed", seed, 0)):
@@ -126,6 +129,8 @@ def top_pictures(
         raise InvalidOption(f"{len(neurons)} neurons and {len(pictures)} pictures: need a neuron and two pictures")
     if showing is not None and len(showing) != len(pictures):
         raise InvalidOption(f"showing has {len(showing)} labels for {len(pictures)} pictures")
+    neurons = neurons.anywhere() if force else neurons
+    require_own(vlm, neurons)
     seeds = np.random.SeedSequence(seed).generate_state(draws)
     sets = [neurons, *(layer_matched(vlm, neurons, int(own)) for own in seeds)]
     every = tuple(dict.fromkeys(neuron for one in sets for neuron in one))

@@ -187,8 +187,8 @@ def decode(
             as the set has there.
         force: take neurons of other weights at their addresses.
 
-    Raises RunMismatch for neurons of other weights, InvalidOption for other values, UnsupportedModel when a final norm
-    is asked for and there is none.
+    Raises RunMismatch for neurons of other weights, InvalidOption for other values and parts, UnsupportedModel when a
+    final norm is asked for and there is none.
     """
     whole_number("least", least, 1)
     whole_number("seed", seed, 0)

@@ -59,6 +59,7 @@ def promoted(
     norm: DecodeNorm = "gain",
     sign: int = 1,
     words: Sequence[int] = (),
+    force: bool = False,
 ) -> list[Decoded]:
     """The `top` tokens of each neuron in float32, without a control.
 
@@ -69,6 +70,7 @@ def promoted(
         norm: see :data:`~neuronscope.models.lens.DecodeNorm`; the papers use "none", "gain" is recommended.
         sign: 1, or -1 for neurons whose typical activation is negative: they promote the lowest logits.
         words: token ids whose best rank is wanted.
+        force: take neurons of other weights at their addresses.
 
     Raises RunMismatch for neurons of other weights, InvalidOption for other values and parts, UnsupportedModel when a
     final norm is asked for and there is none.

@@ -13,7 +13,7 @@ BOX = (16, 16, 24, 24)
 SMALL = Limits(min_side=8)
 
 
-@pytest.mark.parametrize("limits", [{"min_area": 0.7}, {"max_area": 1.2}, {"min_side": -1}, {"min_side": float("inf")}])
+@pytest.mark.parametrize("limits", [{"min_area": 0.7}, {"max_area": 1.2}, {"min_side": -1}])
 def test_impossible_limits_are_refused(limits):
     with pytest.raises(InvalidOption, match="need 0 <= min_area <= max_area <= 1"):
         Limits(**limits)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from neuronscope.errors import InvalidOption, InvalidSample, RunMismatch
+from neuronscope.run import directory
 from neuronscope.run.directory import Run
 from neuronscope.studies.reproduce.page import read_gallery, run_page
 from report_samples import CONCEPTS, CONDITIONS, METHODS, caption, make_run, picture
@@ -83,7 +84,8 @@ def test_an_edit_that_cannot_be_made_again_is_said(copy):
     document = json.loads(run.read("dataset", {"part": "all"}).to_pylist()[0]["document"])
     del document["samples"][0]["mask"]
     path.unlink()
-    run.write("dataset", {"part": "all"}, [{"document": json.dumps(document)}])
+    writer = directory.Run(run.folder, directory.Record.load(run.folder / "run.json"), {}, 1.0)
+    writer.write("dataset", {"part": "all"}, [{"document": json.dumps(document)}])
     gallery = run_page(copy / "run", copy / "data").gallery
     assert gallery.shots[0].original
     assert not gallery.shots[0].edited

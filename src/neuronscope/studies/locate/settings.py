@@ -78,7 +78,8 @@ class Locate(Loading):
         if self.preset == "paper" and given:
             raise InvalidOption(f"--preset paper has its own thresholds: leave out --{given[0]}")
         if self.recover is not None and len(given) > 1:
-            raise InvalidOption(f"--recover chooses how many are kept: leave out --{given[0]}")
+            others = [name for name in given if name != "recover"]
+            raise InvalidOption(f"--recover chooses how many are kept: leave out --{others[0]}")
         if self.recover is not None and self.method in ("stage-1", "stage-2"):
             raise InvalidOption(f"--recover cuts rankings and both stages together; {self.method} has a threshold")
 
