@@ -110,7 +110,8 @@ def generate_settings(vlm: LoadedModel, decoding: Decoding) -> dict[str, Any]:
     """
     asked: dict[str, Any] = dict(decoding.generation)
     placeholder = [] if vlm.image_token is None else [vlm.image_token]
-    ends = [] if vlm.model.config.model_type in _END_THEMSELVES else ends_of(vlm)
+    config: Any = vlm.model.config
+    ends = [] if config.model_type in _END_THEMSELVES else ends_of(vlm)
     return {
         **neutral(),
         **asked,
