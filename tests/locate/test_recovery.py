@@ -83,7 +83,7 @@ def test_controls_stand_beside_it(demo, pair, validity, values):
     )
 
 
-def test_a_group_is_kept_whole(demo, pair, validity):
+def test_a_group_is_kept_whole():
     """Hand-worked: scores 8 7 6 2 1, the fewest two, and the fall by three between 6 and 2 ends their group."""
     order = np.array([0, 1, 2, 3, 4])
     scores = np.array([8.0, 7.0, 6.0, 2.0, 1.0])
