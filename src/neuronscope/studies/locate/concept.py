@@ -69,7 +69,7 @@ def concept_into(
     Raises InvalidSample where none does, InvalidOption for a folder that cannot be written to, and what
     :func:`neuronscope.locate_concept` raises.
     """
-    from ...files import output_folder, write_text
+    from ...files import clear_result, output_folder, write_text
     from ...locate import ScoredConcept, method
     from ...view import layer_distribution, plot_layers
 
@@ -96,6 +96,7 @@ def concept_into(
     scored = ScoredConcept.of(vlm, pairs, method(asked.method), validities=validities)
     neurons = scored.neurons(pooling)
     left_out = scored.left_out(pooling) if asked.test and used > 1 and len(neurons) else []
+    clear_result(target, "summary.txt")
     neurons.save(target / "neurons.json")
     plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, target / "layers.png")
     summary = (
