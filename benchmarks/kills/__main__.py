@@ -35,14 +35,14 @@ from benchmarks.kills import children
 from benchmarks.kills.commands import commands
 from benchmarks.kills.trials import Bench
 
-#: Commands that have one turn in a round; the others, which are quick, or of many parts, have two.
-ONCE = ("reproduce (Ray)", "edit", "edit --adapter", "concept")
+#: Turns in a round of those that have more than one: the quick ones.
+TURNS = {"discover": 2, "locate": 2, "concept": 2, "scenes": 2, "save_model": 2, "convert": 3}
 KINDS = ("lost", "doubled", "different", "leftovers", "failed")
 
 
 def order(names: list[str]) -> list[str]:
     """One round."""
-    return [*names, *(name for name in names if name not in ONCE)]
+    return [name for turn in range(max(TURNS.values())) for name in names if TURNS.get(name, 1) > turn]
 
 
 def tabulate(lines: list[dict[str, Any]]) -> Table:

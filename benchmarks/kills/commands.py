@@ -43,10 +43,11 @@ def commands(place: Path) -> dict[str, Command]:
     coco, parts = scenes(place / "scenes"), minigpt4(place / "minigpt4")
     pictures = [str(coco / "images" / f"{n}.png") for n in range(6)]
     first = ("locate", pictures[1], "horse", "--box", "60,60,60,60")
+    concept = ("concept", str(coco), "horse", "--no-test", "--method", "activation")
     edit = ("edit", "--images", str(coco / "images"), "--editor", "ablate")
     repair = ("repair", "--images", str(coco), "--set", "right=1")
     reproduce = ("reproduce", "--data", str(coco), "--concepts", "horse,cake", "--images", "1", "--levels", "1")
-    reproduce += ("--methods", "two-stage", "--draws", "1", "--ablations", "zero", "--metrics", "rouge-l")
+    reproduce += ("--methods", "activation:count=20", "--draws", "1", "--ablations", "zero", "--metrics", "rouge-l")
     reproduce += ("--min-side", "1", "--reach", "boxes")
     discover = ("discover", *pictures[1:3], "--ks", "1", "--group", "2", "--nouns", "lexicon", "--top", "10")
     files = ("--vit", parts / "eva_vit_g.pth", "--checkpoint", parts / "minigpt4.pth", "--llama", parts / "llama")
@@ -65,14 +66,14 @@ def commands(place: Path) -> dict[str, Command]:
             ("convert", "minigpt4", *map(str, files), *SHRUNKEN), seal="config.json", once=True, emptied=True
         ),
         "locate": Command(
-            (*first, "--no-test"),
-            ("locate", pictures[2], "horse", "--box", "60,60,60,60", "--no-test", "--budget", "3"),
+            (*first, "--no-test", "--method", "activation", "--count", "20"),
+            ("locate", pictures[2], "horse", "--box", "60,60,60,60", "--no-test", "--method", "random", "--count", "9"),
             seal="evidence/evidence.json",
             report=True,
         ),
         "concept": Command(
-            ("concept", str(coco), "horse", "-n", "2", "--no-test", "--count", "20"),
-            ("concept", str(coco), "horse", "-n", "1", "--no-test", "--count", "10"),
+            (*concept, "-n", "2", "--count", "20"),
+            (*concept, "-n", "1", "--count", "10"),
             seal="summary.txt",
         ),
         "scenes": Command(("scenes", "-n", "3"), ("scenes", "-n", "3"), seal="annotations/instances_scenes.json"),

@@ -86,8 +86,8 @@ class Faults:
         self.lost += [name for name in wanted if name not in found]
         self.different += [name for name, told in found.items() if name in wanted and told != wanted[name]]
         beyond = [name for name in found if name not in wanted]
-        self.doubled += [name for name in beyond if "/parts/" in name]
-        self.leftovers += [name for name in beyond if "/parts/" not in name]
+        self.doubled += [name for name in beyond if name.endswith(".parquet")]
+        self.leftovers += [name for name in beyond if not name.endswith(".parquet")]
 
     def moment(self, found: Content, wanted: Content, older: Content, seal: str) -> None:
         """Look at what a killed process leaves under names that others read: each file whole, old or new."""
