@@ -208,6 +208,35 @@ def test_what_a_killed_writer_leaves_is_cleared_by_the_next_one(tmp_path: Path, 
     assert sorted(os.listdir(tmp_path)) == sorted([mine.name, elsewhere.name, "result.json", "result.png", "x" * 250])
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        "with replacing(target / 'run.json') as t: t.write_text('half'); kill()",
+        "with replacing(target / 'horse.png') as t: t.write_text('half'); kill()",
+        "with replacing(target / ('x' * 250)) as t: t.write_text('half'); kill()",
+        "with replacing(target / 'no suffix.') as t: t.write_text('half'); kill()",
+        "with replacing(target / '.hidden.part.json') as t: t.write_text('half'); kill()",
+        "with replacing_folder(target, 'last') as t: (t / 'a').write_text('half'); kill()",
+        "with replacing_folder(target / 'new', 'last') as t: (t / 'a').write_text('half'); kill()",
+        "Path.unlink = kill; output_folder(target)",
+    ],
+)
+def test_what_a_killed_process_left_in_an_output_folder_goes_though_nobody_writes_it_again(
+    tmp_path: Path, write: str
+) -> None:
+    start = (
+        "import os, sys, signal; from pathlib import Path; from neuronscope.files import *\n"
+        "kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\ntarget = Path(sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", start + write, str(tmp_path)], check=False)
+    (left,) = names(tmp_path)[:1]
+    for name in (f".a.{Owner.here()}.01234567.part.json", ".a.part.json", left.lstrip("."), "mine.part"):
+        (tmp_path / name).write_text("somebody's")
+    output_folder(tmp_path)
+    assert left not in names(tmp_path)
+    assert len(names(tmp_path)) == 4
+
+
 def test_temporary_folders_of_killed_processes_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
@@ -22,6 +23,7 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)  # a quota is a disk, too
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
 _LONGEST = 140  # bytes of a target's name that its temporary name keeps: file systems take 255 in all
 _WITHIN = "files"  # stands in the temporary name of a folder that is made inside its target
+_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{16}-\d+-\d+)\.[0-9a-f]{8}\.part.*", re.DOTALL)
 _MOVING = ".moving.json"  # in such a folder: the files that are being moved to their places, in that order
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
@@ -29,13 +31,20 @@ _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 def output_folder(path: str | Path) -> Path:
     """Create the folder if need be and prove that it can be written to, before any long work starts.
 
+    What killed processes of this machine were writing in it is removed, whether or not it is written again.
+
     Raises InvalidOption when it is a file, read-only, or cannot be made.
     """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        for path in _entries(folder):
+            made = _TEMPORARY.fullmatch(path.name)
+            if made and _is_left(made[1]):
+                _remove(path)
+        probe = _beside(folder / "probe")  # a name of ours: a killed process leaves it where the next one finds it
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         raise InvalidOption(f"output folder {folder} cannot be written to: {error.strerror or error}") from error
     return folder
@@ -213,11 +222,15 @@ def _clear(target: Path) -> None:
 def _left(target: Path) -> list[Path]:
     """Those temporary files and folders."""
     start = f".{_short(target)}."
+    names = [path for path in _entries(target.parent) if path.name.startswith(start)]
+    return [path for path in names if _is_left(path.name.removeprefix(start))]
+
+
+def _entries(folder: Path) -> list[Path]:
     try:
-        names = [path for path in target.parent.iterdir() if path.name.startswith(start)]
+        return list(folder.iterdir())
     except OSError:  # a missing or unreadable folder is refused by whoever writes into it
         return []
-    return [path for path in names if _is_left(path.name.removeprefix(start))]
 
 
 def _is_left(name: str) -> bool:
