@@ -38,10 +38,8 @@ def output_folder(path: str | Path) -> Path:
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for path in _entries(folder):
-            made = _TEMPORARY.fullmatch(path.name)
-            if made and _is_left(made[1]):
-                _remove(path)
+        for path in _left_in(folder):
+            _remove(path)
         probe = _beside(folder / "probe")  # a name of ours: a killed process leaves it where the next one finds it
         probe.touch()
         probe.unlink()
@@ -151,7 +149,7 @@ def require_absent(path: str | Path) -> None:
 
 def _empty_again(folder: Path) -> None:
     """Take back what killed writers have put into a folder, where it holds nothing else."""
-    left = _left(folder / _WITHIN)
+    left = _left_in(folder)
     moved = {folder / name for path in left for name in _unfinished(path)}
     others = [path for path in folder.rglob("*") if path.is_file() and not any(one in path.parents for one in left)]
     if left and moved.issuperset(others):
@@ -224,6 +222,12 @@ def _left(target: Path) -> list[Path]:
     start = f".{_short(target)}."
     names = [path for path in _entries(target.parent) if path.name.startswith(start)]
     return [path for path in names if _is_left(path.name.removeprefix(start))]
+
+
+def _left_in(folder: Path) -> list[Path]:
+    """Those of all targets in a folder."""
+    made = ((path, _TEMPORARY.fullmatch(path.name)) for path in _entries(folder))
+    return [path for path, found in made if found and _is_left(found[1])]
 
 
 def _entries(folder: Path) -> list[Path]:
