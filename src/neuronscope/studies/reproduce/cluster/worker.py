@@ -94,7 +94,7 @@ class Done:
 
 
 class NotJoined(Exception):
-    """A worker was asked for work that has not joined a run: it died unnoticed while idle, and Ray has started it anew."""
+    """A worker was asked for work that has not joined a run: it died while idle, and Ray has started it anew."""
 
 
 class Worker:
