@@ -128,7 +128,7 @@ class Captioner:
 
         Interventions share a batch in the order of their first layers. Arguments as of :meth:`captions`. Raises
         NeuronOutOfRange for neurons that the model does not have, and InvalidOption when its weights were edited, its
-        settings changed, or hooks set, as those of an intervention that is in force.
+        settings changed, or inside another intervention.
         """
         if not self._unchanged_weights:  # what is kept was read with the weights as they were
             raise InvalidOption("the model's weights were edited after this captioner read its images: make a new one")

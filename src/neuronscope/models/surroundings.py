@@ -1,8 +1,9 @@
 """What decides a model's answers beside its weights, as far as it can be asked before every caption.
 
-Whoever keeps what a model said asks whether it would still say so: :class:`~neuronscope.architecture.digests.Unchanged`
-tells of weights, this of settings and of hooks. It costs about a millisecond. Not seen: entries of the tokenizer's
-vocabulary that are exchanged, and attributes that somebody sets on modules by hand.
+Whoever keeps what a model said asks whether it would still say so:
+:class:`~neuronscope.architecture.digests.Unchanged` tells of weights, this of settings, and of interventions that are
+in force. It costs about a millisecond. Not seen: entries of the tokenizer's vocabulary that are exchanged, and hooks
+and attributes that somebody sets on modules by hand, which often only watch.
 """
 
 from __future__ import annotations
@@ -16,12 +17,11 @@ from torch import nn
 from .greedy import own_ids
 from .identity import settings_of
 
-#: Whose hooks only watch, or bring weights, and may come and go.
-_QUIET = ("transformers.", "accelerate.")
+_OURS = __name__.partition(".")[0] + "."
 
 
 class Surroundings:
-    """Settings of a model and its processor, and hooks on its modules, as they were when this was made."""
+    """Settings of a model and its processor, and interventions in force, as they were when this was made."""
 
     def __init__(self, model: nn.Module, processor: Any) -> None:
         self._model, self._processor = model, processor
@@ -31,7 +31,7 @@ class Surroundings:
         """What is not as it was, in words; empty where all is."""
         if self._settings != self._said():
             return "settings of the model or its processor"
-        return "hooks on the model" if self._hooks != set(_hooks(self._model)) else ""
+        return "interventions on the model" if self._hooks != set(_hooks(self._model)) else ""
 
     def _said(self) -> str:
         tokenizer = self._processor.tokenizer
@@ -40,10 +40,10 @@ class Surroundings:
 
 
 def _hooks(model: nn.Module) -> Iterator[tuple[int, int]]:
-    """Module and number of every hook that can change what a call gives; numbers are given once in a process."""
+    """Module and number of every hook of this package; a number is given once in a process."""
     for place, module in enumerate(model.modules()):
         own = vars(module)
         for name in ("_forward_hooks", "_forward_pre_hooks"):
             for number, hook in own[name].items():
-                if not str(getattr(hook, "__module__", "")).startswith(_QUIET):
+                if str(getattr(hook, "__module__", "")).startswith(_OURS):
                     yield place, number
