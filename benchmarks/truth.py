@@ -54,7 +54,9 @@ def valid_pair(vlm: ns.VLM, concept: str, seed: int) -> tuple[Counterfactual, tu
     raise InvalidSample(f"none of {TRIES} scenes of {concept!r} meets the conditions")
 
 
-def run(vlm: ns.VLM, draws: int, seeds: Sequence[int], methods: Sequence[str]) -> tuple[dict[str, dict[str, Estimate]], int]:
+def run(
+    vlm: ns.VLM, draws: int, seeds: Sequence[int], methods: Sequence[str]
+) -> tuple[dict[str, dict[str, Estimate]], int]:
     """method -> figure -> estimate, and how many scenes were refused before each concept had its valid ones."""
     truth, names = planted(vlm), sorted(CONCEPTS)
     pairs = {(seed, k): valid_pair(vlm, k, seed) for seed in seeds for k in names}
