@@ -76,7 +76,7 @@ def concept_into(
     Raises InvalidSample where none does, InvalidOption for a folder that cannot be written to, and what
     :func:`neuronscope.locate_concept` raises.
     """
-    from ...files import output_folder, write_text
+    from ...files import clear_result, output_folder, write_text
     from ...view import layer_distribution, plot_layers
 
     target, pooling = output_folder(folder), asked.pooling()
@@ -86,6 +86,7 @@ def concept_into(
     step("locating neurons")
     neurons, used = scored.neurons(pooling, against), len(set(scored.photographs))
     left_out = scored.left_out(pooling, against=against) if asked.test and used > 1 and len(neurons) else []
+    clear_result(target, "summary.txt")
     neurons.save(target / "neurons.json")
     plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, target / "layers.png")
     counts = [f"{name} ({len(set(one.photographs))})" for name, one in zip(asked.against, against, strict=True)]
