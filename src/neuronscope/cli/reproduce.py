@@ -14,11 +14,11 @@ import typer
 
 from ..errors import InvalidOption, suggest
 from ..files import write_text
-from ..options import Reading, Scorers, given, made, words
+from ..options import Asking, Reading, Scorers, given, made, words
 from ..parsing import digits
 from ..studies.reproduce.cluster.resources import Resources
 from ..studies.reproduce.job import AGAIN, Job
-from ..studies.reproduce.settings import PRESETS, REFERENCE, Experiment, Limits
+from ..studies.reproduce.settings import ASKED, BOUNDS, PRESETS, REFERENCE, Experiment, Limits
 from ..types import one_of
 from .output import JsonOption, emit, lines, open_model, progress
 from .takes import Given, takes
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..studies.reproduce.units import Cost
 
 
-@takes(Job, Experiment, Scorers, Limits, Resources)
+@takes(Job, Experiment, Asking, Scorers, Limits, Resources)
 def run(
     asked: Given,
     out: Annotated[Path, typer.Option("--out", "-o", help="Run directory; an existing one is gone on with.")],
@@ -83,7 +83,10 @@ def experiment(asked: Given, source: CocoFolder, swept: Sequence[str] = ()) -> E
     one_of("--preset", preset, list(PRESETS))
     chosen: dict[str, Any] = {**PRESETS[preset], **given(Experiment, asked)}
     chosen["concepts"] = _concepts(chosen.get("concepts"), source)
-    plan = Experiment(**chosen, limits=made(Limits, asked))
+    from ..models.decoding import Decoding
+
+    chosen["decoding"] = Decoding(**{**ASKED[preset], **given(Asking, asked)})
+    plan = Experiment(**chosen, limits=Limits(**{**BOUNDS[preset], **given(Limits, asked)}))
     scored = {**plan.metrics, **made(Scorers, asked).metrics}
     _require_metrics(scored)
     return replace(plan, methods=(*plan.methods, *swept), metrics=scored)

@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidSample
-from ...options import MISSING, Loading, option
+from ...options import MISSING, Asking, Loading, option
 from ...types import whole_number
 
 if TYPE_CHECKING:
     from ...loading import VLM
     from ...locate import Pooling
     from ...locate.validity import Validity
+    from ...models.decoding import Decoding
     from ...samples import Counterfactual, Sample
     from ...types import Neurons
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concept(Loading):
+class Concept(Loading, Asking):
     """A folder of photographs, a concept, a method, and how photographs become one."""
 
     data: Path = option(MISSING, help="COCO-format folder of photographs.")
@@ -71,9 +72,11 @@ def concept_into(
     """
     from ...files import output_folder, write_text
     from ...locate import ScoredConcept, method
+    from ...models.decoding import Decoding
     from ...view import layer_distribution, plot_layers
+    from .settings import as_option
 
-    target, pooling = output_folder(folder), asked.pooling()
+    target, pooling, decoding = output_folder(folder), asked.pooling(), Decoding.asked(asked)
     pairs: list[Counterfactual] = []
     validities: list[Validity] = []
     notes: list[str] = []
@@ -81,7 +84,7 @@ def concept_into(
     for sample in asked.samples():
         step(f"photograph {sample.image_id}")
         try:
-            found = _pairs(vlm, sample, asked.edits)
+            found = _pairs(vlm, sample, asked.edits, decoding)
         except InvalidSample as error:
             notes.append(f"refused   {sample.image_id}: {type(error).__name__}: {error}")
             continue
@@ -93,7 +96,7 @@ def concept_into(
     if not pairs:
         raise InvalidSample("\n".join([f"no photograph of {asked.concept!r} in {asked.data} can be used", *notes]))
     step("locating neurons")
-    scored = ScoredConcept.of(vlm, pairs, method(asked.method), validities=validities)
+    scored = ScoredConcept.of(vlm, pairs, method(asked.method, **as_option(decoding)), validities=validities)
     neurons = scored.neurons(pooling)
     left_out = scored.left_out(pooling) if asked.test and used > 1 and len(neurons) else []
     neurons.save(target / "neurons.json")
@@ -111,11 +114,11 @@ def concept_into(
     return neurons, summary
 
 
-def _pairs(vlm: VLM, sample: Sample, edits: Sequence[str]) -> list[tuple[Counterfactual, Validity]]:
+def _pairs(vlm: VLM, sample: Sample, edits: Sequence[str], decoding: Decoding) -> list[tuple[Counterfactual, Validity]]:
     from ...locate.validity import valid_pair
 
     methods: Sequence[Any] = edits
-    return [valid_pair(vlm, sample, method) for method in methods]
+    return [valid_pair(vlm, sample, method, decoding=decoding) for method in methods]
 
 
 def _held(neurons: Neurons) -> int:

@@ -89,7 +89,8 @@ class Kept:
         validity: the captions of both, and where the first names the concept.
         image_tokens: where the image is in the prompt.
         model: its record.
-        decoding: how the captions were written.
+        decoding: what was asked, and how the captions were written.
+        sent: how that was written for the processor, with the image's placeholder.
     """
 
     pair: Counterfactual
@@ -97,6 +98,7 @@ class Kept:
     image_tokens: ImageTokens
     model: Mapping[str, Json]
     decoding: Decoding
+    sent: str
 
     @property
     def concept(self) -> str:
@@ -131,6 +133,7 @@ class Kept:
             "mask": encode_mask(pair.mask),
             "edited_sha256": pixel_hash(pair.edited),
             **self.decoding.to_dict(),
+            "sent": self.sent,
             "span_start": int(tokens.positions[0]) if tokens.count else None,
             "span_tokens": tokens.count,
             "grids": [list(tile.tokens.shape) for tile in tokens.tiles],
@@ -345,7 +348,7 @@ class _Judge:
             max_other_share=self.max_other_share,
         )
         tokens = self.vlm.prepare([pair.original], self.decoding).images[0]
-        return Kept(pair, validity, tokens, self.model, self.decoding)
+        return Kept(pair, validity, tokens, self.model, self.decoding, self.vlm.sent(self.decoding))
 
 
 def _scan(

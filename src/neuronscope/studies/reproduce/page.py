@@ -155,7 +155,7 @@ def read_gallery(
     sizes, notes = _located(run, where, list(dict.fromkeys(method for method, _ in cells)))
     shots = [_shot(record, data, allow_outside) for record in records]
     match: Any = run.settings.get("match", "lexicon")
-    return Gallery(records[0]["prompt"], match, shots, said, cells, sizes, notes, _told(shots, data))
+    return Gallery(records[0]["prefix"], match, shots, said, cells, sizes, notes, _told(shots, data))
 
 
 def _samples(run: Run) -> list[dict[str, Any]]:

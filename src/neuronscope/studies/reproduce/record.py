@@ -85,7 +85,7 @@ def _restore(vlm: VLM, sample: Sample, record: Mapping[str, Any], experiment: Ex
         raise RunMismatch(f"image {sample.image_id}: its caption {original.text!r} no longer names {sample.concept!r}")
     lost, removed = tuple(record["lost"]), tuple(record["removed"].items())
     validity = Validity(original, edited, match, tuple(record["concept_tokens"]), lost, removed)
-    kept = Kept(pair, validity, tokens, record["model"], decoding)
+    kept = Kept(pair, validity, tokens, record["model"], decoding, vlm.sent(decoding))
     again = kept.record()
     # Where the file lies may change: the folder is moved, or named from another place. Its pixels are hashed.
     differing = [name for name in record if name != "image" and record[name] != again.get(name)]

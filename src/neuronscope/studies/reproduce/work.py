@@ -214,9 +214,8 @@ class Reproduction:
 
     def _locate(self, text: str, kept: Kept) -> dict[str, Any]:
         plan = self.experiment
-        spec = MethodSpec.parse(text)
-        chosen = spec.make(kept.concept)
-        if text != plan.reference and "count" not in spec.options:
+        chosen = plan.method(text, kept.concept)
+        if text != plan.reference and "count" not in MethodSpec.parse(text).options:
             chosen = equal_size(chosen, self.neurons(plan.reference, kept))
         try:
             found = chosen.locate(self._vlm, kept.pair, validity=kept.validity)
@@ -224,7 +223,8 @@ class Reproduction:
             nothing = Neurons((), concept=kept.concept, method=chosen.name, model=self._vlm.identity())
             return _located(nothing, [f"{REFUSED}: {error}"], 0.0) | dict.fromkeys(_TRUTH)
         seconds = float(sum(found.seconds.values()))
-        return _located(found.neurons, found.notes, seconds) | self._truth(found, kept.concept)
+        neurons = replace(found.neurons, site=plan.site)
+        return _located(neurons, found.notes, seconds) | self._truth(found, kept.concept)
 
     def _truth(self, found: Located, concept: str) -> dict[str, float | None]:
         truth = self._planted.get(concept)
@@ -241,7 +241,7 @@ class Reproduction:
     @cached_property
     def _means(self) -> tuple[Any, ...]:
         images = [kept.pair.original for kept in self.samples]
-        return mean_activations(self._vlm, images, decoding=self.experiment.decoding)
+        return mean_activations(self._vlm, images, site=self.experiment.site, decoding=self.experiment.decoding)
 
     def change(self, neurons: Neurons, kept: Kept, condition: Condition) -> Intervention:
         """What a condition does to a set that was located in a sample."""
@@ -315,7 +315,12 @@ class Reproduction:
 
     def _localise(self, text: str) -> list[dict[str, Any]]:
         found = [(kept, self.neurons(text, kept)) for kept in self.samples]
-        maps = [(kept, heatmap(self._vlm, kept.pair.original, neurons)) for kept, neurons in found if len(neurons)]
+        asked = self.experiment.decoding
+        maps = [
+            (kept, heatmap(self._vlm, kept.pair.original, neurons, decoding=asked))
+            for kept, neurons in found
+            if len(neurons)
+        ]
         if not maps:
             return []
         cut = dataset_cut([heat for _, heat in maps])
@@ -350,7 +355,7 @@ class Reproduction:
                 given = [
                     sample.pair.edited if judge.against == "image" else sample.validity.edited.text for sample in pairs
                 ]
-                scored = compare(judge, texts, given, prompt=self.experiment.decoding.prompt)
+                scored = compare(judge, texts, given, prompt=self.experiment.decoding.beginning)
                 rows.append(
                     {
                         "concept": kept.concept,
