@@ -146,12 +146,8 @@ class LoadedModel:
         """What runs compare before they go on: the identity, and what of machine and process decides results, too."""
         pixels = getattr(self.processor, "image_processor", None)  # on torchvision, or on PIL
         kind, dtype = type(pixels).__name__, str(self.dtype).removeprefix("torch.")
-        return {
-            **self.identity(),
-            "dtype": dtype,
-            "image_processor": kind,
-            "template": "chat" if self.chat else self.family.template,
-        }
+        template = "chat" if self.chat else self.family.template
+        return {**self.identity(), "dtype": dtype, "image_processor": kind, "template": template}
 
     @in_turn
     def prepare(

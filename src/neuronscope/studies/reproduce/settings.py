@@ -156,8 +156,9 @@ class Experiment:
         metrics: caption metrics by name, each with its options.
         random_sets: layer-matched random sets for each reference set's empirical p; 0 for none.
         edit, reach, max_other_share, distinct, match, seed, limits, limit, decoding: see studies/reproduce/dataset.py.
-        allow_missing: go on without the concepts that have too few samples. Results do not hang on it beyond that, and
-            it is not among the settings that a run compares: a run that was refused can be gone on with.
+        allow_missing: go on with what there is where concepts have too few samples, which every table says. Results do
+            not hang on it beyond that, and it is not among the settings that a run compares: a run that was refused can
+            be gone on with.
         preset: name of the preset, for the record.
     """
 
@@ -209,7 +210,9 @@ class Experiment:
     limits: Limits = field(default_factory=Limits)
     limit: int | None = option(None, "--limit", help="Candidates looked at per concept.")
     decoding: Decoding = field(default_factory=_decoding)
-    allow_missing: bool = option(False, "--allow-missing", help="Go on without concepts that have too few samples.")
+    allow_missing: bool = option(
+        False, "--allow-missing", help="Go on with what there is where concepts have too few samples."
+    )
     preset: str = option(
         "recommended", "--preset", help="recommended, whose defaults these are, or paper (levels 40,80,120 ...)."
     )
