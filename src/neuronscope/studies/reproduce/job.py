@@ -33,7 +33,7 @@ class Job(Loading, Reading):
     """
 
     experiment: Experiment
-    data: Path = option(MISSING, "--data", help="COCO folder, or one made by `neuronscope scenes`.")
+    data: Path = option(MISSING, "--data", help="COCO folder, or one made by `neuronscope scenes`.", optional=True)
     split: str | None = option(None, "--split", help="Which split, where the folder has several.")
     device_map: str | None = option(None, "--device-map", help="auto, balanced ...: a model larger than one device.")
     place: Path = field(default_factory=Path.cwd)

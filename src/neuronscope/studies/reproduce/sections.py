@@ -227,7 +227,8 @@ def _sizes(document: Document) -> list[Block]:
     rows = [
         [
             method, count(row["samples"]), count(row["mean"], ".1f"), count(row["median"], "g"),
-            count(row["smallest"]), count(row["largest"]), count(row["empty"]), *([count(row.get("refused"))] * refused),
+            count(row["smallest"]), count(row["largest"]), count(row["empty"]),
+            *([count(row.get("refused"))] * refused),
         ]
         for method, row in found.items()
     ]  # fmt: skip
