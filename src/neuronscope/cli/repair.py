@@ -10,7 +10,7 @@ import typer
 
 from ..errors import InvalidOption
 from ..files import clear_result, output_folder, write_text
-from ..options import SETTING, Loading, Reading, made
+from ..options import SETTING, Asking, Loading, Reading, made
 from ..studies.repair.settings import Repair
 from ..types import one_of
 from .output import JsonOption, emit, lines, open_model, progress
@@ -20,7 +20,7 @@ from .takes import Given, takes
 _SETTINGS = {name: type(getattr(Repair, name)) for name in ("toward", "right", "against")}
 
 
-@takes(Repair, Loading, Reading)
+@takes(Repair, Asking, Loading, Reading)
 def run(
     parsed: Given,
     images: Annotated[str, typer.Option("--images", help="A COCO folder with annotated objects.")],
@@ -36,12 +36,14 @@ def run(
     Writes edit.safetensors (all accepted edits as one), tables.md and tables.json. The model is left as it was.
     """
     one_of("--editor", parsed.get("by", Repair.by), ("ablate", "swap"))
-    how = made(Repair, parsed, **_settings(option or []))
+    from ..models.decoding import Decoding
     from ..run.settings import environment
     from ..samples.objects import AnnotatedFolder
     from ..studies.repair.tables import document, tables
     from ..studies.repair.work import repair
 
+    decoding = Decoding.asked(made(Asking, parsed))
+    how = made(Repair, parsed, **_settings(option or []), decoding=decoding)
     reading, loading = made(Reading, parsed), made(Loading, parsed)
     folder = AnnotatedFolder.read(images, allow_outside=reading.allow_outside)
     target = output_folder(out)

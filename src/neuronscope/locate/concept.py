@@ -23,11 +23,10 @@ from jaxtyping import Float
 from ..errors import InvalidOption, InvalidSample
 from ..fields import check_fields
 from ..loading import VLM
-from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, Site, one_of, options_of, whole_number
 from .difference_x_gradient import DifferenceTimesGradient
-from .located import Located, Method, Scores
+from .located import Located, Method, Scores, decoding_of
 from .matched import layer_matched
 from .patching import Exchange, edit_effect
 from .pooling import JOINS, SCALES, Join, Scale, held, pooled, scaled
@@ -124,7 +123,7 @@ class ScoredConcept:
         known = validities if validities is not None else [None] * len(pairs)
         located = [method.locate(vlm, pair, validity=own) for pair, own in zip(pairs, known, strict=True)]
         effects = [
-            edit_effect(vlm, pair, concept_word(one.validity), Decoding())
+            edit_effect(vlm, pair, concept_word(one.validity), decoding_of(method))
             for pair, one in zip(pairs, located, strict=True)
         ]
         return cls(vlm, tuple(pairs), method, tuple(located), tuple(effects))
@@ -208,7 +207,7 @@ class ScoredConcept:
 
     def _exchange(self, k: int, site: Site) -> Exchange:
         pair, word = self.pairs[k], concept_word(self.located[k].validity)
-        return Exchange.of(self.vlm, pair.original, pair.edited, word, Decoding(), site=site)
+        return Exchange.of(self.vlm, pair.original, pair.edited, word, decoding_of(self.method), site=site)
 
     def _source(self, k: int, members: int) -> Json:
         pair, validity = self.pairs[k], self.located[k].validity

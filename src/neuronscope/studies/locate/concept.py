@@ -13,19 +13,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidSample
-from ...options import MISSING, Loading, option
+from ...options import MISSING, Asking, Loading, option
 from ...types import whole_number
 
 if TYPE_CHECKING:
     from ...loading import VLM
     from ...locate import Pooling, ScoredConcept
     from ...locate.validity import Validity
+    from ...models.decoding import Decoding
     from ...samples import Counterfactual, Sample
     from ...types import Neurons
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concept(Loading):
+class Concept(Loading, Asking):
     """A folder of photographs, a concept, a method, and how photographs become one."""
 
     data: Path = option(MISSING, help="COCO-format folder of photographs.")
@@ -107,7 +108,10 @@ def concept_into(
 def _scored(vlm: VLM, asked: Concept, concept: str, step: Callable[[str], None]) -> tuple[ScoredConcept, list[str]]:
     """The first photographs of a concept that can be used, scored; and why others cannot."""
     from ...locate import ScoredConcept, method
+    from ...models.decoding import Decoding
+    from .settings import as_option
 
+    decoding = Decoding.asked(asked)
     pairs: list[Counterfactual] = []
     validities: list[Validity] = []
     notes: list[str] = []
@@ -115,7 +119,7 @@ def _scored(vlm: VLM, asked: Concept, concept: str, step: Callable[[str], None])
     for sample in asked.samples(concept):
         step(f"photograph {sample.image_id}")
         try:
-            found = _pairs(vlm, sample, asked.edits)
+            found = _pairs(vlm, sample, asked.edits, decoding)
         except InvalidSample as error:
             notes.append(f"refused   {sample.image_id}: {type(error).__name__}: {error}")
             continue
@@ -126,14 +130,14 @@ def _scored(vlm: VLM, asked: Concept, concept: str, step: Callable[[str], None])
             break
     if not pairs:
         raise InvalidSample("\n".join([f"no photograph of {concept!r} in {asked.data} can be used", *notes]))
-    return ScoredConcept.of(vlm, pairs, method(asked.method), validities=validities), notes
+    return ScoredConcept.of(vlm, pairs, method(asked.method, **as_option(decoding)), validities=validities), notes
 
 
-def _pairs(vlm: VLM, sample: Sample, edits: Sequence[str]) -> list[tuple[Counterfactual, Validity]]:
+def _pairs(vlm: VLM, sample: Sample, edits: Sequence[str], decoding: Decoding) -> list[tuple[Counterfactual, Validity]]:
     from ...locate.validity import valid_pair
 
     methods: Sequence[Any] = edits
-    return [valid_pair(vlm, sample, method) for method in methods]
+    return [valid_pair(vlm, sample, method, decoding=decoding) for method in methods]
 
 
 def _held(neurons: Neurons) -> int:
