@@ -237,5 +237,5 @@ def _concepts(names: tuple[str, ...] | None, source: CocoFolder | None) -> tuple
         return tuple(ours[:wanted])
     for name in names or ():
         if source is not None and name not in known:
-            raise InvalidOption(f"--concepts: {name!r} is not in the data.{suggest(name, known)}")
+            raise InvalidOption(f"--concepts: {name!r} is not in the data.{suggest(name, list(known))}")
     return names or ()
