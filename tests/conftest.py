@@ -156,6 +156,7 @@ def unchecked() -> Iterator[None]:
 
 #: Folders and files of tests that take more than a newcomer's minute; `pytest -m "not slow"` leaves them out.
 SLOW = (
+    "benchmarks",
     "architecture/test_devices.py",
     "architecture/test_quantised.py",
     "browser",

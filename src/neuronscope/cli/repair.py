@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InvalidOption
-from ..files import output_folder, write_text
+from ..files import clear_result, output_folder, write_text
 from ..options import SETTING, Asking, Loading, Reading, made
 from ..studies.repair.settings import Repair
 from ..types import one_of
@@ -52,10 +52,11 @@ def run(
         found = repair(vlm, folder, how, only=source, done=step)
     result = document(found) | {"model": vlm.identity(), "environment": environment()}
     text = tables({how.by: result})
+    clear_result(target, "tables.json", "tables.md", "edit.safetensors")
     if found.together.edit is not None:
         found.together.edit.save(target / "edit.safetensors")
-    write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     write_text(target / "tables.md", text)
+    write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     emit(result, as_json, lambda: lines(text, f"written to {out}"))
 
 

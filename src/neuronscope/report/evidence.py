@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 
 from ..errors import InvalidSample, RunMismatch
-from ..files import output_folder, replacing, write_text
+from ..files import clear_result, output_folder, replacing, write_text
 from ..meaning import Place, Words
 from ..parsing import read_json
 from ..samples.image import read_image
@@ -35,6 +35,8 @@ from .curves import Curve
 
 SCHEMA = "neuronscope.evidence/2"
 FOLDER = "evidence"
+#: The file in it that stands for a whole result.
+DOCUMENT = "evidence.json"
 
 #: What damaged JSON, arrays and fields raise.
 _DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -143,9 +145,10 @@ class Evidence:
         return next((spoken.texts for spoken in self.spoken if spoken.condition == condition), ())
 
     def save(self, folder: str | Path) -> None:
-        """Write the files of a result."""
+        """Write the files of a result. Its document, without which there is none, goes first and comes last."""
         root = Path(folder)
         target = output_folder(root / FOLDER)
+        clear_result(target, DOCUMENT)
         self.neurons.save(root / "neurons.json")
         pictures = {
             root / "edited.png": self.edited,
@@ -157,7 +160,7 @@ class Evidence:
                 picture.save(temporary)
         with replacing(target / "maps.npz") as temporary:
             np.savez_compressed(temporary, maps=self.maps.astype(np.float32))
-        write_text(target / "evidence.json", json.dumps(self._document(), indent=1, allow_nan=False) + "\n")
+        write_text(target / DOCUMENT, json.dumps(self._document(), indent=1, allow_nan=False) + "\n")
 
     def _document(self) -> dict[str, Any]:
         return {
@@ -193,11 +196,11 @@ class Evidence:
         place = root / FOLDER
         neurons = Neurons.load(root / "neurons.json")
         try:
-            data: dict[str, Any] = read_json(place / "evidence.json")
+            data: dict[str, Any] = read_json(place / DOCUMENT)
             if data.get("schema") != SCHEMA:
-                raise RunMismatch(f"{place / 'evidence.json'}: schema {data.get('schema')!r} is not {SCHEMA!r}")
+                raise RunMismatch(f"{place / DOCUMENT}: schema {data.get('schema')!r} is not {SCHEMA!r}")
             if data["neurons"] != neurons.addresses or data.get("model", neurons.model) != neurons.model:
-                raise RunMismatch(f"{place / 'evidence.json'} belongs to another result than {root / 'neurons.json'}")
+                raise RunMismatch(f"{place / DOCUMENT} belongs to another result than {root / 'neurons.json'}")
             with np.load(place / "maps.npz", allow_pickle=False) as stored:
                 maps = np.asarray(stored["maps"], dtype=np.float32)
             if maps.ndim != 3 or len(maps) != len(data["units"]):

@@ -11,12 +11,13 @@ from typing import Any
 
 from ...caption import clean_captions
 from ...edit import Edit, Focused, Tuned, editor
+from ...edit.adapter import FILES
 from ...edit.ranked import rank_for_edit
 from ...edit.registry import EDITORS, editor_options
 from ...errors import InvalidOption
 from ...evaluate import metric, named
 from ...evaluate.editing import Evaluation, Probes, Wording, evaluate_edit
-from ...files import output_folder, write_text
+from ...files import clear_result, output_folder, write_text
 from ...held import in_turn
 from ...loading import VLM
 from ...models.decoding import Decoding
@@ -74,12 +75,14 @@ class Rewritten:
             "refused": [{"where": one.where, "reason": one.reason} for one in self.refused],
             "environment": environment(),
         }
+        others = () if adapter else (f"adapter/{name}" for name in FILES)
+        clear_result(target, "tables.json", "tables.md", *others)
         self.found.edit.save(target / "edit.safetensors")
         self.neurons.save(target / "neurons.json")
         if adapter:
             self.found.edit.save_adapter(target / "adapter")
-        write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
         write_text(target / "tables.md", one_table(result))
+        write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
         return result
 
 

@@ -14,13 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...files import output_folder, replacing, write_text
+from ...files import clear_result, output_folder, replacing, write_text
 from ...held import in_turn
 from ...intervene import recommended_level
 from ...loading import VLM
 from ...locate import Located, Method
 from ...locate.located import decoding_of
 from ...report import Evidence, Origin, Test, gather, locate_watched
+from ...report.evidence import DOCUMENT, FOLDER
 from ...samples import Counterfactual
 from ...types import Neurons
 from ...view import heatmap, layer_distribution, plot_layers
@@ -84,7 +85,8 @@ def locate_into(
     heat = heatmap(vlm, pair.original, neurons, decoding=decoding) if len(neurons) else None
     evidence = gather(vlm, pair, found, curves, test=test, heat=heat, origin=origin, decoding=decoding, step=step)
     step("drawing")
-    evidence.save(target)
+    drawn = () if heat is not None else ("heatmap.png", "overlay.png")
+    clear_result(target, f"{FOLDER}/{DOCUMENT}", *drawn)
     if heat is not None:
         heat.save(target / "heatmap.png")
         with replacing(target / "overlay.png") as temporary:
@@ -92,6 +94,7 @@ def locate_into(
     plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, target / "layers.png")
     result = Result(found, evidence, _summary(pair, found, evidence))
     write_text(target / "summary.txt", "\n".join(result.summary) + "\n")
+    evidence.save(target)
     return result
 
 
