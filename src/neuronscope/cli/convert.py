@@ -56,6 +56,7 @@ def minigpt4(
         rows: list[tuple[object, object]] = [
             ("model", report.kind),
             ("image tokens", report.layout),
+            ("prompt", report.template),
             ("ln_vision", report.ln_vision),
             ("LoRA merged into", f"{report.lora} matrices"),
             ("tensors used", len(report.used)),

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ...errors import InvalidOption, UnsupportedModel
 from ...files import output_folder, replacing_folder, require_absent
+from ..conversion.keys import read_tensors
 from ..weight_files import require_safetensors
 from .convert import LORA_ALPHA, QFORMER_DEPTH, TOWER_DEPTH, Converted, Report, convert
-from .keys import read_tensors
 from .modeling import MiniGPT4ForConditionalGeneration
 from .processing import make_processor
 
@@ -96,6 +96,7 @@ def assemble(converted: Converted, tokenizer: Any, dtype: torch.dtype) -> tuple[
         patch_size=vision.patch_size,
         patches_per_token=config.patches_per_token,
         queries=None if config.qformer_config is None else config.num_query_tokens,
+        conversation=converted.conversation,
     )
     config.image_token_index = processor.image_token_id
     config.dtype = dtype
