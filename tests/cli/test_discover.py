@@ -78,7 +78,9 @@ def test_sbus_own_caption_json_with_a_part_of_its_pictures(cli, tmp_path: Path):
     urls = [f"http://static.flickr.com/27/{name}" for name in ("gone.jpg", *names)]
     table = tmp_path / "sbu-captions-all.json"
     table.write_text(json.dumps({"image_urls": urls, "captions": ["A bear ."] * 3, "user_ids": ["x"] * 3}))
-    code, text, told = cli("discover", table, "--out", tmp_path / "run", "--top", "10", "--ks", "1", "--group", "2", "--json")
+    code, text, told = cli(
+        "discover", table, "--out", tmp_path / "run", "--top", "10", "--ks", "1", "--group", "2", "--json"
+    )
     assert (code, told) == (0, "")
     assert json.loads(text)["images"] == 2
     assert "1 of 3 entries name pictures that are not in" in text
