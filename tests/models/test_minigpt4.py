@@ -16,7 +16,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
@@ -46,8 +45,9 @@ from neuronscope.models.minigpt4.processing import LLAMA_2, V2, VICUNA, make_pro
 from neuronscope.models.minigpt4.write import assemble, convert_files
 from neuronscope.tokens.frame import measure_frames
 from neuronscope.tokens.layout import equal_cells
+from published import WORDS, llama_tokenizer, spaced_anew
 
-WIDTH, MLP, DEPTH, PATCH, HIDDEN, WORDS = 176, 40, 2, 14, 32, 300
+WIDTH, MLP, DEPTH, PATCH, HIDDEN = 176, 40, 2, 14, 32
 Files = dict[str, dict[str, Tensor]]
 
 #: What the published demos say first.
@@ -144,19 +144,7 @@ def blip(width: int = 128, depth: int = 3, queries: int = 5, seed: int = 3) -> d
 
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A small BPE tokenizer built like Llama-2's: leading space, byte fallback, <unk> 0, <s> 1, </s> 2, no padding."""
-    core = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    core.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    special = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
-    trainer = trainers.BpeTrainer(vocab_size=WORDS, special_tokens=special, show_progress=False)
-    core.train_from_iterator(["[INST] <Img></Img> The image shows a bear [/INST] "], trainer)
-    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    rebuilt = json.loads(core.to_str())
-    rebuilt["added_tokens"] = rebuilt["added_tokens"][:3]  # bytes are ordinary entries
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(rebuilt)), unk_token="<unk>", bos_token="<s>", eos_token="</s>"
-    )
+    return llama_tokenizer()
 
 
 @pytest.fixture(scope="module")
@@ -383,10 +371,7 @@ def test_prompt_ids_are_those_of_the_pieces(tokenizer):
 
 def test_a_tokenizer_that_puts_the_space_before_the_first_word_only_gives_the_same_ids(tokenizer):
     """The newer form of Llama's tokenizer: text after a `<s>` in the middle has to get the space as well."""
-    core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    core.normalizer = normalizers.Sequence([])
-    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    newer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
+    newer = spaced_anew(tokenizer)
     text = f"{SYSTEM}<s>{LLAMA_2.shown}".format(prompt="bear")
     assert newer(text)["input_ids"] != tokenizer(text)["input_ids"]
     old, new = (make_processor(t)(text=text, images=picture())["input_ids"] for t in (tokenizer, newer))
@@ -836,6 +821,10 @@ def test_a_directory_that_is_no_llama_is_refused(files: dict[str, Path], tmp_pat
         run()
     (files["llama"] / "config.json").write_text(json.dumps({**settings, "model_type": "mistral"}))
     with pytest.raises(UnsupportedModel, match="is a 'mistral' model; MiniGPT-4's decoder is a llama"):
+        run()
+    (files["llama"] / "config.json").write_text(json.dumps(settings))
+    (files["llama"] / "tokenizer.json").rename(files["llama"] / "words.json")
+    with pytest.raises(UnsupportedModel, match=r"holds no tokenizer: none of tokenizer\.json"):
         run()
     (files["llama"] / "config.json").unlink()
     with pytest.raises(UnsupportedModel, match=r"no config\.json"):

@@ -126,7 +126,7 @@ def lists(tmp_path: Path) -> Synonyms:
 
 @pytest.mark.parametrize("caption", CAPTIONS)
 def test_each_list_of_objects_is_the_references(lists: Synonyms, caption: str):
-    """ "people" and "skis" stand in the lists themselves, where the reference first makes "person" and "ski" of them."""
+    """The lists hold "people" and "skis", of which the reference first makes "person" and "ski"."""
     assert lists.named(caption) == [one for _, one in reference(caption)]
     found = [word for word, _ in lists.mentions(caption)]
     assert [{"people": "person", "skis": "ski"}.get(word, word) for word in found] == [w for w, _ in reference(caption)]
