@@ -97,6 +97,7 @@ class Evidence:
     Attributes:
         image: the picture's name as the user gave it.
         prompt: what every caption begins with.
+        sent: what the processor was given with the picture; empty in results of earlier releases.
         spoken: the captions by condition, "original" and "edited" first.
         neurons: the located set.
         units: what is shown of its first members.
@@ -132,6 +133,7 @@ class Evidence:
     word: Word | None = None
     place: Place | None = None
     level: float | None = None
+    sent: str = ""
     exchanged: Mapping[str, float] = field(default_factory=dict[str, float])
     notes: tuple[str, ...] = ()
     environment: Mapping[str, Json] = field(default_factory=dict[str, Json])
@@ -167,6 +169,7 @@ class Evidence:
             "model": dict(self.neurons.model),
             "image": self.image,
             "prompt": self.prompt,
+            "sent": self.sent,
             "spoken": [asdict(spoken) for spoken in self.spoken],
             "units": [asdict(unit) for unit in self.units],
             "words": self.words.to_dict(),
@@ -219,6 +222,7 @@ class Evidence:
                 word=None if data["word"] is None else Word(**data["word"]),
                 place=None if data["place"] is None else Place.from_dict(data["place"]),
                 level=data["level"],
+                sent=str(data.get("sent", "")),  # which earlier releases did not keep
                 exchanged=data.get("exchanged", {}),  # which earlier releases did not measure
                 notes=tuple(data["notes"]),
                 environment=data["environment"],

@@ -19,6 +19,7 @@ from ...held import in_turn
 from ...intervene import recommended_level
 from ...loading import VLM
 from ...locate import Located, Method
+from ...locate.located import decoding_of
 from ...report import Evidence, Origin, Test, gather, locate_watched
 from ...report.evidence import DOCUMENT, FOLDER
 from ...samples import Counterfactual
@@ -80,8 +81,9 @@ def locate_into(
     found, curves = locate_watched(method, vlm, pair)
     neurons = found.neurons
     test = None if draws is None else Test(_level(neurons), draws)
-    heat = heatmap(vlm, pair.original, neurons) if len(neurons) else None
-    evidence = gather(vlm, pair, found, curves, test=test, heat=heat, origin=origin, step=step)
+    decoding = decoding_of(method)
+    heat = heatmap(vlm, pair.original, neurons, decoding=decoding) if len(neurons) else None
+    evidence = gather(vlm, pair, found, curves, test=test, heat=heat, origin=origin, decoding=decoding, step=step)
     step("drawing")
     drawn = () if heat is not None else ("heatmap.png", "overlay.png")
     clear_result(target, f"{FOLDER}/{DOCUMENT}", *drawn)
@@ -100,6 +102,7 @@ def _summary(pair: Counterfactual, found: Located, evidence: Evidence) -> tuple[
     captions, neurons = found.validity, found.neurons
     return (
         f"image     {pair.sample.image_id}",
+        f"sent      {evidence.sent!r}",
         f"concept   {pair.sample.concept} (named as {captions.match.surface!r})",
         f"caption   {captions.original.full}",
         f"edited    {captions.edited.full}",
