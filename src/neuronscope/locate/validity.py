@@ -12,14 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias, get_args
 
 from ..caption import Caption, generate_captions
 from ..errors import ConceptNotNamed, ConceptStillNamed, InvalidOption, InvalidSample, OtherConceptRemoved
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
+from ..options import REACHES, Reach, check_other_share
 from ..samples.boxes import boxes_mask
+from ..samples.image import ImageSource
 from ..samples.inpaint import INPAINTERS, Counterfactual, Method, counterfactual
 from ..samples.lexicon import Lexicon, Match, Mode
 from ..samples.sample import RegionSource, Sample
@@ -32,10 +33,6 @@ MAX_OTHER_SHARE = 0.1
 
 #: How far a region grows until the concept is gone from the caption, in shares of the image's longer side.
 GROWTH = (0.0, 0.02, 0.04, 0.08, 0.12)
-
-#: What is inpainted: one region (:meth:`Sample.region`), or as much as takes the word away (:func:`valid_pair`).
-Reach: TypeAlias = Literal["grown", "auto", "boxes", "mask"]
-REACHES: tuple[Reach, ...] = get_args(Reach)
 
 
 @dataclass(frozen=True)
@@ -81,7 +78,7 @@ def check_validity(
     Raises ConceptNotNamed, ConceptStillNamed or OtherConceptRemoved, with both captions in the message, InvalidSample
     for an annotated object whose box or mask does not fit the image, and InvalidOption for a share outside 0 to 1.
     """
-    _check_share(max_other_share)
+    check_other_share(max_other_share)
     original, edited = (row[0] for row in generate_captions(vlm, [pair.original, pair.edited], decoding=decoding))
     return _judged(vlm, pair, original, edited, mode, max_other_share)
 
@@ -96,31 +93,35 @@ def valid_pair(
     mode: Mode = "lexicon",
     decoding: Decoding = Decoding(),
     max_other_share: float | None = None,
+    edited: ImageSource | None = None,
 ) -> tuple[Counterfactual, Validity]:
-    """The counterfactual of a sample whose caption no longer names the concept.
+    """The counterfactual of a sample whose caption no longer names the concept: what every verb makes of a sample.
 
     With `reach="grown"` the mask is inpainted; where the word stays, the mask is grown in steps up to 12 % of the
     image's longer side, and then the boxes, where the sample has them. The first edit that takes the word away is
     kept: an outline leaves more of the picture than a box, and what is left of an object at its rim is often enough for
-    its name. Other reaches, and methods that are no inpainting, make one edit; see :meth:`Sample.region`.
+    its name. Other reaches, and methods that are no inpainting, make one edit; see :meth:`Sample.region`. `edited` is
+    the picture of method "edited". What of other objects goes too is recorded, and refused above `max_other_share`.
 
     Raises what :func:`check_validity` raises, and what :func:`neuronscope.counterfactual` does.
     """
     one_of("reach", reach, REACHES)
     if reach != "grown" or method not in INPAINTERS:
         region: RegionSource = "auto" if reach == "grown" else reach
-        pair = counterfactual(sample, method, region=region)
+        pair = counterfactual(sample, method, region=region, edited=edited)
         return pair, check_validity(vlm, pair, mode=mode, decoding=decoding, max_other_share=max_other_share)
-    _check_share(max_other_share)
+    if edited is not None:
+        raise InvalidOption(f"a picture was given as `edited`, which method {method!r} does not use; say 'edited'")
+    check_other_share(max_other_share)
     edits = _grown(sample, method)
     pair = next(edits)
-    original, edited = (row[0] for row in generate_captions(vlm, [pair.original, pair.edited], decoding=decoding))
-    while _names(original, sample.concept, mode) and _names(edited, sample.concept, mode):
+    original, other = (row[0] for row in generate_captions(vlm, [pair.original, pair.edited], decoding=decoding))
+    while _names(original, sample.concept, mode) and _names(other, sample.concept, mode):
         larger = next(edits, None)
         if larger is None:
             break
-        pair, edited = larger, generate_captions(vlm, [larger.edited], decoding=decoding)[0][0]
-    return pair, _judged(vlm, pair, original, edited, mode, max_other_share)
+        pair, other = larger, generate_captions(vlm, [larger.edited], decoding=decoding)[0][0]
+    return pair, _judged(vlm, pair, original, other, mode, max_other_share)
 
 
 def _names(caption: Caption, concept: str, mode: Mode) -> bool:
@@ -194,8 +195,3 @@ def _shares_inside(pair: Counterfactual) -> list[tuple[str, float]]:
             )
         found.append((other.concept, float((mask & pair.mask).sum() / max(mask.sum(), 1))))
     return found
-
-
-def _check_share(share: float | None) -> None:
-    if share is not None and not 0 <= share <= 1:
-        raise InvalidOption(f"max_other_share={share} must be between 0 and 1, or None for any")

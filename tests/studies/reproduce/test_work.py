@@ -288,7 +288,7 @@ def test_a_method_that_refuses_a_sample_is_on_record(demo: ns.VLM, scenes: Path,
 def test_an_object_that_leaves_no_room_for_a_control_is_on_record_and_the_run_goes_on(
     demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("neuronscope.locate.two_stage.control_images", lambda *_: [])
+    monkeypatch.setattr("neuronscope.locate.decoys.controls_of", lambda *_: [])
     filters = "two-stage:activation=decoy-0.1"
     work = begin(demo, scenes, tmp_path, replace(PLAN, methods=(filters, "pan"), metrics={}))
     assert not len(work.neurons("pan", work.samples[0]))

@@ -7,13 +7,13 @@ summary.txt     the photographs that were used, and why others were not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidSample
-from ...options import MISSING, Loading, option
+from ...options import MISSING, Loading, Taking, option
 from ...types import whole_number
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concept(Loading):
+class Concept(Loading, Taking):
     """A folder of photographs, a concept, a method, and how photographs become one."""
 
     data: Path = option(MISSING, help="COCO-format folder of photographs.")
@@ -43,6 +43,7 @@ class Concept(Loading):
     test: bool = option(True, "--test/--no-test", help="Also patch each photograph with the set of the others.")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         whole_number("--photographs", self.photographs, 1)
 
     def samples(self) -> Iterator[Sample]:
@@ -81,7 +82,7 @@ def concept_into(
     for sample in asked.samples():
         step(f"photograph {sample.image_id}")
         try:
-            found = _pairs(vlm, sample, asked.edits)
+            found = _pairs(vlm, sample, asked)
         except InvalidSample as error:
             notes.append(f"refused   {sample.image_id}: {type(error).__name__}: {error}")
             continue
@@ -111,11 +112,13 @@ def concept_into(
     return neurons, summary
 
 
-def _pairs(vlm: VLM, sample: Sample, edits: Sequence[str]) -> list[tuple[Counterfactual, Validity]]:
+def _pairs(vlm: VLM, sample: Sample, asked: Concept) -> list[tuple[Counterfactual, Validity]]:
     from ...locate.validity import valid_pair
 
-    methods: Sequence[Any] = edits
-    return [valid_pair(vlm, sample, method) for method in methods]
+    methods: Any = asked.edits
+    return [
+        valid_pair(vlm, sample, method, reach=asked.reach, max_other_share=asked.max_other_share) for method in methods
+    ]
 
 
 def _held(neurons: Neurons) -> int:

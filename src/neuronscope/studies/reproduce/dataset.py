@@ -24,8 +24,9 @@ from typing import Any, Protocol, runtime_checkable
 from ...errors import ImageTokenMismatch, InvalidOption, InvalidSample, NotFinite
 from ...fields import whole
 from ...loading import VLM
-from ...locate.validity import REACHES, Reach, Validity, valid_pair
+from ...locate.validity import Validity, valid_pair
 from ...models.decoding import Decoding
+from ...options import Reach
 from ...samples.inpaint import INPAINTERS, Counterfactual, Method
 from ...samples.lexicon import MODES, Mode
 from ...samples.sample import Sample
@@ -259,7 +260,6 @@ def build(
     """
     limits = limits or Limits()
     _check_options(source, concepts, per_concept, edit, match, limit)
-    one_of("reach", reach, REACHES)
     candidates = source.everything() if isinstance(source, Choosy) else source
     model = vlm.record()
     judge = _Judge(vlm, edit, reach, max_other_share, match, decoding, SizeCheck(vlm, limits), model)
