@@ -33,6 +33,12 @@ _TABLE: dict[str, Callable[[], Method]] = {
     "integrated-gradients-published": IntegratedGradients.as_published,
     "difference-x-gradient": DifferenceTimesGradient,
     "difference-x-gradient-averaged": partial(DifferenceTimesGradient, points=4, name="difference-x-gradient-averaged"),
+    "difference-x-gradient-contrast": partial(
+        DifferenceTimesGradient, target="contrast", name="difference-x-gradient-contrast"
+    ),
+    "difference-x-gradient-activations": partial(
+        DifferenceTimesGradient, points=4, path="activations", name="difference-x-gradient-activations"
+    ),
     "difference-x-gradient-refined": DifferenceTimesGradient.refined,
     "activation-difference": ActivationDifference,
     "grad-x-activation": GradTimesActivation,
