@@ -21,7 +21,7 @@ from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, Site
 from .patching import Change, Exchange, require_effect
 from .scores import Layout
-from .target import concept_word
+from .target import ConceptToken, concept_word
 from .validity import Validity, check_validity
 
 #: Names of the sets that are not single layers.
@@ -65,6 +65,7 @@ def ceiling(
     layers: bool = True,
     sets: Mapping[str, Neurons] = MappingProxyType({}),
     site: Site = "neuron",
+    concept_token: ConceptToken = "first",
     decoding: Decoding = Decoding(),
 ) -> Ceiling:
     """What all FFN neurons, thirds of the layers and single layers recover of the edit's effect.
@@ -77,6 +78,7 @@ def ceiling(
         layers: whether single layers are asked as well, one more row of a batch each.
         sets: name -> neurons that are asked beside them.
         site: where activations are exchanged.
+        concept_token: which sub-tokens of the word the effect is on.
         decoding: caption settings.
 
     Raises what :func:`check_validity` raises, InvalidSample where the edit has no effect to take shares of, and
@@ -84,7 +86,7 @@ def ceiling(
     """
     vlm.require_image_positions()
     validity = validity or check_validity(vlm, pair, decoding=decoding)
-    word = concept_word(validity)
+    word = concept_word(validity, concept_token)
     effect = require_effect(vlm, pair, word, decoding)
     layout = Layout(vlm.widths)
     masks = _sets(layout, vlm.structure.studied, layers) | {name: layout.mask(of) for name, of in sets.items()}

@@ -22,7 +22,6 @@ from jaxtyping import Float
 
 from ..errors import InvalidOption, InvalidSample
 from ..loading import VLM
-from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, Site, one_of, options_of, whole_number
 from .difference_x_gradient import DifferenceTimesGradient
@@ -31,7 +30,7 @@ from .matched import layer_matched
 from .patching import Exchange, edit_effect
 from .pooling import JOINS, SCALES, Join, Scale, held, pooled, scaled
 from .scores import Layout, Pooled, best_first
-from .target import concept_word
+from .target import concept_word, reading_of
 from .validity import Validity
 
 #: What scores each pair by default.
@@ -118,8 +117,9 @@ class ScoredConcept:
             raise InvalidOption(f"{len(validities)} validities for {len(pairs)} pairs")
         known = validities if validities is not None else [None] * len(pairs)
         located = [method.locate(vlm, pair, validity=own) for pair, own in zip(pairs, known, strict=True)]
+        token, decoding = reading_of(method)
         effects = [
-            edit_effect(vlm, pair, concept_word(one.validity), Decoding())
+            edit_effect(vlm, pair, concept_word(one.validity, token), decoding)
             for pair, one in zip(pairs, located, strict=True)
         ]
         return cls(vlm, tuple(pairs), method, tuple(located), tuple(effects))
@@ -198,8 +198,9 @@ class ScoredConcept:
         return found
 
     def _exchange(self, k: int, site: Site) -> Exchange:
-        pair, word = self.pairs[k], concept_word(self.located[k].validity)
-        return Exchange.of(self.vlm, pair.original, pair.edited, word, Decoding(), site=site)
+        token, decoding = reading_of(self.method)
+        pair, word = self.pairs[k], concept_word(self.located[k].validity, token)
+        return Exchange.of(self.vlm, pair.original, pair.edited, word, decoding, site=site)
 
     def _source(self, k: int, members: int) -> Json:
         pair, validity = self.pairs[k], self.located[k].validity

@@ -28,6 +28,7 @@ from ..types import Json, Neurons, Site, one_of, options_of, whole_number
 from .located import Clock, Located, Scores
 from .recovery import Recovery
 from .scores import Layout, Pooled, best_first
+from .target import reading_of
 from .validity import Validity, check_validity
 
 
@@ -107,8 +108,16 @@ class Ranking(ABC):
         values = ranked.arrays[ranked.by].values
         keep, notes, provenance = self.count if ranked.keep is None else ranked.keep, ranked.notes, ranked.provenance
         if self.cut is not None:
+            token, decoding = reading_of(self)
             cut = self.cut.choose(
-                vlm, pair, validity, values, site=ranked.site, mode=self.match, decoding=self.decoding
+                vlm,
+                pair,
+                validity,
+                values,
+                site=ranked.site,
+                concept_token=token,
+                mode=self.match,
+                decoding=decoding,
             )
             clock.lap("cut")
             keep, notes, provenance = cut.count, (*notes, *cut.notes()), {**provenance, "recovery": cut.to_dict()}

@@ -84,7 +84,7 @@ class TwoStage:
         diff_pool, grad_pool: over patches; "any" is the paper's "at least one patch". For the gradient the sum is the
             default: small effects of either sign cancel, where the largest of many patches always finds some; against
             the bundled model's planted neurons it is the more precise (docs/usage.md).
-        grad_target: raw logit, log-probability, log-odds, probability, or contrast: with the decoys' mean logit (B6), and
+        grad_target: raw logit, log-probability, log-odds, probability, or contrast: with the decoys' mean logit (B6),
             in the product with the logit of what the edited picture is said to show.
         grad_score: n * dy/dn, or Schwettmann's pre-activation form.
         patch_rule: both conditions at any patches, or at one and the same patch (B1).
