@@ -62,6 +62,8 @@ def test_two_edits_of_each_photograph(cli, folder, concept, tmp_path):
         (("--scale", "effects"), "scale='effects' is not known"),
         (("--method", "nothing"), "method='nothing' is not known"),
         (("--edit", "erase"), "method 'erase'|method='erase'"),
+        (("--reach", "wide"), "reach='wide' is not known"),
+        (("--max-other-share", 2), "max_other_share=2.0 must be between 0 and 1"),
         (("-n", 0), "--photographs=0 is not a whole number of at least 1"),
         (("--held", 4), "least_held=4 is more than the 3 photographs"),
     ],
