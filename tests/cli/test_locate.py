@@ -9,6 +9,7 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.caption import Caption
+from neuronscope.errors import RunMismatch
 from neuronscope.locate import validity
 from neuronscope.report import Evidence
 from neuronscope.studies.locate.settings import Locate
@@ -196,3 +197,27 @@ def test_other_pictures_as_controls(locate, tmp_path, monkeypatch):
     kept = Evidence.load(tmp_path / "out")
     assert f"photographs=('{tmp_path}/a.png', '{tmp_path}/b.png')" in kept.python
     assert locate("--q", "0.9", "--control", tmp_path / "none.png")[0] == 1
+
+
+@pytest.mark.parametrize("stop", ["generate", "save", "layers", "summary"])
+def test_a_result_over_an_older_one_is_whole_or_none(locate, tmp_path, monkeypatch, stop):
+    code, _, _ = locate("--method", "random", "--count", 5, "--no-test")
+    assert code == 0
+    Evidence.load(tmp_path / "out")
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    place = "neuronscope.studies.locate.study."
+    if stop == "generate":
+        monkeypatch.setattr(place + "heatmap", stopped)
+    elif stop == "save":
+        monkeypatch.setattr(ns.Neurons, "save", stopped)
+    else:
+        monkeypatch.setattr(place + {"layers": "plot_layers", "summary": "write_text"}[stop], stopped)
+    locate("--method", "random", "--count", 7, "--no-test")
+    if stop == "generate":
+        Evidence.load(tmp_path / "out")
+        return
+    with pytest.raises(RunMismatch, match=r"lacks evidence\.json"):
+        Evidence.load(tmp_path / "out")

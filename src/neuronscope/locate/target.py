@@ -72,9 +72,9 @@ def concept_word(validity: Validity, token: ConceptToken = "first") -> Word:
     return Word(ids[: chosen[-1]], entries_of(ids, chosen, chosen[-1]), average=token == "mean")
 
 
-def reading_of(method: object) -> tuple[ConceptToken, Decoding]:
-    """Which sub-tokens a method scores and how it asks; the first and the usual way where it has no such options."""
-    return getattr(method, "concept_token", "first"), getattr(method, "decoding", Decoding())
+def token_of(method: object) -> ConceptToken:
+    """Which sub-tokens a method scores; the first where it has no such option."""
+    return getattr(method, "concept_token", "first")
 
 
 def chosen_tokens(spelled: Sequence[int], token: ConceptToken) -> Sequence[int]:

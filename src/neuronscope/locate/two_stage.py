@@ -318,6 +318,7 @@ class TwoStage:
             method=self.name,
             options=self.to_dict(),
             provenance={
+                "sent": vlm.sent(self.decoding),
                 "thresholds": {name: cut.to_dict() for name, cut in cuts.items()},
                 "controls": [one.to_dict() for one in controls],
                 "edit": {"method": pair.method, **dict(pair.options)},

@@ -16,6 +16,7 @@ from ...held import in_turn
 from ...intervene import Noise, Zero, recommended_level
 from ...loading import VLM
 from ...locate import Located, Method, TwoStage, layer_matched
+from ...locate.located import decoding_of
 from ...locate.validity import valid_pair
 from ...report.evidence import Evidence
 from ...report.gather import Origin, Test, gather
@@ -144,7 +145,7 @@ def study(
     for sample in samples:
         step(f"locating {concept!r} in image {sample.image_id}")
         try:
-            pair, validity = valid_pair(vlm, sample, edit)
+            pair, validity = valid_pair(vlm, sample, edit, decoding=decoding_of(locator))
             found.append((pair, locator.locate(vlm, pair, validity=validity)))
         except (InvalidSample, NotFinite) as error:
             refused.append((sample.image_id, f"{type(error).__name__}: {error}"))

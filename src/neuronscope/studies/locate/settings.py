@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
-from ...options import BOX, MISSING, Loading, Taking, option, words
+from ...options import BOX, MISSING, Asking, Loading, Taking, option, words
 from ...types import one_of
 
 if TYPE_CHECKING:
     from ...loading import VLM
     from ...locate import Method
     from ...locate.validity import Validity
+    from ...models.decoding import Decoding
     from ...report import Origin
     from ...samples import Box, Counterfactual, Sample
 
 
 @dataclass(frozen=True, kw_only=True)
-class Locate(Loading, Taking):
+class Locate(Loading, Asking, Taking):
     """One image, one concept, one method; None stands for what was not given.
 
     Attributes:
@@ -55,7 +56,8 @@ class Locate(Loading, Taking):
     draws: int = option(3, "--draws", help="Noise draws of the test.")
 
     def __post_init__(self) -> None:
-        super().__post_init__()
+        Asking.__post_init__(self)
+        Taking.__post_init__(self)
         if self.draws < 1:
             raise InvalidOption(f"--draws {self.draws} must be at least 1")
 
@@ -67,10 +69,17 @@ class Locate(Loading, Taking):
         chosen = method(self.method)
         self._check(isinstance(chosen, TwoStage))
         if self.preset == "paper" and isinstance(chosen, TwoStage):
-            return TwoStage.paper(self.concept, stages=chosen.stages)
+            return TwoStage.paper(self.concept, stages=chosen.stages, decoding=self.decoding)
         like = {} if self.like is None else {"like": Neurons.load(self.like)}
         like = {name: neurons.anywhere() for name, neurons in like.items()} if self.any_model else like
-        return method(self.method, **self._options(), **like)
+        return method(self.method, **self._options(), **like, **as_option(self.decoding))
+
+    @property
+    def decoding(self) -> Decoding:
+        """What is asked about the image."""
+        from ...models.decoding import Decoding
+
+        return Decoding.asked(self)
 
     def _check(self, filters: bool) -> None:
         one_of("--preset", self.preset or "recommended", ("recommended", "paper"))
@@ -139,6 +148,7 @@ class Locate(Loading, Taking):
             sample or self.sample(),
             self._how,
             reach=self.reach,
+            decoding=self.decoding,
             max_other_share=self.max_other_share,
             edited=self.edited,
         )
@@ -160,10 +170,13 @@ class Locate(Loading, Taking):
 
     def python(self) -> str:
         """The same neurons with the library."""
+        from ...models.decoding import spelled
+
         region = f", boxes={list(self.boxes)!r}" if self.boxes else ""
         region += f", mask=np.asarray(read_image({str(self.mask)!r}).convert('L')) > 127" if self.mask else ""
         edit = f"'edited', edited={str(self.edited)!r}" if self.edited else repr(self.edit)
         edit += f", reach={self.reach!r}" if self.reach != "grown" else ""
+        edit += spelled(self.decoding)
         edit += f", max_other_share={self.max_other_share!r}" if self.max_other_share is not None else ""
         imports = ["import numpy as np", "from neuronscope.samples import read_image"] if self.mask else []
         place = f", device={self.device!r}" if self.device else ""
@@ -182,9 +195,12 @@ class Locate(Loading, Taking):
         return "\n".join(lines)
 
     def _method(self) -> str:
+        from ...models.decoding import spelled
+
+        asked = spelled(self.decoding)
         if self.preset == "paper":
             stages = {"stage-1": ", stages=(1,)", "stage-2": ", stages=(2,)"}
-            return f"ns.TwoStage.paper({self.concept!r}{stages.get(self.method, '')})"
+            return f"ns.TwoStage.paper({self.concept!r}{stages.get(self.method, '')}{asked})"
         rule = next((given for given in (self.budget, self.q, self.recover) if given is not None), 0)
         given = {
             name: repr(value) if name in ("count", "photographs") else f"ns.{type(value).__name__}({rule:g})"
@@ -195,4 +211,9 @@ class Locate(Loading, Taking):
             if self.like is None
             else {"like": f"ns.Neurons.load({str(self.like)!r}){'.anywhere()' * self.any_model}"}
         )
-        return f"ns.method({self.method!r}{''.join(f', {name}={value}' for name, value in given.items())})"
+        return f"ns.method({self.method!r}{''.join(f', {name}={value}' for name, value in given.items())}{asked})"
+
+
+def as_option(decoding: Decoding) -> dict[str, Decoding]:
+    """The option of a method, where something else than usual is asked; a method of the user's may have none."""
+    return {} if decoding == type(decoding)() else {"decoding": decoding}
