@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], tmp_pat
         (("--ks", "1,x"), "--ks '1,x' is not a list"),
         (("--ks", "1,200"), "k=200 must be 1 to 100"),
         (("--nouns", "spacy"), "nouns='spacy' is not known"),
-        (("--template", "{image}{query}{prompt}"), "has {query}, and no query is given"),
+        (("--template", "{image}{question}{prompt}"), "has {question}, and no question is given"),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_loaded(cli, options, reason: str, tmp_path: Path):
@@ -63,7 +64,9 @@ def test_missing_images_are_refused(cli, tmp_path: Path):
 
 
 def test_presets_and_sizes():
-    assert Discover(sources=(), preset="published", top=5).discovery().query == "Describe the image in few words."
+    published = Discover(sources=(), preset="published", top=5, max_new_tokens=7).discovery()
+    assert published == Discovery.as_published(top=5, decoding=replace(published.decoding, max_new_tokens=7))
+    assert published.decoding.question == "Describe the image in few words."
     assert Discover(sources=()).discovery() == Discovery()
     assert given(DiscoveryPlan, {"ks": "1,5"}) == {"ks": (1, 5)}
     with pytest.raises(InvalidOption, match="whole numbers"):

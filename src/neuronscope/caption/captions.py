@@ -135,10 +135,10 @@ def caption_of(vlm: LoadedModel, ids: list[int], decoding: Decoding) -> Caption:
     stop = next((n for n, token in enumerate(ids) if token in ends), len(ids))
     kept = ids[:stop]
     tokenizer = vlm.tokenizer
-    prefix = tokenizer(decoding.prompt, add_special_tokens=False).input_ids
+    prefix = tokenizer(decoding.beginning, add_special_tokens=False).input_ids
     # Decoded together, so that the join is spelled as the tokenizer spells it; the prompt itself is kept as written.
     start = tokenizer.decode(prefix, skip_special_tokens=True)
     joined = tokenizer.decode([*prefix, *kept], skip_special_tokens=True)
     return Caption(
-        tokenizer.decode(kept, skip_special_tokens=True), decoding.prompt + joined[len(start) :], tuple(kept)
+        tokenizer.decode(kept, skip_special_tokens=True), decoding.beginning + joined[len(start) :], tuple(kept)
     )

@@ -6,21 +6,33 @@ from typing import Annotated
 
 import typer
 
+from ..options import Asking, made
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .takes import Given, takes
 
 
+@takes(Asking)
 def run(
+    parsed: Given,
     images: Annotated[list[str], typer.Argument(help="Image files.")],
     model: ModelOption = "demo",
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Caption images greedily after "The image shows a", 32 new tokens."""
+    """Caption images greedily after "The image shows a", 32 new tokens; or answer a question about each."""
+    from ..models.decoding import Decoding
     from ..samples.image import read_image
 
+    decoding = Decoding.asked(made(Asking, parsed))
     pictures = [read_image(path) for path in images]  # every file is read before the model is loaded
-    captions = open_model(model, device, dtype).captions(pictures)
+    vlm = open_model(model, device, dtype)
+    captions = vlm.captions(pictures, decoding=decoding)
     rows = list(zip(images, captions, strict=True))
-    document = {"model": model, "captions": [{"image": path, "caption": caption} for path, caption in rows]}
+    document = {
+        "model": model,
+        "decoding": decoding.to_dict(),
+        "sent": vlm.sent(decoding),
+        "captions": [{"image": path, "caption": caption} for path, caption in rows],
+    }
     emit(document, as_json, lambda: lines(*(f"{path}: {caption}" for path, caption in rows)))

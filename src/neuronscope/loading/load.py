@@ -17,11 +17,14 @@ from ..architecture.structure import find_structure
 from ..architecture.towers import with_towers
 from ..errors import MODEL_ERRORS, InvalidOption, UnsupportedModel, first_line
 from ..models import natural
+from ..models.chat import chats
 from ..models.conversion.originals import what_to_do
+from ..models.decoding import CHATS, Chat
 from ..models.families import FAMILIES, family_of, has_vision, lacking
 from ..models.processor import load_processor
 from ..models.weight_files import INDEX, require_safetensors
 from ..parsing import read_json
+from ..types import one_of
 from .selfcheck import SelfCheck, self_check
 from .unlisted import proved, settled
 from .vlm import VLM
@@ -47,6 +50,7 @@ def load(
     device_map: str | Mapping[str, Any] | None = None,
     revision: str | None = None,
     backend: Backend = "auto",
+    chat: Chat = "auto",
     check: bool = True,
 ) -> VLM:
     """Load a vision-language model and prove that its neurons are where we think they are.
@@ -60,13 +64,17 @@ def load(
         device_map: handed to accelerate, for models larger than one device.
         revision: hub revision.
         backend: of the image processor; "pil" gives the same pixels with and without torchvision installed.
+        chat: whether prompts go through the checkpoint's chat template where a `Decoding` leaves it open: "auto" where
+            it has one that shows an image, "always", or "never".
         check: run the self-check of selfcheck.py; a model that fails is refused.
 
     Raises:
         UnsupportedModel: not a vision-language model, not in the family table, missing or damaged files, weights that
             are not finite, or a failed self-check. Only safetensors are read and remote code is never run.
-        InvalidOption: an unknown device, bits without bitsandbytes, or "natural" without its packages.
+        InvalidOption: an unknown device, bits without bitsandbytes, "natural" without its packages, or chat="always"
+            with a checkpoint that has no such template.
     """
+    one_of("chat", chat, CHATS)
     if device is not None and device_map is not None:
         raise InvalidOption("give either device or device_map, not both")
     if isinstance(source, tuple):
@@ -87,6 +95,7 @@ def load(
     vlm = VLM(model, processor, id=name, family=family_of(config), structure=with_towers(model, find_structure(model)))
     with _in_words(vlm):
         vlm.family = settled(vlm)
+    vlm.chat = chats(chat, processor, vlm.placeholder, name)
     if check:
         report = _proof(vlm)
         failed = [row for row in report.rows if not row.ok]

@@ -29,6 +29,8 @@ class Family:
         model_type: as in config.json.
         title: for people.
         template: how image and prompt are joined when the caller gives no template of their own.
+        asked: how they are joined with {question} and {system} where there is no chat template; empty for a line each.
+        continued: how image and prompt are joined where `template` has the form of a chat and none is wanted.
         placeholder: what stands for {image}; the processor's image token when None, nothing where it adds the image.
         cell: height and width of an image token's cell relative to each other.
         pixels: which output of the image processor holds the pixels.
@@ -57,6 +59,8 @@ class Family:
     model_type: str
     title: str
     template: str = "{image}\n{prompt}"
+    asked: str = ""
+    continued: str = ""
     placeholder: str | None = None
     cell: tuple[int, int] = (1, 1)
     pixels: str = "pixel_values"
@@ -82,6 +86,11 @@ class Family:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    def require_images(self, count: int) -> None:
+        """Raise InvalidOption for several images where a prompt holds one."""
+        if count > 1 and self.one_image:
+            raise InvalidOption(f"{self.title} takes one image per prompt, not {count}: {self.one_image}")
+
 
 _ONE_WRITTEN = "its processor writes the tokens of one image into a prompt"
 _ONE_READ = "its processor pairs each image with a prompt of its own"
@@ -99,6 +108,8 @@ _ROWS = (
         "minigpt4",
         "MiniGPT-4, MiniGPT-v2",
         template="[INST] <Img>{image}</Img> {prompt} [/INST] ",
+        asked="{system}[INST] <Img>{image}</Img> {question} [/INST] {prompt}",
+        continued="<Img>{image}</Img> {prompt}",
         cell=(1, 4),
         each="<Img>{image}</Img>",
         notes="16 x 4 grid, 32 x 8 at 448 px; with a Q-Former no grid; made by `neuronscope convert`",
@@ -332,42 +343,6 @@ def lacking(row: Family) -> str:
 def _release(version: str) -> tuple[int, ...]:
     """Major and minor number: patch releases bring no family."""
     return tuple(int(part) for part in version.split(".")[:2])
-
-
-def applies(row: Family) -> dict[str, bool]:
-    """What can be done with a family: the columns of the table that people see.
-
-    Neurons at text positions, at image positions, heat maps, batches of prompts of different lengths, and writing
-    without a KV cache.
-    """
-    works = not row.refused
-    return {
-        "text": works,
-        "image": works and not row.no_image,
-        "map": works and not row.no_image and not row.no_grid,
-        "batch": works and not row.single,
-        "uncached": works and not row.cached,
-    }
-
-
-def remark(row: Family) -> str:
-    """The most important thing to say about a row, in one line."""
-    if row.refused:
-        return f"refused: {row.refused}"
-    parts = [row.untested and f"not tested: {row.untested}", row.no_image, row.no_grid or "", row.discrete]
-    newer = row.since and f"transformers {row.since} or later"
-    return "; ".join(part for part in (*parts, row.single, row.cached, row.notes, newer) if part)
-
-
-def markdown() -> str:
-    """The table of the documentation."""
-    rows = sorted(FAMILIES.values(), key=lambda row: row.model_type)
-    names = list(applies(rows[0]))
-    lines = [f"| type | family | {' | '.join(names)} | remarks |", "|---" * (len(names) + 3) + "|"]
-    for row in rows:
-        marks = " | ".join("yes" if holds else "-" for holds in applies(row).values())
-        lines.append(f"| `{row.model_type}` | {row.title} | {marks} | {remark(row)} |")
-    return "\n".join(lines) + "\n"
 
 
 def _with_queries(row: Family, config: Any) -> Family:

@@ -40,6 +40,7 @@ from ..errors import NoGrid
 from ..held import Changing, Held, Undo, in_turn
 from ..intervene.capture import activations
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..samples.image import ImageSource, read_image
 from ..tokens import ImageTokens
 from ..types import Neurons
@@ -80,7 +81,7 @@ def roll_out(looks: Sequence[Look]) -> Float[np.ndarray, "pictures rows patches"
 
 @in_turn
 def cross_attention_rollout(
-    vlm: VLM, picture: Image.Image, neurons: Neurons
+    vlm: VLM, picture: Image.Image, neurons: Neurons, *, decoding: Decoding = Decoding()
 ) -> tuple[Float[np.ndarray, "patches"], ImageTokens]:
     """R^T O' at the patches of the vision tower, in units of activation, and where the patches lie.
 
@@ -88,7 +89,7 @@ def cross_attention_rollout(
     where the tower's patches have no place either.
     """
     with watched(vlm) as watch:
-        active = activations(vlm, picture, neurons).mean(axis=1).astype(np.float64)
+        active = activations(vlm, picture, neurons, decoding=decoding).mean(axis=1).astype(np.float64)
     around, seen = vlm.family.separators, max(1, watch.tower[0])
     looks = projector_looks(watch, len(active) - seen * (around.before + around.after), vlm.id)
     shares = roll_out(looks)
