@@ -346,3 +346,14 @@ def test_the_original_folder_is_refused_with_what_to_do(files: dict[str, Path], 
     (tmp_path / "config.json").write_text(json.dumps({**SETTINGS, "mm_projector_type": "mlp2x_gelu"}))
     with pytest.raises(UnsupportedModel, match=r"take the same model in the form of transformers \(llava-hf/"):
         ns.load(tmp_path)
+
+
+def test_questions_go_through_the_written_template(converted: Path):
+    vlm = ns.load(converted)
+    asked = ns.Decoding(question="Describe the image in few words.", prefix="An image of")
+    assert vlm.chat
+    assert vlm.sent(asked).endswith("<</SYS>>\n\n<image>\nDescribe the image in few words. [/INST] An image of")
+    assert vlm.sent(ns.Decoding(question="Why?", system="Be kind.")) == (
+        "[INST] <<SYS>>\nBe kind.\n<</SYS>>\n\n<image>\nWhy? [/INST]"
+    )
+    assert vlm.sent(ns.Decoding(chat="never")) == "<image>\nThe image shows a"

@@ -28,6 +28,7 @@ from transformers import (
 )
 from typer.testing import CliRunner
 
+import neuronscope as ns
 from neuronscope.architecture.structure import find_structure
 from neuronscope.cli import convert as verb
 from neuronscope.errors import InvalidOption, UnsupportedModel
@@ -856,3 +857,19 @@ def test_the_verb_prints_one_document_or_a_table(files: dict[str, Path], tmp_pat
 def test_the_verb_is_known_without_importing_torch():
     code = "import sys; import neuronscope.cli.convert; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("conversation", "asked"),
+    [
+        (LLAMA_2, "[INST] <Img><ImageHere></Img> Why? [/INST] It is"),
+        (V2, "[INST] <Img><ImageHere></Img> Why? [/INST] It is"),
+        (VICUNA, "###Human: <Img><ImageHere></Img> Why? ###Assistant: It is"),
+    ],
+)
+def test_questions_go_through_the_template_of_the_version(small: Any, conversation: Any, asked: str):
+    model, processor, _ = small
+    own = make_processor(processor.tokenizer, image_size=56, conversation=conversation)
+    vlm = ns.load((model, own), check=False)
+    assert vlm.sent(ns.Decoding(question="Why?", prefix="It is")) == asked
+    assert vlm.sent(ns.Decoding(chat="never")) == "<Img><ImageHere></Img> The image shows a"

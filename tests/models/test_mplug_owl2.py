@@ -356,3 +356,12 @@ def test_the_verb(checkpoint: Path, tmp_path: Path):
     result = CliRunner().invoke(verb.app, [*given, "--out", str(tmp_path / "b")])
     assert result.exit_code == 0
     assert "5 queries and an end token" in result.stdout
+
+
+def test_questions_go_through_the_written_template(converted: Path):
+    vlm = ns.load(converted)
+    asked = ns.Decoding(question="Describe the image in few words.", prefix="An image of")
+    assert vlm.chat
+    assert vlm.sent(asked) == "USER: <|image|>Describe the image in few words. ASSISTANT: An image of"
+    assert vlm.sent(asked, images=2).count("<|image|>") == 2
+    assert vlm.sent(ns.Decoding(chat="never")) == "<|image|>The image shows a"

@@ -332,7 +332,7 @@ def test_those_that_take_the_size_of_a_refused_set_refuse_too(
     demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """An object that leaves no room for a control: no method has anything to be compared with."""
-    monkeypatch.setattr("neuronscope.locate.two_stage.control_images", lambda *_: [])
+    monkeypatch.setattr("neuronscope.locate.decoys.controls_of", lambda *_: [])
     filters = "two-stage:activation=decoy-0.1"
     work = begin(demo, scenes, tmp_path, replace(PLAN, methods=(filters, "pan", "pan:count=3"), metrics={}))
     kept = work.samples[0]
