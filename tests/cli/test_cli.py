@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from neuronscope.cli.output import table
+
 
 @pytest.fixture
 def image(tmp_path):
@@ -137,3 +139,9 @@ def test_interrupt_leaves_nothing_half_written(cli, checkpoint, image, tmp_path,
     code, _, _ = cli("locate", image, "bear", "--box", "1,1,9,9", "--model", checkpoint, "--out", tmp_path / "r")
     assert code == 130
     assert not list((tmp_path / "r").iterdir())
+
+
+@pytest.mark.parametrize("word", ["[/INST]", "[INST]", "[bold]", "[/]", ":bear:", "a[b]c", "[link=x]y"])
+def test_a_table_prints_words_that_look_like_markup_as_they_are(word: str, capsys: pytest.CaptureFixture[str]):
+    table(word, ("", ""), [("word", word)])
+    assert capsys.readouterr().out.count(word) == 2

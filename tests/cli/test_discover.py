@@ -71,3 +71,19 @@ def test_presets_and_sizes():
     assert given(DiscoveryPlan, {"ks": "1,5"}) == {"ks": (1, 5)}
     with pytest.raises(InvalidOption, match="whole numbers"):
         given(DiscoveryPlan, {"ks": "1.5"})
+
+
+def test_sbus_own_caption_json_with_a_part_of_its_pictures(cli, tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    names = [f"{number}.png" for number in range(2)]
+    for name, sample in zip(names, scenes_of("bear", 2), strict=True):
+        sample.image.save(tmp_path / "images" / name)
+    urls = [f"http://static.flickr.com/27/{name}" for name in ("gone.jpg", *names)]
+    table = tmp_path / "sbu-captions-all.json"
+    table.write_text(json.dumps({"image_urls": urls, "captions": ["A bear ."] * 3, "user_ids": ["x"] * 3}))
+    code, text, told = cli(
+        "discover", table, "--out", tmp_path / "run", "--top", "10", "--ks", "1", "--group", "2", "--json"
+    )
+    assert (code, told) == (0, "")
+    assert json.loads(text)["images"] == 2
+    assert "1 of 3 entries name pictures that are not in" in text

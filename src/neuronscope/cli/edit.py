@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from ..errors import InvalidOption
 from ..files import output_folder
 from ..options import made
 from ..studies.edit.settings import Rewrite
@@ -33,15 +34,33 @@ def run(
     """Make the model say one word where it said another, and measure what else changed.
 
     Images whose caption names the source are edited with or held out, the rest must stay. Writes edit.safetensors,
-    neurons.json, tables.md and tables.json, and with --adapter the folder adapter. The model is left as it was.
+    neurons.json, tables.md and tables.json, and with --adapter the folder adapter. With --suppress FILE every word of
+    the file is suppressed or swapped, alone and all together; files are numbered. The model is left as it was.
     """
     del repair
     from ..studies.edit.study import Job
     from ..studies.edit.tables import one_table
 
     asked = made(Rewrite, parsed)
+    if asked.suppress is not None:
+        _words(asked, out, adapter, as_json)
+        return
     job, folder = Job.of(asked), output_folder(out)
     with progress(5 + asked.controls, "loading the model") as step:
         found = job.run(open_model(asked.model, asked.device, asked.dtype), step)
     result = found.save(folder, adapter=adapter)
     emit(result, as_json, lambda: lines(one_table(result), f"written to {out}"))
+
+
+def _words(asked: Rewrite, out: Path, adapter: bool, as_json: bool) -> None:
+    """Several words."""
+    from ..studies.edit.word_tables import save_words, words_tables
+    from ..studies.edit.words import WordsJob
+
+    if adapter:
+        raise InvalidOption("--adapter is for one word, not for those of --suppress")
+    job, folder = WordsJob.of(asked), output_folder(out)
+    with progress(3 + len(job.listed), "loading the model") as step:
+        found = job.run(open_model(asked.model, asked.device, asked.dtype), step)
+    result = save_words(found, folder)
+    emit(result, as_json, lambda: lines(words_tables(result), f"written to {out}"))

@@ -18,6 +18,7 @@ from ..architecture.towers import with_towers
 from ..errors import MODEL_ERRORS, InvalidOption, UnsupportedModel, first_line
 from ..models import natural
 from ..models.chat import chats
+from ..models.conversion.originals import what_to_do
 from ..models.decoding import CHATS, Chat
 from ..models.families import FAMILIES, family_of, has_vision, lacking
 from ..models.processor import load_processor
@@ -160,7 +161,7 @@ def _from_files(
 ) -> tuple[nn.Module, Any]:
     from transformers import AutoModelForImageTextToText, PreTrainedConfig
 
-    from ..models import minigpt4
+    from ..models import llava_v1, minigpt4, mplug_owl2
 
     with _quiet():
         place = _place(source)
@@ -175,13 +176,16 @@ def _from_files(
         where = str(source)
         with _quiet():
             require_safetensors(where, revision or "main")
-    minigpt4.register()
+    for ours in (llava_v1, minigpt4, mplug_owl2):
+        ours.register()
     few: dict[str, Any] = {}
     if isinstance(dtype, str) and dtype in BITS:
         few, dtype = {"quantization_config": bits_config(dtype, gpu=not device.startswith("cpu"))}, "auto"
     try:
         with _quiet():
             settings, _ = PreTrainedConfig.get_config_dict(where, revision=revision or "main")
+            if why := what_to_do(settings):
+                raise UnsupportedModel(f"{where}: {why}")
             row = FAMILIES.get(str(settings.get("model_type")))
             if row and (why := lacking(row)):  # before transformers says that it does not know the type
                 raise UnsupportedModel(f"{where}: {why}")
@@ -231,6 +235,8 @@ def _check_directory(place: Path) -> None:
     if not isinstance(config, dict):
         raise UnsupportedModel(f"{config_file} holds no JSON object")
     settings = cast("dict[str, Any]", config)
+    if why := what_to_do(settings):
+        raise UnsupportedModel(f"{place}: {why}")
     kind = settings.get("model_type")
     if not has_vision(SimpleNamespace(model_type=kind, vision_config=settings.get("vision_config"))):
         raise UnsupportedModel(f"{place} is a {kind!r} model without a vision tower: a vision-language model is needed")

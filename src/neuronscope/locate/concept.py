@@ -172,6 +172,7 @@ class ScoredConcept:
         members, scores = Scores(Layout(self.vlm.widths), arrays).members(order)
         sources: list[Json] = [self._source(k, int(of_edits[k, order].sum())) for k in range(len(edits))]
         rival_names: list[Json] = [one.pairs[0].sample.concept for one in against]
+        sent = self.vlm.sent(decoding_of(self.method))
         return Neurons(
             members,
             scores,
@@ -179,7 +180,7 @@ class ScoredConcept:
             concept=self.pairs[0].sample.concept,
             method=f"{self.method.name}, pooled",
             options={"method": options_of(self.method), **asdict(pooling), "against": rival_names},
-            provenance={"ranked_by": "pooled", "photographs": len(each), "pairs": sources},
+            provenance={"ranked_by": "pooled", "photographs": len(each), "pairs": sources, "sent": sent},
             model=self.vlm.identity(),
         )
 

@@ -114,14 +114,18 @@ _ROWS = (
         each="<Img>{image}</Img>",
         notes="16 x 4 grid, 32 x 8 at 448 px; with a Q-Former no grid; made by `neuronscope convert`",
     ),
+    Family("llava_v1", "LLaVA v1", notes="16 x 16 grid; one linear map; made by `neuronscope convert`"),
+    Family(
+        "mplug_owl2",
+        "mPLUG-Owl2",
+        template="{image}{prompt}",
+        no_grid=_QUERIES,
+        separators=Separators(after=1),
+        notes="an end token behind the queries; norms, keys and values by modality; made by `neuronscope convert`",
+    ),
     Family("vipllava", "VipLLaVA", notes="one grid; features of five tower layers"),
     Family("llava_next", "LLaVA-NeXT 1.6", notes="thumbnail, then the stitched tiles with a separator per row"),
-    Family(
-        "paligemma",
-        "PaliGemma 1, 2",
-        template="{image}{prompt}",
-        notes="the prompt is read in both directions",
-    ),
+    Family("paligemma", "PaliGemma 1, 2", template="{image}{prompt}", notes="the prompt is read in both directions"),
     Family(
         "gemma3", "Gemma 3", placeholder="<start_of_image>", notes="image tokens see one another; norm after the FFN"
     ),
@@ -257,13 +261,7 @@ _ROWS = (
     Family("glm4v_moe", "GLM-4V MoE", placeholder=_GLM, notes="dense layers and shared experts"),
     Family("gemma4", "Gemma 4", placeholder="<|image|>", notes="3 x 3 patches pooled; norm after the FFN"),
     Family("mistral3", "Mistral Small 3", placeholder="[IMG]", notes="2 x 2 patches merged; row breaks are other ids"),
-    Family(
-        "minicpmv4_6",
-        "MiniCPM-V 4.6",
-        placeholder="<|image_pad|>",
-        strip=True,
-        notes="overview, then slices",
-    ),
+    Family("minicpmv4_6", "MiniCPM-V 4.6", placeholder="<|image_pad|>", strip=True, notes="overview, then slices"),
     Family("video_llama_3", "VideoLLaMA 3", placeholder="<|image_pad|>", notes="2 x 2 patches merged"),
     Family("paddleocr_vl", "PaddleOCR-VL", placeholder="<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>"),
     Family(
@@ -289,12 +287,7 @@ _ROWS = (
     ),
     Family("cohere2_vision", "Command A Vision", placeholder="<|IMG_PATCH|>", notes="tiles; torchvision"),
     Family("lfm2_vl", "LFM2-VL", notes="tiles, thumbnail of another size last; torchvision"),
-    Family(
-        "molmo2",
-        "Molmo 2",
-        placeholder="<|image|>",
-        notes="overview, then the stitched crops; torchvision",
-    ),
+    Family("molmo2", "Molmo 2", placeholder="<|image|>", notes="overview, then the stitched crops; torchvision"),
     Family(
         "kimi_k25",
         "Kimi K2.5",

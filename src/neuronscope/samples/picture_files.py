@@ -19,7 +19,7 @@ from .image import read_image
 from .lists import ImageList, Refused
 
 #: Tables that name pictures.
-TABLES = (".csv", ".tsv", ".jsonl")
+TABLES = (".csv", ".tsv", ".jsonl", ".json")
 
 
 @dataclass(frozen=True)
@@ -59,18 +59,19 @@ class Pictures:
 
 
 def gather(sources: Sequence[str | Path], images: str | Path | None = None, *, allow_outside: bool = False) -> Pictures:
-    """Pictures from files, folders and tables (.csv, .tsv, .jsonl), all of them read once.
+    """Pictures from files, folders and tables (.csv, .tsv, .jsonl, .json), all of them read once.
 
     Args:
         sources: where they are.
-        images: the folder that tables' file names are relative to; beside the table when not given.
+        images: the folder that tables' file names are relative to; beside the table when not given
+            (samples/lists.py).
         allow_outside: also take what tables and links in folders lead to outside of them.
 
     Raises InvalidSample for a file that cannot be read as a picture and for a folder or table without one; what they
     hold besides is in `refused`. Raises InvalidOption for no sources.
     """
     if not sources:
-        raise InvalidOption("no images were given: name files, folders or a table (.csv, .tsv, .jsonl)")
+        raise InvalidOption("no images were given: name files, folders or a table (.csv, .tsv, .jsonl, .json)")
     paths: list[Path] = []
     refused: list[Refused] = []
     for source in map(Path, sources):

@@ -34,10 +34,10 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from torch.overrides import TorchFunctionMode
 
 from ..errors import NoGrid
 from ..held import Changing, Held, Undo, in_turn
+from ..held.modes import FunctionMode
 from ..intervene.capture import activations
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -90,13 +90,17 @@ def cross_attention_rollout(
     """
     with watched(vlm) as watch:
         active = activations(vlm, picture, neurons, decoding=decoding).mean(axis=1).astype(np.float64)
-    shares = roll_out(projector_looks(watch, len(active), vlm.id))
+    around, seen = vlm.family.separators, max(1, watch.tower[0])
+    looks = projector_looks(watch, len(active) - seen * (around.before + around.after), vlm.id)
+    shares = roll_out(looks)
     pictures, _, tokens = shares.shape
+    per = len(active) // pictures  # tokens that no query makes, such as one for the picture's end, show nothing
+    active = active.reshape(pictures, per)[:, around.before : per - around.after]
     before, where = patch_places(vlm, picture, (pictures, tokens))
     placed = np.zeros(where.count, dtype=bool)
     for tile in where.mapped():
         placed[tile.tokens] = True
-    values = paint_queries(shares[:, :, before:], active.reshape(pictures, -1), placed.reshape(pictures, -1))
+    values = paint_queries(shares[:, :, before:], active, placed.reshape(pictures, -1))
     return values.ravel(), where
 
 
@@ -196,7 +200,7 @@ def projector_looks(watch: Watch, tokens: int, name: str) -> list[Look]:
 
     Args:
         watch: of one image's forward pass.
-        tokens: number of image tokens.
+        tokens: number of image tokens that queries make.
         name: of the model, for messages.
 
     Raises NoGrid where there is not exactly one such part, or where it cannot be read completely.
@@ -299,7 +303,7 @@ def _are_weights(value: Any) -> bool:
     return bool((value >= 0).all()) and bool(((value.float().sum(-1) - 1).abs() < _ROUNDING).all())
 
 
-class _DotProducts(TorchFunctionMode):
+class _DotProducts(FunctionMode):
     """Keeps the weights of attentions that torch computes in one go: their value vectors become the identity."""
 
     def __init__(self, watch: Watch) -> None:

@@ -13,7 +13,10 @@ from ...options import MISSING, SETTING, Asking, Loading, Reading, option
 
 @dataclass(frozen=True, kw_only=True)
 class Rewrite(Loading, Reading, Asking):
-    """A word, what takes its place, and the pictures to edit with and to measure on; None for what was not given."""
+    """A word, what takes its place, and the pictures to edit with and to measure on; None for what was not given.
+
+    Raises InvalidOption for values out of range, and unless there is either one word or a file of words.
+    """
 
     prefix: str | None = option(  # --prompt is another one here
         None, "--prefix", help='What the answer begins with; "The image shows a", or nothing after a question.'
@@ -21,7 +24,10 @@ class Rewrite(Loading, Reading, Asking):
     images: tuple[str, ...] = option(
         MISSING, "--images", help="Files or folders; may be repeated. Captions sort them.", repeated=True
     )
-    source: str = option(MISSING, "--source", help="The word that is to go, as captions name it.")
+    source: str = option("", "--source", help="The word that is to go, as captions name it.")
+    suppress: Path | None = option(
+        None, "--suppress", help="In place of --source a file of words, one a line: suppressed, or `word -> neutral`."
+    )
     target: str | None = option(None, "--target", help="The word that is to take its place.")
     editor: str = option("learned", "--editor", help="swap, embed, graft, learned, ablate, amplify, row-noise.")
     settings: tuple[tuple[str, Any], ...] = option(
@@ -36,7 +42,9 @@ class Rewrite(Loading, Reading, Asking):
     any_model: bool = option(False, "--any-model", help="Take neurons of other weights at their addresses.")
     focused: bool = option(False, "--focused", help="Weight the changes so that little is heard on other images.")
     count: int = option(20, "--count", help="How many are ranked.")
-    position: str = option("predict", "--position", help="Where they are ranked: predict, or image.")
+    position: str | None = option(
+        None, "--position", help="Where they are ranked: predict, or image; of suppressed words image, else predict."
+    )
     made_with: int | None = option(
         None, "--made-with", help="Images of the source that the edit is made with; half, up to 8."
     )
@@ -50,6 +58,11 @@ class Rewrite(Loading, Reading, Asking):
 
     def __post_init__(self) -> None:
         check_fields(self)
+        if bool(self.source) == (self.suppress is not None):
+            raise InvalidOption("one word is to be given by --source, or several by --suppress FILE")
+        for name in ("target", "neurons", "donors"):
+            if self.suppress is not None and getattr(self, name) is not None:
+                raise InvalidOption(f"--{name} {getattr(self, name)} is for one word, not for those of --suppress")
         if (self.made_with is not None and self.made_with < 1) or self.controls < 0:
             raise InvalidOption(
                 f"--made-with {self.made_with} must be at least 1, and --controls {self.controls} at least 0"

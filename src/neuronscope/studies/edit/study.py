@@ -26,7 +26,7 @@ from ...models.usable import unprocessable
 from ...run.settings import environment
 from ...samples.lists import Refused
 from ...samples.picture_files import Picture, Pictures, gather
-from ...types import Neurons, one_of
+from ...types import Neuron, Neurons, one_of
 from .settings import Rewrite
 from .tables import document, one_table
 
@@ -57,12 +57,14 @@ class Rewritten:
         neurons: whose value vectors it changes.
         groups: the pictures.
         refused: those that cannot be used.
+        asked: what the model was asked, and how that was written.
     """
 
     found: Evaluation
     neurons: Neurons
     groups: Groups
     refused: Sequence[Refused]
+    asked: Mapping[str, Any]
 
     def save(self, folder: str | Path, *, adapter: bool = False) -> dict[str, Any]:
         """Write edit.safetensors, neurons.json, tables.md, tables.json, and the folder adapter where it is asked for.
@@ -73,6 +75,7 @@ class Rewritten:
         result = document(self.found) | {
             "images": self.groups.each(lambda picture: picture.name),
             "refused": [{"where": one.where, "reason": one.reason} for one in self.refused],
+            "asked": dict(self.asked),
             "environment": environment(),
         }
         others = () if adapter else (f"adapter/{name}" for name in FILES)
@@ -122,8 +125,11 @@ class Job:
     found: Pictures
 
     @classmethod
-    def of(cls, asked: Rewrite) -> Job:
-        """Raises InvalidOption as :func:`rewrite` does."""
+    def of(cls, asked: Rewrite, found: Pictures | None = None) -> Job:
+        """A job, of pictures that are already gathered where they are given.
+
+        Raises InvalidOption as :func:`rewrite` does.
+        """
         name = asked.editor
         one_of("--editor", name, list(EDITORS))
         known = editor_options(name)
@@ -152,26 +158,40 @@ class Job:
         single = {option: value for option, value in asked.settings if option not in several}
         donors, neurons = (_read(path, asked.any_model) for path in (asked.donors, asked.neurons))
         texts = None if asked.texts is None else _lines(asked.texts)
-        found = gather(asked.images, allow_outside=asked.allow_outside)
+        found = gather(asked.images, allow_outside=asked.allow_outside) if found is None else found
         tuned = next(iter(several.items()), None)
         return cls(asked, single, tuned, donors, neurons, texts, found)
 
     @in_turn
-    def run(self, vlm: VLM, step: Callable[[str], None]) -> Rewritten:
-        """See :func:`rewrite`."""
+    def run(
+        self,
+        vlm: VLM,
+        step: Callable[[str], None],
+        *,
+        captions: Sequence[str] | None = None,
+        taken: Sequence[Neuron] = (),
+    ) -> Rewritten:
+        """See :func:`rewrite`.
+
+        Args:
+            vlm: the model.
+            step: told what is being done.
+            captions: of all pictures, which the processor takes, by the unedited model, if they are known.
+            taken: neurons that are not to be ranked, because another edit changes them.
+        """
         asked = self.asked
         for given in (self.neurons, self.donors):  # before long work
             if given is not None:
                 require_own(vlm, given, "text")
         step("sorting the images")
-        usable = self.found.without(unprocessable(vlm, [picture.path for picture in self.found.items]))
-        groups = self.sort(vlm, usable.items)
+        usable = self.found
+        if captions is None:
+            usable = usable.without(unprocessable(vlm, [picture.path for picture in usable.items]))
+            captions = self.captions(vlm, usable.items)
+        groups = self.sort(usable.items, captions)
         paths = groups.each(lambda picture: picture.path)
         step("choosing neurons")
-        at: Any = asked.position
-        chosen = self.neurons or rank_for_edit(
-            vlm, paths["edited"], asked.source, asked.count, position=at, decoding=self.decoding
-        )
+        chosen = self.neurons or self.rank(vlm, paths["edited"], taken)
         found = evaluate_edit(
             vlm,
             lambda members: self.make(vlm, members, paths["edited"], paths["kept"]),
@@ -190,7 +210,8 @@ class Job:
             similarity=None if asked.bertscore is None else metric("bertscore", model=asked.bertscore),
             done=step,
         )
-        return Rewritten(found, chosen, groups, usable.refused)
+        asked_of = {**self.decoding.to_dict(), "sent": vlm.sent(self.decoding)}
+        return Rewritten(found, chosen, groups, usable.refused, asked_of)
 
     @property
     def decoding(self) -> Decoding:
@@ -201,6 +222,13 @@ class Job:
     def keeps(self) -> bool:
         """Whether images are put aside that are to stay."""
         return self.tuned is not None or self.asked.focused or _keeps(self.asked.editor)
+
+    def rank(self, vlm: VLM, images: Sequence[Path], taken: Sequence[Neuron]) -> Neurons:
+        """The neurons that contribute most to the word in some images, without some."""
+        at: Any = self.asked.position or "predict"
+        count, decoding = self.asked.count, self.decoding
+        found = rank_for_edit(vlm, images, self.asked.source, count + len(taken), position=at, decoding=decoding)
+        return (found - taken).top(count, by="contribution") if taken else found
 
     def make(self, vlm: VLM, neurons: Neurons, images: Sequence[Path], kept: Sequence[Path]) -> Edit:
         """The edit of some neurons."""
@@ -221,11 +249,14 @@ class Job:
             made = Focused(made)
         return made.edit(vlm, neurons, images, **({"keep": kept} if self.keeps else {}))
 
-    def sort(self, vlm: VLM, pictures: Sequence[Picture]) -> Groups:
+    def captions(self, vlm: VLM, pictures: Sequence[Picture]) -> list[str]:
+        """Of all pictures, by the model as it is."""
+        written = clean_captions(vlm, [picture.path for picture in pictures], decoding=self.decoding)
+        return [caption.text for caption in written]
+
+    def sort(self, pictures: Sequence[Picture], captions: Sequence[str]) -> Groups:
         """Raises InvalidOption where too few captions name the source, or too few do not."""
         asked = self.asked
-        written = clean_captions(vlm, [picture.path for picture in pictures], decoding=self.decoding)
-        captions = [caption.text for caption in written]
         own = tuple(p for p, caption in zip(pictures, captions, strict=True) if named(caption, asked.source))
         rest = tuple(p for p in pictures if p not in own)
         edited = min(_MADE_WITH, len(own) // 2) if asked.made_with is None else asked.made_with
