@@ -177,6 +177,7 @@ SLOW = (
     "locate/test_families.py",
     "locate/test_real_photographs.py",
     "models",
+    "refusals",
     "report",
     "run",
     "samples/test_coco.py",

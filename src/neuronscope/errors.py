@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 
+def one_line(text: str) -> str:
+    """A text with everything escaped that is not printed: line ends, and what a terminal would take for commands."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class NeuronscopeError(Exception):
-    """Base class. The command line turns it into exit code 1 and one line on stderr."""
+    """Base class. The command line turns it into exit code 1 and one line on stderr.
+
+    A message is one line, whatever the names and values in it hold.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(one_line(each) if isinstance(each, str) else each for each in args))
 
 
 class UnsupportedModel(NeuronscopeError):

@@ -7,7 +7,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -19,6 +19,22 @@ _FULL = (errno.ENOSPC, errno.EDQUOT)  # a quota is a disk, too
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
 _LONGEST = 140  # bytes of a target's name that its temporary name keeps: file systems take 255 in all
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder is there. A name that no file system takes, such as one that is too long, is none."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a regular file is there; names as in :func:`is_folder`."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
 
 
 def output_folder(path: str | Path) -> Path:
@@ -86,7 +102,7 @@ def replacing_folder(path: str | Path, last: str) -> Generator[Path]:
     Raises InvalidOption when it is a file, the disk is full, or it cannot be written to.
     """
     target = Path(path)
-    there = target.is_dir()
+    there = is_folder(target)
     output_folder(target if there else target.parent)
     temporary = _beside(target / "files" if there else target)
     _clear(target / "files" if there else target)
@@ -112,9 +128,22 @@ def _merge(source: Path, target: Path, last: str) -> None:
 
 def require_picture(path: str | Path) -> None:
     """Raise InvalidOption unless a path ends as one of the pictures that are written does."""
+    require_ending(path, PICTURES, "a picture")
+
+
+def require_ending(path: str | Path, endings: Sequence[str], what: str) -> None:
+    """Raise InvalidOption unless a path ends in one of several suffixes."""
     suffix = Path(path).suffix.lower()
-    if suffix not in PICTURES:
-        raise InvalidOption(f"{path} ends in {suffix!r}; a picture that is written ends in {', '.join(PICTURES)}")
+    if suffix not in endings:
+        raise InvalidOption(f"{path} ends in {suffix!r}; {what} that is written ends in {', '.join(endings)}")
+
+
+def require_space(path: Path, needed: int) -> None:
+    """Raise InvalidOption, with both amounts, unless so many bytes are free where a path is or will be."""
+    there = next(place for place in (path, *path.absolute().parents) if is_folder(place))
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise InvalidOption(f"{path} needs {needed / 1e6:,.1f} MB and has {free / 1e6:,.1f} MB free")
 
 
 def require_absent(path: str | Path) -> None:
@@ -214,7 +243,7 @@ def _give_name(temporary: Path, target: Path) -> bool:
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text under a temporary name, then rename."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args, overload
 
 from .errors import InvalidOption, RunMismatch, suggest
-from .fields import check_fields, finite_number, is_finite, whole
+from .fields import check_fields, finite_number, is_finite, shown, whole
 from .files import write_text
 from .notebook import ROWS, table_html
 from .parsing import digits, read_json
@@ -40,7 +40,7 @@ SCHEMA = "neuronscope.neurons/1"
 def one_of(argument: str, value: str, choices: Sequence[str]) -> None:
     """Raise InvalidOption unless `value` is one of the choices."""
     if value not in choices:
-        raise InvalidOption(f"{argument}={value!r} is not known.{suggest(value, list(choices))}")
+        raise InvalidOption(f"{argument}={shown(value)} is not known.{suggest(value, list(choices))}")
 
 
 def whole_number(option: str, value: object, least: int) -> None:

@@ -124,7 +124,11 @@ def test_output_that_cannot_be_written(cli, checkpoint, image, tmp_path):
 def test_bad_usage_is_exit_code_2(cli, arguments):
     code, _, err = cli(*arguments)
     assert code == 2
-    assert "Error" in err
+    assert err.startswith("neuronscope: ")
+    assert "--help lists all" in err
+    assert len(err.splitlines()) == 1
+    code, out, _ = cli(*arguments, "--json")
+    assert (code, set(json.loads(out)["error"])) == (2, {"type", "message"})
 
 
 def test_interrupt_leaves_nothing_half_written(cli, checkpoint, image, tmp_path, monkeypatch):

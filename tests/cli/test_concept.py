@@ -61,15 +61,15 @@ def test_two_edits_of_each_photograph(cli, folder, concept, tmp_path):
         (("--join", "product"), "join='product' is not known. Choices: mean, median, least, votes"),
         (("--scale", "effects"), "scale='effects' is not known"),
         (("--method", "nothing"), "method='nothing' is not known"),
-        (("--edit", "erase"), "method 'erase'|method='erase'"),
-        (("-n", 0), "--photographs=0 is not a whole number of at least 1"),
+        (("--edit", "erase"), "edit='erase' is not known"),
+        (("-n", 0), "photographs=0 must be at least 1"),
         (("--held", 4), "least_held=4 is more than the 3 photographs"),
     ],
 )
 def test_refusals(cli, folder, concept, tmp_path, options, reason):
     code, _, told = cli("concept", folder, concept, *OPTIONS, *options, "--out", tmp_path / "out")
     assert code == 1
-    assert any(part in told for part in reason.split("|"))
+    assert reason in told
 
 
 def test_a_concept_that_the_folder_has_not(cli, folder, tmp_path):

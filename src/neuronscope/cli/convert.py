@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from .output import JsonOption, emit, table
+from .strict import strict
 
 app = typer.Typer(help="Make a checkpoint directory of a model that transformers does not have.", no_args_is_help=True)
 
@@ -20,6 +21,7 @@ def _group() -> None:  # pyright: ignore[reportUnusedFunction]
 
 
 @app.command()
+@strict
 def minigpt4(
     vit: Annotated[Path, typer.Option("--vit", help="eva_vit_g.pth.")],
     llama: Annotated[Path, typer.Option("--llama", help="Directory with Llama-2-chat (or Vicuna), safetensors.")],

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InvalidOption
 from ..options import Reading
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
 from .takes import flag
@@ -36,7 +35,9 @@ _SCENES = (
 def run(
     images: Annotated[Path | None, typer.Option("--images", help="A folder of your pictures to choose from.")] = None,
     allow_outside: Annotated[bool, flag(Reading, "allow_outside")] = False,
-    port: Annotated[int | None, typer.Option("--port", help="The first free one from 7860 on.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="The first free one from 7860 on.")
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; others than you can reach 0.0.0.0.")] = (
         "127.0.0.1"
     ),
@@ -52,14 +53,11 @@ def run(
     from ..explorer.guard import is_loopback
     from ..explorer.picture_list import folder
 
-    if port is not None and not 1 <= port <= 65535:
-        raise InvalidOption(f"--port {port} is not between 1 and 65535")
     gradio()  # missing packages, and an address that is not ours, are told before the model is loaded
     try:
         free_port(host, port)
     except InvalidHost as error:
-        sys.stderr.write(f"neuronscope: {error}\n")
-        raise typer.Exit(2) from error
+        raise typer.BadParameter(str(error), param_hint="--host, --port") from error
     entries = [*(folder(images, allow_outside=allow_outside) if images is not None else []), *_scenes()]
     vlm = open_model(model, device, dtype)
     origin = partial(origin_of, model, device, dtype)

@@ -216,7 +216,7 @@ def _check_directory(place: Path) -> None:
     if not config_file.is_file():
         raise UnsupportedModel(f"{place} has no config.json: it is not a checkpoint directory")
     try:
-        config = read_json(config_file)
+        config = read_json(config_file, finite=False)  # some have Infinity where there is no limit
     except (OSError, ValueError) as error:
         raise UnsupportedModel(f"{config_file} cannot be read: {error}") from error
     if not isinstance(config, dict):

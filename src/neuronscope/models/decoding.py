@@ -58,19 +58,22 @@ class Decoding:
             image: the placeholder of an image; empty where the processor puts the images in by itself.
             images: how many.
 
-        Raises InvalidOption for a template or prompt that holds another number of images, and for several images where
-        the family takes one.
+        Raises InvalidOption for a template without the prompt, for a template or prompt that holds another number of
+        images, and for several images where the family takes one.
         """
         if images > 1 and family.one_image:
             raise InvalidOption(f"{family.title} takes one image per prompt, not {images}: {family.one_image}")
         template = family.template if self.template is None else self.template
         try:
             text = template.format(image=image, prompt=self.prompt)
-            places = sum(name == "image" for _, name, _, _ in Formatter().parse(template))
+            fields = [name for _, name, _, _ in Formatter().parse(template)]
         except (KeyError, IndexError, ValueError) as error:
             raise InvalidOption(
                 f"template={template!r} cannot be filled in; it holds {{image}} and {{prompt}}"
             ) from error
+        if self.prompt and "prompt" not in fields:
+            raise InvalidOption(f"template={template!r} has no {{prompt}}, and prompt={self.prompt!r} is given")
+        places = fields.count("image")
         if not image:
             return text.lstrip()
         held = text.count(image)

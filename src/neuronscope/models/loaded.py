@@ -35,6 +35,7 @@ from ..tokens import (
     two_grids,
 )
 from ..types import Json
+from .context import require_context
 from .decoding import Decoding
 from .families import Family
 from .finite import finite_logits
@@ -191,6 +192,7 @@ class LoadedModel:
 
     def _row(self, shown: Sequence[Image.Image], text: str) -> Row:
         tensors = self._tensors(shown, text)
+        require_context(self.model.config, tensors["input_ids"].shape[1], text)
         positions = torch.nonzero(self.image_mask(tensors["input_ids"], tensors)[0])[:, 0].cpu().numpy()
         if self.family.no_image:
             none = (0,) * len(shown) if len(shown) > 1 else ()

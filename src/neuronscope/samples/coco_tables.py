@@ -99,7 +99,7 @@ class Tables:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        document: Any = parse_json(path.read_text(encoding="utf-8-sig"))
+        document: Any = parse_json(path.read_text(encoding="utf-8-sig"), finite=False)
     except (OSError, ValueError) as error:
         what = f"{type(error).__name__}: {error}"
         raise InvalidSample(f"{path} cannot be read as COCO annotations: {what}") from error

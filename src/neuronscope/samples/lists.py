@@ -24,6 +24,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from ..errors import InvalidOption, InvalidSample, suggest
+from ..files import is_folder
 from ..parsing import parse_json
 from .image import read_image
 from .place import place
@@ -121,7 +122,7 @@ class ImageList(Sequence[Captioned]):
         Raises InvalidSample when it is no folder or holds no picture.
         """
         root = Path(path)
-        if not root.is_dir():
+        if not is_folder(root):
             raise InvalidSample(f"{root} is not a folder of pictures")
         items: list[Captioned] = []
         refused: list[Refused] = []
@@ -183,7 +184,7 @@ class _Entry:
 
 def _collect(entries: Iterator[_Entry], images: Path, source: Path, allow_outside: bool) -> ImageList:
     """Entries of one picture together, where its first one stands."""
-    if not images.is_dir():
+    if not is_folder(images):
         raise InvalidSample(f"{images} is not a folder; the pictures of {source} are looked for there")
     captions: dict[Path, list[str]] = {}
     refused: list[Refused] = []

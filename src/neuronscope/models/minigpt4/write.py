@@ -12,10 +12,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ...errors import InvalidOption, UnsupportedModel
-from ...files import output_folder, replacing_folder, require_absent
+from ...files import is_file, output_folder, replacing_folder, require_absent
+from ...types import whole_number
 from ..weight_files import require_safetensors
 from .convert import LORA_ALPHA, QFORMER_DEPTH, TOWER_DEPTH, Converted, Report, convert
-from .keys import read_tensors
+from .keys import read_tensors, require_file
 from .modeling import MiniGPT4ForConditionalGeneration
 from .processing import make_processor
 
@@ -56,6 +57,13 @@ def convert_files(
     target = Path(out)
     require_absent(target)
     output_folder(target.parent)
+    for name, value in (("image_size", image_size), ("depth", depth), ("qformer_depth", qformer_depth)):
+        if value is not None:
+            whole_number(name, value, 1)
+    for path in (vit, checkpoint, qformer):  # all of them before the first is read, which takes minutes
+        if path is not None:
+            require_file(path)
+    _require_llama(Path(llama))
     others = [read_tensors(vit), read_tensors(checkpoint), read_tensors(qformer) if qformer is not None else None]
     weights, text_config, tokenizer = _read_llama(Path(llama))
     converted = convert(
@@ -115,13 +123,16 @@ def assemble(converted: Converted, tokenizer: Any, dtype: torch.dtype) -> tuple[
     return model.eval(), processor
 
 
+def _require_llama(place: Path) -> None:
+    if not is_file(place / "config.json"):
+        raise UnsupportedModel(f"{place} is not a directory with Llama in the format of transformers (no config.json)")
+    require_safetensors(place)
+
+
 def _read_llama(place: Path) -> tuple[dict[str, Tensor], Any, Any]:
     """State dict, config and tokenizer of a Llama in the format of transformers."""
     from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
 
-    if not (place / "config.json").is_file():
-        raise UnsupportedModel(f"{place} is not a directory with Llama in the format of transformers (no config.json)")
-    require_safetensors(place)
     try:
         config: Any = AutoConfig.from_pretrained(place, trust_remote_code=False)
         if config.model_type != "llama":

@@ -43,8 +43,8 @@ class Discover(Loading, Reading):
     exclude: tuple[str, ...] | None = option(
         None, "--exclude", help="Nouns to leave out, separated by commas.", form=listed(_spelling, "nouns")
     )
-    query: str | None = option(None, "--query", help="What is asked before the answer begins.")
-    answer: str | None = option(None, "--answer", help="What the answer begins with.")
+    query: str | None = option(None, "--query", help="What is asked before the answer begins.", blank=True)
+    answer: str | None = option(None, "--answer", help="What the answer begins with.", blank=True)
     template: str | None = option(
         None, "--template", help="With {image}, {prompt} for the answer, {query} for the query."
     )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...errors import InvalidOption
 from ...fields import check_fields
 from ...options import MISSING, SETTING, Loading, Reading, option
+from ...types import one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,14 +32,14 @@ class Rewrite(Loading, Reading):
     donors: Path | None = option(None, "--donors", help="The target's neurons.json, for graft.")
     any_model: bool = option(False, "--any-model", help="Take neurons of other weights at their addresses.")
     focused: bool = option(False, "--focused", help="Weight the changes so that little is heard on other images.")
-    count: int = option(20, "--count", help="How many are ranked.")
+    count: int = option(20, "--count", least=1, help="How many are ranked.")
     position: str = option("predict", "--position", help="Where they are ranked: predict, or image.")
     made_with: int | None = option(
-        None, "--made-with", help="Images of the source that the edit is made with; half, up to 8."
+        None, "--made-with", least=1, help="Images of the source that the edit is made with; half, up to 8."
     )
     texts: Path | None = option(None, "--texts", help="Texts, one a line, read without images; else captions.")
     prompts: tuple[str, ...] = option((), "--prompt", help="Another prompt; may be repeated.", repeated=True)
-    controls: int = option(1, "--controls", help="Random sets of neurons.")
+    controls: int = option(1, "--controls", least=0, help="Random sets of neurons.")
     bertscore: str | None = option(
         None, "--bertscore", help="Similarity by it, not ROUGE-L: hub id, directory, package:NAME."
     )
@@ -47,7 +47,6 @@ class Rewrite(Loading, Reading):
 
     def __post_init__(self) -> None:
         check_fields(self)
-        if (self.made_with is not None and self.made_with < 1) or self.controls < 0:
-            raise InvalidOption(
-                f"--made-with {self.made_with} must be at least 1, and --controls {self.controls} at least 0"
-            )
+        from ...locate.target import POSITIONS
+
+        one_of("position", self.position, POSITIONS)

@@ -15,6 +15,7 @@ from ...edit.ranked import rank_for_edit
 from ...edit.registry import EDITORS, editor_options
 from ...errors import InvalidOption
 from ...evaluate import metric, named
+from ...evaluate.captions import require_here
 from ...evaluate.editing import Evaluation, Probes, Wording, evaluate_edit
 from ...files import output_folder, write_text
 from ...held import in_turn
@@ -150,7 +151,11 @@ class Job:
         texts = None if asked.texts is None else _lines(asked.texts)
         found = gather(asked.images, allow_outside=asked.allow_outside)
         tuned = next(iter(several.items()), None)
-        return cls(asked, single, tuned, donors, neurons, texts, found)
+        if asked.bertscore is not None:
+            require_here("bertscore", model=asked.bertscore)
+        job = cls(asked, single, tuned, donors, neurons, texts, found)
+        job.editor()
+        return job
 
     @in_turn
     def run(self, vlm: VLM, step: Callable[[str], None]) -> Rewritten:
@@ -186,6 +191,10 @@ class Job:
 
     def make(self, vlm: VLM, neurons: Neurons, images: Sequence[Path], kept: Sequence[Path]) -> Edit:
         """The edit of some neurons."""
+        return self.editor().edit(vlm, neurons, images, **({"keep": kept} if self.keeps else {}))
+
+    def editor(self) -> Any:
+        """What makes edits. Raises InvalidOption for a setting with a value that it cannot have."""
         fixed = {"source": self.asked.source, "target": self.asked.target, "donors": self.donors}
         known = editor_options(self.asked.editor)
         made: Any = editor(
@@ -196,7 +205,7 @@ class Job:
             made = Tuned.over(made, focused=self.asked.focused, **{option: values})
         elif self.asked.focused:
             made = Focused(made)
-        return made.edit(vlm, neurons, images, **({"keep": kept} if self.keeps else {}))
+        return made
 
     def sort(self, vlm: VLM, pictures: Sequence[Picture]) -> Groups:
         """Raises InvalidOption where too few captions name the source, or too few do not."""

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidSample
+from ...fields import check_fields
 from ...options import MISSING, Loading, option
-from ...types import whole_number
+from ...types import one_of
 
 if TYPE_CHECKING:
     from ...loading import VLM
@@ -30,7 +31,7 @@ class Concept(Loading):
 
     data: Path = option(MISSING, help="COCO-format folder of photographs.")
     concept: str = option(MISSING, help="One of its categories.")
-    photographs: int = option(8, "--photographs", "-n", help="At most so many that meet the conditions.")
+    photographs: int = option(8, "--photographs", "-n", least=1, help="At most so many that meet the conditions.")
     edits: tuple[str, ...] = option(
         ("telea",), "--edit", help="telea, navier_stokes or mean_fill; may be repeated.", repeated=True
     )
@@ -43,7 +44,14 @@ class Concept(Loading):
     test: bool = option(True, "--test/--no-test", help="Also patch each photograph with the set of the others.")
 
     def __post_init__(self) -> None:
-        whole_number("--photographs", self.photographs, 1)
+        check_fields(self)
+        from ...locate import method
+        from ...samples.inpaint import INPAINTERS
+
+        method(self.method)
+        for edit in self.edits:
+            one_of("edit", edit, [*INPAINTERS, "exact"])
+        self.pooling()
 
     def samples(self) -> Iterator[Sample]:
         """The folder's photographs of the concept. Raises InvalidSample where it has none such category."""
@@ -91,7 +99,7 @@ def concept_into(
         if used == asked.photographs:
             break
     if not pairs:
-        raise InvalidSample("\n".join([f"no photograph of {asked.concept!r} in {asked.data} can be used", *notes]))
+        raise InvalidSample("; ".join([f"no photograph of {asked.concept!r} in {asked.data} can be used", *notes]))
     step("locating neurons")
     scored = ScoredConcept.of(vlm, pairs, method(asked.method), validities=validities)
     neurons = scored.neurons(pooling)

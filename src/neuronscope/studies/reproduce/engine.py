@@ -118,11 +118,11 @@ class UnitsFailed(NeuronscopeError):
 
     @classmethod
     def of(cls, failures: Sequence[Failure]) -> UnitsFailed:
-        """With one line for each of the first failures."""
+        """With the first failures."""
         lines = [str(failure) for failure in failures[:_SHOWN]]
         if len(failures) > _SHOWN:
             lines.append(f"... and {len(failures) - _SHOWN} more")
         return cls(
             f"{len(failures)} units failed; everything that does not need them is done, and the tables leave out what "
-            "is not complete. The same command tries them again.\n" + "\n".join(lines)
+            "is not complete. The same command tries them again: " + "; ".join(lines)
         )
