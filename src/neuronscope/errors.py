@@ -85,6 +85,11 @@ class RunMismatch(NeuronscopeError):
 MODEL_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
 
 
+def is_fault(error: BaseException) -> bool:
+    """Whether an error is one, and no wish to stop: panics of Rust, which tokenizers pass on, are no Exception."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
+
+
 def first_line(error: BaseException) -> str:
     """What another library's error says, in one line; its type where it says nothing."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

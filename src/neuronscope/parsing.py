@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import stat
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
@@ -40,7 +42,19 @@ def parse_json(text: str | bytes, *, finite: bool = True) -> Any:
 
 def read_json(path: str | Path, *, finite: bool = True) -> Any:
     """The document in a file. Raises OSError where it cannot be read, ValueError as :func:`parse_json` does."""
-    return parse_json(Path(path).read_text(encoding="utf-8"), finite=finite)
+    return parse_json(read_text(path), finite=finite)
+
+
+def read_text(path: str | Path) -> str:
+    """A file's text, without the mark that some programs put before it.
+
+    Raises OSError where it cannot be read or is no regular file (a device would be read for ever, a pipe waited for),
+    and ValueError where it is no UTF-8.
+    """
+    place = Path(path)
+    if not stat.S_ISREG(place.stat().st_mode):
+        raise OSError(errno.EINVAL, "it is a folder" if place.is_dir() else "it is no regular file")
+    return place.read_bytes().decode("utf-8-sig")
 
 
 def digits(text: str) -> int | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args, overload
 
 from .errors import InvalidOption, RunMismatch, suggest
-from .fields import check_fields, finite_number, is_finite, shown, whole
+from .fields import check_fields, finite_number, is_finite, is_unicode, shown, whole
 from .files import write_text
 from .notebook import ROWS, table_html
 from .parsing import digits, read_json
@@ -255,7 +255,10 @@ class Neurons(Sequence[Neuron]):
             raise RunMismatch(f"{path} cannot be read as a neurons document: {error}") from error
         if not isinstance(data, dict):
             raise RunMismatch(f"{path} holds no JSON object")
-        return cls.from_dict(cast("dict[str, Any]", data))
+        try:
+            return cls.from_dict(cast("dict[str, Any]", data))
+        except RunMismatch as error:
+            raise RunMismatch(f"{path}: {error}") from error
 
 
 def options_of(method: Any) -> dict[str, Json]:
@@ -284,7 +287,7 @@ def _address(address: str) -> tuple[Part, int, int]:
 
 
 def _typed(data: Mapping[str, Any], key: str, kind: type) -> Any:
-    if not isinstance(data[key], kind):
+    if not isinstance(data[key], kind) or (kind is str and not is_unicode(data[key])):
         raise TypeError(f"{key} is {data[key]!r}, not of type {kind.__name__}")
     return data[key]
 

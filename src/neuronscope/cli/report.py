@@ -23,6 +23,7 @@ def run(
 ) -> None:
     """Write one HTML file that opens anywhere, without a network: pictures, captions, neurons, tables. No model."""
     from ..report import Evidence, write_located
+    from ..report.page import telling_damage
 
     is_run = is_file(result / "run.json")
     is_study = not is_run and is_file(result / "study.json")
@@ -37,13 +38,15 @@ def run(
     if is_run:
         from ..studies.reproduce.page import run_page, write_run
 
-        page = write_run(run_page(result, data, allow_outside=allow_outside), out)
+        with telling_damage(result):
+            page = write_run(run_page(result, data, allow_outside=allow_outside), out)
     elif is_study:
         from ..studies.demo.page import write_page
 
         page = write_page(result, out)
     else:
-        page = write_located(Evidence.load(result), out)
+        with telling_damage(result):
+            page = write_located(Evidence.load(result), out)
     kind = "run" if is_run else "study" if is_study else "located"
     size = page.stat().st_size
     document = {"page": str(page.resolve()), "kind": kind, "bytes": size}

@@ -37,7 +37,7 @@ SCHEMA = "neuronscope.evidence/2"
 FOLDER = "evidence"
 
 #: What damaged JSON, arrays and fields raise.
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)

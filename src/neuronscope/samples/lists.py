@@ -25,7 +25,7 @@ import numpy as np
 
 from ..errors import InvalidOption, InvalidSample, suggest
 from ..files import is_folder
-from ..parsing import parse_json
+from ..parsing import parse_json, read_text
 from .image import read_image
 from .place import place
 
@@ -242,8 +242,7 @@ def _not_empty(found: ImageList, source: str | Path) -> ImageList:
 
 def _text(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return stream.read()
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSample(f"{path} cannot be read as UTF-8 text: {error}") from error
 

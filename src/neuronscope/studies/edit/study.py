@@ -22,6 +22,7 @@ from ...held import in_turn
 from ...loading import VLM
 from ...models.origin import require_own
 from ...models.usable import unprocessable
+from ...parsing import read_text
 from ...run.settings import environment
 from ...samples.lists import Refused
 from ...samples.picture_files import Picture, Pictures, gather
@@ -238,7 +239,7 @@ def _read(path: Path | None, any_model: bool) -> Neurons | None:
 
 def _lines(path: Path) -> tuple[str, ...]:
     try:
-        texts = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        texts = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     except (OSError, ValueError) as error:
         raise InvalidOption(f"--texts {path} cannot be read: {error}") from error
     if not texts:
