@@ -27,8 +27,16 @@ def test_check_prints_what_was_found(cli, checkpoint):
 
 def test_caption(cli, checkpoint, image):
     code, out, _ = cli("caption", image, image, "--model", checkpoint, "--json")
-    captions = json.loads(out)["captions"]
+    document = json.loads(out)
+    captions = document["captions"]
     assert code == 0
+    assert set(document["model"]) == {"id", "fingerprint"}
+    assert document["decoding"] == {
+        "prompt": "The image shows a",
+        "template": "USER: {image}\n{prompt}" if "USER" in document["decoding"]["template"] else "{image}\n{prompt}",
+        "max_new_tokens": 32,
+        "generation": {},
+    }
     assert len(captions) == 2
     assert captions[0]["caption"].startswith("The image shows a")
 

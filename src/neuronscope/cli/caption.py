@@ -17,10 +17,19 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Caption images greedily after "The image shows a", 32 new tokens."""
+    from ..caption.generation import generate_captions
+    from ..models import Decoding
     from ..samples.image import read_image
 
     pictures = [read_image(path) for path in images]  # every file is read before the model is loaded
-    captions = open_model(model, device, dtype).captions(pictures)
+    decoding = Decoding()
+    vlm = open_model(model, device, dtype)
+    captions = [row[0].full for row in generate_captions(vlm, pictures, decoding=decoding)]
     rows = list(zip(images, captions, strict=True))
-    document = {"model": model, "captions": [{"image": path, "caption": caption} for path, caption in rows]}
+    how = {**decoding.to_dict(), "template": decoding.template or vlm.family.template}
+    document = {
+        "model": vlm.identity(),
+        "decoding": how,
+        "captions": [{"image": path, "caption": caption} for path, caption in rows],
+    }
     emit(document, as_json, lambda: lines(*(f"{path}: {caption}" for path, caption in rows)))

@@ -61,7 +61,7 @@ class Engine(Protocol):
 
 
 class Local:
-    """In this process; further ones may be started on the same directory. The first error ends the work.
+    """In this process; further ones may be started on the same directory. Units whose numbers are not finite are given up, any other error ends the work.
 
     Args:
         job: what to do.
@@ -88,10 +88,9 @@ class Local:
         return self._work.cost()
 
     def work(self, step: Step) -> Sequence[Failure]:
-        """See :class:`Engine`. Raises the error of the first unit that fails."""
+        """See :class:`Engine`. Raises the error of the first unit that fails for another reason than its numbers."""
         self._work.step = step
-        self._work.work()
-        return ()
+        return self._work.work()
 
     def results(self) -> Results:
         """See :class:`Engine`."""

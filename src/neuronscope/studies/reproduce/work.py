@@ -33,7 +33,9 @@ from ...samples.lexicon import MODES
 from ...types import Json, Neurons
 from ...view.heatmap import heatmap
 from .dataset import Dataset, Kept, Source, build
+from .failures import Failures
 from .record import from_row, to_row
+from .schedule import Failure
 from .settings import Condition, Experiment
 from .specs import MethodSpec
 from .units import DATASET, Cost, Unit, sample_key, units
@@ -146,13 +148,18 @@ class Reproduction:
         return self._doing[unit.kind](unit.key)
 
     @in_turn
-    def work(self) -> None:
-        """Do every unit that is not done. Units that another process is busy with are left for the end."""
-        left = [unit for unit in self.units() if not self._try(unit)]
+    def work(self) -> tuple[Failure, ...]:
+        """Do every unit that is not done. Units that another process is busy with are left for the end.
+
+        A unit of which numbers are not finite is given up with what needs it, and returned; all others are done.
+        """
+        failed = Failures()
+        left = [unit for unit in self.units() if not failed.stop(unit) and not failed.tried(unit, self._try)]
         for kind in dict.fromkeys(unit.kind for unit in left):
-            theirs = [unit for unit in left if unit.kind == kind]
+            theirs = [unit for unit in left if unit.kind == kind and not failed.stop(unit)]
             for key in self.run.todo(kind, [unit.key for unit in theirs]):  # waits, and takes over from the dead
-                self._do(next(unit for unit in theirs if unit.key == key))
+                failed.tried(next(unit for unit in theirs if unit.key == key), self._do)
+        return failed.all
 
     def left(self) -> int:
         """How many units are not done."""
@@ -167,7 +174,10 @@ class Reproduction:
         self.neurons(str(left[0].key["method"]), self._sample(left[0].key))
         self.captioner.captions()  # whatever is done once is not counted
         start = time.perf_counter()
-        rows = self.rows(left[0])
+        try:
+            rows = self.rows(left[0])
+        except NotFinite:  # it will be told of when it is its turn
+            return cost
         return replace(cost, seconds=(time.perf_counter() - start) * cost.captions / len(rows))
 
     def _try(self, unit: Unit) -> bool:
@@ -179,10 +189,11 @@ class Reproduction:
                 self._do(unit)
         return ours
 
-    def _do(self, unit: Unit) -> None:
+    def _do(self, unit: Unit) -> bool:
         if not self.run.done(unit.kind, unit.key):
             self.step(str(unit))
             self.run.write(unit.kind, unit.key, self.rows(unit))
+        return True
 
     def key(self, text: str, kept: Kept) -> dict[str, Json]:
         """What a method's unit for a sample is called."""
