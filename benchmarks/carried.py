@@ -30,7 +30,7 @@ class Row:
     Attributes:
         origin: "own", "one of the concept", "one of another", "pooled", "pooled, another", or "random".
         ranking: of the scores.
-        scale, join: how they were pooled; "against" in the join: less the same of all photographs of other concepts.
+        scale, join: how they were pooled; "less w" in the join: less w times the same of other concepts, their mean.
         photographs: how many.
     """
 

@@ -58,8 +58,8 @@ DRAWS = 2
 #: Of these one set is captioned under, too.
 CAPTIONED = ("own", "pooled", "pooled, another")
 #: What is measured most, and what beside it.
-MAIN = "difference-x-gradient-averaged"
-RANKINGS = (MAIN, "difference-x-gradient-refined", "difference-x-gradient", "grad-x-activation")
+MAIN = "difference-x-gradient-refined"
+RANKINGS = (MAIN, "difference-x-gradient-averaged", "difference-x-gradient", "grad-x-activation")
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,10 @@ WAYS: tuple[tuple[Scale, str], ...] = (
     ("largest", "median"),
     ("largest", "least"),
     ("largest", "votes"),
-    ("largest", "mean against"),
+    ("largest", "mean less 0.3"),
+    ("largest", "mean less 0.6"),
+    ("largest", "mean less 1"),
+    ("log_rank", "mean less 0.3"),
 )
 
 
@@ -221,7 +224,6 @@ class CarryOver:
         for one in self._shuffled([one for one in free if one.concept != tested.concept], rng):
             groups[one.concept].append(one)
         others = [group[: len(same)] for group in groups.values() if len(group) >= LEAST - 1][:DRAWS]
-        rest = [one for group in groups.values() for one in group]
         for ranking in RANKINGS:
             own = self._best([tested], [], Row("own", ranking))
             yield Row("own", ranking), own
@@ -238,21 +240,21 @@ class CarryOver:
                 yield Row("random", ""), np.array([self.layout.starts[u.layer] + u.unit for u in control])
             for scale, join in WAYS if ranking == MAIN else WAYS[:1]:
                 row = Row("pooled", ranking, scale, join, len(same))
-                yield row, self._best(same, rest, row)
+                yield row, self._best(same, list(groups.values()), row)
                 for group in others if (ranking, scale, join) == (MAIN, *WAYS[0]) else others[:1]:
                     row = Row("pooled, another", ranking, scale, join, len(same))
-                    mine = [one for one in free if one.concept != group[0].concept]
-                    yield row, self._best(group, mine, row)
+                    rest = [some for name, some in groups.items() if name != group[0].concept]
+                    yield row, self._best(group, [*rest, same], row)
         for count in range(2, len(same)):
             row = Row("pooled", MAIN, photographs=count)
             yield row, self._best(same[:count], [], row)
 
-    def _best(self, some: list[Photograph], others: list[Photograph], row: Row) -> Int[np.ndarray, "size"]:
+    def _best(self, some: list[Photograph], others: list[list[Photograph]], row: Row) -> Int[np.ndarray, "size"]:
         join: Join
-        join, _, against = row.join.partition(" ")  # pyright: ignore[reportAssignmentType]
+        join, _, weight = row.join.partition(" less ")  # pyright: ignore[reportAssignmentType]
         values = pooled(self._scaled(some, row), join, SIZE)
-        if against:
-            values = values - pooled(self._scaled(others, row), join, SIZE)
+        if weight:
+            values = values - float(weight) * np.mean([pooled(self._scaled(one, row), join, SIZE) for one in others], 0)
         return best_first(values)[:SIZE]
 
     def _scaled(self, some: list[Photograph], row: Row) -> Float[np.ndarray, "photographs neurons"]:

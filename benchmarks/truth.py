@@ -1,6 +1,6 @@
 """Located neurons against the planted truth: 30 concepts, three held-out scenes each, nothing tuned per sample.
 
-    python -m benchmarks.truth [--model demo] [--draws 10] [--seeds 7 20 21]
+    python -m benchmarks.truth [--model demo] [--draws 10] [--seeds 7 20 21] [--methods two-stage]
 
 For two-stage filtering and each of its stages alone: precision and recall against the planted set, J under zero
 ablation and under the recommended noise, and J of layer-matched random sets, with 95 % intervals over concepts. A scene
@@ -54,16 +54,18 @@ def valid_pair(vlm: ns.VLM, concept: str, seed: int) -> tuple[Counterfactual, tu
     raise InvalidSample(f"none of {TRIES} scenes of {concept!r} meets the conditions")
 
 
-def run(vlm: ns.VLM, draws: int, seeds: Sequence[int]) -> tuple[dict[str, dict[str, Estimate]], int]:
+def run(
+    vlm: ns.VLM, draws: int, seeds: Sequence[int], methods: Sequence[str]
+) -> tuple[dict[str, dict[str, Estimate]], int]:
     """method -> figure -> estimate, and how many scenes were refused before each concept had its valid ones."""
     truth, names = planted(vlm), sorted(CONCEPTS)
     pairs = {(seed, k): valid_pair(vlm, k, seed) for seed in seeds for k in names}
     images = {seed: [Labelled(pairs[seed, k][0].original, k, pairs[seed, k][1]) for k in names] for seed in seeds}
     result: dict[str, dict[str, Estimate]] = {}
-    for method, locate in METHODS.items():
+    for method in methods:
         values: dict[str, dict[str, list[float]]] = {name: {} for name in (*LIMITS, "neurons")}
         for seed, k in track(list(pairs), description=method, console=Console(stderr=True)):
-            found = locate.locate(vlm, pairs[seed, k][0]).neurons
+            found = METHODS[method].locate(vlm, pairs[seed, k][0]).neurons
             for name, value in _figures(vlm, k, found, truth[k], images[seed], draws, names.index(k)).items():
                 values[name].setdefault(k, []).append(value)
         # Scenes of one concept are alike: the interval is over concepts.
@@ -95,8 +97,9 @@ def main() -> None:
     parser.add_argument("--model", default="demo")
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=SEEDS)
+    parser.add_argument("--methods", nargs="+", default=list(METHODS), choices=METHODS)
     args = parser.parse_args()
-    rows, refused = run(ns.load(args.model), args.draws, args.seeds)
+    rows, refused = run(ns.load(args.model), args.draws, args.seeds, args.methods)
     table = Table(
         "method",
         *LIMITS,

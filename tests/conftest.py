@@ -134,7 +134,7 @@ def speaks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     def say(vlm: ns.VLM, original: str, edited: str, *, write: bool = False) -> None:
         def caption(text: str) -> list[Caption]:
             ids = vlm.tokenizer(text, add_special_tokens=False).input_ids
-            return [Caption(text, f"{ns.Decoding.prompt} {text}", tuple(ids))]
+            return [Caption(text, f"{ns.Decoding().beginning} {text}", tuple(ids))]
 
         def captions(*args: Any, **options: Any) -> list[list[Caption]]:
             if write:
@@ -156,6 +156,7 @@ def unchecked() -> Iterator[None]:
 
 #: Folders and files of tests that take more than a newcomer's minute; `pytest -m "not slow"` leaves them out.
 SLOW = (
+    "benchmarks",
     "architecture/test_devices.py",
     "architecture/test_quantised.py",
     "browser",
@@ -177,6 +178,7 @@ SLOW = (
     "locate/test_families.py",
     "locate/test_real_photographs.py",
     "models",
+    "paper",
     "refusals",
     "report",
     "run",

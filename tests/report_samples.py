@@ -151,7 +151,7 @@ def make_run(folder: Path, data: Path) -> Path:
     }
     run = Run.open(folder, settings, schemas=SCHEMAS)
     run.write("dataset", {"part": "all"}, [{"document": json.dumps({"samples": records})}])
-    nothing = {"precision": None, "recall": None, "average_precision": None}
+    nothing = {"refused": None, "precision": None, "recall": None, "average_precision": None}
     for method in METHODS:
         for record in records:
             key = {"method": method, "concept": record["concept"], "image": record["image_id"]}
@@ -185,7 +185,7 @@ def _record(number: int, concept: str, data: Path) -> dict[str, Any]:
         "edit": {"method": "telea", "radius": 3, "dilate": 0, "region": "auto"},
         "mask": encode_mask(boxes_mask([BOX], SIZE)),
         "edited_sha256": digest(edited),
-        "prompt": "The image shows a",
+        "prefix": "The image shows a",
         "caption": {"text": PLAIN[concept]},
         "caption_edited": {"text": LOST},
     }

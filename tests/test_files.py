@@ -13,10 +13,12 @@ import pytest
 
 from neuronscope.errors import InvalidOption
 from neuronscope.files import (
+    clear_result,
     create_once,
     output_folder,
     replacing,
     replacing_folder,
+    require_absent,
     require_picture,
     temporary_folder,
     write_bytes,
@@ -206,6 +208,35 @@ def test_what_a_killed_writer_leaves_is_cleared_by_the_next_one(tmp_path: Path, 
     assert sorted(os.listdir(tmp_path)) == sorted([mine.name, elsewhere.name, "result.json", "result.png", "x" * 250])
 
 
+@pytest.mark.parametrize(
+    "write",
+    [
+        "with replacing(target / 'run.json') as t: t.write_text('half'); kill()",
+        "with replacing(target / 'horse.png') as t: t.write_text('half'); kill()",
+        "with replacing(target / ('x' * 250)) as t: t.write_text('half'); kill()",
+        "with replacing(target / 'no suffix.') as t: t.write_text('half'); kill()",
+        "with replacing(target / '.hidden.part.json') as t: t.write_text('half'); kill()",
+        "with replacing_folder(target, 'last') as t: (t / 'a').write_text('half'); kill()",
+        "with replacing_folder(target / 'new', 'last') as t: (t / 'a').write_text('half'); kill()",
+        "Path.unlink = kill; output_folder(target)",
+    ],
+)
+def test_what_a_killed_process_left_in_an_output_folder_goes_though_nobody_writes_it_again(
+    tmp_path: Path, write: str
+) -> None:
+    start = (
+        "import os, sys, signal; from pathlib import Path; from neuronscope.files import *\n"
+        "kill = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\ntarget = Path(sys.argv[1])\n"
+    )
+    subprocess.run([sys.executable, "-c", start + write, str(tmp_path)], check=False)
+    (left,) = names(tmp_path)[:1]
+    for name in (f".a.{Owner.here()}.01234567.part.json", ".a.part.json", left.lstrip("."), "mine.part"):
+        (tmp_path / name).write_text("somebody's")
+    output_folder(tmp_path)
+    assert left not in names(tmp_path)
+    assert len(names(tmp_path)) == 4
+
+
 def test_temporary_folders_of_killed_processes_are_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     monkeypatch.setattr("tempfile.tempdir", None)
@@ -232,3 +263,96 @@ def test_a_picture_that_nobody_writes_is_refused_by_its_ending(name: str) -> Non
 @pytest.mark.parametrize("name", ["a.png", "a.JPG", "b/c.webp", "x.y.tiff"])
 def test_pictures_that_are_written(name: str) -> None:
     require_picture(name)
+
+
+# ---- results of several files
+
+STOPS = {
+    "absent": ("mkdir", "write_text", "rename"),
+    "empty": ("mkdir", "write_text", "unlink", "replace", "rmtree"),
+}
+
+
+def killed_once(folder: Path, name: str, number: int) -> bool:
+    """A program fills a folder as `convert` does, and is killed before its n-th call of a function."""
+    code = (
+        "import os, shutil, signal, sys; from pathlib import Path; from neuronscope.files import *\n"
+        "target, name, left = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])\n"
+        "owner = shutil if name == 'rmtree' else Path\n"
+        "real = getattr(owner, name)\n"
+        "def stopped(*given, **options):\n"
+        "    global left\n"
+        "    left -= 1\n"
+        "    if not left: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(*given, **options)\n"
+        "require_absent(target)\n"
+        "setattr(owner, name, stopped)\n"
+        "with replacing_folder(target, 'last.json') as t:\n"
+        "    (t / 'inner').mkdir()\n"
+        "    for name in ('inner/a.txt', 'b.txt', 'last.json'): (t / name).write_text('new')\n"
+    )
+    return subprocess.run([sys.executable, "-c", code, str(folder), name, str(number)], check=False).returncode == -9
+
+
+@pytest.mark.parametrize(("state", "call"), [(state, call) for state, calls in STOPS.items() for call in calls])
+def test_whoever_fills_an_empty_folder_may_be_killed_anywhere_and_begin_again(
+    tmp_path: Path, state: str, call: str
+) -> None:
+    kills = 0
+    for number in (1, 2, 3, 5):
+        target = tmp_path / f"{number}" / "out"
+        target.parent.mkdir()
+        if state == "empty":
+            target.mkdir()
+        if not killed_once(target, call, number):
+            continue
+        kills += 1
+        whole = (target / "last.json").exists()
+        if whole:
+            with pytest.raises(InvalidOption, match="is not empty"):
+                require_absent(target)
+        else:
+            require_absent(target)
+            with replacing_folder(target, "last.json") as temporary:
+                fill(temporary)
+        assert names(target.parent) == ["a.txt", *(["b.txt"] if whole else []), "inner", "last.json", "out"]
+    assert kills
+
+
+@pytest.mark.parametrize("theirs", ["mine.txt", "inner/mine.txt"])
+def test_what_a_user_has_put_beside_the_files_of_a_killed_writer_stays_and_is_said(tmp_path: Path, theirs: str) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    assert killed_once(target, "replace", 3)
+    (target / theirs).parent.mkdir(exist_ok=True)
+    (target / theirs).write_text("mine")
+    before = {path for path in target.rglob("*") if path.is_file() and ".files" not in str(path)}
+    with pytest.raises(InvalidOption, match="exists and is not empty"):
+        require_absent(target)
+    assert {path for path in target.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize(
+    "listed", ["", "7", "{}", "[]", "[1]", '["../../keep.txt"]', '["inner/../../keep.txt", "last"]']
+)
+def test_a_list_of_files_that_is_not_ours_takes_nothing_away(tmp_path: Path, listed: str) -> None:
+    target = tmp_path / "out"
+    target.mkdir()
+    (tmp_path / "keep.txt").write_text("mine")
+    assert killed_once(target, "replace", 1)
+    (left,) = target.glob(".files.*")
+    (left / ".moving.json").write_text(listed)
+    (left / "last").write_text("x")
+    require_absent(target)
+    assert names(tmp_path) == ["keep.txt", "out"]
+
+
+def test_an_older_result_is_taken_for_none_before_a_new_one_is_written(tmp_path: Path) -> None:
+    for name in ("tables.json", "a.png", "adapter/x", "adapter/y", "kept/x", "kept/of-the-user"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("old")
+    clear_result(tmp_path, "tables.json", "absent", "a.png", "adapter/x", "adapter/y", "kept/x", "no/where")
+    assert names(tmp_path) == ["kept", "of-the-user"]
+    (tmp_path / "tables.json").mkdir()
+    with pytest.raises(InvalidOption, match=r"tables\.json cannot be written"):
+        clear_result(tmp_path, "tables.json")

@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuronscope.errors import InvalidOption, RunMismatch
+from neuronscope.evaluate.truth import agreement
 from neuronscope.types import SCHEMA, Neuron, Neurons, one_of
 
 FULL = Neurons(
@@ -206,3 +207,25 @@ def test_the_part_is_saved_and_older_documents_are_of_the_decoder(tmp_path: Path
     older = neurons.to_dict()
     del older["part"]
     assert Neurons.from_dict(older).part == "text"
+
+
+FROM = {"here": {"id": "a", "fingerprint": "ab12"}, "there": {"id": "a", "fingerprint": "cd34"}, "hand": {}}
+TOGETHER: dict[str, Callable[[Neurons, Neurons], object]] = {
+    "and": lambda a, b: a & b,
+    "without": lambda a, b: a - b,
+    "like": lambda a, b: a.require_like(b),
+    "agreement": agreement,
+}
+
+
+@pytest.mark.parametrize("do", TOGETHER.values(), ids=TOGETHER)
+def test_sets_whose_addresses_mean_other_neurons_are_not_compared(do: Callable[[Neurons, Neurons], object]):
+    one = Neurons(FULL.members, model=FROM["here"])
+    for other in (one, replace(one, model=FROM["hand"]), replace(one, model=FROM["there"]).anywhere()):
+        do(one, other)
+        do(other, one)
+    with pytest.raises(RunMismatch, match="ab12 and the other in cd34"):
+        do(one, replace(one, model=FROM["there"]))
+    for part in ("vision", "projector"):
+        with pytest.raises(InvalidOption, match=f"part 'text' and one of part '{part}'"):
+            do(one, replace(one, part=part))

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
+import re
 import shutil
 import tempfile
 import uuid
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any, cast
 
 from .errors import InvalidOption
+from .parsing import parse_json
 from .processes import Owner
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)  # a quota is a disk, too
 #: Endings of pictures that are written.
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".pdf")
 _LONGEST = 140  # bytes of a target's name that its temporary name keeps: file systems take 255 in all
+_WITHIN = "files"  # stands in the temporary name of a folder that is made inside its target
+_TEMPORARY = re.compile(r"\..+\.([0-9a-f]{16}-\d+-\d+)\.[0-9a-f]{8}\.part.*", re.DOTALL)
+_MOVING = ".moving.json"  # in such a folder: the files that are being moved to their places, in that order
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 
 
@@ -40,13 +47,18 @@ def is_file(path: str | Path) -> bool:
 def output_folder(path: str | Path) -> Path:
     """Create the folder if need be and prove that it can be written to, before any long work starts.
 
+    What killed processes of this machine were writing in it is removed, whether or not it is written again.
+
     Raises InvalidOption when it is a file, read-only, or cannot be made.
     """
     folder = Path(path)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=folder):
-            pass
+        for path in _left_in(folder):
+            _remove(path)
+        probe = _beside(folder / "probe")  # a name of ours: a killed process leaves it where the next one finds it
+        probe.touch()
+        probe.unlink()
     except OSError as error:
         raise InvalidOption(f"output folder {folder} cannot be written to: {error.strerror or error}") from error
     return folder
@@ -104,8 +116,9 @@ def replacing_folder(path: str | Path, last: str) -> Generator[Path]:
     target = Path(path)
     there = is_folder(target)
     output_folder(target if there else target.parent)
-    temporary = _beside(target / "files" if there else target)
-    _clear(target / "files" if there else target)
+    temporary = _beside(target / _WITHIN if there else target)
+    _clear(target)
+    _clear(target / _WITHIN)
     try:
         with refusing(target):
             temporary.mkdir()
@@ -119,9 +132,11 @@ def replacing_folder(path: str | Path, last: str) -> Generator[Path]:
 
 
 def _merge(source: Path, target: Path, last: str) -> None:
+    names = sorted(path.relative_to(source).as_posix() for path in source.rglob("*") if path.is_file())
+    names.sort(key=lambda name: name == last)
+    (source / _MOVING).write_text(json.dumps(names), encoding="utf-8")
     (target / last).unlink(missing_ok=True)
-    names = sorted(path.relative_to(source) for path in source.rglob("*") if path.is_file())
-    for name in sorted(names, key=lambda name: name == Path(last)):
+    for name in names:
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         (source / name).replace(target / name)
 
@@ -147,13 +162,65 @@ def require_space(path: Path, needed: int) -> None:
 
 
 def require_absent(path: str | Path) -> None:
-    """Raise InvalidOption unless nothing is at the path, or an empty folder."""
+    """Raise InvalidOption unless nothing is at the path, or an empty folder.
+
+    What writers that began with an empty folder and were killed left in it is removed.
+    """
     target = Path(path)
     with refusing(target):
         if target.is_symlink() or target.exists():
-            if target.is_dir() and not any(target.iterdir()):
-                return
+            if target.is_dir():
+                _empty_again(target)
+                if not any(target.iterdir()):
+                    return
             raise InvalidOption(f"output folder {target} exists and is not empty")
+
+
+def _empty_again(folder: Path) -> None:
+    """Take back what killed writers have put into a folder, where it holds nothing else."""
+    left = _left_in(folder)
+    moved = {folder / name for path in left for name in _unfinished(path)}
+    others = [path for path in folder.rglob("*") if path.is_file() and not any(one in path.parents for one in left)]
+    if left and moved.issuperset(others):
+        for path in others:
+            path.unlink()
+        for path in sorted(folder.iterdir()):
+            if path not in left and path.is_dir() and not any(path.iterdir()):
+                path.rmdir()
+    for path in left:
+        _remove(path)
+
+
+def _unfinished(temporary: Path) -> list[str]:
+    """What a killed writer was moving out of its temporary folder; none where it has moved all or had not begun."""
+    try:
+        names: Any = parse_json((temporary / _MOVING).read_bytes())
+    except (OSError, ValueError):
+        return []
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in cast("list[Any]", names)):
+        return []  # not written by us
+    return cast("list[str]", names) if (temporary / str(names[-1])).exists() else []
+
+
+def clear_result(folder: str | Path, last: str, *others: str) -> None:
+    """Take away what says that the result of an earlier command in a folder is whole, before a new one is written.
+
+    Until `last` is written again, which has to come after all else, nobody takes old and new files for one result.
+
+    Args:
+        folder: where they are.
+        last: the file, as a path relative to it, without which nobody takes the result for whole.
+        others: files of an earlier result that the new one does not have; a folder of theirs goes when it is empty.
+
+    Raises InvalidOption where they cannot be removed.
+    """
+    for name in (last, *others):
+        path = Path(folder) / name
+        with refusing(path):
+            path.unlink(missing_ok=True)
+            place = path.parent
+            if name != last and place != Path(folder) and place.is_dir() and not any(place.iterdir()):
+                place.rmdir()
 
 
 def temporary_folder(name: str) -> tempfile.TemporaryDirectory[str]:
@@ -175,14 +242,28 @@ def _short(target: Path) -> str:
 
 def _clear(target: Path) -> None:
     """Remove the temporary files and folders of a target whose writers were killed."""
+    for path in _left(target):
+        _remove(path)
+
+
+def _left(target: Path) -> list[Path]:
+    """Those temporary files and folders."""
     start = f".{_short(target)}."
+    names = [path for path in _entries(target.parent) if path.name.startswith(start)]
+    return [path for path in names if _is_left(path.name.removeprefix(start))]
+
+
+def _left_in(folder: Path) -> list[Path]:
+    """Those of all targets in a folder."""
+    made = ((path, _TEMPORARY.fullmatch(path.name)) for path in _entries(folder))
+    return [path for path, found in made if found and _is_left(found[1])]
+
+
+def _entries(folder: Path) -> list[Path]:
     try:
-        names = [path for path in target.parent.iterdir() if path.name.startswith(start)]
+        return list(folder.iterdir())
     except OSError:  # a missing or unreadable folder is refused by whoever writes into it
-        return
-    for path in names:
-        if _is_left(path.name.removeprefix(start)):
-            _remove(path)
+        return []
 
 
 def _is_left(name: str) -> bool:

@@ -207,6 +207,34 @@ class Loading:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Asking:
+    """What a model is asked, and how it answers: the fields of :class:`neuronscope.Decoding` that a verb takes."""
+
+    question: str = option("", "--question", help="What is asked; it goes through the model's chat template.")
+    prefix: str | None = option(
+        None,
+        "--prefix",
+        "--prompt",
+        help='What the answer begins with; "The image shows a", or nothing after a question.',
+        blank=True,
+    )
+    system: str = option("", "--system", help="What the model is told before.")
+    template: str | None = option(
+        None, "--template", help="With {image}, {prefix}, and {question} and {system} for these; no chat template."
+    )
+    chat: str = option("auto", "--chat", help="The checkpoint's chat template: auto, always, or never.")
+    max_new_tokens: int = option(32, "--max-new-tokens", least=1, help="Length limit of captions.")
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    @classmethod
+    def of(cls, decoding: Any) -> Asking:
+        """The options that ask for a decoding."""
+        return cls(**{one.name: getattr(decoding, one.name) for one, _ in options_in(cls)})
+
+
+@dataclass(frozen=True, kw_only=True)
 class Reading:
     """Where the pictures of a data set may lie."""
 

@@ -156,6 +156,22 @@ class Neurons(Sequence[Neuron]):
 
     _repr_html_ = to_html
 
+    def require_like(self, other: Iterable[Neuron]) -> None:
+        """Refuse to compare with a set whose addresses mean other neurons; ones that were written by hand pass.
+
+        Raises InvalidOption for a set of another part of the model, RunMismatch for one of other weights.
+        """
+        if not isinstance(other, Neurons):
+            return
+        if other.part != self.part:
+            raise InvalidOption(f"a set of part {self.part!r} and one of part {other.part!r} have no neurons in common")
+        here, there = (one.model.get("fingerprint", "") for one in (self, other))
+        if here and there and here != there:
+            raise RunMismatch(
+                f"one set was found in weights with fingerprint {here} and the other in {there}: the same addresses "
+                "are other neurons there. neurons.anywhere() is compared by its addresses all the same"
+            )
+
     def __len__(self) -> int:
         return len(self.members)
 
@@ -189,10 +205,12 @@ class Neurons(Sequence[Neuron]):
         return self._pick(order[:count])
 
     def __and__(self, other: Iterable[Neuron]) -> Neurons:
+        self.require_like(other)
         keep = set(other)
         return self._pick([i for i, neuron in enumerate(self.members) if neuron in keep])
 
     def __sub__(self, other: Iterable[Neuron]) -> Neurons:
+        self.require_like(other)
         drop = set(other)
         return self._pick([i for i, neuron in enumerate(self.members) if neuron not in drop])
 

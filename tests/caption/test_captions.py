@@ -84,7 +84,7 @@ def test_no_images_give_no_captions(vlm: ns.VLM):
 
 def test_a_caption_is_the_prompt_as_written_and_the_ids_as_generated(vlm: ns.VLM, picture):
     assert vlm.caption(picture).startswith("The image shows a")
-    (((caption,)),) = captions(vlm, [picture], prompt="the Image")
+    (((caption,)),) = captions(vlm, [picture], prefix="the Image")
     assert isinstance(caption, Caption)
     assert caption.full.startswith("the Image")
     assert vlm.tokenizer.decode(list(caption.ids), skip_special_tokens=True) == caption.text

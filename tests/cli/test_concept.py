@@ -55,6 +55,19 @@ def test_two_edits_of_each_photograph(cli, folder, concept, tmp_path):
     assert max(neuron["scores"]["held_edits"] for neuron in document["neurons"]) == 4
 
 
+def test_less_what_other_concepts_share(cli, folder, concept, tmp_path, demo):
+    data = ns.CocoFolder.open(folder)
+    other = max((name for name in data.concepts() if name != concept), key=lambda name: len(list(data.samples(name))))
+    less = ("--against", other, "--weight", 0.5, "--no-test", "-n", 1)
+    code, text, told = cli("concept", folder, concept, *OPTIONS, *less, "--out", tmp_path / "out", "--json")
+    assert code == 0, told
+    document = json.loads(text)
+    assert f"less      0.5 times the mean of {other} (1)" in document["summary"]
+    assert (document["options"]["weight"], document["options"]["against"]) == (0.5, [other])
+    found = set(ns.Neurons.load(tmp_path / "out" / "neurons.json"))
+    assert len(set(planted(demo)[concept]) & found) > len(set(planted(demo)[other]) & found)
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -63,12 +76,13 @@ def test_two_edits_of_each_photograph(cli, folder, concept, tmp_path):
         (("--method", "nothing"), "method='nothing' is not known"),
         (("--edit", "erase"), "edit='erase' is not known"),
         (("-n", 0), "photographs=0 must be at least 1"),
+        (("--weight", "nan"), "weight"),
         (("--held", 4), "least_held=4 is more than the 3 photographs"),
     ],
 )
 def test_refusals(cli, folder, concept, tmp_path, options, reason):
     code, _, told = cli("concept", folder, concept, *OPTIONS, *options, "--out", tmp_path / "out")
-    assert code == 1
+    assert code in (1, 2)
     assert reason in told
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -45,7 +46,7 @@ def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], tmp_pat
         (("--ks", "1,x"), "--ks '1,x' is not a list"),
         (("--ks", "1,200"), "k=200 must be 1 to 100"),
         (("--nouns", "spacy"), "nouns='spacy' is not known"),
-        (("--template", "{image}{query}{prompt}"), "has {query}, and no query is given"),
+        (("--template", "{image}{question}{prompt}"), "has {question}, and no question is given"),
     ],
 )
 def test_bad_options_are_refused_before_anything_is_loaded(cli, options, reason: str, tmp_path: Path):
@@ -63,8 +64,26 @@ def test_missing_images_are_refused(cli, tmp_path: Path):
 
 
 def test_presets_and_sizes():
-    assert Discover(sources=(), preset="published", top=5).discovery().query == "Describe the image in few words."
+    published = Discover(sources=(), preset="published", top=5, max_new_tokens=7).discovery()
+    assert published == Discovery.as_published(top=5, decoding=replace(published.decoding, max_new_tokens=7))
+    assert published.decoding.question == "Describe the image in few words."
     assert Discover(sources=()).discovery() == Discovery()
     assert given(DiscoveryPlan, {"ks": "1,5"}) == {"ks": (1, 5)}
     with pytest.raises(InvalidOption, match="whole numbers"):
         given(DiscoveryPlan, {"ks": "1.5"})
+
+
+def test_sbus_own_caption_json_with_a_part_of_its_pictures(cli, tmp_path: Path):
+    (tmp_path / "images").mkdir()
+    names = [f"{number}.png" for number in range(2)]
+    for name, sample in zip(names, scenes_of("bear", 2), strict=True):
+        sample.image.save(tmp_path / "images" / name)
+    urls = [f"http://static.flickr.com/27/{name}" for name in ("gone.jpg", *names)]
+    table = tmp_path / "sbu-captions-all.json"
+    table.write_text(json.dumps({"image_urls": urls, "captions": ["A bear ."] * 3, "user_ids": ["x"] * 3}))
+    code, text, told = cli(
+        "discover", table, "--out", tmp_path / "run", "--top", "10", "--ks", "1", "--group", "2", "--json"
+    )
+    assert (code, told) == (0, "")
+    assert json.loads(text)["images"] == 2
+    assert "1 of 3 entries name pictures that are not in" in text

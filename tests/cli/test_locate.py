@@ -9,6 +9,7 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.caption import Caption
+from neuronscope.errors import RunMismatch
 from neuronscope.locate import validity
 from neuronscope.report import Evidence
 from neuronscope.studies.locate.settings import Locate
@@ -164,3 +165,27 @@ def test_both_doors_write_the_same_folder(locate, tmp_path, checkpoint):
     assert files == {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file()}
     for name in files:
         assert (other / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize("stop", ["generate", "save", "layers", "summary"])
+def test_a_result_over_an_older_one_is_whole_or_none(locate, tmp_path, monkeypatch, stop):
+    code, _, _ = locate("--method", "random", "--count", 5, "--no-test")
+    assert code == 0
+    Evidence.load(tmp_path / "out")
+
+    def stopped(*_, **__):
+        raise KeyboardInterrupt
+
+    place = "neuronscope.studies.locate.study."
+    if stop == "generate":
+        monkeypatch.setattr(place + "heatmap", stopped)
+    elif stop == "save":
+        monkeypatch.setattr(ns.Neurons, "save", stopped)
+    else:
+        monkeypatch.setattr(place + {"layers": "plot_layers", "summary": "write_text"}[stop], stopped)
+    locate("--method", "random", "--count", 7, "--no-test")
+    if stop == "generate":
+        Evidence.load(tmp_path / "out")
+        return
+    with pytest.raises(RunMismatch, match=r"lacks evidence\.json"):
+        Evidence.load(tmp_path / "out")

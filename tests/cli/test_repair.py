@@ -10,6 +10,7 @@ import pytest
 import neuronscope as ns
 from hallucinations import write_folder
 from neuronscope.edit import Edit
+from neuronscope.samples.objects import AnnotatedFolder
 
 
 def test_hallucinations_are_repaired(cli, demo: ns.VLM, tmp_path: Path):
@@ -29,6 +30,27 @@ def test_hallucinations_are_repaired(cli, demo: ns.VLM, tmp_path: Path):
     if repaired:
         with Edit.load(out / "edit.safetensors", demo):
             assert "horse" not in demo.caption(place / "images" / "0.png")
+
+
+def test_chair_by_the_original_lists_beside_ours(cli, tmp_path: Path):
+    place, lists = write_folder(tmp_path / "coco"), tmp_path / "synonyms.txt"
+    names = AnnotatedFolder.read(place).categories
+    lists.write_text("".join(f"{name}, {name} thing\n" for name in names))
+    given = ("--images", place, "--count", 1, "--set", "right=1", "--synonyms", lists)
+    code, text, _ = cli("repair", *given, "--out", tmp_path / "out", "--json")
+    assert code == 0
+    together = json.loads(text)["together"]
+    assert together["by"] == "the lexicon, version 1"
+    assert together["original"]["by"].startswith("the original lists, synonyms.txt (SHA-256 ")
+    assert together["original"]["halves"]["searched"]["before"]["chair_s"]["value"] == pytest.approx(1 / 3)
+    pages = (tmp_path / "out" / "tables.md").read_text(encoding="utf-8")
+    for by in ("objects by the lexicon, version 1", "objects by the original lists, synonyms.txt"):
+        assert pages.count(by) == 2
+    lists.write_text("dragon\n")
+    code, text, _ = cli("repair", *given, "--out", tmp_path / "other", "--json")
+    assert code == 1
+    assert "is in none of the lists of synonyms.txt" in json.loads(text)["error"]["message"]
+    assert not (tmp_path / "other").exists()
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from neuronscope.cli import reproduce
 from neuronscope.cli.main import app
 from neuronscope.cli.reproduce import _concepts, _swept, _watched, experiment
 from neuronscope.errors import InvalidOption
-from neuronscope.options import Scorers, given, options_in
+from neuronscope.options import Asking, Scorers, given, options_in
 from neuronscope.samples import CocoFolder
 from neuronscope.studies.reproduce.engine import Local
 from neuronscope.studies.reproduce.job import Job
@@ -178,7 +178,21 @@ EVERYTHING = (
     *("--sweep", "activation=0.8,1", "--levels", "0.1,2", "--scale", "deviation", "--draws", "4"),
     *("--sharing", "shared", "--ablations", "none", "--random-sets", "20", "--metrics", "bleu-1"),
     *("--bertscore", "an/encoder", "--clip", "a-model", "--edit", "mean_fill", "--reach", "boxes"),
-    *("--max-other-share", "0.25", "--min-side", "7.5", "--limit", "9", "--allow-missing"),
+    *(
+        "--max-other-share",
+        "0.25",
+        "--min-side",
+        "7.5",
+        "--min-area",
+        "0.1",
+        "--max-area",
+        "0.5",
+        "--limit",
+        "9",
+        "--allow-missing",
+    ),
+    *("--site", "act", "--shared", "--match", "strict", "--question", "What is it?", "--prefix", "It is a"),
+    *("--system", "Be short.", "--max-new-tokens", "9", "--chat", "never"),
     *("--seed", "3", "--split", "scenes", "--model", "some/dir", "--dtype", "4bit", "--device-map", "auto"),
 )
 
@@ -203,12 +217,17 @@ def test_the_recipe_asks_for_the_same(
 
 
 def test_every_option_of_a_run_is_in_the_test_above():
-    known = {one.names[0] for each in (Job, Experiment, Scorers, Limits) for _, one in options_in(each)}
+    known = {
+        one.names[0].split("/")[-1]
+        for each in (Job, Experiment, Asking, Scorers, Limits)
+        for _, one in options_in(each)
+    }
     assert known - set(EVERYTHING) == {
         "--data",
         "--preset",
         "--device",
         "--allow-outside",
+        "--template",  # the chat's place
     }  # a device goes without a map
 
 

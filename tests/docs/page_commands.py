@@ -11,6 +11,7 @@ import re
 import runpy
 import shlex
 import sys
+import tomllib
 from argparse import ArgumentParser
 from collections.abc import Callable, Sequence
 from functools import cache
@@ -22,11 +23,6 @@ from page_blocks import ROOT, BadPage
 from typer.core import TyperCommand
 
 from neuronscope.cli import main
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # a dependency of pytest there
-    import tomli as tomllib
 
 #: Between commands.
 _SEPARATORS = ("&&", ";", "&", "||", "|")

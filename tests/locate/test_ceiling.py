@@ -1,11 +1,13 @@
 """The ceiling is what interventions on whole layers do."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import neuronscope as ns
+from neuronscope.errors import InvalidOption, NeuronOutOfRange, RunMismatch
 from neuronscope.locate import Exchange, edit_effect
 from neuronscope.locate.scores import Layout
 from neuronscope.locate.target import concept_word
@@ -56,3 +58,23 @@ def test_it_says_so_in_a_sentence(vlm, pair, known):
 
 def test_almost_all_of_a_natural_photographs_edit_passes_through_them(natural_vlm, natural_pair):
     assert ns.ceiling(natural_vlm, natural_pair, layers=False).share > 0.9
+
+
+@pytest.mark.parametrize(
+    ("sets", "error", "reason"),
+    [
+        (
+            {"mine": replace(ns.Neurons.of([(0, 1)]), model={"id": "x", "fingerprint": "0"})},
+            RunMismatch,
+            "fingerprint 0",
+        ),
+        ({"mine": ns.Neurons.at("vision.0.1")}, InvalidOption, "only neurons of part 'text'"),
+        ({"mine": ns.Neurons.of([(99, 0)])}, NeuronOutOfRange, "99"),
+        ({"mine": ns.Neurons.of([(0, 10**6)])}, NeuronOutOfRange, "1000000"),
+        ({"layer 0": ns.Neurons.of([(0, 1)])}, InvalidOption, "stand for neurons already"),
+        ({"all layers": ns.Neurons.of([(0, 1)])}, InvalidOption, "stand for neurons already"),
+    ],
+)
+def test_sets_that_it_does_not_take(vlm, pair, known, sets, error, reason):
+    with pytest.raises(error, match=reason):
+        ns.ceiling(vlm, pair, validity=known, sets=sets)

@@ -156,6 +156,7 @@ def test_where_it_came_from_is_kept(vlm, pairs, tmp_path):
         ({"within": 0}, "within=0"),
         ({"within": 2.5}, "within=2.5"),
         ({"least_held": 0}, "least_held=0"),
+        ({"weight": float("nan")}, "weight=nan"),
     ],
 )
 def test_bad_options(options, message):
@@ -188,6 +189,12 @@ def test_other_concepts_are_subtracted(vlm, pairs):
     found = own.neurons(ns.Pooling(count=NEURONS, within=NEURONS, scale="none"), against=[other])
     assert found.scores["pooled"] == pytest.approx(np.sort(expected)[::-1])
     assert found.options["against"] == ["bear"]
+    twice = own.neurons(
+        ns.Pooling(count=NEURONS, within=NEURONS, scale="none", weight=0.25),
+        against=[other, ns.ScoredConcept.of(vlm, pairs[:1], Brightness())],
+    )
+    expected = (each[0] + (each[1] + each[2]) / 2) / 2 - 0.25 * (each[3] + each[0]) / 2
+    assert twice.scores["pooled"] == pytest.approx(np.sort(expected)[::-1])
 
 
 def test_photographs_are_left_out_with_all_their_edits(vlm, pairs):

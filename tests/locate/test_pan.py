@@ -59,7 +59,7 @@ def test_image_scores_equal_explicit_columns(make_vlm, pair, speaks, token, naiv
 def test_predicting_position_equals_explicit_columns(vlm, pair, speaks, naive_activations, concept_token):
     speaks(vlm, "the surfboard", "grass")
     pair = dataclasses.replace(pair, sample=dataclasses.replace(pair.sample, concept="surfboard"))
-    found = dataclasses.replace(Pan.as_published(), concept_token=concept_token).locate(vlm, pair)
+    found = dataclasses.replace(Pan.as_published(), site="neuron", concept_token=concept_token).locate(vlm, pair)
     the, surf, board = vlm.tokenizer("the surfboard", add_special_tokens=False).input_ids
     clean = naive_activations(vlm, pair.original, [the, surf], everywhere=True)
     expected = []

@@ -160,7 +160,7 @@ def stays(vlm, noisy, monkeypatch):
         tried = []
         original = np.asarray(noisy.load())
 
-        def fake(model, images, *, decoding=None):
+        def fake(model, images, *, decoding=None, **_):
             rows = []
             for image in images:
                 gone = int((np.asarray(image) != original).any(-1).sum())

@@ -48,7 +48,16 @@ def test_a_family_of_one_image_says_so():
 
 def test_records_keep_what_decides_a_caption():
     kept = Decoding("a photo of", max_new_tokens=5, use_cache=False).to_dict()
-    assert kept == {"prompt": "a photo of", "template": None, "max_new_tokens": 5, "generation": {}}
+    assert kept == {
+        "question": "",
+        "prefix": "a photo of",
+        "system": "",
+        "template": None,
+        "chat": "auto",
+        "max_new_tokens": 5,
+        "generation": {},
+    }
+    assert Decoding.from_dict(kept) == Decoding("a photo of", max_new_tokens=5)
 
 
 def test_a_caption_has_at_least_one_token():

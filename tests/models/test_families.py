@@ -13,7 +13,8 @@ from neuronscope.check import conformance
 from neuronscope.check.suite import CHECKS
 from neuronscope.errors import InvalidOption, NoImagePositions, UnsupportedModel
 from neuronscope.models import families
-from neuronscope.models.families import FAMILIES, Family, applies, family_of, lacking, markdown, register_family, remark
+from neuronscope.models.families import FAMILIES, Family, family_of, lacking, register_family
+from neuronscope.models.family_table import applies, markdown, remark
 from zoo import ZOO
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -15,7 +16,6 @@ import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from torch import Tensor
 from torch.nn import functional
 from transformers import (
@@ -31,25 +31,30 @@ from typer.testing import CliRunner
 from neuronscope.architecture.structure import find_structure
 from neuronscope.cli import convert as verb
 from neuronscope.errors import InvalidOption, UnsupportedModel
+from neuronscope.models.conversion.keys import read_tensors
 from neuronscope.models.minigpt4 import (
-    DEMO_TEMPLATE,
-    TRAINING_TEMPLATE,
     MiniGPT4Config,
     MiniGPT4ForConditionalGeneration,
     MiniGPT4Processor,
     register,
 )
 from neuronscope.models.minigpt4.convert import convert
-from neuronscope.models.minigpt4.keys import read_tensors
 from neuronscope.models.minigpt4.modeling import PatchProjector
 from neuronscope.models.minigpt4.parts import resize_positions
-from neuronscope.models.minigpt4.processing import make_processor
+from neuronscope.models.minigpt4.processing import LLAMA_2, V2, VICUNA, make_processor
 from neuronscope.models.minigpt4.write import assemble, convert_files
 from neuronscope.tokens.frame import measure_frames
 from neuronscope.tokens.layout import equal_cells
+from published import WORDS, llama_tokenizer, spaced_anew
 
-WIDTH, MLP, DEPTH, PATCH, HIDDEN, WORDS = 176, 40, 2, 14, 32, 300
+WIDTH, MLP, DEPTH, PATCH, HIDDEN = 176, 40, 2, 14, 32
 Files = dict[str, dict[str, Tensor]]
+
+#: What the published demos say first.
+SYSTEM = (
+    "Give the following image: <Img>ImageContent</Img>. You will be able to see the image once I provide it to you. "
+    "Please answer my questions."
+)
 
 
 def rows(generator: torch.Generator, *shape: int, scale: float = 0.2) -> Tensor:
@@ -139,19 +144,7 @@ def blip(width: int = 128, depth: int = 3, queries: int = 5, seed: int = 3) -> d
 
 @pytest.fixture(scope="module")
 def tokenizer() -> PreTrainedTokenizerFast:
-    """A small BPE tokenizer built like Llama-2's: leading space, byte fallback, <unk> 0, <s> 1, </s> 2, no padding."""
-    core = Tokenizer(models.BPE(unk_token="<unk>", fuse_unk=True, byte_fallback=True))
-    core.normalizer = normalizers.Sequence([normalizers.Prepend("▁"), normalizers.Replace(" ", "▁")])
-    core.decoder = decoders.Sequence([decoders.Replace("▁", " "), decoders.ByteFallback(), decoders.Fuse()])
-    special = ["<unk>", "<s>", "</s>", *(f"<0x{i:02X}>" for i in range(256))]
-    trainer = trainers.BpeTrainer(vocab_size=WORDS, special_tokens=special, show_progress=False)
-    core.train_from_iterator(["[INST] <Img></Img> The image shows a bear [/INST] "], trainer)
-    core.post_processor = processors.TemplateProcessing(single="<s> $A", special_tokens=[("<s>", 1)])
-    rebuilt = json.loads(core.to_str())
-    rebuilt["added_tokens"] = rebuilt["added_tokens"][:3]  # bytes are ordinary entries
-    return PreTrainedTokenizerFast(
-        tokenizer_object=Tokenizer.from_str(json.dumps(rebuilt)), unk_token="<unk>", bos_token="<s>", eos_token="</s>"
-    )
+    return llama_tokenizer()
 
 
 @pytest.fixture(scope="module")
@@ -318,7 +311,7 @@ def test_saving_and_loading_is_exact(small, tmp_path: Path):
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in model.state_dict().items())
     again = AutoProcessor.from_pretrained(tmp_path)
     assert type(again) is MiniGPT4Processor
-    text = TRAINING_TEMPLATE.format(image=again.image_token, prompt="The image shows a")
+    text = LLAMA_2.shown.format(prompt="The image shows a")
     first, second = (p(text=[text], images=[picture()], return_tensors="pt") for p in (processor, again))
     assert sorted(first) == ["attention_mask", "input_ids", "pixel_values"]
     assert all(torch.equal(first[name], second[name]) for name in first)
@@ -339,7 +332,7 @@ def test_the_decoder_is_found_and_gets_the_image(small):
     structure = find_structure(model)
     assert [ffn.name for ffn in structure.ffns] == [f"model.language_model.layers.{i}.mlp.down_proj" for i in range(2)]
     assert structure.ffns[0].sites == ("neuron", "act", "pre")
-    text = TRAINING_TEMPLATE.format(image=processor.image_token, prompt="bear")
+    text = LLAMA_2.shown.format(prompt="bear")
     batch = processor(text=[text] * 2, images=[picture(), picture((30, 90))], return_tensors="pt")
     with torch.no_grad():
         logits = model(**batch).logits[:, -1]
@@ -369,12 +362,8 @@ def test_prompt_ids_are_those_of_the_pieces(tokenizer):
         return processor(text=text, images=picture())["input_ids"][0]
 
     after = piece("</Img> The image shows a [/INST] ")
-    assert ids(TRAINING_TEMPLATE) == [1, *piece("[INST] <Img>"), *[0] * 64, *after]
-    system = (
-        "Give the following image: <Img>ImageContent</Img>. You will be able to see the image once I provide it "
-        "to you. Please answer my questions."
-    )
-    assert ids(DEMO_TEMPLATE) == [1, *piece(system), 1, *piece("[INST] <Img>"), *[0] * 64, *after]
+    assert ids(LLAMA_2.shown) == [1, *piece("[INST] <Img>"), *[0] * 64, *after]
+    assert ids(f"{SYSTEM}<s>{LLAMA_2.shown}") == [1, *piece(SYSTEM), 1, *piece("[INST] <Img>"), *[0] * 64, *after]
     assert tokenizer.decode(after[:1]).startswith(" ")  # every piece has the leading space
     whole = piece("[INST] <Img></Img> The image shows a [/INST] ")
     assert [*piece("[INST] <Img>"), *after] != whole
@@ -382,19 +371,48 @@ def test_prompt_ids_are_those_of_the_pieces(tokenizer):
 
 def test_a_tokenizer_that_puts_the_space_before_the_first_word_only_gives_the_same_ids(tokenizer):
     """The newer form of Llama's tokenizer: text after a `<s>` in the middle has to get the space as well."""
-    core = Tokenizer.from_str(tokenizer.backend_tokenizer.to_str())
-    core.normalizer = normalizers.Sequence([])
-    core.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
-    newer = PreTrainedTokenizerFast(tokenizer_object=core, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
-    text = DEMO_TEMPLATE.format(image="<ImageHere>", prompt="bear")
+    newer = spaced_anew(tokenizer)
+    text = f"{SYSTEM}<s>{LLAMA_2.shown}".format(prompt="bear")
     assert newer(text)["input_ids"] != tokenizer(text)["input_ids"]
     old, new = (make_processor(t)(text=text, images=picture())["input_ids"] for t in (tokenizer, newer))
     assert old == new
 
 
+PICTURE = {"type": "image"}
+
+
+def turn(role: str, *said: Any) -> dict[str, Any]:
+    return {"role": role, "content": [{"type": "text", "text": one} if isinstance(one, str) else one for one in said]}
+
+
+@pytest.mark.parametrize(
+    ("conversation", "asked", "answered", "told"),
+    [
+        (LLAMA_2, "[INST] <Img><ImageHere></Img> Why? [/INST] ", "Yes", f"{SYSTEM}<s>[INST] "),
+        (V2, "[INST] <Img><ImageHere></Img> Why? [/INST]", " Yes", f"{SYSTEM}<s>[INST] "),
+        (VICUNA, "###Human: <Img><ImageHere></Img> Why? ###Assistant: ", "Yes", f"{SYSTEM}###Human: "),
+    ],
+)
+def test_each_version_is_asked_as_it_was_trained(tokenizer, conversation, asked: str, answered: str, told: str):
+    processor = make_processor(tokenizer, conversation=conversation)
+
+    def text(*turns: dict[str, Any]) -> str:
+        return processor.apply_chat_template(list(turns), tokenize=False, add_generation_prompt=True)
+
+    question = turn("user", PICTURE, "Why?")
+    assert conversation.shown.format(prompt="Why?") == text(question) == asked
+    assert text(question, turn("assistant", "Yes")) == asked + answered
+    assert text(turn("system", SYSTEM), question).startswith(f"{told}<Img><ImageHere></Img> Why?")
+    assert text(turn("user", PICTURE, PICTURE, "Why?")).count("<Img><ImageHere></Img>") == 2
+    assert text({"role": "user", "content": "Why?"}) == asked.replace("<Img><ImageHere></Img> ", "")
+    again = text(question, turn("assistant", "Yes"), turn("user", "How?"))
+    start = told.removeprefix(SYSTEM)
+    assert again.removeprefix(asked + answered).startswith(f"{start}How?")
+
+
 def test_rows_of_different_length_are_padded_and_masked(small):
     model, processor, _ = small
-    texts = [TRAINING_TEMPLATE.format(image=processor.image_token, prompt=p) for p in ("bear", "The image shows a")]
+    texts = [LLAMA_2.shown.format(prompt=p) for p in ("bear", "The image shows a")]
     images = [picture(), picture((80, 30))]
     batch = processor(text=texts, images=images, return_tensors="pt", padding=True, padding_side="left")
     pad = processor.tokenizer.pad_token_id
@@ -546,6 +564,67 @@ def test_the_vicuna_version_keeps_its_qformer(build):
     assert model.generate(**batch, max_new_tokens=2, do_sample=False).shape[1] == batch["input_ids"].shape[1] + 2
 
 
+#: Of the decoder, as MiniGPT-4's saving code writes them under the transformers that it pins: buffers have no gradient
+#: to be frozen. Then under the names of PEFT, of other releases and models, and of the Q-Former.
+RECOMPUTED = [
+    "llama_model.model.layers.0.self_attn.rotary_emb.inv_freq",
+    "llama_model.model.layers.31.self_attn.rotary_emb.inv_freq",
+    "llama_model.base_model.model.model.layers.1.self_attn.rotary_emb.inv_freq",
+    "llama_model.model.layers.1.self_attn.rotary_emb.cos_cached",
+    "llama_model.base_model.model.model.layers.1.self_attn.rotary_emb.sin_cached",
+    "llama_model.model.rotary_emb.original_inv_freq",
+    "llama_model.transformer.rotary_pos_emb.inv_freq",
+    "rotary_emb.inv_freq",
+    "Qformer.bert.embeddings.position_ids",
+    "visual_encoder.blocks.0.attn.relative_position_index",
+    "visual_encoder.embeddings.position_ids",
+]
+
+
+def test_buffers_that_the_model_recomputes_are_ignored(decoder: LlamaForCausalLM):
+    more = {name: torch.arange(4.0) for name in RECOMPUTED}
+    plain = convert(eva(), projection(), decoder.state_dict(), decoder.config, depth=DEPTH, image_size=56)
+    done = convert(eva(), {**projection(), **more}, decoder.state_dict(), decoder.config, depth=DEPTH, image_size=56)
+    assert all(torch.equal(value, done.state[name]) for name, value in plain.state.items())
+    assert done.report.used == plain.report.used
+    new = {name.rpartition(": ")[2] for name in done.report.ignored.keys() - plain.report.ignored.keys()}
+    assert new == {name.removeprefix("visual_encoder.") for name in RECOMPUTED}
+    assert set(done.report.ignored.values()) - set(plain.report.ignored.values()) == {
+        "a buffer that the model computes by itself"
+    }
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "llama_model.model.layers.0.self_attn.rotary_emb.weight",
+        "llama_model.model.layers.0.self_attn.inv_freq",
+        "llama_model.model.layers.0.self_attn.rotary_emb.inv_freq.weight",
+        "llama_model.model.embed_tokens.weight",
+        "llama_model.model.layers.0.self_attn.q_proj.SCB",
+        "inv_freq_proj",
+    ],
+)
+def test_what_only_looks_like_a_recomputed_buffer_is_refused(decoder: LlamaForCausalLM, name: str):
+    with pytest.raises(UnsupportedModel, match=re.escape(name)):
+        convert(eva(), {**projection(), name: torch.ones(2)}, decoder.state_dict(), decoder.config, depth=DEPTH)
+
+
+def test_each_conversion_writes_its_own_template(build, decoder: LlamaForCausalLM, tmp_path: Path):
+    made = {
+        "[INST] <Img><ImageHere></Img> Why? [/INST] ": build(eva(), projection(), image_size=56),
+        "[INST] <Img><ImageHere></Img> Why? [/INST]": build(eva(), {**projection(), **lora()}, image_size=56),
+        "###Human: <Img><ImageHere></Img> Why? ###Assistant: ": build(
+            eva(), projection(inner=128), qformer=blip(), image_size=56, qformer_depth=3
+        ),
+    }
+    for number, (asked, (_, processor, done)) in enumerate(made.items()):
+        assert done.report.template.format(prompt="Why?") == asked
+        processor.save_pretrained(tmp_path / str(number))
+        again = MiniGPT4Processor.from_pretrained(tmp_path / str(number))
+        assert again.apply_chat_template([turn("user", PICTURE, "Why?")], tokenize=False) == asked
+
+
 def pop(file: str, name: str) -> Callable[[Files], object]:
     return lambda files: files[file].pop(name)
 
@@ -694,7 +773,7 @@ def test_files_become_a_directory(files: dict[str, Path], tmp_path: Path, dtype:
     model = AutoModelForImageTextToText.from_pretrained(out)
     assert model.dtype == (torch.float32 if dtype == "auto" else torch.bfloat16)
     processor = AutoProcessor.from_pretrained(out)
-    text = TRAINING_TEMPLATE.format(image=processor.image_token, prompt="The image shows a")
+    text = LLAMA_2.shown.format(prompt="The image shows a")
     batch = processor(text=[text], images=[picture()], return_tensors="pt")
     assert (batch["input_ids"] == model.config.image_token_id).sum() == 4
     assert model.generation_config.pad_token_id == 2
@@ -742,6 +821,10 @@ def test_a_directory_that_is_no_llama_is_refused(files: dict[str, Path], tmp_pat
         run()
     (files["llama"] / "config.json").write_text(json.dumps({**settings, "model_type": "mistral"}))
     with pytest.raises(UnsupportedModel, match="is a 'mistral' model; MiniGPT-4's decoder is a llama"):
+        run()
+    (files["llama"] / "config.json").write_text(json.dumps(settings))
+    (files["llama"] / "tokenizer.json").rename(files["llama"] / "words.json")
+    with pytest.raises(UnsupportedModel, match=r"holds no tokenizer: none of tokenizer\.json"):
         run()
     (files["llama"] / "config.json").unlink()
     with pytest.raises(UnsupportedModel, match=r"no config\.json"):

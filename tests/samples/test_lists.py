@@ -117,7 +117,7 @@ def test_objects_that_cannot_be_read_are_refused_by_line(pictures, write):
 @pytest.mark.parametrize(
     ("name", "text", "error", "reason"),
     [
-        ("t.xlsx", "file", InvalidOption, r"is not a table\..*Choices: \.csv, \.jsonl, \.tsv"),
+        ("t.xlsx", "file", InvalidOption, r"is not a table\..*Choices: \.csv, \.json, \.jsonl, \.tsv"),
         ("t.csv", "", InvalidSample, "no column 'file' in its first line; columns: none"),
         ("t.csv", "file,caption\n", InvalidSample, "holds no picture that can be used$"),
         ("t.csv", "file,caption\nz.png,x\n", InvalidSample, r"the first of 1 refused: .*z\.png does not exist"),
@@ -177,3 +177,83 @@ def test_shuffled_and_sliced(pictures):
     assert isinstance(found[:2], ImageList)
     assert found[-1] == Captioned(pictures / "c d.png") == list(found)[2]
     assert len(found[1:]) == 2
+
+
+SBU = ["http://static.flickr.com/2723/a.jpg", "https://x.org/c%20d.png?size=3#top", "http://x.org/a.jpg", "b.PNG"]
+SAID = ["A bear", "A cake", "The same bear", "a bus"]
+FORMS = {
+    "as it is published": {"image_urls": SBU, "captions": SAID, "user_ids": ["x"] * 4},
+    "under other names": {"urls": SBU, "texts": SAID, "other": [1]},
+    "under the names of tables": {"file": SBU, "caption": SAID},
+    "objects": [{"image_url": one, "caption": said, "id": 3} for one, said in zip(SBU, SAID, strict=True)],
+    "objects of files": [{"image": one, "text": said} for one, said in zip(SBU, SAID, strict=True)],
+    "objects with several captions": [
+        {"url": "a.jpg", "captions": ["A bear", "The same bear"]},
+        {"url": SBU[1], "captions": ["A cake"]},
+        {"url": SBU[3], "captions": ["a bus"]},
+    ],
+    "pairs": list(map(list, zip(SBU, SAID, strict=True))),
+    "a caption for each file": {"a.jpg": ["A bear", "The same bear"], "c d.png": "A cake", "b.PNG": "a bus"},
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_json_lists(pictures, write, form):
+    found = ImageList.table(write("sbu-captions-all.json", json.dumps(FORMS[form])), pictures)
+    assert content(found) == [
+        ("a.jpg", ("A bear", "The same bear")),
+        ("c d.png", ("A cake",)),
+        ("b.PNG", ("a bus",)),
+    ]
+    assert found.refused == ()
+
+
+@pytest.mark.parametrize("document", [SBU, {"image_urls": SBU}, [{"url": one} for one in SBU]])
+def test_json_lists_of_pictures_alone(pictures, write, document):
+    found = ImageList.table(write("list.json", json.dumps(document)), pictures)
+    assert content(found) == [("a.jpg", ()), ("c d.png", ()), ("b.PNG", ())]
+
+
+def test_a_part_of_the_pictures_of_a_json_list_lies_beside_it(pictures, write):
+    """As Pan et al.'s code keeps them: the first thousand of a million, in a folder `images`."""
+    urls = [f"http://static.flickr.com/{n}.jpg" for n in range(3000)]
+    urls[1500], urls[7] = SBU[0], "http://x.org/deep%2Fz.jpg"
+    table = write("sbu-captions-all.json", json.dumps({"image_urls": urls, "captions": ["A bear ."] * 3000}))
+    pictures.rename(table.parent / "images")
+    found = ImageList.table(table)
+    assert content(found) == [("a.jpg", ("A bear .",))]
+    (refused,) = found.refused
+    assert refused.where == str(table)
+    assert refused.reason.startswith("2999 of 3000 entries name pictures that are not in ")
+    assert refused.reason.endswith("images, the first 0.jpg")
+
+
+def test_json_names_lead_nowhere_else(pictures, write, tmp_path):
+    Image.new("RGB", (20, 20)).save(tmp_path / "secret.png")
+    names = ["../secret.png", str(tmp_path / "secret.png"), "http://x.org/..%2Fsecret.png", "a.jpg"]
+    found = ImageList.table(write("list.json", json.dumps(names)), pictures)
+    assert content(found) == [("a.jpg", ())]
+    assert [where for where, _ in reasons(found)] == [f"list.json:{n}" for n in (1, 2, 3)]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "cannot be read as JSON"),
+        ("3", "holds a int, not a list of pictures"),
+        ("[]", "holds no picture that can be used$"),
+        ("{}", "has no list called file, image_urls, .*; it holds nothing"),
+        ('{"info": {"a": 1}, "captions": ["x"]}', "has no list called file, .*; it holds captions, info"),
+        ('{"image_urls": ["a.jpg"], "captions": []}', "has 1 image_urls and 0 captions: entry i of both"),
+        ('[{"caption": "x"}]', "an object without any of file, image_urls"),
+        ('[["a.jpg", 3]]', "a caption must be text, not int"),
+        ("[3]", "a picture must be named by text, not int"),
+        ('{"image_urls": [null], "captions": ["x"]}', "a picture must be named by text, not NoneType"),
+        ('{"image_urls": ["a.jpg"], "captions": [" "]}', "its caption is empty"),
+        ('["http://x.org/gone.jpg"]', r"1 of 1 entries name pictures that are not in .*, the first gone\.jpg"),
+        ("[" * 200 + "]" * 200, "nested deeper"),
+    ],
+)
+def test_json_without_anything_to_use_is_an_error(pictures, write, text, reason):
+    with pytest.raises(InvalidSample, match=reason):
+        ImageList.table(write("list.json", text), pictures)

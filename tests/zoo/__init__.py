@@ -6,12 +6,13 @@ import neuronscope as ns
 
 from .animal import Animal as Animal
 from .minigpt4 import ANIMALS as _MINIGPT4
+from .pan import ANIMALS as _PAN
 from .plain import ANIMALS as _PLAIN
 from .video import ANIMALS as _VIDEO
 
 #: Name -> animal; several of one family are numbered.
 ZOO: dict[str, Animal] = {}
-for _animal in (*_PLAIN, *_VIDEO, *_MINIGPT4):
+for _animal in (*_PLAIN, *_VIDEO, *_MINIGPT4, *_PAN):
     _name = _animal.model_type
     ZOO[_name if _name not in ZOO else f"{_name}-2"] = _animal
 

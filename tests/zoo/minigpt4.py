@@ -9,7 +9,8 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
 from torch import nn
 from transformers import Blip2VisionConfig, LlamaConfig, PreTrainedTokenizerFast
 
-from neuronscope.models.minigpt4 import TRAINING_TEMPLATE, MiniGPT4Config, MiniGPT4ForConditionalGeneration
+from neuronscope.models.families import FAMILIES
+from neuronscope.models.minigpt4 import MiniGPT4Config, MiniGPT4ForConditionalGeneration
 from neuronscope.models.minigpt4.processing import make_processor
 
 from .animal import WORDS, Animal
@@ -71,7 +72,7 @@ PLAIN = Animal(
     after=pad_is_end,
     processor=made,
     options={"image_size": 112, "queries": None},
-    template=TRAINING_TEMPLATE,
+    template=FAMILIES["minigpt4"].template,
     placeholder="<ImageHere>",
 )
 ANIMALS: tuple[Animal, ...] = (

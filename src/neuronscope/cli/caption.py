@@ -6,30 +6,33 @@ from typing import Annotated
 
 import typer
 
+from ..options import Asking, made
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .takes import Given, takes
 
 
+@takes(Asking)
 def run(
+    parsed: Given,
     images: Annotated[list[str], typer.Argument(help="Image files.")],
     model: ModelOption = "demo",
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Caption images greedily after "The image shows a", 32 new tokens."""
-    from ..caption.generation import generate_captions
-    from ..models import Decoding
+    """Caption images greedily after "The image shows a", 32 new tokens; or answer a question about each."""
+    from ..models.decoding import Decoding
     from ..samples.image import read_image
 
+    decoding = Decoding.asked(made(Asking, parsed))
     pictures = [read_image(path) for path in images]  # every file is read before the model is loaded
-    decoding = Decoding()
     vlm = open_model(model, device, dtype)
-    captions = [row[0].full for row in generate_captions(vlm, pictures, decoding=decoding)]
+    captions = vlm.captions(pictures, decoding=decoding)
     rows = list(zip(images, captions, strict=True))
-    how = {**decoding.to_dict(), "template": decoding.template or vlm.family.template}
     document = {
         "model": vlm.identity(),
-        "decoding": how,
+        "decoding": decoding.to_dict(),
+        "sent": vlm.sent(decoding),
         "captions": [{"image": path, "caption": caption} for path, caption in rows],
     }
     emit(document, as_json, lambda: lines(*(f"{path}: {caption}" for path, caption in rows)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,11 +13,6 @@ from .output import JsonOption, emit, table
 from .strict import strict
 
 app = typer.Typer(help="Make a checkpoint directory of a model that transformers does not have.", no_args_is_help=True)
-
-
-@app.callback()
-def _group() -> None:  # pyright: ignore[reportUnusedFunction]
-    """Without a callback typer would run the only verb of the group without its name."""
 
 
 @app.command()
@@ -52,18 +47,71 @@ def minigpt4(
         depth=depth,
         qformer_depth=qformer_depth,
     )
-    document = {"folder": str(out), **dataclasses.asdict(report)}
+    rows = [("ln_vision", report.ln_vision), ("LoRA merged into", f"{report.lora} matrices")]
+    _emit(out, report, rows, as_json)
+
+
+@app.command("llava-v1")
+@strict
+def llava_v1(
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Directory with LLaVA v1 (or a Llama).")],
+    vit: Annotated[Path, typer.Option("--vit", help="Directory with CLIP, such as clip-vit-large-patch14.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Directory to make.")],
+    projector: Annotated[
+        Path | None, typer.Option("--projector", help="mm_projector.bin, where it is a file of its own.")
+    ] = None,
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help="Directory with its tokenizer, if not the checkpoint's.")
+    ] = None,
+    conversation: Annotated[
+        str, typer.Option("--conversation", help="How it was asked: llama-2, vicuna-v1, or vicuna-v0.")
+    ] = "llama-2",
+    dtype: Annotated[
+        str, typer.Option("--dtype", help="float32, bfloat16, float16, or auto for the decoder's.")
+    ] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Convert the published LLaVA v1 files. Nothing in them is run, and every tensor is accounted for."""
+    from ..models.llava_v1.convert import convert_files
+
+    report = convert_files(
+        checkpoint, vit, out, projector=projector, tokenizer=tokenizer, conversation=conversation, dtype=dtype
+    )
+    _emit(out, report, [("vision tower", report.tower)], as_json)
+
+
+@app.command("mplug-owl2")
+@strict
+def mplug_owl2(
+    checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Directory with mPLUG-Owl2.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Directory to make.")],
+    tokenizer: Annotated[
+        Path | None, typer.Option("--tokenizer", help="Directory with its tokenizer, if not the checkpoint's.")
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option("--dtype", help="float32, bfloat16, float16, or auto for the decoder's.")
+    ] = "auto",
+    as_json: JsonOption = False,
+) -> None:
+    """Convert the published mPLUG-Owl2 files. Nothing in them is run, and every tensor is accounted for."""
+    from ..models.mplug_owl2.convert import convert_files
+
+    _emit(out, convert_files(checkpoint, out, tokenizer=tokenizer, dtype=dtype), [], as_json)
+
+
+def _emit(out: Path, report: Any, more: list[tuple[str, str]], as_json: bool) -> None:
+    """One document, or a table of what became of the files."""
 
     def show() -> None:
         rows: list[tuple[object, object]] = [
             ("model", report.kind),
             ("image tokens", report.layout),
-            ("ln_vision", report.ln_vision),
-            ("LoRA merged into", f"{report.lora} matrices"),
+            ("prompt", report.template),
+            *more,
             ("tensors used", len(report.used)),
             ("tensors ignored", len(report.ignored)),
         ]
         rows += [(f"  {reason}", count) for reason, count in Counter(report.ignored.values()).items()]
         table(f"{out}", ("", ""), rows)
 
-    emit(document, as_json, show)
+    emit({"folder": str(out), **dataclasses.asdict(report)}, as_json, show)

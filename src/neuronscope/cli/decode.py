@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InvalidOption
+from ..options import Asking, made
 from ..parsing import digits
 from ..types import Neurons
 from .output import (
@@ -21,10 +22,13 @@ from .output import (
     open_model,
     table,
 )
+from .takes import Given, takes
 from .words import WORDS, words_of
 
 
+@takes(Asking)
 def run(
+    parsed: Given,
     neurons: Annotated[list[str], typer.Argument(help="LAYER.UNIT addresses such as 3.417, or one neurons.json.")],
     model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Tokens per neuron.")] = 5,
@@ -40,11 +44,14 @@ def run(
 ) -> None:
     """Read neurons' value vectors through the unembedding, beside random neurons of the same layers."""
     from ..meaning import decode
+    from ..models.decoding import Decoding
 
     chosen = parse_neurons(neurons)
     chosen = chosen if concept is None else replace(chosen, concept=concept)
     kind: Any = norm
-    found = decode(open_model(model, device, dtype), chosen, top=top, norm=kind, seed=seed, force=any_model)
+    decoding = Decoding.asked(made(Asking, parsed))
+    vlm = open_model(model, device, dtype)
+    found = decode(vlm, chosen, top=top, norm=kind, seed=seed, force=any_model, decoding=decoding)
 
     def show() -> None:
         table(

@@ -39,7 +39,7 @@ def run(
         require_here(name, **options)
     pictures = gather(asked.sources, asked.images, allow_outside=asked.allow_outside)
     vlm = open_model(asked.model, asked.device, asked.dtype)
-    decoding = plan.discovery.decoding(vlm)
+    decoding = plan.discovery.decoding
     directory = open_discovery(out, vlm, plan)
     new = {key["image"] for key in directory.missing("captions", [picture.key for picture in pictures.items])}
     pictures = pictures.without(unprocessable(vlm, [one.path for one in pictures.items if one.name in new], decoding))

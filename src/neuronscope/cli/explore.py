@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..options import Reading
+from ..options import Asking, Reading, made
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
-from .takes import flag
+from .takes import Given, flag, takes
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -32,7 +32,9 @@ _SCENES = (
 )  # fmt: skip
 
 
+@takes(Asking)
 def run(
+    parsed: Given,
     images: Annotated[Path | None, typer.Option("--images", help="A folder of your pictures to choose from.")] = None,
     allow_outside: Annotated[bool, flag(Reading, "allow_outside")] = False,
     port: Annotated[
@@ -52,6 +54,7 @@ def run(
     from ..explorer.app import gradio, serve
     from ..explorer.guard import is_loopback
     from ..explorer.picture_list import folder
+    from ..models.decoding import Decoding
 
     gradio()  # missing packages, and an address that is not ours, are told before the model is loaded
     try:
@@ -60,9 +63,10 @@ def run(
         raise typer.BadParameter(str(error), param_hint="--host, --port") from error
     entries = [*(folder(images, allow_outside=allow_outside) if images is not None else []), *_scenes()]
     vlm = open_model(model, device, dtype)
-    origin = partial(origin_of, model, device, dtype)
+    asking = made(Asking, parsed)
+    origin = partial(origin_of, model, device, dtype, asking=asking)
     with _ended_by_signals():
-        running = serve(Workshop(Desk(vlm), Shelf(entries), origin), host=host, port=port)
+        running = serve(Workshop(Desk(vlm), Shelf(entries), origin, Decoding.asked(asking)), host=host, port=port)
         try:
             if not is_loopback(host):
                 sys.stderr.write(f"neuronscope: everybody who can reach {host} can use this page\n")
@@ -104,7 +108,16 @@ def _scene(concept: str) -> Image.Image:
     return scenes_of(concept, 1)[0].load()
 
 
-def origin_of(model: str, device: str | None, dtype: str, question: Question, picture: str, marks: Marks) -> Origin:
+def origin_of(
+    model: str,
+    device: str | None,
+    dtype: str,
+    question: Question,
+    picture: str,
+    marks: Marks,
+    *,
+    asking: Asking | None = None,
+) -> Origin:
     """How `neuronscope locate` makes a result of the explorer again."""
     from ..explorer.archive import MASK
     from ..studies.locate.settings import Locate
@@ -112,4 +125,6 @@ def origin_of(model: str, device: str | None, dtype: str, question: Question, pi
     region: dict[str, Any] = {"mask": Path(MASK)} if marks.strokes else {"boxes": tuple(marks.boxes)}
     chosen: dict[str, Any] = {"concept": question.concept, "method": question.method, "edit": question.edit}
     loading: dict[str, Any] = {"model": model, "device": device, "dtype": dtype}
-    return Locate(image=picture, **region, **chosen, **question.options(), **loading).origin()
+    return Locate(
+        image=picture, **region, **chosen, **question.options(), **loading, **vars(asking or Asking())
+    ).origin()

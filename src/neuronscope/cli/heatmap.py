@@ -9,14 +9,17 @@ import typer
 
 from ..errors import InvalidOption, InvalidSample
 from ..files import output_folder, replacing, require_picture
-from ..options import given
+from ..options import Asking, given, made
 from ..studies.locate.settings import Locate
 from ..types import whole_number
 from .decode import parse_neurons
 from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .takes import Given, takes
 
 
+@takes(Asking)
 def run(
+    parsed: Given,
     image: Annotated[str, typer.Argument(help="Image file.")],
     neurons: Annotated[list[str], typer.Argument(help="LAYER.UNIT addresses, or one neurons.json.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")] = Path("heatmap.png"),
@@ -36,6 +39,7 @@ def run(
 ) -> None:
     """Write the heat map of some neurons over an image; with a box, say whether it lies on it beside random neurons."""
     from ..meaning import place
+    from ..models.decoding import Decoding
     from ..samples.image import read_image
     from ..samples.sample import boxes_mask
     from ..view import heatmap
@@ -48,7 +52,8 @@ def run(
     require_picture(out)
     output_folder(out.parent)
     vlm = open_model(model, device, dtype)
-    how: Any = {"resize": resize, "trace": trace}
+    decoding = Decoding.asked(made(Asking, parsed))
+    how: Any = {"resize": resize, "trace": trace, "decoding": decoding}
     chosen = chosen.anywhere() if any_model else chosen
     heat = heatmap(vlm, picture, chosen, top=top, **how)
     placed, why = None, ""
@@ -62,6 +67,7 @@ def run(
         heat.overlay(boxes).save(temporary)
     document = {
         "file": str(out),
+        "sent": vlm.sent(decoding),
         "grids": [grid.tolist() for grid in heat.grids],
         "neurons": [str(n) for n in heat.neurons],
         "place": None if placed is None else placed.to_dict(),

@@ -16,8 +16,9 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """List the model families and what applies to each. Others get the general rules; `check` says how they do."""
-    from ..models.families import FAMILIES, applies, remark
-    from ..models.families import markdown as page
+    from ..models.families import FAMILIES
+    from ..models.family_table import applies, remark
+    from ..models.family_table import markdown as page
 
     if markdown:
         sys.stdout.write(page())

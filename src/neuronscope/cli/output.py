@@ -53,15 +53,16 @@ def emit(document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> N
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on stdout."""
+    """A table on stdout; every word as it is: tokens, file names and prompts may look like rich's markup."""
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
-    grid = Table(title=title, title_justify="left", header_style="bold")
+    grid = Table(title=Text(title, style="table.title"), title_justify="left", header_style="bold")
     for column in columns:
         grid.add_column(column, overflow="fold")
     for row in rows:
-        grid.add_row(*(str(cell) for cell in row))
+        grid.add_row(*(Text(str(cell)) for cell in row))
     Console().print(grid)
 
 

@@ -9,9 +9,9 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InvalidOption
-from ..files import output_folder, write_text
-from ..options import SETTING, Loading, Reading, made
-from ..studies.repair.settings import Repair
+from ..files import clear_result, output_folder, write_text
+from ..options import SETTING, Asking, Loading, Reading, made
+from ..studies.repair.settings import Measuring, Repair
 from ..types import one_of
 from .output import JsonOption, emit, lines, open_model, progress
 from .takes import Given, takes
@@ -20,7 +20,7 @@ from .takes import Given, takes
 _SETTINGS = {name: type(getattr(Repair, name)) for name in ("toward", "right", "against")}
 
 
-@takes(Repair, Loading, Reading)
+@takes(Repair, Asking, Measuring, Loading, Reading)
 def run(
     parsed: Given,
     images: Annotated[str, typer.Option("--images", help="A COCO folder with annotated objects.")],
@@ -36,24 +36,31 @@ def run(
     Writes edit.safetensors (all accepted edits as one), tables.md and tables.json. The model is left as it was.
     """
     one_of("--editor", parsed.get("by", Repair.by), ("ablate", "swap"))
-    how = made(Repair, parsed, **_settings(option or []))
+    from ..models.decoding import Decoding
     from ..run.settings import environment
     from ..samples.objects import AnnotatedFolder
+    from ..samples.synonyms import Synonyms
     from ..studies.repair.tables import document, tables
     from ..studies.repair.work import repair
 
-    reading, loading = made(Reading, parsed), made(Loading, parsed)
+    decoding = Decoding.asked(made(Asking, parsed))
+    how = made(Repair, parsed, **_settings(option or []), decoding=decoding)
+    reading, loading, measuring = made(Reading, parsed), made(Loading, parsed), made(Measuring, parsed)
+    lists = None if measuring.synonyms is None else Synonyms.read(measuring.synonyms)
     folder = AnnotatedFolder.read(images, allow_outside=reading.allow_outside)
+    if lists is not None:  # an object that they lack is refused before anything is done
+        lists.shown({name for one in folder.pictures for name in one.annotated}, ())
     target = output_folder(out)
     with progress(0, "captioning the pictures") as step:
         vlm = open_model(loading.model, loading.device, loading.dtype)
         found = repair(vlm, folder, how, only=source, done=step)
-    result = document(found) | {"model": vlm.identity(), "environment": environment()}
+    result = document(found, lists) | {"model": vlm.identity(), "environment": environment()}
     text = tables({how.by: result})
+    clear_result(target, "tables.json", "tables.md", "edit.safetensors")
     if found.together.edit is not None:
         found.together.edit.save(target / "edit.safetensors")
-    write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     write_text(target / "tables.md", text)
+    write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
     emit(result, as_json, lambda: lines(text, f"written to {out}"))
 
 

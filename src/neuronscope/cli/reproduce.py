@@ -6,7 +6,7 @@ import sys
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, redirect_stdout
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,11 +14,11 @@ import typer
 
 from ..errors import InvalidOption, suggest
 from ..files import write_text
-from ..options import Reading, Scorers, given, made, words
+from ..options import Asking, Loading, Reading, Scorers, given, made, words
 from ..parsing import digits
 from ..studies.reproduce.cluster.resources import Resources
 from ..studies.reproduce.job import AGAIN, Job
-from ..studies.reproduce.settings import PRESETS, REFERENCE, Experiment, Limits
+from ..studies.reproduce.settings import ASKED, BOUNDS, PRESETS, REFERENCE, Experiment, Limits
 from ..types import one_of
 from .output import JsonOption, emit, lines, open_model, progress
 from .takes import Given, takes
@@ -29,26 +29,41 @@ if TYPE_CHECKING:
     from ..studies.reproduce.units import Cost
 
 
-@takes(Job, Experiment, Scorers, Limits, Resources)
+@takes(Job, Experiment, Asking, Scorers, Limits, Resources)
 def run(
     asked: Given,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Run directory; an existing one is gone on with.")],
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Run directory; an existing one is gone on with.")
+    ] = None,
     sweep: Annotated[
         list[str] | None,
         typer.Option("--sweep", help="OPTION=V1,V2,...: two-stage with each value; may be repeated."),
     ] = None,
+    dry: Annotated[
+        bool, typer.Option("--plan", help="Only say what would be done; needs neither a model nor data.")
+    ] = False,
+    measured: Annotated[
+        bool, typer.Option("--measure", help="With --plan: what one unit takes on this machine, and so the whole.")
+    ] = False,
     tables_only: Annotated[bool, typer.Option("--tables-only", help="Only write the tables of what is done.")] = False,
     engine: Annotated[str, typer.Option("--engine", help="local: this process; ray: a cluster.")] = "local",
     as_json: JsonOption = False,
 ) -> None:
     """Locate, perturb, caption and compare: Tables II and III and Figure 2, with intervals and controls."""
-    from ..samples import CocoFolder
     from ..studies.reproduce.conditions import TooFewSamples
     from ..studies.reproduce.engine import UnitsFailed
     from ..studies.reproduce.tables import render
 
-    outside = made(Reading, asked).allow_outside
-    source = CocoFolder.open(asked["data"], asked.get("split"), allow_outside=outside)
+    if dry:
+        document, show = _planned(asked, _swept(sweep or []), measured=measured)
+        emit(document, as_json, show)
+        return
+    if measured:
+        raise InvalidOption("--measure says what a plan takes: give --plan too")
+    _require(asked, "data")
+    if out is None:
+        raise typer.BadParameter("missing: the run directory", param_hint="--out")
+    source = _source(asked)
     plan = experiment(asked, source, _swept(sweep or []))
     job = Job(plan, **given(Job, asked))
     one_of("--engine", engine, list(_ENGINES))
@@ -77,13 +92,45 @@ def run(
     emit(document, as_json, lambda: lines((out / "tables.md").read_text(encoding="utf-8"), f"written to {out}"))
 
 
-def experiment(asked: Given, source: CocoFolder, swept: Sequence[str] = ()) -> Experiment:
-    """The settings that were asked for: what was not given is the preset's."""
+def _source(asked: Given) -> CocoFolder:
+    from ..samples import CocoFolder
+
+    return CocoFolder.open(asked["data"], asked.get("split"), allow_outside=made(Reading, asked).allow_outside)
+
+
+def _require(asked: Given, *names: str) -> None:
+    for name in names:
+        if name not in asked:
+            raise typer.BadParameter("missing", param_hint=f"--{name}")
+
+
+def _planned(asked: Given, swept: Sequence[str], *, measured: bool) -> tuple[dict[str, Any], Callable[[], None]]:
+    """What would be done, as a document and for people."""
+    from ..studies.reproduce.plan import Plan, measure
+
+    if measured:
+        _require(asked, "data")
+    source = _source(asked) if "data" in asked else None
+    plan = Plan(experiment(asked, source, swept))
+    document, told = plan.to_dict(), plan.lines()
+    if measured and source is not None:
+        loading = made(Loading, asked)
+        found = measure(plan, open_model(loading.model, loading.device, loading.dtype), source)
+        document["measured"] = asdict(found)
+        told += found.lines()
+    return document, lambda: lines(*told)
+
+
+def experiment(asked: Given, source: CocoFolder | None, swept: Sequence[str] = ()) -> Experiment:
+    """The settings that were asked for: what was not given is the preset's. Without data any concept is taken."""
     preset = asked.get("preset", "recommended")
     one_of("--preset", preset, list(PRESETS))
     chosen: dict[str, Any] = {**PRESETS[preset], **given(Experiment, asked)}
     chosen["concepts"] = _concepts(chosen.get("concepts"), source)
-    plan = Experiment(**chosen, limits=made(Limits, asked))
+    from ..models.decoding import Decoding
+
+    chosen["decoding"] = Decoding(**{**ASKED[preset], **given(Asking, asked)})
+    plan = Experiment(**chosen, limits=Limits(**{**BOUNDS[preset], **given(Limits, asked)}))
     scored = {**plan.metrics, **made(Scorers, asked).metrics}
     _require_metrics(scored)
     return replace(plan, methods=(*plan.methods, *swept), metrics=scored)
@@ -180,11 +227,11 @@ def _require_metrics(metrics: Mapping[str, Mapping[str, Any]]) -> None:
         require(name, **metrics[name])
 
 
-def _concepts(names: tuple[str, ...] | None, source: CocoFolder) -> tuple[str, ...]:
-    """Names as given, or the first so many of the paper's concepts that the data have."""
+def _concepts(names: tuple[str, ...] | None, source: CocoFolder | None) -> tuple[str, ...]:
+    """Names as given, or the first so many of the paper's concepts that the data have; of all without data."""
     from ..samples import published_thresholds
 
-    known = source.concepts()
+    known = list(published_thresholds()) if source is None else source.concepts()
     ours = [concept for concept in published_thresholds() if concept in known]
     wanted = len(ours) if names is None else digits(names[0]) if len(names) == 1 else None
     if wanted is not None:
@@ -192,6 +239,6 @@ def _concepts(names: tuple[str, ...] | None, source: CocoFolder) -> tuple[str, .
             raise InvalidOption(f"--concepts {wanted}: the data have {len(ours)} of the paper's concepts")
         return tuple(ours[:wanted])
     for name in names or ():
-        if name not in known:
-            raise InvalidOption(f"--concepts: {name!r} is not in the data.{suggest(name, known)}")
+        if source is not None and name not in known:
+            raise InvalidOption(f"--concepts: {name!r} is not in the data.{suggest(name, list(known))}")
     return names or ()

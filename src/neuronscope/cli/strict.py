@@ -82,8 +82,8 @@ def _with_reader(one: Parameter) -> Parameter:
     info, (least, most) = copy.copy(info), (info.min, info.max)
 
     def read(word: Any) -> Any:
-        if not isinstance(word, str):
-            return word  # defaults are no words
+        if not isinstance(word, str) or word == one.default:
+            return word  # a default is no word of a person's, and may be empty
         value = reader(word)
         try:
             require_between("it", value, least, most)

@@ -21,6 +21,8 @@ from ..loading import VLM
 from ..types import Neurons
 from .columns import transposed
 
+#: The files that are written; the first stands for both.
+FILES = ("adapter_config.json", "adapter_model.safetensors")
 INSTALL = "pip install 'neuronscope[edit]'"
 
 
@@ -61,6 +63,6 @@ def write_adapter(folder: str | Path, vlm: VLM, deltas: Mapping[int, Tensor], ne
         one_hot[range(len(members)), members] = 1
         name = f"base_model.model.{ffns[layer].name}"
         tensors[f"{name}.lora_A.weight"], tensors[f"{name}.lora_B.weight"] = one_hot, delta.contiguous()
-    with replacing_folder(folder, "adapter_config.json") as temporary:
-        (temporary / "adapter_model.safetensors").write_bytes(save(tensors, {"format": "pt"}))
+    with replacing_folder(folder, FILES[0]) as temporary:
+        (temporary / FILES[1]).write_bytes(save(tensors, {"format": "pt"}))
         config.save_pretrained(str(temporary))

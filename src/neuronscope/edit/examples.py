@@ -150,7 +150,7 @@ def strayed(
 def _prompt(vlm: VLM, image: ImageSource, decoding: Decoding) -> tuple[Row, int]:
     """The prompt's row, and how many of its last positions are text that follows the image."""
     row = vlm.prepare([image], decoding).rows[0]
-    words = len(vlm.tokenizer(decoding.prompt, add_special_tokens=False).input_ids)
+    words = len(vlm.tokenizer(decoding.beginning, add_special_tokens=False).input_ids)
     shown = [int(position) for position in row.image.positions] if not row.encoded else []
     following = row.length - 1 - max(shown, default=-1)
     return row, max(1, min(words, following) if not row.encoded else 1)

@@ -111,7 +111,7 @@ def require_apart(u: Float[Tensor, "hidden tokens"], pair: WordPair) -> None:
 
 def _tokens(vlm: VLM, word: str, decoding: Decoding) -> tuple[int, ...] | None:
     """The tokens that a word adds to the prompt; None where one of them is the unknown token."""
-    ids = tuple(added_tokens(vlm.tokenizer, decoding.prompt, word.strip()))
+    ids = tuple(added_tokens(vlm.tokenizer, decoding.context, word.strip()))
     return None if not ids or vlm.tokenizer.unk_token_id in ids else ids
 
 

@@ -25,7 +25,7 @@ _Score = TypeVar("_Score", float, np.ndarray)
 
 
 def se_of(s_k: _Score) -> _Score:
-    """S_se of the share of hits on the concept's images; S_re is the share on the others as it is."""
+    """S_se, suppression effectiveness, of the share of hits on the images; S_re is the share on the others."""
     return 1.0 - s_k
 
 
@@ -142,7 +142,7 @@ class Cell:
 
     @property
     def s_se(self) -> float:
-        """Selective erasure, 1 - S_k."""
+        """Suppression effectiveness, 1 - S_k."""
         return se_of(self.s_k)
 
     @property

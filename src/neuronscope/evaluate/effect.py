@@ -1,5 +1,7 @@
 """What an intervention on a concept's neurons does to captions: S_se, S_re and J (METHODS d, "Scores").
 
+Suppression effectiveness and retention:
+
 S_se = 1 - share of captions of images with the concept that still name it      (1: the concept is gone)
 S_re = share of captions of the other images that still name their own concept  (1: nothing else is touched)
 J    = S_se + S_re - 1                       (0 for no effect and for total destruction alike; 1 is perfect)
@@ -52,7 +54,7 @@ class Effect:
 
     @property
     def s_se(self) -> float:
-        """Selective erasure, 0 to 1."""
+        """Suppression effectiveness, 0 to 1."""
         return se_of(float(self.own.mean()))
 
     @property

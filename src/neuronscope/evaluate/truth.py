@@ -55,7 +55,9 @@ def average_precision(values: Float[np.ndarray, "neurons"], layout: Layout, trut
 
 
 def agreement(found: Iterable[Neuron], truth: Iterable[Neuron]) -> Agreement:
-    """Precision and recall of a found set."""
+    """Precision and recall of a found set. Raises what :meth:`neuronscope.Neurons.require_like` raises."""
+    if isinstance(found, Neurons):
+        found.require_like(truth)
     found_set, true_set = set(found), set(truth)
     shared = len(found_set & true_set)
     return Agreement(shared / len(found_set) if found_set else 0.0, shared / len(true_set) if true_set else 0.0)

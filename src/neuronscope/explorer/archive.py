@@ -14,6 +14,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..files import write_bytes
+from ..models.decoding import spelled
 from .state import Found, State
 
 #: What the archive calls the mask of a brush.
@@ -26,6 +27,7 @@ def python(found: Found, state: State) -> str:
         return found.evidence.python
     change, picture = state.change, state.picture
     assert picture is not None
+    asked = spelled(state.decoding)
     subset = "found.neurons" if change.count is None else f"found.neurons[:{change.count}]"
     lines = [
         found.evidence.python,
@@ -33,14 +35,14 @@ def python(found: Found, state: State) -> str:
         f"neurons = {subset}",
         f"control = ns.layer_matched(vlm, neurons, {change.seed})",
         f"picture = {picture.path!r}",
-        "print(vlm.caption(picture))",
+        f"print(vlm.caption(picture{asked}))",
     ]
     for members in ("neurons", "control"):
-        made = change.python(found.evidence.neurons.concept, members)
+        made = change.python(found.evidence.neurons.concept, members, asked if change.operation == "swap" else "")
         if change.operation == "swap":
-            lines += [f"with {made}:", "    print(vlm.caption(picture))"]
+            lines += [f"with {made}:", f"    print(vlm.caption(picture{asked}))"]
         else:
-            lines.append(f"print(vlm.captions([picture], {made})[0])")
+            lines.append(f"print(vlm.captions([picture], {made}{asked})[0])")
     return "\n".join(lines)
 
 

@@ -79,17 +79,20 @@ class Question:
         """Whether the method has thresholds."""
         return has_thresholds(self.method)
 
-    def locator(self) -> Method:
-        """The method. Raises InvalidOption for numbers out of range and concepts without published thresholds."""
+    def locator(self, decoding: Decoding = Decoding()) -> Method:
+        """The method, with what the model is asked.
+
+        Raises InvalidOption for numbers out of range and concepts without published thresholds.
+        """
         made = by_name(self.method)
         if not isinstance(made, TwoStage):
-            return by_name(self.method, count=self.count)
+            return by_name(self.method, count=self.count, decoding=decoding)
         if self.rule == "paper":
-            return TwoStage.paper(self.concept, stages=made.stages)
+            return TwoStage.paper(self.concept, stages=made.stages, decoding=decoding)
         if self.rule == "recommended":
-            return made
+            return replace(made, decoding=decoding)
         rule = TargetDecoy(self.q) if self.rule == "target-decoy" else Budget(self.budget)
-        return by_name(self.method, activation=rule, gradient=rule)
+        return by_name(self.method, activation=rule, gradient=rule, decoding=decoding)
 
     def options(self) -> dict[str, Any]:
         """What `neuronscope locate` has to be told beside the method's name."""
@@ -145,13 +148,13 @@ class Change:
             "swap": f"“{concept}” written over by “{self.word}”",
         }[self.operation]
 
-    def python(self, concept: str, neurons: str) -> str:
-        """The same as an expression, `neurons` being one."""
+    def python(self, concept: str, neurons: str, asked: str = "") -> str:
+        """The same as an expression, `neurons` being one; `asked` is one more argument of an editor."""
         return {
             "noise": f"ns.Noise({neurons}, level={self.level!r}, draws={self.draws}, seed={self.seed})",
             "ablate": f"ns.Zero({neurons})",
             "scale": f"ns.Scale({neurons}, factor={self.factor!r})",
-            "swap": f"ns.Embed(source={concept!r}, target={self.word!r}).edit(vlm, {neurons})",
+            "swap": f"ns.Embed(source={concept!r}, target={self.word!r}{asked}).edit(vlm, {neurons})",
         }[self.operation]
 
 
@@ -162,16 +165,18 @@ _INTERVENTIONS: Mapping[str, Callable[[Neurons, Change], Intervention]] = {
 }
 
 
-def captions_under(vlm: VLM, image: Image.Image, neurons: Neurons, change: Change) -> tuple[str, ...]:
+def captions_under(
+    vlm: VLM, image: Image.Image, neurons: Neurons, change: Change, decoding: Decoding = Decoding()
+) -> tuple[str, ...]:
     """What the model says after the prompt, once per draw, with the change done to these neurons.
 
     Raises InvalidOption for numbers out of range, and for words that cannot be exchanged.
     """
     if change.operation != "swap":
         made = _INTERVENTIONS[change.operation](neurons, change)
-        return tuple(caption.text for caption in generate_captions(vlm, [image], made)[0])
-    with editor("embed", source=neurons.concept, target=change.word).edit(vlm, neurons):
-        return tuple(caption.text for caption in generate_captions(vlm, [image])[0])
+        return tuple(caption.text for caption in generate_captions(vlm, [image], made, decoding=decoding)[0])
+    with editor("embed", source=neurons.concept, target=change.word, decoding=decoding).edit(vlm, neurons):
+        return tuple(caption.text for caption in generate_captions(vlm, [image], decoding=decoding)[0])
 
 
 def usual_level(vlm: VLM, image: Image.Image, neurons: Neurons) -> float:
@@ -185,7 +190,3 @@ def usual_level(vlm: VLM, image: Image.Image, neurons: Neurons) -> float:
     if sizes is None:
         sizes = np.abs(activations(vlm, image, neurons)).max(axis=0)
     return recommended_level(replace(neurons, scores={"activation": tuple(map(abs, sizes))}))
-
-
-#: What every caption of the explorer begins with.
-PROMPT = Decoding.prompt

@@ -19,7 +19,6 @@ from ..report.located import section
 from ..report.marked import Piece, marked
 from ..types import Neuron
 from .archive import MASK, python, shell
-from .forms import PROMPT
 from .jobs import Job
 from .picture_list import Shelf
 from .session import UPLOADED, Session
@@ -119,7 +118,14 @@ def _photo_of(picture: Picture) -> str:
 
 def caption(state: State) -> str:
     """What the model says of the picture, and the nouns in it."""
-    return render("caption.html", picture=state.picture, caption=state.caption, nouns=state.nouns, prompt=PROMPT)
+    return render(
+        "caption.html",
+        picture=state.picture,
+        caption=state.caption,
+        nouns=state.nouns,
+        prompt=state.decoding.beginning,
+        sent=state.sent,
+    )
 
 
 def said(state: State) -> str:
@@ -131,7 +137,7 @@ def said(state: State) -> str:
     located = bool(members)
     return render(
         "said.html",
-        prompt=PROMPT,
+        prompt=state.decoding.beginning,
         before=_lines([state.caption], concept) if state.caption else None,
         after=_lines(now.after, concept) if now is not None else None,
         control=_lines(now.control, concept) if now is not None and now.control else None,

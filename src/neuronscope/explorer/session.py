@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -22,6 +22,7 @@ from ..errors import InvalidOption, InvalidSample
 from ..files import temporary_folder
 from ..intervene import activations
 from ..locate import layer_matched
+from ..models.decoding import Decoding
 from ..report import Origin, Test, gather, locate_watched, write_located
 from ..samples.inpaint import counterfactual
 from ..samples.nouns import noun_finder
@@ -30,7 +31,7 @@ from ..types import Neuron, Neurons
 from ..words import fold
 from .annotations import Marks
 from .archive import bundle
-from .forms import PROMPT, Change, Question, captions_under, usual_level
+from .forms import Change, Question, captions_under, usual_level
 from .jobs import Desk, Job
 from .picture_list import Shelf, limited, shrunk
 from .state import Found, Picture, Said, Seen, State
@@ -62,11 +63,13 @@ class Workshop:
         desk: the model and its queue.
         shelf: the pictures on offer.
         origin: how to make a result again, from the question, the picture's path and the marks.
+        decoding: what the model is asked about every picture.
     """
 
     desk: Desk
     shelf: Shelf
     origin: Callable[[Question, str, Marks], Origin]
+    decoding: Decoding = field(default_factory=Decoding)
 
 
 class Session:
@@ -80,7 +83,7 @@ class Session:
 
     def __init__(self, shop: Workshop) -> None:
         self.shop = shop
-        self.state = State()
+        self.state = State(decoding=shop.decoding, sent=shop.desk.vlm.sent(shop.decoding))
         self.job: Job[Changes] | None = None
         self.side: Job[Changes] | None = None
         self._past: list[State] = []
@@ -192,8 +195,8 @@ class Session:
                 "nouns": (),
             }
             job.step("writing the caption", fresh)
-            text = generate_captions(self.shop.desk.vlm, [picture.image])[0][0].text
-            nouns = tuple(noun.text for noun in noun_finder().find(text, PROMPT))
+            text = generate_captions(self.shop.desk.vlm, [picture.image], decoding=self.shop.decoding)[0][0].text
+            nouns = tuple(noun.text for noun in noun_finder().find(text, self.shop.decoding.beginning))
             question = replace(self.state.question, concept=nouns[0] if nouns else "")
             return {**fresh, "caption": text, "nouns": nouns, "question": question}
 
@@ -208,10 +211,10 @@ class Session:
         pair = counterfactual(sample, question.edit)  # pyright: ignore[reportArgumentType]
         asked: Changes = {**_NOTHING, "question": question, "edited": Picture(picture.name, pair.edited, "")}
         job.step("locating neurons", asked)
-        located, curves = locate_watched(question.locator(), vlm, pair)
+        located, curves = locate_watched(question.locator(self.shop.decoding), vlm, pair)
         origin = replace(self.shop.origin(question, picture.path, marks), image=picture.name)
         job.step("maps of the neurons")
-        evidence = gather(vlm, pair, located, curves, test=None, origin=origin)
+        evidence = gather(vlm, pair, located, curves, test=None, origin=origin, decoding=self.shop.decoding)
         level = usual_level(vlm, picture.image, located.neurons)
         found = Found(question, marks, pair, located, evidence, level)
         path = self._place() / "neurons.json"
@@ -234,14 +237,14 @@ class Session:
         vlm, picture = self.shop.desk.vlm, found.pair.original
         job.step("captions with the located neurons changed", {"change": change, "said": None})
         neurons = found.evidence.neurons[: change.count]
-        said = Said(change, captions_under(vlm, picture, neurons, change))
+        said = Said(change, captions_under(vlm, picture, neurons, change, self.shop.decoding))
         try:
             control = replace(layer_matched(vlm, neurons, change.seed), concept=neurons.concept)
         except InvalidOption as error:  # a layer with fewer neurons left than were located in it
             said = replace(said, note=f"there is no random control: {error}")
         else:
             job.step("captions with random neurons changed", {"change": change, "said": said})
-            said = replace(said, control=captions_under(vlm, picture, control, change))
+            said = replace(said, control=captions_under(vlm, picture, control, change, self.shop.decoding))
         return {"change": change, "said": said}
 
     def _tops(self, found: Found, job: Job[Changes]) -> Changes:
@@ -258,7 +261,9 @@ class Session:
         for number in range(count):
             job.step(f"looking at picture {number + 1} of {count}")
             try:
-                rows[number] = activations(vlm, shrunk(shelf.entry(number).load()), both).max(axis=0)
+                rows[number] = activations(
+                    vlm, shrunk(shelf.entry(number).load()), both, decoding=self.shop.decoding
+                ).max(axis=0)
             except InvalidSample as error:
                 unread.append(str(error))
         notes = [f"of the first {count} of {len(shelf.entries)} pictures"] if count < len(shelf.entries) else []
@@ -278,6 +283,7 @@ class Session:
             old.curves,
             test=Test(found.level or None),
             origin=origin,
+            decoding=self.shop.decoding,
             step=job.step,
         )
         job.step("writing the page")

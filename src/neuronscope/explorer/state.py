@@ -9,6 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..locate import Located
+from ..models.decoding import Decoding
 from ..report import Evidence
 from ..samples.inpaint import Counterfactual
 from ..types import Neuron
@@ -86,6 +87,8 @@ class State:
     """Everything that is on the page.
 
     Attributes:
+        decoding: what the model is asked about every picture.
+        sent: how that is written, with the picture's placeholder.
         picture: None before one is chosen.
         caption: what the model says of it, without the prompt.
         nouns: of the caption.
@@ -101,6 +104,8 @@ class State:
         note: what a reader should know of these, such as files that cannot be read.
     """
 
+    decoding: Decoding = field(default_factory=Decoding)
+    sent: str = ""
     picture: Picture | None = None
     caption: str = ""
     nouns: tuple[str, ...] = ()

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..errors import InvalidOption
 from ..fields import check_fields
+from ..models.decoding import Decoding
 from ..models.finite import within
 from ..models.loaded import LoadedModel
 from ..types import PHASES, SITES, SPANS, Neuron, Neurons, Phase, Site, Span, one_of
@@ -135,14 +136,20 @@ class Mean(_Operation):
 
     @classmethod
     def over(
-        cls, vlm: LoadedModel, neurons: Neurons, images: Sequence[Image.Image | str], *, span: Span = "image"
+        cls,
+        vlm: LoadedModel,
+        neurons: Neurons,
+        images: Sequence[Image.Image | str],
+        *,
+        span: Span = "image",
+        decoding: Decoding = Decoding(),
     ) -> Mean:
         """The mean of each neuron over the span's positions of some images. Raises InvalidOption without images."""
         from .capture import activations
 
         if not images:
             raise InvalidOption("Mean.over needs at least one image, got images=[]")
-        taken = [activations(vlm, image, neurons, span=span) for image in images]
+        taken = [activations(vlm, image, neurons, span=span, decoding=decoding) for image in images]
         means = np.concatenate(taken).mean(0)
         return cls(neurons, span=span, means=tuple(float(m) for m in means))
 
@@ -180,11 +187,13 @@ class Patch(_Operation):
             )
 
     @classmethod
-    def take(cls, vlm: LoadedModel, neurons: Neurons, image: Image.Image | str) -> Patch:
+    def take(
+        cls, vlm: LoadedModel, neurons: Neurons, image: Image.Image | str, *, decoding: Decoding = Decoding()
+    ) -> Patch:
         """The activations of `image` at its image tokens."""
         from .capture import activations
 
-        return cls(neurons, source=activations(vlm, image, neurons))
+        return cls(neurons, source=activations(vlm, image, neurons, decoding=decoding))
 
     def change(self, values: Values, at: Moment) -> Values:
         """a_source[rank, i]."""

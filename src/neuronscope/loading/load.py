@@ -16,11 +16,15 @@ from ..architecture.structure import find_structure
 from ..architecture.towers import with_towers
 from ..errors import InvalidOption, NeuronscopeError, UnsupportedModel, first_line, is_fault
 from ..models import natural
+from ..models.chat import chats
+from ..models.conversion.originals import what_to_do
+from ..models.decoding import CHATS, Chat
 from ..models.families import FAMILIES, family_of, has_vision, lacking
 from ..models.greedy import require_token_ids
 from ..models.processor import load_processor
 from ..models.weight_files import INDEX, require_safetensors
 from ..parsing import read_json
+from ..types import one_of
 from .selfcheck import SelfCheck, self_check
 from .unlisted import proved, settled
 from .vlm import VLM
@@ -46,6 +50,7 @@ def load(
     device_map: str | Mapping[str, Any] | None = None,
     revision: str | None = None,
     backend: Backend = "auto",
+    chat: Chat = "auto",
     check: bool = True,
 ) -> VLM:
     """Load a vision-language model and prove that its neurons are where we think they are.
@@ -59,13 +64,17 @@ def load(
         device_map: handed to accelerate, for models larger than one device.
         revision: hub revision.
         backend: of the image processor; "pil" gives the same pixels with and without torchvision installed.
+        chat: whether prompts go through the checkpoint's chat template where a `Decoding` leaves it open: "auto" where
+            it has one that shows an image, "always", or "never".
         check: run the self-check of selfcheck.py; a model that fails is refused.
 
     Raises:
         UnsupportedModel: not a vision-language model, not in the family table, missing or damaged files, weights that
             are not finite, or a failed self-check. Only safetensors are read and remote code is never run.
-        InvalidOption: an unknown device, bits without bitsandbytes, or "natural" without its packages.
+        InvalidOption: an unknown device, bits without bitsandbytes, "natural" without its packages, or chat="always"
+            with a checkpoint that has no such template.
     """
+    one_of("chat", chat, CHATS)
     if device is not None and device_map is not None:
         raise InvalidOption("give either device or device_map, not both")
     if isinstance(source, tuple):
@@ -89,6 +98,7 @@ def load(
         vlm = VLM(model, processor, id=name, family=family_of(config), structure=structure)
     with _in_words(vlm):
         vlm.family = settled(vlm)
+    vlm.chat = chats(chat, processor, vlm.placeholder, name)
     if check:
         report = _proof(vlm)
         failed = [row for row in report.rows if not row.ok]
@@ -170,7 +180,7 @@ def _from_files(
 ) -> tuple[nn.Module, Any]:
     from transformers import AutoModelForImageTextToText, PreTrainedConfig
 
-    from ..models import minigpt4
+    from ..models import llava_v1, minigpt4, mplug_owl2
 
     with _quiet():
         place = _place(source)
@@ -185,13 +195,16 @@ def _from_files(
         where = str(source)
         with _quiet():
             require_safetensors(where, revision or "main")
-    minigpt4.register()
+    for ours in (llava_v1, minigpt4, mplug_owl2):
+        ours.register()
     few: dict[str, Any] = {}
     if isinstance(dtype, str) and dtype in BITS:
         few, dtype = {"quantization_config": bits_config(dtype, gpu=not device.startswith("cpu"))}, "auto"
     try:
         with _quiet():
             settings, _ = PreTrainedConfig.get_config_dict(where, revision=revision or "main")
+            if why := what_to_do(settings):
+                raise UnsupportedModel(f"{where}: {why}")
             row = FAMILIES.get(str(settings.get("model_type")))
             if row and (why := lacking(row)):  # before transformers says that it does not know the type
                 raise UnsupportedModel(f"{where}: {why}")
@@ -243,6 +256,8 @@ def _check_directory(place: Path) -> None:
     if not isinstance(config, dict):
         raise UnsupportedModel(f"{config_file} holds no JSON object")
     settings = cast("dict[str, Any]", config)
+    if why := what_to_do(settings):
+        raise UnsupportedModel(f"{place}: {why}")
     kind = settings.get("model_type")
     if not has_vision(SimpleNamespace(model_type=kind, vision_config=settings.get("vision_config"))):
         raise UnsupportedModel(f"{place} is a {kind!r} model without a vision tower: a vision-language model is needed")

@@ -15,8 +15,10 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Bool
 
+from ..errors import InvalidOption
 from ..loading import VLM
 from ..models.decoding import Decoding
+from ..models.origin import require_own
 from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, Site
 from .patching import Change, Exchange, require_effect
@@ -79,15 +81,21 @@ def ceiling(
         site: where activations are exchanged.
         decoding: caption settings.
 
-    Raises what :func:`check_validity` raises, InvalidSample where the edit has no effect to take shares of, and
+    Raises RunMismatch for sets of other weights, InvalidOption for another part's or one that is named like a built-in
+    one, what :func:`check_validity` raises, InvalidSample where the edit has no effect to take shares of, and
     NoImagePositions where the decoder has no image tokens.
     """
     vlm.require_image_positions()
+    for of in sets.values():
+        require_own(vlm, of, "text")
     validity = validity or check_validity(vlm, pair, decoding=decoding)
     word = concept_word(validity)
     effect = require_effect(vlm, pair, word, decoding)
     layout = Layout(vlm.widths)
-    masks = _sets(layout, vlm.structure.studied, layers) | {name: layout.mask(of) for name, of in sets.items()}
+    masks = _sets(layout, vlm.structure.studied, layers)
+    if taken := sorted(sets.keys() & masks.keys()):
+        raise InvalidOption(f"sets={taken}: these names stand for neurons already")
+    masks |= {name: layout.mask(of) for name, of in sets.items()}
     shares: dict[Change, dict[str, float]] = {}
     for change in dict.fromkeys(("patch", *changes)):
         exchange = Exchange.of(vlm, pair.original, pair.edited, word, decoding, change=change, site=site)

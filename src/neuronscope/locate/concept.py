@@ -3,7 +3,7 @@
 A set found on one photograph is a statement about that photograph. Here a method scores every neuron on each of m
 pairs, and the scores are pooled over photographs (pooling.py):
 
-    a = join(scale(a_1) .. scale(a_m)) - the same of pairs of other concepts, where some are given
+    a = join(scale(a_1) .. scale(a_m)) - weight * the same of other concepts, their mean, where some are given
     N = the `count` neurons with the largest a that enough photographs hold
 
 Several edits of one photograph are first averaged, so that every photograph counts once. A photograph, or an edit,
@@ -21,12 +21,12 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import InvalidOption, InvalidSample
+from ..fields import check_fields
 from ..loading import VLM
-from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, Site, one_of, options_of, whole_number
 from .difference_x_gradient import DifferenceTimesGradient
-from .located import Located, Method, Scores
+from .located import Located, Method, Scores, decoding_of
 from .matched import layer_matched
 from .patching import Exchange, edit_effect
 from .pooling import JOINS, SCALES, Join, Scale, held, pooled, scaled
@@ -48,6 +48,8 @@ class Pooling:
         join: how they become one.
         within: a photograph holds a neuron that is among its own best so many.
         least_held: neurons that fewer photographs hold are left out.
+        weight: of what is subtracted where other concepts are given. The more, the less the set does in their
+            photographs, and the less it does in the concept's own (docs/results/natural/carry_over.md).
     """
 
     count: int = 200
@@ -55,8 +57,10 @@ class Pooling:
     join: Join = "mean"
     within: int = 200
     least_held: int = 1
+    weight: float = 1.0
 
     def __post_init__(self) -> None:
+        check_fields(self)
         whole_number("count", self.count, 0)
         whole_number("within", self.within, 1)
         whole_number("least_held", self.least_held, 1)
@@ -119,7 +123,7 @@ class ScoredConcept:
         known = validities if validities is not None else [None] * len(pairs)
         located = [method.locate(vlm, pair, validity=own) for pair, own in zip(pairs, known, strict=True)]
         effects = [
-            edit_effect(vlm, pair, concept_word(one.validity), Decoding())
+            edit_effect(vlm, pair, concept_word(one.validity), decoding_of(method))
             for pair, one in zip(pairs, located, strict=True)
         ]
         return cls(vlm, tuple(pairs), method, tuple(located), tuple(effects))
@@ -155,8 +159,8 @@ class ScoredConcept:
             raise InvalidOption(f"least_held={pooling.least_held} is more than the {len(each)} photographs")
         values = pooled(each, pooling.join, pooling.within)
         if against:
-            rivals = np.concatenate([_averaged(one.scaled(pooling.scale), one.photographs) for one in against])
-            values = values - pooled(rivals, pooling.join, pooling.within)
+            rivals = [_averaged(one.scaled(pooling.scale), one.photographs) for one in against]
+            values = values - pooling.weight * np.mean([pooled(one, pooling.join, pooling.within) for one in rivals], 0)
         of_photographs, of_edits = held(each, pooling.within), held(edits, pooling.within)
         order = best_first(values)
         order = order[of_photographs.sum(0)[order] >= pooling.least_held][: pooling.count]
@@ -179,14 +183,18 @@ class ScoredConcept:
             model=self.vlm.identity(),
         )
 
-    def left_out(self, pooling: Pooling = Pooling(), seed: int = 0) -> list[LeftOut]:
+    def left_out(
+        self, pooling: Pooling = Pooling(), seed: int = 0, against: Sequence[ScoredConcept] = ()
+    ) -> list[LeftOut]:
         """For each photograph: what the set from the others recovers of its edit, patched at the image tokens.
+
+        `against` is as for :meth:`neurons`.
 
         Raises InvalidOption for fewer than two photographs.
         """
         layout, names, found = Layout(self.vlm.widths), self.photographs, list[LeftOut]()
         for number, name in enumerate(dict.fromkeys(names)):
-            neurons = self.without(name).neurons(pooling)
+            neurons = self.without(name).neurons(pooling, against)
             control = layer_matched(self.vlm, neurons, seed=seed + number)
             masks = [
                 np.isin(np.arange(layout.total), [layout.starts[unit.layer] + unit.unit for unit in some])
@@ -199,7 +207,7 @@ class ScoredConcept:
 
     def _exchange(self, k: int, site: Site) -> Exchange:
         pair, word = self.pairs[k], concept_word(self.located[k].validity)
-        return Exchange.of(self.vlm, pair.original, pair.edited, word, Decoding(), site=site)
+        return Exchange.of(self.vlm, pair.original, pair.edited, word, decoding_of(self.method), site=site)
 
     def _source(self, k: int, members: int) -> Json:
         pair, validity = self.pairs[k], self.located[k].validity
@@ -230,7 +238,8 @@ def locate_concept(
         pairs: photographs of one concept and their edits. Pairs with the same original are edits of one photograph.
         method: what scores the neurons of each pair; its own `count` and thresholds are not used.
         pooling: how the photographs become one set.
-        against: other concepts; what all their photographs give, pooled in the same way, is subtracted.
+        against: other concepts; the mean of what each of them gives, pooled in the same way, is subtracted with the
+            pooling's weight.
         validities: what :func:`check_validity` gave for each pair, where it is known.
 
     Returns the set, best first, with the scores "pooled" and, as numbers of photographs and of edits, "held" and

@@ -43,7 +43,7 @@ def decoy_tokens(
 
     Raises InvalidSample when there is none.
     """
-    lexicon, prompt = Lexicon.default(), decoding.prompt
+    lexicon, prompt = Lexicon.default(), decoding.context
     named = {*lexicon.concepts_in(validity.original.text), concept}
     others = [noun for noun in lexicon.concepts if noun not in named and _has_word(vlm, prompt, noun)]
     taken = {validity.original.ids[t] for t in validity.tokens} | {vlm.tokenizer.unk_token_id}

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
@@ -37,6 +37,9 @@ from .located import Scores
 from .pan import LENS_SITES, LensSite, predicted
 from .scores import Layout, Pooled, best_first
 from .target import CONCEPT_TOKENS, ConceptToken, chosen_tokens, entries_of
+
+#: What the published code asks, and how its answers begin.
+PUBLISHED = Decoding("An image of", question="Describe the image in few words.", max_new_tokens=50)
 
 #: Norm -> the unit of the score, for headings.
 UNITS: Mapping[str, str] = {
@@ -60,11 +63,7 @@ class Discovery:
             in logits; "gain" and "none" (the papers') are other units, see :data:`UNITS`.
         site: where activations are read.
         concept_token: which sub-tokens of a noun count; the sum or mean is over each at its own predicting position.
-        query: what is asked before the answer begins; empty for nothing.
-        answer: what the answer begins with; nouns in it are not looked for.
-        template: how they are joined with the image, with {image}, {prompt} for the answer's beginning and, where there
-            is a query, {query}. None takes the family's, with the query on a line before the answer.
-        max_new_tokens: length limit of captions.
+        decoding: what is asked and how captions are written; nouns in the beginning of the answer are not looked for.
         name: what results call it.
     """
 
@@ -74,10 +73,7 @@ class Discovery:
     norm: ShareNorm = "scale"
     site: LensSite = "neuron"
     concept_token: ConceptToken = "first"
-    query: str = ""
-    answer: str = Decoding.prompt
-    template: str | None = None
-    max_new_tokens: int = 32
+    decoding: Decoding = field(default_factory=Decoding)
     name: str = "pan-discovery"
 
     choices: ClassVar[Mapping[str, Sequence[str]]] = {
@@ -90,13 +86,8 @@ class Discovery:
     def __post_init__(self) -> None:
         check_fields(self)
         whole_number("top", self.top, 1)
-        whole_number("max_new_tokens", self.max_new_tokens, 1)
         for option, values in self.choices.items():
             one_of(option, getattr(self, option), values)
-        if self.query and self.template is not None and "{query}" not in self.template:
-            raise InvalidOption(f"template={self.template!r} has no {{query}}, and query={self.query!r} is given")
-        if not self.query and self.template is not None and "{query}" in self.template:
-            raise InvalidOption(f"template={self.template!r} has {{query}}, and no query is given")
 
     @classmethod
     def as_published(cls, **changes: Any) -> Discovery:
@@ -105,9 +96,7 @@ class Discovery:
             "top": 1000,
             "site": "act",
             "norm": "none",
-            "query": "Describe the image in few words.",
-            "answer": "An image of",
-            "max_new_tokens": 50,
+            "decoding": PUBLISHED,
         }
         options: Any = {**published, "name": "pan-published", **changes}
         return cls(**options)
@@ -116,15 +105,6 @@ class Discovery:
         """Raise InvalidOption where more neurons are to be kept than the model has."""
         if self.top > sum(vlm.widths):
             raise InvalidOption(f"top={self.top} is more than the {sum(vlm.widths)} neurons of {vlm.id}")
-
-    def decoding(self, vlm: VLM) -> Decoding:
-        """Caption settings, the query as part of the template."""
-        template = self.template
-        if self.query:
-            given = vlm.family.template.replace("{prompt}", "{query}\n{prompt}") if template is None else template
-            # Of the template's three fields this fills in one; a brace in the query is no field.
-            template = given.replace("{query}", self.query.replace("{", "{{").replace("}", "}}"))
-        return Decoding(prompt=self.answer, template=template, max_new_tokens=self.max_new_tokens)
 
     def to_dict(self) -> dict[str, Json]:
         """All options, as a file can hold them."""
@@ -187,7 +167,7 @@ def discover(
     options = options or Discovery()
     for start in range(0, len(images), batch_size):
         batch = images[start : start + batch_size]
-        captions = clean_captions(vlm, batch, decoding=options.decoding(vlm), batch_size=batch_size)
+        captions = clean_captions(vlm, batch, decoding=options.decoding, batch_size=batch_size)
         for image, caption in zip(batch, captions, strict=True):
             yield discover_in(vlm, image, caption, options)
 
@@ -201,7 +181,7 @@ def discover_in(
     options.require_few(vlm)
     finder = finder or noun_finder(options.nouns)
     left_out = {" ".join(fold(word).split()) for word in options.exclude}
-    found = [noun for noun in finder.find(caption.text, options.answer) if noun.text not in left_out]
+    found = [noun for noun in finder.find(caption.text, options.decoding.beginning) if noun.text not in left_out]
     places = [tuple(tokens_of_span(vlm.tokenizer, caption.ids, noun.start, noun.end)) for noun in found]
     for noun, tokens in zip(found, places, strict=True):
         if not tokens:
@@ -225,7 +205,7 @@ def noun_scores(
         return np.zeros((0, sum(vlm.widths)), dtype=np.float32)
     chosen = [chosen_tokens(place, options.concept_token) for place in places]
     last = max(at for tokens in chosen for at in tokens)
-    inputs = vlm.prepare([image], options.decoding(vlm)).extend(caption.ids[:last])
+    inputs = vlm.prepare([image], options.decoding).extend(caption.ids[:last])
     entries = [entry for tokens in chosen for entry in entries_of(caption.ids, tokens, last)]
     each = predicted(vlm, inputs, entries, norm=options.norm, site=options.site)
     ends = np.cumsum([len(tokens) for tokens in chosen])[:-1]

@@ -11,6 +11,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..models.finite import finite_scores
 from ..notebook import lines_html
 from ..samples.inpaint import Counterfactual
@@ -95,6 +96,12 @@ class Method(Protocol):
         compared then share its captions. Without it the captions are made.
         """
         ...
+
+
+def decoding_of(chosen: Method) -> Decoding:
+    """What a method asks, and how its captions are written; the usual for one that writes none."""
+    found: object = getattr(chosen, "decoding", None)
+    return found if isinstance(found, Decoding) else Decoding()
 
 
 class Clock:

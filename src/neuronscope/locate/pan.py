@@ -67,8 +67,8 @@ class Pan(Ranking):
 
     @classmethod
     def as_published(cls) -> Pan:
-        """The method's own score: at the position that predicts the word."""
-        return cls(position="predict", name="pan-predict")
+        """The method's own score: at the position that predicts the word, of activations at `act` as its code reads."""
+        return cls(position="predict", site="act", name="pan-predict")
 
     def score(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> Ranked:
         """See the formula above; the array "contribution" holds it for all neurons."""

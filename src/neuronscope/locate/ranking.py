@@ -24,7 +24,7 @@ from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import MODES, Mode
-from ..types import Json, Neurons, Site, one_of, options_of, whole_number
+from ..types import SITES, Json, Neurons, Site, one_of, options_of, whole_number
 from .located import Clock, Located, Scores
 from .recovery import Recovery
 from .scores import Layout, Pooled, best_first
@@ -58,6 +58,7 @@ class Ranking(ABC):
 
     Attributes:
         count: how many are kept; 0 keeps none.
+        address: where changes and maps of the set act, whatever the score reads; None for where it reads.
         cut: chooses the number instead, from what the best neurons do to the model.
         match: when a caption counts as naming the concept.
         decoding: caption settings.
@@ -65,6 +66,7 @@ class Ranking(ABC):
     """
 
     count: int = 100
+    address: Site | None = None
     cut: Recovery | None = None
     match: Mode = "lexicon"
     decoding: Decoding = field(default_factory=Decoding)
@@ -80,6 +82,8 @@ class Ranking(ABC):
         whole_number("count", self.count, 0)
         for option, values in {"match": MODES, **self.choices}.items():
             one_of(option, getattr(self, option), values)
+        if self.address is not None:
+            one_of("address", self.address, SITES)
 
     @abstractmethod
     def score(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> Ranked:
@@ -108,7 +112,7 @@ class Ranking(ABC):
         keep, notes, provenance = self.count if ranked.keep is None else ranked.keep, ranked.notes, ranked.provenance
         if self.cut is not None:
             cut = self.cut.choose(
-                vlm, pair, validity, values, site=ranked.site, mode=self.match, decoding=self.decoding
+                vlm, pair, validity, values, site=self.address or ranked.site, mode=self.match, decoding=self.decoding
             )
             clock.lap("cut")
             keep, notes, provenance = cut.count, (*notes, *cut.notes()), {**provenance, "recovery": cut.to_dict()}
@@ -119,12 +123,13 @@ class Ranking(ABC):
         neurons = Neurons(
             members,
             kept,
-            site=ranked.site,
+            site=self.address or ranked.site,
             concept=pair.sample.concept,
             method=self.name,
             options=self.to_dict(),
             provenance={
                 "ranked_by": ranked.by,
+                "sent": vlm.sent(self.decoding),
                 "edit": {"method": pair.method, **dict(pair.options)},
                 "notes": list(notes),
                 **provenance,

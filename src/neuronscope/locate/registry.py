@@ -69,6 +69,11 @@ def equal_size(chosen: Method, found: Neurons) -> Method:
     return _changed(chosen, {option: given[option] for option in _options(chosen) if option in given})
 
 
+def takes_size(chosen: Method) -> bool:
+    """Whether :func:`equal_size` changes a method: those with thresholds of their own keep what passes them."""
+    return not isinstance(chosen, TwoStage) and bool({"count", "like"} & {*_options(chosen)})
+
+
 def register_method(name: str, factory: Callable[[], Method]) -> None:
     """Add a method of your own: a frozen dataclass whose options all have defaults, or a function that makes one.
 

@@ -48,7 +48,8 @@ class Schwettmann(Ranking):
     """Schwettmann et al.'s attribution; the defaults are those of Sato & Takagi's comparison.
 
     The published target is the first noun of the caption; here the concept is known, so it is the concept's own token.
-    The set found is addressed at site `neuron`, so that noise and maps act where those of other methods do.
+    The set found is addressed at site `neuron` unless `address` says otherwise, so that noise and maps act where those
+    of other methods do.
 
     Attributes:
         site: activation and gradient are taken at the pre-activation (the paper), or at the neuron.
@@ -66,6 +67,8 @@ class Schwettmann(Ranking):
     concept_token: ConceptToken = "first"
     name: str = "schwettmann"
 
+    #: where the score is taken is part of its formula, and no choice of a comparison's
+    own_site: ClassVar[bool] = True
     choices: ClassVar = {
         "site": get_args(GradSite),
         "pool": POOLS,

@@ -311,6 +311,7 @@ class TwoStage:
             method=self.name,
             options=self.to_dict(),
             provenance={
+                "sent": vlm.sent(self.decoding),
                 "thresholds": {name: cut.to_dict() for name, cut in cuts.items()},
                 "edit": {"method": pair.method, **dict(pair.options)},
                 "notes": list(notes),

@@ -10,12 +10,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, TypeAlias, get_args
 
+from PIL import Image
+
 from ..caption import Caption, generate_captions
-from ..errors import ConceptNotNamed, ConceptStillNamed, InvalidOption, InvalidSample, OtherConceptRemoved
+from ..errors import (
+    ConceptNotNamed,
+    ConceptStillNamed,
+    ImageTokenMismatch,
+    InvalidOption,
+    InvalidSample,
+    NotFinite,
+    OtherConceptRemoved,
+)
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -86,6 +97,12 @@ def check_validity(
     return _judged(vlm, pair, original, edited, mode, max_other_share)
 
 
+#: What a sample that cannot be used raises.
+REFUSALS = (InvalidSample, ImageTokenMismatch, NotFinite)
+#: A pair that meets the conditions with what was found on the way, or the error that says which it does not meet.
+Judged: TypeAlias = tuple[Counterfactual, Validity] | InvalidSample | ImageTokenMismatch | NotFinite
+
+
 @in_turn
 def valid_pair(
     vlm: VLM,
@@ -106,21 +123,102 @@ def valid_pair(
 
     Raises what :func:`check_validity` raises, and what :func:`neuronscope.counterfactual` does.
     """
+    (found,) = valid_pairs(
+        vlm, [sample], method, reach=reach, mode=mode, decoding=decoding, max_other_share=max_other_share
+    )
+    if isinstance(found, Exception):
+        raise found
+    return found
+
+
+@in_turn
+def valid_pairs(
+    vlm: VLM,
+    samples: Sequence[Sample],
+    method: Method = "telea",
+    *,
+    reach: Reach = "grown",
+    mode: Mode = "lexicon",
+    decoding: Decoding = Decoding(),
+    max_other_share: float | None = None,
+    batch_size: int = 32,
+) -> list[Judged]:
+    """:func:`valid_pair` of several samples, their captions written in batches; what would be raised is returned.
+
+    Raises InvalidOption for values out of range.
+    """
     one_of("reach", reach, REACHES)
-    if reach != "grown" or method not in INPAINTERS:
-        region: RegionSource = "auto" if reach == "grown" else reach
-        pair = counterfactual(sample, method, region=region)
-        return pair, check_validity(vlm, pair, mode=mode, decoding=decoding, max_other_share=max_other_share)
     _check_share(max_other_share)
-    edits = _grown(sample, method)
-    pair = next(edits)
-    original, edited = (row[0] for row in generate_captions(vlm, [pair.original, pair.edited], decoding=decoding))
-    while _names(original, sample.concept, mode) and _names(edited, sample.concept, mode):
-        larger = next(edits, None)
-        if larger is None:
-            break
-        pair, edited = larger, generate_captions(vlm, [larger.edited], decoding=decoding)[0][0]
-    return pair, _judged(vlm, pair, original, edited, mode, max_other_share)
+    write = partial(_written, vlm, decoding=decoding, batch_size=batch_size)
+    judged: dict[int, Judged] = {}
+    edits: dict[int, Iterator[Counterfactual]] = {}
+    pairs: dict[int, Counterfactual] = {}
+    for k, sample in enumerate(samples):
+        begun = _begun(sample, method, reach)
+        if isinstance(begun, Exception):
+            judged[k] = begun
+        else:
+            pairs[k], edits[k] = begun
+    said = dict(zip(pairs, write([[pair.original, pair.edited] for pair in pairs.values()]), strict=True))
+    open_ = list(pairs)
+    while open_:
+        larger: dict[int, Counterfactual] = {}
+        for k in open_:
+            captions, concept = said[k], samples[k].concept
+            if isinstance(captions, Exception):
+                judged[k] = captions
+            elif all(_names(one, concept, mode) for one in captions) and (more := next(edits[k], None)):
+                larger[k] = more
+            else:
+                judged[k] = _outcome(vlm, pairs[k], captions[0], captions[1], mode, max_other_share)
+        pairs |= larger
+        for k, again in zip(larger, write([[pair.edited] for pair in larger.values()]), strict=True):
+            before = said[k]
+            said[k] = again if isinstance(again, Exception) or isinstance(before, Exception) else [before[0], *again]
+        open_ = list(larger)
+    return [judged[k] for k in range(len(samples))]
+
+
+def _written(
+    vlm: VLM, groups: Sequence[Sequence[Image.Image]], *, decoding: Decoding, batch_size: int
+) -> list[list[Caption] | InvalidSample | ImageTokenMismatch | NotFinite]:
+    """The captions of each group of images, or why it has none: one that cannot be captioned stops no other group."""
+    images = [image for group in groups for image in group]
+    try:
+        rows = iter(generate_captions(vlm, images, decoding=decoding, batch_size=batch_size) if images else [])
+    except REFUSALS as error:
+        if len(groups) == 1:
+            return [error]
+        return [one for group in groups for one in _written(vlm, [group], decoding=decoding, batch_size=batch_size)]
+    return [[next(rows)[0] for _ in group] for group in groups]
+
+
+def _outcome(
+    vlm: VLM, pair: Counterfactual, original: Caption, edited: Caption, mode: Mode, max_other_share: float | None
+) -> Judged:
+    try:
+        return pair, _judged(vlm, pair, original, edited, mode, max_other_share)
+    except REFUSALS as error:
+        return error
+
+
+def _begun(
+    sample: Sample, method: Method, reach: Reach
+) -> tuple[Counterfactual, Iterator[Counterfactual]] | InvalidSample | ImageTokenMismatch | NotFinite:
+    """The first edit of a sample and those that may follow, or why there is none."""
+    try:
+        edits = _edits(sample, method, reach)
+        return next(edits), edits
+    except REFUSALS as error:
+        return error
+
+
+def _edits(sample: Sample, method: Method, reach: Reach) -> Iterator[Counterfactual]:
+    """The edits that are tried, at least one."""
+    if reach == "grown" and method in INPAINTERS:
+        return _grown(sample, method)
+    region: RegionSource = "auto" if reach == "grown" else reach
+    return iter([counterfactual(sample, method, region=region)])
 
 
 def _names(caption: Caption, concept: str, mode: Mode) -> bool:

@@ -24,6 +24,7 @@ from ..errors import InvalidOption, InvalidSample
 from ..fields import whole
 from ..loading import VLM
 from ..locate.matched import layer_matched
+from ..models.decoding import Decoding
 from ..samples.image import ImageSource, read_image
 from ..types import Neurons
 from ..view.heatmap import Heatmap, Resize, Trace, heatmaps
@@ -195,6 +196,7 @@ def random_control(
     by: str = "activation",
     resize: Resize = "half_pixel",
     trace: Trace = "auto",
+    decoding: Decoding = Decoding(),
     quantile: float = 0.95,
     dataset_cut: float | None = None,
     tolerance: float = 0.0,
@@ -212,6 +214,7 @@ def random_control(
         by: the score they were chosen by.
         resize: as for the located map.
         trace: as for the located map.
+        decoding: as for the located map.
         quantile: as for :func:`localise`.
         dataset_cut: as for :func:`localise`.
         tolerance: as for :func:`localise`.
@@ -224,7 +227,7 @@ def random_control(
     picture = read_image(image)
     shown = neurons.top(top, by) if by in neurons.scores else neurons[:top]
     sets = matched_sets(vlm, neurons, shown, draws, seed)
-    heats = heatmaps(vlm, picture, sets, resize=resize, trace=trace)
+    heats = heatmaps(vlm, picture, sets, resize=resize, trace=trace, decoding=decoding)
     results = [localise(heat, mask, quantile=quantile, dataset_cut=dataset_cut, tolerance=tolerance) for heat in heats]
     return RandomControl(tuple(results), sets)
 

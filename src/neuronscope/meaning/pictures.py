@@ -21,6 +21,7 @@ from ..errors import InvalidOption
 from ..intervene.capture import activations
 from ..loading import VLM
 from ..locate.random import layer_matched
+from ..models.decoding import Decoding
 from ..models.origin import require_own
 from ..samples.image import ImageSource
 from ..types import Neurons, one_of, whole_number
@@ -102,6 +103,7 @@ def top_pictures(
     pool: PicturePool = "max",
     draws: int = 20,
     seed: int = 0,
+    decoding: Decoding = Decoding(),
     force: bool = False,
     step: Callable[[int], None] = lambda _: None,
 ) -> TopPictures:
@@ -116,6 +118,7 @@ def top_pictures(
         pool: over image tokens.
         draws: random sets of the same layers; 20 or more for a p-value of 0.05.
         seed: of the random sets.
+        decoding: what is asked about each picture.
         force: take neurons of other weights at their addresses.
         step: told the number of every picture that is looked at.
 
@@ -139,7 +142,7 @@ def top_pictures(
     values = np.zeros((len(pictures), len(every)), dtype=np.float64)
     for number, picture in enumerate(pictures):
         step(number)
-        found = activations(vlm, picture, read)
+        found = activations(vlm, picture, read, decoding=decoding)
         values[number] = found.max(axis=0) if pool == "max" else found.mean(axis=0)
     scores = [set_scores(values[:, [column[neuron] for neuron in one]]) for one in sets]
     labels = None if showing is None else np.asarray(showing, dtype=bool)

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Bool
 
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..samples.image import ImageSource
 from ..types import Neurons, whole_number
 from ..view.heatmap import Heatmap, Resize, Trace, heatmaps
@@ -87,6 +88,7 @@ def place(
     seed: int = 0,
     resize: Resize = "half_pixel",
     trace: Trace = "auto",
+    decoding: Decoding = Decoding(),
 ) -> Place:
     """Compare a set's heat map, and those of random neurons, with the pixels of the object.
 
@@ -100,6 +102,7 @@ def place(
         seed: of the random neurons.
         resize: as for the map.
         trace: as for the map.
+        decoding: as for the map.
 
     Raises InvalidSample for an object that the model did not see, and InvalidOption for a layer without enough other
     neurons.
@@ -110,7 +113,7 @@ def place(
         step -= 1
     own = _coarsely(heat, mask, step)
     sets = matched_sets(vlm, neurons, heat.neurons, draws, seed)
-    heats = heatmaps(vlm, image, sets, resize=resize, trace=trace)
+    heats = heatmaps(vlm, image, sets, resize=resize, trace=trace, decoding=decoding)
     control = RandomControl(tuple(_coarsely(one, mask, step) for one in heats), sets)
     return Place(
         {name: float(getattr(own, name)) for name in SHOWN},

@@ -21,9 +21,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..models.lens import DecodeNorm
 from ..notebook import ROWS, table_html
 from ..samples.lexicon import Lexicon
+from ..tokens.words import added_tokens
 from ..types import Neuron, Neurons, whole_number
 from ..view.decode import Decoded, promoted
 
@@ -172,6 +174,7 @@ def decode(
     sign: int = 1,
     seed: int = 0,
     least: int = LEAST,
+    decoding: Decoding | None = None,
     force: bool = False,
 ) -> Words:
     """The `top` tokens of each neuron, W_U (gain * w_i) in float32, beside random neurons of the same layers.
@@ -185,6 +188,8 @@ def decode(
         seed: of the random neurons.
         least: how many random neurons of each layer there are at least, as far as it has so many others; else as many
             as the set has there.
+        decoding: what the model is asked: a word of the concept is also looked for as it is spelled behind the
+            beginning of the answer.
         force: take neurons of other weights at their addresses.
 
     Raises RunMismatch for neurons of other weights, InvalidOption for other values and parts, UnsupportedModel when a
@@ -193,7 +198,7 @@ def decode(
     whole_number("least", least, 1)
     whole_number("seed", seed, 0)
     neurons = neurons.anywhere() if force else neurons
-    ids = word_ids(vlm, neurons.concept) if neurons.concept else ()
+    ids = word_ids(vlm, neurons.concept, decoding) if neurons.concept else ()
     decoded = promoted(vlm, neurons, top=top, norm=norm, sign=sign, words=ids)
     random = promoted(vlm, _others(vlm, neurons, least, seed), top=top, norm=norm, sign=sign, words=ids)
     strength, quantiles = _compared(decoded, random, lambda one: one.strengths[0], seed)
@@ -206,13 +211,16 @@ def decode(
     return Words(tuple(decoded), beside, quantiles, neurons.concept, strength, rank, naming, len(random))
 
 
-def word_ids(vlm: VLM, concept: str) -> tuple[int, ...]:
+def word_ids(vlm: VLM, concept: str, decoding: Decoding | None = None) -> tuple[int, ...]:
     """Tokens that are a word for a concept by themselves: every spelling of the lexicon, with and without a capital.
 
-    Where the vocabulary has none, the first token of the concept's own name.
+    With a decoding also as it is spelled behind the beginning of its answers. Where the vocabulary has none, the first
+    token of the concept's own name.
     """
     words = [form for word in Lexicon.default().spellings(concept) for form in (word, word.capitalize(), word.title())]
     spelled = [_without_spaces(vlm, f"{before}{word}") for word in dict.fromkeys(words) for before in ("", " ")]
+    if decoding is not None:
+        spelled += [added_tokens(vlm.tokenizer, decoding.context, word) for word in dict.fromkeys(words)]
     whole = tuple(dict.fromkeys(ids[0] for ids in spelled if len(ids) == 1))
     return whole or tuple(dict.fromkeys(ids[0] for ids in spelled[:2] if ids))
 

@@ -29,6 +29,8 @@ class Family:
         model_type: as in config.json.
         title: for people.
         template: how image and prompt are joined when the caller gives no template of their own.
+        asked: how they are joined with {question} and {system} where there is no chat template; empty for a line each.
+        continued: how image and prompt are joined where `template` has the form of a chat and none is wanted.
         placeholder: what stands for {image}; the processor's image token when None, nothing where it adds the image.
         cell: height and width of an image token's cell relative to each other.
         pixels: which output of the image processor holds the pixels.
@@ -58,6 +60,8 @@ class Family:
     model_type: str
     title: str
     template: str = "{image}\n{prompt}"
+    asked: str = ""
+    continued: str = ""
     placeholder: str | None = None
     cell: tuple[int, int] = (1, 1)
     pixels: str = "pixel_values"
@@ -84,6 +88,11 @@ class Family:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    def require_images(self, count: int) -> None:
+        """Raise InvalidOption for several images where a prompt holds one."""
+        if count > 1 and self.one_image:
+            raise InvalidOption(f"{self.title} takes one image per prompt, not {count}: {self.one_image}")
+
 
 _ONE_WRITTEN = "its processor writes the tokens of one image into a prompt"
 _ONE_READ = "its processor pairs each image with a prompt of its own"
@@ -101,18 +110,24 @@ _ROWS = (
         "minigpt4",
         "MiniGPT-4, MiniGPT-v2",
         template="[INST] <Img>{image}</Img> {prompt} [/INST] ",
+        asked="{system}[INST] <Img>{image}</Img> {question} [/INST] {prompt}",
+        continued="<Img>{image}</Img> {prompt}",
         cell=(1, 4),
         each="<Img>{image}</Img>",
         notes="16 x 4 grid, 32 x 8 at 448 px; with a Q-Former no grid; made by `neuronscope convert`",
     ),
+    Family("llava_v1", "LLaVA v1", notes="16 x 16 grid; one linear map; made by `neuronscope convert`"),
+    Family(
+        "mplug_owl2",
+        "mPLUG-Owl2",
+        template="{image}{prompt}",
+        no_grid=_QUERIES,
+        separators=Separators(after=1),
+        notes="an end token behind the queries; norms, keys and values by modality; made by `neuronscope convert`",
+    ),
     Family("vipllava", "VipLLaVA", notes="one grid; features of five tower layers"),
     Family("llava_next", "LLaVA-NeXT 1.6", notes="thumbnail, then the stitched tiles with a separator per row"),
-    Family(
-        "paligemma",
-        "PaliGemma 1, 2",
-        template="{image}{prompt}",
-        notes="the prompt is read in both directions",
-    ),
+    Family("paligemma", "PaliGemma 1, 2", template="{image}{prompt}", notes="the prompt is read in both directions"),
     Family(
         "gemma3", "Gemma 3", placeholder="<start_of_image>", notes="image tokens see one another; norm after the FFN"
     ),
@@ -248,13 +263,7 @@ _ROWS = (
     Family("glm4v_moe", "GLM-4V MoE", placeholder=_GLM, notes="dense layers and shared experts"),
     Family("gemma4", "Gemma 4", placeholder="<|image|>", notes="3 x 3 patches pooled; norm after the FFN"),
     Family("mistral3", "Mistral Small 3", placeholder="[IMG]", notes="2 x 2 patches merged; row breaks are other ids"),
-    Family(
-        "minicpmv4_6",
-        "MiniCPM-V 4.6",
-        placeholder="<|image_pad|>",
-        strip=True,
-        notes="overview, then slices",
-    ),
+    Family("minicpmv4_6", "MiniCPM-V 4.6", placeholder="<|image_pad|>", strip=True, notes="overview, then slices"),
     Family("video_llama_3", "VideoLLaMA 3", placeholder="<|image_pad|>", notes="2 x 2 patches merged"),
     Family("paddleocr_vl", "PaddleOCR-VL", placeholder="<|IMAGE_START|><|IMAGE_PLACEHOLDER|><|IMAGE_END|>"),
     Family(
@@ -280,12 +289,7 @@ _ROWS = (
     ),
     Family("cohere2_vision", "Command A Vision", placeholder="<|IMG_PATCH|>", notes="tiles; torchvision"),
     Family("lfm2_vl", "LFM2-VL", notes="tiles, thumbnail of another size last; torchvision"),
-    Family(
-        "molmo2",
-        "Molmo 2",
-        placeholder="<|image|>",
-        notes="overview, then the stitched crops; torchvision",
-    ),
+    Family("molmo2", "Molmo 2", placeholder="<|image|>", notes="overview, then the stitched crops; torchvision"),
     Family(
         "kimi_k25",
         "Kimi K2.5",
@@ -341,42 +345,6 @@ def lacking(row: Family) -> str:
 def _release(version: str) -> tuple[int, ...]:
     """Major and minor number: patch releases bring no family."""
     return tuple(int(part) for part in version.split(".")[:2])
-
-
-def applies(row: Family) -> dict[str, bool]:
-    """What can be done with a family: the columns of the table that people see.
-
-    Neurons at text positions, at image positions, heat maps, batches of prompts of different lengths, and writing
-    without a KV cache.
-    """
-    works = not row.refused
-    return {
-        "text": works,
-        "image": works and not row.no_image,
-        "map": works and not row.no_image and not row.no_grid,
-        "batch": works and not row.single,
-        "uncached": works and not row.cached,
-    }
-
-
-def remark(row: Family) -> str:
-    """The most important thing to say about a row, in one line."""
-    if row.refused:
-        return f"refused: {row.refused}"
-    parts = [row.untested and f"not tested: {row.untested}", row.no_image, row.no_grid or "", row.discrete]
-    newer = row.since and f"transformers {row.since} or later"
-    return "; ".join(part for part in (*parts, row.single, row.cached, row.notes, newer) if part)
-
-
-def markdown() -> str:
-    """The table of the documentation."""
-    rows = sorted(FAMILIES.values(), key=lambda row: row.model_type)
-    names = list(applies(rows[0]))
-    lines = [f"| type | family | {' | '.join(names)} | remarks |", "|---" * (len(names) + 3) + "|"]
-    for row in rows:
-        marks = " | ".join("yes" if holds else "-" for holds in applies(row).values())
-        lines.append(f"| `{row.model_type}` | {row.title} | {marks} | {remark(row)} |")
-    return "\n".join(lines) + "\n"
 
 
 def _with_queries(row: Family, config: Any) -> Family:

@@ -35,6 +35,7 @@ from ..tokens import (
     two_grids,
 )
 from ..types import Json
+from .chat import chat_text, chats
 from .context import require_context
 from .decoding import Decoding
 from .families import Family
@@ -57,6 +58,7 @@ class LoadedModel:
         id: hub id, directory or class name.
         family: its row of the family table.
         structure: decoder layers, FFNs, final norm, unembedding.
+        chat: whether prompts go through the checkpoint's chat template where `Decoding` leaves it open.
     """
 
     def __init__(self, model: nn.Module, processor: Any, *, id: str, family: Family, structure: Structure) -> None:
@@ -65,6 +67,7 @@ class LoadedModel:
         self.id = id
         self.family = family
         self.structure = structure
+        self.chat = False
         self._placed: dict[tuple[tuple[tuple[int, int], ...], int], ImageTokens] = {}
         self._readable: set[tuple[tuple[int, int], ...]] = set()
 
@@ -144,7 +147,8 @@ class LoadedModel:
         """What runs compare before they go on: the identity, and what of machine and process decides results, too."""
         pixels = getattr(self.processor, "image_processor", None)  # on torchvision, or on PIL
         kind, dtype = type(pixels).__name__, str(self.dtype).removeprefix("torch.")
-        return {**self.identity(), "dtype": dtype, "image_processor": kind, "template": self.family.template}
+        template = "chat" if self.chat else self.family.template
+        return {**self.identity(), "dtype": dtype, "image_processor": kind, "template": template}
 
     @in_turn
     def prepare(
@@ -163,7 +167,7 @@ class LoadedModel:
         family takes one.
         """
         rows = [sources_of(row) for row in images]
-        texts = [self._text(len(row), decoding) for row in rows]
+        texts = [self.sent(decoding, len(row)) for row in rows]
         made: list[Row] = []
         named = numbers or (range(len(rows)) if len(rows) > 1 else [None])
         for number, row, text in zip(named, rows, texts, strict=False):
@@ -171,9 +175,18 @@ class LoadedModel:
                 made.append(self._row([read_image(i) for i in row], text))
         return Inputs(tuple(made))
 
-    def _text(self, images: int, decoding: Decoding = Decoding()) -> str:
-        """The text of a prompt that shows so many images."""
-        return decoding.text(self.family, self.placeholder, images)
+    def sent(self, decoding: Decoding = Decoding(), images: int = 1) -> str:
+        """The text that the processor is given with so many images, their placeholders included.
+
+        Raises InvalidOption where the images cannot be put into it, and for a chat that the checkpoint does not have.
+        """
+        chat = decoding.chat == "always" or (decoding.chat == "auto" and self.chat)
+        if not chat or decoding.template is not None:
+            return decoding.text(self.family, self.placeholder, images)
+        self.family.require_images(images)
+        _ = self.chat or chats("always", self.processor, self.placeholder, self.id)
+        texts = {"question": decoding.question, "system": decoding.system, "prefix": decoding.beginning}
+        return chat_text(self.processor, self.placeholder, id=self.id, images=images, **texts)
 
     def batches(self, rows: Sequence[Row], size: int) -> list[list[int]]:
         """Indices of prompts with forced tokens behind them, in groups of up to `size` that can be read together.
@@ -292,10 +305,10 @@ class LoadedModel:
 
     def _several(self, shown: Sequence[Image.Image], tensors: dict[str, Tensor], count: int) -> ImageTokens:
         """The tokens of several images of one prompt: as they lie alone where the processor treats them as alone."""
-        one, all_of_them = self._text(1), self._text(len(shown))
+        one, all_of_them = self.sent(), self.sent(images=len(shown))
 
         def copies(image: int, times: int) -> int:
-            again = self._tensors([shown[image]] * times, self._text(times))
+            again = self._tensors([shown[image]] * times, self.sent(images=times))
             return int(self.image_mask(again["input_ids"], again).sum())
 
         alone = [self._row([picture], one).image for picture in shown]
@@ -333,7 +346,7 @@ class LoadedModel:
 
     def frames(self, picture: Image.Image) -> tuple[Frame, ...]:
         """One frame for each picture or tile that the vision tower sees of an image."""
-        return self._frames([picture], self._text(1))
+        return self._frames([picture], self.sent())
 
     def _frames(
         self, shown: Sequence[Image.Image], text: str, image: int = 0, *, padding: bool = False

@@ -25,7 +25,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 
 from ..errors import InvalidSample, RunMismatch
-from ..files import output_folder, replacing, write_text
+from ..files import clear_result, output_folder, replacing, write_text
 from ..meaning import Place, Words
 from ..parsing import read_json
 from ..samples.image import read_image
@@ -35,6 +35,8 @@ from .curves import Curve
 
 SCHEMA = "neuronscope.evidence/2"
 FOLDER = "evidence"
+#: The file in it that stands for a whole result.
+DOCUMENT = "evidence.json"
 
 #: What damaged JSON, arrays and fields raise.
 _DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
@@ -95,6 +97,7 @@ class Evidence:
     Attributes:
         image: the picture's name as the user gave it.
         prompt: what every caption begins with.
+        sent: what the processor was given with the picture; empty in results of earlier releases.
         spoken: the captions by condition, "original" and "edited" first.
         neurons: the located set.
         units: what is shown of its first members.
@@ -130,6 +133,7 @@ class Evidence:
     word: Word | None = None
     place: Place | None = None
     level: float | None = None
+    sent: str = ""
     exchanged: Mapping[str, float] = field(default_factory=dict[str, float])
     notes: tuple[str, ...] = ()
     environment: Mapping[str, Json] = field(default_factory=dict[str, Json])
@@ -141,9 +145,10 @@ class Evidence:
         return next((spoken.texts for spoken in self.spoken if spoken.condition == condition), ())
 
     def save(self, folder: str | Path) -> None:
-        """Write the files of a result."""
+        """Write the files of a result. Its document, without which there is none, goes first and comes last."""
         root = Path(folder)
         target = output_folder(root / FOLDER)
+        clear_result(target, DOCUMENT)
         self.neurons.save(root / "neurons.json")
         pictures = {
             root / "edited.png": self.edited,
@@ -155,7 +160,7 @@ class Evidence:
                 picture.save(temporary)
         with replacing(target / "maps.npz") as temporary:
             np.savez_compressed(temporary, maps=self.maps.astype(np.float32))
-        write_text(target / "evidence.json", json.dumps(self._document(), indent=1, allow_nan=False) + "\n")
+        write_text(target / DOCUMENT, json.dumps(self._document(), indent=1, allow_nan=False) + "\n")
 
     def _document(self) -> dict[str, Any]:
         return {
@@ -164,6 +169,7 @@ class Evidence:
             "model": dict(self.neurons.model),
             "image": self.image,
             "prompt": self.prompt,
+            "sent": self.sent,
             "spoken": [asdict(spoken) for spoken in self.spoken],
             "units": [asdict(unit) for unit in self.units],
             "words": self.words.to_dict(),
@@ -190,11 +196,11 @@ class Evidence:
         place = root / FOLDER
         neurons = Neurons.load(root / "neurons.json")
         try:
-            data: dict[str, Any] = read_json(place / "evidence.json")
+            data: dict[str, Any] = read_json(place / DOCUMENT)
             if data.get("schema") != SCHEMA:
-                raise RunMismatch(f"{place / 'evidence.json'}: schema {data.get('schema')!r} is not {SCHEMA!r}")
+                raise RunMismatch(f"{place / DOCUMENT}: schema {data.get('schema')!r} is not {SCHEMA!r}")
             if data["neurons"] != neurons.addresses or data.get("model", neurons.model) != neurons.model:
-                raise RunMismatch(f"{place / 'evidence.json'} belongs to another result than {root / 'neurons.json'}")
+                raise RunMismatch(f"{place / DOCUMENT} belongs to another result than {root / 'neurons.json'}")
             with np.load(place / "maps.npz", allow_pickle=False) as stored:
                 maps = np.asarray(stored["maps"], dtype=np.float32)
             if maps.ndim != 3 or len(maps) != len(data["units"]):
@@ -216,6 +222,7 @@ class Evidence:
                 word=None if data["word"] is None else Word(**data["word"]),
                 place=None if data["place"] is None else Place.from_dict(data["place"]),
                 level=data["level"],
+                sent=str(data.get("sent", "")),  # which earlier releases did not keep
                 exchanged=data.get("exchanged", {}),  # which earlier releases did not measure
                 notes=tuple(data["notes"]),
                 environment=data["environment"],

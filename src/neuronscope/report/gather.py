@@ -82,6 +82,7 @@ def gather(
     test: Test | None,
     heat: Heatmap | None = None,
     origin: Origin | None = None,
+    decoding: Decoding = Decoding(),
     step: Callable[[str], None] = lambda _: None,
 ) -> Evidence:
     """Everything that a page shows of one located set.
@@ -94,17 +95,17 @@ def gather(
         test: how the set is tested; None for no test, which saves most of the time.
         heat: the set's map, where it is at hand.
         origin: the image's name, and how the result was made.
+        decoding: what was asked when it was located.
         step: told what is being done, for progress displays.
     """
     origin, neurons, validity = origin or Origin(), found.neurons, found.validity
-    decoding = Decoding()
     spoken = [Spoken("original", (validity.original.text,)), Spoken("edited", (validity.edited.text,))]
     word, alone, lacking, exchanged = None, None, (), {}
     shown = neurons[:SHOWN]
     if test is not None and len(neurons):
         step("captions under noise and without the neurons")
         control, lacking = _control(vlm, neurons, test.seed)
-        changes = _changes(vlm, pair, neurons, control, test)
+        changes = _changes(vlm, pair, neurons, control, test, decoding)
         exchanged, unknown = _exchanged(vlm, pair, found, control, decoding)
         lacking = (*lacking, *unknown)
         for name, change in changes.items():
@@ -117,16 +118,17 @@ def gather(
         random = None if control is None else _probability(asked.log_odds(Zero(control)))
         word = Word(validity.match.surface, _probability(before), _probability(asked.log_odds(Zero(neurons))), random)
     step("maps of the neurons")
-    placed, unplaced = _place(vlm, pair, neurons, heat, 0 if test is None else test.seed)
-    tokens = vlm.prepare([pair.original]).images[0]
+    placed, unplaced = _place(vlm, pair, neurons, heat, 0 if test is None else test.seed, decoding)
+    tokens = vlm.prepare([pair.original], decoding).images[0]
     return Evidence(
         image=origin.image,
-        prompt=decoding.prompt,
+        prompt=decoding.beginning,
+        sent=vlm.sent(decoding),
         spoken=tuple(spoken),
         neurons=neurons,
         units=_units(shown, tokens, alone),
         words=decode(vlm, neurons),
-        maps=_maps(vlm, pair, shown, tokens),
+        maps=_maps(vlm, pair, shown, tokens, decoding),
         curves=dict(curves),
         original=pair.original,
         edited=pair.edited,
@@ -158,17 +160,17 @@ def _control(vlm: VLM, neurons: Neurons, seed: int) -> tuple[Neurons | None, tup
 
 
 def _place(
-    vlm: VLM, pair: Counterfactual, neurons: Neurons, heat: Heatmap | None, seed: int
+    vlm: VLM, pair: Counterfactual, neurons: Neurons, heat: Heatmap | None, seed: int, decoding: Decoding
 ) -> tuple[Place | None, tuple[str, ...]]:
     """How the set's map lies on the object; or none, and the reason for the page."""
     sample = pair.sample
     if not len(neurons) or (sample.mask is None and not sample.boxes):
         return None, ()
     source = "boxes" if sample.mask is None else "mask"
-    heat = heatmap(vlm, pair.original, neurons) if heat is None else heat
+    heat = heatmap(vlm, pair.original, neurons, decoding=decoding) if heat is None else heat
     try:
         mask = sample.region(pair.original.size, source=source)
-        return place(vlm, pair.original, neurons, heat, mask, seed=seed), ()
+        return place(vlm, pair.original, neurons, heat, mask, seed=seed, decoding=decoding), ()
     except (InvalidOption, InvalidSample) as error:
         return None, (f"the map is not compared with the object: {error}",)
 
@@ -189,7 +191,7 @@ def _exchanged(
 
 
 def _changes(
-    vlm: VLM, pair: Counterfactual, neurons: Neurons, control: Neurons | None, test: Test
+    vlm: VLM, pair: Counterfactual, neurons: Neurons, control: Neurons | None, test: Test, decoding: Decoding
 ) -> dict[str, Intervention]:
     """Condition -> what is done to the neurons."""
     found: dict[str, Intervention] = {}
@@ -197,7 +199,8 @@ def _changes(
     if test.level is not None:
         for name, members in sets.items():
             found[f"{name}noise"] = Noise(members, level=test.level, draws=test.draws, seed=test.seed)
-    found |= {f"{name}patch": Patch.take(vlm, members, pair.edited) for name, members in sets.items()}
+    for name, members in sets.items():
+        found[f"{name}patch"] = Patch.take(vlm, members, pair.edited, decoding=decoding)
     return {**found, **{f"{name}zero": Zero(members) for name, members in sets.items()}}
 
 
@@ -256,14 +259,15 @@ def _cell(tokens: ImageTokens, token: int) -> tuple[int, int] | None:
 
 
 def _maps(
-    vlm: VLM, pair: Counterfactual, shown: Neurons, tokens: ImageTokens
+    vlm: VLM, pair: Counterfactual, shown: Neurons, tokens: ImageTokens, decoding: Decoding
 ) -> Float[np.ndarray, "_shown _rows _columns"]:
     """Every neuron's own map over the image: its activation at the tokens, or traced back where they have no place."""
     if tokens.tiles and len(shown):
-        values = activations(vlm, pair.original, shown).astype(np.float64)
+        values = activations(vlm, pair.original, shown, decoding=decoding).astype(np.float64)
         maps = (paint(values[:, k], tokens, pair.original, shown[k : k + 1]).values for k in range(len(shown)))
     else:
-        maps = (heatmap(vlm, pair.original, shown[k : k + 1]).values for k in range(len(shown)))
+        each = (heatmap(vlm, pair.original, shown[k : k + 1], decoding=decoding) for k in range(len(shown)))
+        maps = (one.values for one in each)
     found = [_coarse(values) for values in maps]
     return np.stack(found).astype(np.float32) if found else np.zeros((0, 1, 1), np.float32)
 

@@ -9,7 +9,7 @@ import json
 import os
 import uuid
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
@@ -112,7 +112,7 @@ class Store:
             "part": path.name,
             "moved_to": str(aside.relative_to(self._folder)),
             "reason": reason,
-            "at": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
         }
         log = self._folder / "damaged.jsonl"
         with refusing(log), log.open("a", encoding="utf-8") as stream:

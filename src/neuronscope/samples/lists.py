@@ -2,7 +2,8 @@
 
 - two parallel text files, line i of one belonging to line i of the other, as SBU Captions is published: URLs or file
   names, and captions (METHODS f, "Setting");
-- a table of files and captions: .csv, .tsv with a header line, or .jsonl;
+- a table of files and captions: .csv, .tsv with a header line, .jsonl, or .json as SBU Captions has it now
+  (list_files.py);
 - a plain folder of pictures, without captions.
 
 Nothing is downloaded: of a URL the last part names a file in `images`. What cannot be used is in `refused` with its
@@ -11,27 +12,21 @@ reason; a list without a single usable picture is an error.
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import overload
 from urllib.parse import unquote
 
 import numpy as np
 
 from ..errors import InvalidOption, InvalidSample, suggest
 from ..files import is_folder
-from ..parsing import parse_json, read_text
 from .image import read_image
+from .list_files import READERS, Entry, lines
 from .place import place
-
-if TYPE_CHECKING:
-    from _csv import Reader as CsvReader  # the type has no public name before Python 3.13
-
 
 #: Files of a folder that are taken for pictures.
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
@@ -74,12 +69,12 @@ class ImageList(Sequence[Captioned]):
         Raises InvalidSample when a file cannot be read, they differ in length, or no line can be used.
         """
         first, second = Path(files), Path(captions)
-        names, texts = _lines(first), _lines(second)
+        names, texts = lines(first), lines(second)
         if len(names) != len(texts):
             raise InvalidSample(
                 f"{first} has {len(names)} lines and {second} {len(texts)}: line i of both must belong together"
             )
-        entries = (_Entry(f"{first}:{i}", *pair) for i, pair in enumerate(zip(names, texts, strict=True), 1))
+        entries = (Entry(f"{first}:{i}", *pair) for i, pair in enumerate(zip(names, texts, strict=True), 1))
         return _collect(entries, Path(images), first, allow_outside)
 
     @classmethod
@@ -92,24 +87,30 @@ class ImageList(Sequence[Captioned]):
         caption: str = "caption",
         allow_outside: bool = False,
     ) -> ImageList:
-        """A .csv or .tsv with a header line, or a .jsonl with an object in each line; one picture may have many lines.
+        """A .csv or .tsv with a header line, a .jsonl with an object in each line, or a .json with all of them.
+
+        One picture may have many lines. A .json lists a whole data set, of which a folder holds a part: those of its
+        entries whose pictures are not there are counted, and refused together.
 
         Args:
             path: the table.
-            images: where the pictures are; beside the table when not given.
-            file: name of the column that holds a file name, path or URL.
-            caption: name of the column that holds a caption, or in .jsonl a list of captions.
+            images: where the pictures are; when not given beside the table, or for a .json in `images` beside it, where
+                there is such a folder.
+            file: name of the column that holds a file name, path or URL; in a .json also one of the usual other names.
+            caption: name of the column that holds a caption, or in .jsonl and .json a list of captions; as `file`.
             allow_outside: whether names may lead out of the folder of pictures, as they are written or by links.
 
         Raises InvalidSample when the table cannot be read, lacks a column, or has no line that can be used;
         InvalidOption for another suffix.
         """
         table = Path(path)
-        reader = _READERS.get(table.suffix.lower())
+        reader = READERS.get(table.suffix.lower())
         if reader is None:
-            raise InvalidOption(f"path={str(table)!r} is not a table.{suggest(table.suffix, sorted(_READERS))}")
-        folder = table.parent if images is None else Path(images)
-        return _collect(reader(table, (file, caption)), folder, table, allow_outside)
+            raise InvalidOption(f"path={str(table)!r} is not a table.{suggest(table.suffix, sorted(READERS))}")
+        whole = table.suffix.lower() == ".json"
+        beside = table.parent / "images" if whole and (table.parent / "images").is_dir() else table.parent
+        folder = beside if images is None else Path(images)
+        return _collect(reader(table, (file, caption)), folder, table, allow_outside, part=whole)
 
     @classmethod
     def folder(cls, path: str | Path, *, recursive: bool = False, allow_outside: bool = False) -> ImageList:
@@ -172,30 +173,38 @@ class ImageList(Sequence[Captioned]):
         return self.items[index] if isinstance(index, int) else replace(self, items=self.items[index])
 
 
-@dataclass(frozen=True)
-class _Entry:
-    """One line of a list, or why it cannot be read."""
+def _collect(
+    entries: Iterator[Entry], images: Path, source: Path, allow_outside: bool, *, part: bool = False
+) -> ImageList:
+    """Entries of one picture together, where its first one stands.
 
-    where: str
-    file: str = ""
-    caption: str = ""
-    reason: str = ""
-
-
-def _collect(entries: Iterator[_Entry], images: Path, source: Path, allow_outside: bool) -> ImageList:
-    """Entries of one picture together, where its first one stands."""
+    With `part` the folder is expected to hold a part of them only, and those that it lacks are refused together.
+    """
     if not is_folder(images):
         raise InvalidSample(f"{images} is not a folder; the pictures of {source} are looked for there")
+    there = frozenset(os.listdir(images)) if part else frozenset[str]()
     captions: dict[Path, list[str]] = {}
     refused: list[Refused] = []
+    total, lacking = 0, list[str]()
     for entry in entries:
+        total += 1
         name = _file(entry.file)
-        path = images / name
-        reason = entry.reason or _unusable(entry) or _astray(images, name, allow_outside) or _missing(path)
+        reason = entry.reason or _unusable(entry)
+        plain = part and "/" not in name  # of a million a thousand may be there: the others are not looked for
+        if not reason and (not plain or name in there):
+            reason = _astray(images, name, allow_outside)
         if reason:
             refused.append(Refused(entry.where, reason))
+        elif (plain and name not in there) or not os.path.isfile(images / name):
+            lacking.append(name)
+            if not part:
+                refused.append(Refused(entry.where, f"picture {images / name} does not exist"))
         else:
-            captions.setdefault(path, []).append(entry.caption.strip())
+            held = captions.setdefault(images / name, [])
+            held += [] if entry.caption is None else [entry.caption.strip()]
+    if part and lacking:
+        told = f"{len(lacking)} of {total} entries name pictures that are not in {images}, the first {lacking[0]}"
+        refused.append(Refused(str(source), told))
     items = tuple(Captioned(path, tuple(texts)) for path, texts in captions.items())
     return _not_empty(ImageList(items, tuple(refused)), source)
 
@@ -215,14 +224,10 @@ def _astray(folder: Path, name: str, allow_outside: bool) -> str:
     return ""
 
 
-def _unusable(entry: _Entry) -> str:
+def _unusable(entry: Entry) -> str:
     if not entry.file.strip():
         return "it names no file"
-    return "" if entry.caption.strip() else "its caption is empty"
-
-
-def _missing(path: Path) -> str:
-    return "" if os.path.isfile(path) else f"picture {path} does not exist"
+    return "" if entry.caption is None or entry.caption.strip() else "its caption is empty"
 
 
 def _unreadable(path: Path) -> str:
@@ -238,73 +243,3 @@ def _not_empty(found: ImageList, source: str | Path) -> ImageList:
         first = f"; the first of {len(found.refused)} refused: {found.refused[0]}" if found.refused else ""
         raise InvalidSample(f"{source} holds no picture that can be used{first}")
     return found
-
-
-def _text(path: Path) -> str:
-    try:
-        return read_text(path)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InvalidSample(f"{path} cannot be read as UTF-8 text: {error}") from error
-
-
-def _lines(path: Path) -> list[str]:
-    r"""Lines that end in \n or \r\n and in nothing else: captions may hold other characters that break lines."""
-    lines = [line.removesuffix("\r") for line in _text(path).split("\n")]
-    return lines[:-1] if not lines[-1] else lines
-
-
-def _rows(path: Path, columns: tuple[str, str], dialect: Mapping[str, Any]) -> Iterator[_Entry]:
-    """Rows of a table with a header line."""
-    rows = csv.reader(io.StringIO(_text(path), newline=""), **dialect)
-    try:
-        yield from _fields(path, columns, rows)
-    except csv.Error as error:  # an open quote, or a field beyond all measure: what follows cannot be told apart
-        raise InvalidSample(f"{path}:{rows.line_num} cannot be read: {error}") from error
-
-
-def _fields(path: Path, columns: tuple[str, str], rows: CsvReader) -> Iterator[_Entry]:
-    header = next(rows, [])
-    missing = [name for name in columns if name not in header]
-    if missing:
-        raise InvalidSample(
-            f"{path} has no column {missing[0]!r} in its first line; columns: {', '.join(header) or 'none'}"
-        )
-    file, caption = map(header.index, columns)
-    for row in rows:
-        where = f"{path}:{rows.line_num}"
-        if len(row) != len(header):
-            yield _Entry(where, reason=f"{len(row)} fields where the header has {len(header)}")
-        else:
-            yield _Entry(where, row[file], row[caption])
-
-
-def _objects(path: Path, columns: tuple[str, str]) -> Iterator[_Entry]:
-    """Lines of JSON."""
-    for number, line in enumerate(_lines(path), 1):
-        where = f"{path}:{number}"
-        try:
-            row: Any = parse_json(line)
-            file, captions = row[columns[0]], row[columns[1]]
-        except (ValueError, KeyError, TypeError, IndexError) as error:
-            yield _Entry(where, reason=f"not an object with {' and '.join(columns)}: {type(error).__name__}: {error}")
-            continue
-        for caption in captions if isinstance(captions, list) and captions else [captions]:
-            if isinstance(file, str) and isinstance(caption, str):
-                yield _Entry(where, file, caption)
-            else:
-                yield _Entry(where, reason=f"{columns[0]} and {columns[1]} must be text")
-
-
-def _comma(path: Path, columns: tuple[str, str]) -> Iterator[_Entry]:
-    return _rows(path, columns, {"strict": True})
-
-
-def _tab(path: Path, columns: tuple[str, str]) -> Iterator[_Entry]:
-    return _rows(path, columns, {"delimiter": "\t", "quoting": csv.QUOTE_NONE})
-
-
-_READERS: Mapping[str, Callable[[Path, tuple[str, str]], Iterator[_Entry]]] = {
-    ".csv": _comma,
-    ".jsonl": _objects,
-    ".tsv": _tab,
-}

@@ -2,7 +2,8 @@
 
 Rohrbach et al. (2018) take as shown what is annotated in a picture and what its reference captions name. A mention
 counts for every time it stands in a caption; the vocabulary is the annotated categories, in all their surface forms
-(lexicon.py), because of no other object can it be said that a picture does not show it.
+(lexicon.py), because of no other object can it be said that a picture does not show it. The original's own lists and
+rules are in synonyms.py.
 """
 
 from __future__ import annotations
@@ -18,11 +19,20 @@ from .lexicon import Lexicon
 
 @dataclass(frozen=True)
 class Shown:
-    """A picture and the categories of the objects in it."""
+    """A picture and the categories of the objects in it.
+
+    Attributes:
+        path, name: of the file.
+        objects: what is annotated, and what reference captions name by the lexicon.
+        annotated: the former alone.
+        references: its reference captions.
+    """
 
     path: Path
     name: str
     objects: frozenset[str]
+    annotated: frozenset[str] = frozenset()
+    references: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,9 +65,10 @@ class AnnotatedFolder:
             path = found.picture(row)
             if not path.is_file():
                 raise InvalidSample(f"{path} is missing; {found.instances} lists it")
-            seen = {tables.names[one["category_id"]] for one in tables.annotations.get(image, ())}
-            seen.update(one for text in found.references.get(image, ()) for one in mentions(text, tables.concepts))
-            pictures.append(Shown(path, Path(row["file_name"]).name, frozenset(seen)))
+            seen = frozenset(tables.names[one["category_id"]] for one in tables.annotations.get(image, ()))
+            texts = tuple(found.references.get(image, ()))
+            named = frozenset(one for text in texts for one in mentions(text, tables.concepts))
+            pictures.append(Shown(path, Path(row["file_name"]).name, seen | named, seen, texts))
         return cls(tuple(pictures), tables.concepts)
 
 

@@ -20,7 +20,7 @@ from .image import read_image
 from .lists import ImageList, Refused
 
 #: Tables that name pictures.
-TABLES = (".csv", ".tsv", ".jsonl")
+TABLES = (".csv", ".tsv", ".jsonl", ".json")
 
 
 @dataclass(frozen=True)
@@ -60,18 +60,19 @@ class Pictures:
 
 
 def gather(sources: Sequence[str | Path], images: str | Path | None = None, *, allow_outside: bool = False) -> Pictures:
-    """Pictures from files, folders and tables (.csv, .tsv, .jsonl), all of them read once.
+    """Pictures from files, folders and tables (.csv, .tsv, .jsonl, .json), all of them read once.
 
     Args:
         sources: where they are.
-        images: the folder that tables' file names are relative to; beside the table when not given.
+        images: the folder that tables' file names are relative to; beside the table when not given
+            (samples/lists.py).
         allow_outside: also take what tables and links in folders lead to outside of them.
 
     Raises InvalidSample for a file that cannot be read as a picture and for a folder or table without one; what they
     hold besides is in `refused`. Raises InvalidOption for no sources, and for `images` without a table.
     """
     if not sources:
-        raise InvalidOption("no images were given: name files, folders or a table (.csv, .tsv, .jsonl)")
+        raise InvalidOption("no images were given: name files, folders or a table (.csv, .tsv, .jsonl, .json)")
     if images is not None and all(is_folder(one) or Path(one).suffix.lower() not in TABLES for one in sources):
         raise InvalidOption(f"images={str(images)!r} is the folder of a table's pictures, and no table was given")
     paths: list[Path] = []

@@ -16,6 +16,7 @@ from ..files import replacing, require_picture
 from ..held import in_turn
 from ..intervene.capture import activations
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..models.origin import require_own
 from ..notebook import picture_html
 from ..samples.image import ImageSource, read_image
@@ -101,6 +102,7 @@ def heatmap(
     by: str = "activation",
     resize: Resize = "half_pixel",
     trace: Trace = "auto",
+    decoding: Decoding = Decoding(),
     force: bool = False,
 ) -> Heatmap:
     """The mean activation, over image tokens, of the neurons with the largest activation difference.
@@ -114,6 +116,7 @@ def heatmap(
         by: name of the score.
         resize: see :data:`Resize`.
         trace: see :data:`Trace`.
+        decoding: what is asked; text before the image decides what neurons do at it.
         force: take neurons of other weights at their addresses.
 
     Raises RunMismatch for neurons of other weights, InvalidOption for an empty set, a `top` below 1 and neurons outside
@@ -123,7 +126,7 @@ def heatmap(
     whole_number("top", top, 1)
     neurons = neurons.anywhere() if force else neurons
     chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
-    return heatmaps(vlm, image, [chosen], resize=resize, trace=trace)[0]
+    return heatmaps(vlm, image, [chosen], resize=resize, trace=trace, decoding=decoding)[0]
 
 
 def heatmaps(
@@ -133,6 +136,7 @@ def heatmaps(
     *,
     resize: Resize = "half_pixel",
     trace: Trace = "auto",
+    decoding: Decoding = Decoding(),
 ) -> list[Heatmap]:
     """The map of each of several sets, all members of each averaged; at the tokens one forward pass serves all.
 
@@ -147,15 +151,15 @@ def heatmaps(
             raise InvalidOption(f"part={neurons.part!r}: heat maps show what the decoder's neurons do at image tokens")
         require_own(vlm, neurons)
     picture = read_image(image)
-    tokens = vlm.prepare([picture]).images[0]
+    tokens = vlm.prepare([picture], decoding).images[0]
     if trace == "tokens" or (trace == "auto" and tokens.tiles):
-        return _at_tokens(vlm, picture, sets, tokens, resize)
+        return _at_tokens(vlm, picture, sets, tokens, resize, decoding)
     vlm.require_image_positions()
-    return [_traced(vlm, picture, neurons, resize, trace) for neurons in sets]
+    return [_traced(vlm, picture, neurons, resize, trace, decoding) for neurons in sets]
 
 
 def _at_tokens(
-    vlm: VLM, picture: Image.Image, sets: Sequence[Neurons], tokens: ImageTokens, resize: Resize
+    vlm: VLM, picture: Image.Image, sets: Sequence[Neurons], tokens: ImageTokens, resize: Resize, decoding: Decoding
 ) -> list[Heatmap]:
     maps: list[Heatmap | None] = [None] * len(sets)
     for site in SITES:
@@ -164,18 +168,20 @@ def _at_tokens(
             continue
         every = tuple(dict.fromkeys(neuron for k in own for neuron in sets[k]))
         column = {neuron: k for k, neuron in enumerate(every)}
-        values = activations(vlm, picture, Neurons(every, site=site))
+        values = activations(vlm, picture, Neurons(every, site=site), decoding=decoding)
         for k in own:
             mean = values[:, [column[neuron] for neuron in sets[k]]].mean(axis=1).astype(np.float64)
             maps[k] = paint(mean, tokens, picture, sets[k], resize)
     return [found for found in maps if found is not None]
 
 
-def _traced(vlm: VLM, picture: Image.Image, neurons: Neurons, resize: Resize, trace: Trace) -> Heatmap:
+def _traced(
+    vlm: VLM, picture: Image.Image, neurons: Neurons, resize: Resize, trace: Trace, decoding: Decoding
+) -> Heatmap:
     traced = cross_attention_rollout if trace == "rollout" else input_times_gradient
-    values, patches = traced(vlm, picture, neurons)
+    values, patches = traced(vlm, picture, neurons, decoding=decoding)
     if trace == "occlusion":
-        values = occlusion(vlm, picture, neurons, patches)
+        values = occlusion(vlm, picture, neurons, patches, decoding=decoding)
     return paint(values.astype(np.float64), patches, picture, neurons, resize)
 
 

@@ -40,6 +40,7 @@ from ..errors import NoGrid
 from ..held import Changing, Held, Undo, in_turn
 from ..intervene.capture import activations
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..samples.image import ImageSource, read_image
 from ..tokens import ImageTokens
 from ..types import Neurons
@@ -80,7 +81,7 @@ def roll_out(looks: Sequence[Look]) -> Float[np.ndarray, "pictures rows patches"
 
 @in_turn
 def cross_attention_rollout(
-    vlm: VLM, picture: Image.Image, neurons: Neurons
+    vlm: VLM, picture: Image.Image, neurons: Neurons, *, decoding: Decoding = Decoding()
 ) -> tuple[Float[np.ndarray, "patches"], ImageTokens]:
     """R^T O' at the patches of the vision tower, in units of activation, and where the patches lie.
 
@@ -88,14 +89,18 @@ def cross_attention_rollout(
     where the tower's patches have no place either.
     """
     with watched(vlm) as watch:
-        active = activations(vlm, picture, neurons).mean(axis=1).astype(np.float64)
-    shares = roll_out(projector_looks(watch, len(active), vlm.id))
+        active = activations(vlm, picture, neurons, decoding=decoding).mean(axis=1).astype(np.float64)
+    around, seen = vlm.family.separators, max(1, watch.tower[0])
+    looks = projector_looks(watch, len(active) - seen * (around.before + around.after), vlm.id)
+    shares = roll_out(looks)
     pictures, _, tokens = shares.shape
+    per = len(active) // pictures  # tokens that no query makes, such as one for the picture's end, show nothing
+    active = active.reshape(pictures, per)[:, around.before : per - around.after]
     before, where = patch_places(vlm, picture, (pictures, tokens))
     placed = np.zeros(where.count, dtype=bool)
     for tile in where.mapped():
         placed[tile.tokens] = True
-    values = paint_queries(shares[:, :, before:], active.reshape(pictures, -1), placed.reshape(pictures, -1))
+    values = paint_queries(shares[:, :, before:], active, placed.reshape(pictures, -1))
     return values.ravel(), where
 
 
@@ -195,7 +200,7 @@ def projector_looks(watch: Watch, tokens: int, name: str) -> list[Look]:
 
     Args:
         watch: of one image's forward pass.
-        tokens: number of image tokens.
+        tokens: number of image tokens that queries make.
         name: of the model, for messages.
 
     Raises NoGrid where there is not exactly one such part, or where it cannot be read completely.

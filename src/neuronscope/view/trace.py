@@ -23,6 +23,7 @@ from ..errors import ImageTokenMismatch, NoGrid
 from ..held import hooked, in_turn
 from ..hooks import HookSession, Tap
 from ..loading import VLM
+from ..models.decoding import Decoding
 from ..models.inputs import Inputs
 from ..models.origin import require_own
 from ..tokens import Frame, ImageTokens, Tile, equal_cells
@@ -35,14 +36,14 @@ _DEEPEST = 3  # how many layers before the end of the tower a projector may read
 
 @in_turn
 def input_times_gradient(
-    vlm: VLM, picture: Image.Image, neurons: Neurons
+    vlm: VLM, picture: Image.Image, neurons: Neurons, *, decoding: Decoding = Decoding()
 ) -> tuple[Float[np.ndarray, "patches"], ImageTokens]:
     """F_p . dy/dF_p for every patch p of the vision tower, and where the patches lie.
 
     F is what enters the last layer of the tower that the projector reads. Raises NoGrid where the tower's patches have
     no place either.
     """
-    inputs = vlm.prepare([picture])
+    inputs = vlm.prepare([picture], decoding)
     for layer in vision_layers(vlm)[:_DEEPEST]:
         leaves: list[Tensor] = []
         with torch.enable_grad(), hooked(layer, "before", _leaf(leaves)):
@@ -72,17 +73,24 @@ def _leaf(leaves: list[Tensor]) -> Callable[..., Any]:
 
 @in_turn
 def occlusion(
-    vlm: VLM, picture: Image.Image, neurons: Neurons, where: ImageTokens, *, batch_size: int = 16
+    vlm: VLM,
+    picture: Image.Image,
+    neurons: Neurons,
+    where: ImageTokens,
+    *,
+    decoding: Decoding = Decoding(),
+    batch_size: int = 16,
 ) -> Float[np.ndarray, "patches"]:
     """y of the picture minus y with the patch painted grey, for every patch of `where`; 0 where it has no place."""
-    weights = _activations(vlm, vlm.prepare([picture]), neurons)
+    weights = _activations(vlm, vlm.prepare([picture], decoding), neurons)
     full = float((weights * weights).sum())
     boxes = {patch: box for patch in range(where.count) if (box := where.footprint(patch)) is not None}
     drops = np.zeros(where.count)
     step = 1 if vlm.family.single or vlm.family.alone else batch_size
     for start in range(0, len(boxes), step):
         patches = list(boxes)[start : start + step]
-        seen = _activations(vlm, vlm.prepare([_painted(picture, boxes[patch]) for patch in patches]), neurons)
+        painted = [_painted(picture, boxes[patch]) for patch in patches]
+        seen = _activations(vlm, vlm.prepare(painted, decoding), neurons)
         drops[patches] = (full - (weights * seen).flatten(1).sum(1)).cpu().numpy() / len(neurons)
     return drops
 

@@ -283,7 +283,9 @@ def test_another_model_of_a_metric_is_never_answered_with_the_first_ones_numbers
 
 
 def test_images_without_nouns_are_counted_and_say_what_is_absent(demo: ns.VLM, pictures, tmp_path: Path):
-    plan = DiscoveryPlan(discovery=Discovery(top=20, nouns="lexicon", max_new_tokens=1), shuffles=0)
+    plan = DiscoveryPlan(
+        discovery=Discovery(top=20, nouns="lexicon", decoding=ns.Decoding(max_new_tokens=1)), shuffles=0
+    )
     work = DiscoveryRun(demo, pictures[:2], plan, open_discovery(tmp_path, demo, plan))
     work.work()
     found = collect_discoveries(work)

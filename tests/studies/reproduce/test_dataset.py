@@ -14,7 +14,8 @@ from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.locate import validity
 from neuronscope.samples.scenes import write_coco
 from neuronscope.studies.reproduce.conditions import Limits, TooFewSamples
-from neuronscope.studies.reproduce.dataset import SCHEMA, Source, build, require_candidates
+from neuronscope.studies.reproduce.dataset import SCHEMA, build, require_candidates
+from neuronscope.studies.reproduce.kept import Source
 
 SIDE = 64  # the tiny model sees 32 x 32 pixels of it
 SAID = {  # value of the first pixel -> captions of the original and the edited image
@@ -82,11 +83,11 @@ def scripted(vlm, monkeypatch):
     """The tiny model, saying what the pictures tell it to say; gives the calls it got."""
     calls = []
 
-    def fake(model, images, *, decoding=None):
+    def fake(model, images, *, decoding=None, **_):
         calls.append(decoding)
         rows = []
         for which, image in enumerate(images):
-            text = SAID[image.getpixel((0, 0))[0]][which]
+            text = SAID[image.getpixel((0, 0))[0]][which % 2]
             ids = tuple(vlm.tokenizer(text, add_special_tokens=False)["input_ids"])
             rows.append([Caption(text, f"The image shows a {text}", ids)])
         return rows
@@ -192,7 +193,7 @@ def test_the_first_that_pass_are_kept_in_the_order_of_the_seed(vlm, folder, scri
     assert found.missing == {}
     assert found.complete() is found
     assert found.rejections == every.rejections[: len(found.rejections)]
-    assert len(steps) == 2 + sum(1 for r in found.rejections if r.image_id)
+    assert len(steps) >= 2 + sum(1 for r in found.rejections if r.image_id)  # a few at a time
     assert steps[0].startswith("looking at 'bear' in image ")
 
 
@@ -236,7 +237,11 @@ def test_the_record_tells_what_the_sample_was(vlm, folder, scripted):
         "concept": "dog",
         "boxes": [list(BOX)],
         "edit": {"method": "mean_fill", "radius": 3, "dilate": 0, "region": "mask"},
-        "prompt": "The image shows a",
+        "question": "",
+        "prefix": "The image shows a",
+        "system": "",
+        "chat": "auto",
+        "sent": "<image>\nThe image shows a",
         "max_new_tokens": 5,
         "span_tokens": 16,
         "grids": [[4, 4]],

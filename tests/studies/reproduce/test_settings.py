@@ -15,7 +15,7 @@ TWO = ("bear", "bus")
 def test_the_papers_preset_is_the_published_protocol():
     plan = Experiment.paper(TWO)
     assert (plan.levels, plan.scale, plan.draws, plan.sharing) == ((40, 80, 120), "absolute", 10, "shared")
-    assert plan.reference == "two-stage:preset=paper"
+    assert plan.reference == "two-stage"
     assert (plan.reach, plan.max_other_share) == ("auto", 0.1)
     assert plan.conditions == tuple(Condition(f"noise {n}", n) for n in (40, 80, 120))
 

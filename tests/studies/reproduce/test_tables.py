@@ -295,7 +295,16 @@ def test_a_method_without_neurons(document: dict[str, Any], text: str):
 
 
 def test_sizes_samples_localisation_and_truth(document: dict[str, Any], text: str):
-    sizes = {"samples": 4, "mean": 3.0, "median": 3.5, "smallest": 0, "largest": 5, "empty": 1}
+    sizes = {
+        "samples": 4,
+        "mean": 3.0,
+        "median": 3.5,
+        "smallest": 0,
+        "largest": 5,
+        "empty": 1,
+        "refused": 0,
+        "reasons": {},
+    }
     assert document["sizes"]["two-stage"] == sizes
     assert document["rejections"]["accepted"] == pytest.approx(0.4)  # 4 of 10
     assert "the caption does not name the concept" in section(text, "Samples")

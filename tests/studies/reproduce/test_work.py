@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from neuronscope.caption import generate_captions
 from neuronscope.errors import InvalidSample, NotFinite, RunMismatch
 from neuronscope.evaluate import average_precision, named, planted
 from neuronscope.intervene import mean_activations
+from neuronscope.locate import registry
 from neuronscope.locate.scores import Layout
 from neuronscope.samples.lexicon import Lexicon
 from neuronscope.studies.reproduce import opening
@@ -29,7 +30,7 @@ from neuronscope.studies.reproduce.page import run_page, write_run
 from neuronscope.studies.reproduce.record import named_in
 from neuronscope.studies.reproduce.settings import Experiment
 from neuronscope.studies.reproduce.tables import render
-from neuronscope.studies.reproduce.work import REFUSED, Reproduction
+from neuronscope.studies.reproduce.work import Reproduction
 
 PLAN = Experiment(
     ("bear", "bus"),
@@ -232,31 +233,33 @@ def test_a_concept_short_of_samples_leaves_a_run_that_can_be_read_and_gone_on_wi
     demo: ns.VLM, one_bus: Path, tmp_path: Path
 ):
     refused = begin(demo, one_bus, tmp_path, SHORT)
-    with pytest.raises(TooFewSamples, match=r"1 of 3 concepts .*: bus lacks [12] .*--allow-missing goes on without"):
+    with pytest.raises(TooFewSamples, match=r"1 of 3 concepts .*: bus lacks [12] .*--allow-missing goes on with what"):
         prepare(refused)
     page = run_page(tmp_path, one_bus)
     assert "bus lacks" in str(page.sections[0])
-    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("Left out, with too few samples:") == 1
+    assert (tmp_path / "tables.md").read_text(encoding="utf-8").count("With fewer samples than asked for:") == 1
 
     work = begin(demo, one_bus, tmp_path, replace(SHORT, allow_missing=True))  # of the same run: nothing is made anew
     prepare(work)
-    assert work.concepts == ("bear", "horse")
-    assert {kept.concept for kept in work.samples} == {"bear", "horse"}
+    assert {kept.concept for kept in work.samples} == set(work.concepts) >= {"bear", "horse"}
+    assert len(work.dataset.of("bear")) == 2
     work.work()
     found = collect(work)
     document = render(found, tmp_path)
-    assert document["concepts"] == ["bear", "horse"]
+    assert document["concepts"] == ["bear", "bus", "horse"]  # the bus with the one that it has
     assert list(document["missing"]) == ["bus"]
-    assert {row["concept"] for row in document["table_2"]["concepts"]} == {"bear", "horse"}
-    assert "bus lacks" in (tmp_path / "tables.md").read_text(encoding="utf-8")
+    assert {row["concept"] for row in document["table_2"]["concepts"]} == {"bear", "bus", "horse"}
+    written = (tmp_path / "tables.md").read_text(encoding="utf-8")
+    assert "bus lacks 1" in written
+    assert written.count("Fewer samples than asked for (--allow-missing): bus; see the top.") >= 5  # at every table
     assert write_run(run_page(tmp_path, one_bus), tmp_path / "page.html").is_file()
     row = work.run.read("dataset", {"part": "all"}).to_pylist()[0]
     assert named_in(row, SHORT.concepts) == [(kept.concept, kept.image_id) for kept in work.samples]
 
 
 def test_without_two_concepts_there_is_nothing_to_go_on_with(demo: ns.VLM, one_bus: Path, tmp_path: Path):
-    plan = replace(SHORT, concepts=("bear", "bus"), allow_missing=True)
-    with pytest.raises(TooFewSamples, match="1 of 2 concepts have too few samples: bus lacks"):
+    plan = replace(SHORT, concepts=("bear", "bus"), allow_missing=True, limits=Limits(min_side=10_000))
+    with pytest.raises(TooFewSamples, match="2 of 2 concepts have too few samples: bear lacks 2"):
         _ = begin(demo, one_bus, tmp_path, plan).samples
 
 
@@ -275,26 +278,117 @@ def test_a_page_shows_the_edited_picture_of_a_mask(demo: ns.VLM, scenes: Path, f
     assert all(shot.edited for shot in run_page(finished.run.folder, scenes).gallery.shots)
 
 
-def test_a_method_that_refuses_a_sample_is_on_record(demo: ns.VLM, scenes: Path, tmp_path: Path):
-    plan = replace(PLAN, methods=("two-stage:activation=-100,gradient=-100", "random-layer-matched"), metrics={})
-    work = begin(demo, scenes, tmp_path, plan)
-    kept = work.samples[0]
-    assert not len(work.neurons("random-layer-matched", kept))
-    row = next(r for r in work.run.table("located").to_pylist() if r["method"] == "random-layer-matched")
-    assert row["notes"][0].startswith(f"{REFUSED}: layer 0 has only 0 neurons outside the set")
-    assert json.loads(row["neurons"])["neurons"] == []
-
-
-def test_an_object_that_leaves_no_room_for_a_control_is_on_record_and_the_run_goes_on(
+def test_a_data_set_that_was_stopped_is_gone_on_with_from_its_last_image(
     demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
+    """Every candidate that was captioned is on record; a new start captions the others only."""
+    whole = begin(demo, scenes, tmp_path / "whole", SHORT).found
+    asked: list[int] = []
+
+    def counted(vlm: ns.VLM, images: Any, *rest: Any, **more: Any) -> Any:
+        asked.append(len(images))
+        return generate_captions(vlm, images, *rest, **more)
+
+    monkeypatch.setattr("neuronscope.locate.validity.generate_captions", counted)
+    stopped = begin(demo, scenes, tmp_path / "run", SHORT)
+    keep, seen = stopped._keep, 0
+
+    def stop(found: Any) -> None:
+        nonlocal seen
+        seen += 1
+        keep(found)
+        if seen == 3:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(stopped, "_keep", stop)
+    with pytest.raises(KeyboardInterrupt):
+        _ = stopped.found
+    assert len(stopped.run.table("candidate")) == 3
+    before = sum(asked)
+    assert max(asked) > 2  # several candidates at a time
+    asked.clear()
+    again = begin(demo, scenes, tmp_path / "run", SHORT)
+    assert again.found.to_dict() == whole.to_dict()
+    asked_again = sum(asked)
+    asked.clear()
+    assert begin(demo, scenes, tmp_path / "third", SHORT).found.to_dict() == whole.to_dict()
+    assert asked_again <= sum(asked) - 2 * 3 < sum(asked) <= before + asked_again
+
+
+def refusal(work: Reproduction, method: str) -> str:
+    row = next(r for r in work.run.table("located").to_pylist() if r["method"] == method)
+    assert (row["neurons"], row["count"], row["notes"]) == (None, None, [f"refused: {row['refused']}"])
+    return row["refused"]
+
+
+def test_a_method_that_refuses_a_sample_has_no_set_there(demo: ns.VLM, scenes: Path, tmp_path: Path):
+    plan = replace(PLAN, methods=("two-stage:activation=-100,gradient=-100", "random-layer-matched"), metrics={})
+    work = begin(demo, scenes, tmp_path, plan)
+    assert work.neurons("random-layer-matched", work.samples[0]) is None
+    assert refusal(work, "random-layer-matched").startswith("InvalidOption: layer 0 has only 0 neurons outside the set")
+
+
+def test_those_that_take_the_size_of_a_refused_set_refuse_too(
+    demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """An object that leaves no room for a control: no method has anything to be compared with."""
     monkeypatch.setattr("neuronscope.locate.two_stage.control_images", lambda *_: [])
     filters = "two-stage:activation=decoy-0.1"
-    work = begin(demo, scenes, tmp_path, replace(PLAN, methods=(filters, "pan"), metrics={}))
-    assert not len(work.neurons("pan", work.samples[0]))
-    rows = work.run.table("located").to_pylist()
-    row = next(r for r in rows if r["method"] == filters)
-    assert row["notes"][0].startswith(f"{REFUSED}: target-decoy thresholds need at least one control, and none could")
+    work = begin(demo, scenes, tmp_path, replace(PLAN, methods=(filters, "pan", "pan:count=3"), metrics={}))
+    kept = work.samples[0]
+    assert work.neurons("pan", kept) is None
+    assert "target-decoy thresholds need at least one control, and none could" in refusal(work, filters)
+    assert refusal(work, "pan").startswith(f"{filters}, whose size it takes, refused: InvalidSample: target-decoy")
+    own = work.neurons("pan:count=3", kept)
+    assert own is not None
+    assert len(own) == 3
+    work.work()  # noise levels count by the refused sets, and have no unit
+    document = render(collect(work), tmp_path)
+    assert document["sizes"][filters]["refused"] == len(work.samples)
+    assert document["sizes"]["pan:count=3"]["refused"] == 0
+    assert document["unpaired"] == 0  # what refuses everywhere leaves the others as they are
+    assert {row["method"] for row in document["table_2"]["means"]} == {"pan:count=3"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picky(ns.Pan):
+    """Pan's score, but not of every picture."""
+
+    name: str = "picky"
+
+    def score(self, vlm: ns.VLM, pair: ns.Counterfactual, validity: Any) -> Any:
+        if pair.sample.image_id == PICKED[0]:
+            raise InvalidSample("not this one")
+        return super().score(vlm, pair, validity)
+
+
+PICKED = [""]
+
+
+def test_a_sample_that_one_method_refuses_is_in_no_comparison(
+    demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(registry._TABLE, "picky", Picky)
+    plan = replace(PLAN, methods=("two-stage", "pan", "picky"))
+    work = begin(demo, scenes, tmp_path, plan)
+    PICKED[0] = work.samples[1].image_id
+    work.work()
+    found = collect(work)
+    assert {name: len(reasons) for name, reasons in found.refusals.items()} == {"two-stage": 0, "pan": 0, "picky": 1}
+    assert found.unpaired == 1
+    first = work.samples[1].concept
+    for trials in found.hits.values():
+        groups = {one.concept: one.sources for one in trials}
+        assert PICKED[0] not in groups[first]
+        assert all(len(one.images) == len(work.samples) for one in trials)  # they are captioned as before
+    assert {name: len(sizes) for name, sizes in found.sizes.items()} == {
+        "two-stage": len(work.samples),
+        "pan": len(work.samples),
+        "picky": len(work.samples) - 1,
+    }
+    text = (render(found, tmp_path) and tmp_path / "tables.md").read_text(encoding="utf-8")
+    assert "1 samples are in no comparison" in text
+    assert "InvalidSample: not this one" in text
 
 
 def test_numbers_that_are_not_finite_stop_what_needs_them_only(
@@ -302,7 +396,7 @@ def test_numbers_that_are_not_finite_stop_what_needs_them_only(
 ):
     plan = replace(SHORT, concepts=("bear", "bus"), images=1, metrics={"bleu-1": {}})
     work = begin(demo, scenes, tmp_path, plan)
-    real, broken = work.rows, [unit for unit in work.units() if unit.kind == "captions"][0]
+    real, broken = work.rows, next(unit for unit in work.units() if unit.kind == "captions")
 
     def rows(unit: Any) -> list[dict[str, Any]]:
         if unit.name == broken.name:

@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import InvalidOption, NotFinite, RunMismatch
-from ...models.decoding import Decoding
+from ...models.decoding import CAPTION
 from ...types import Json
 
 #: What the references of a metric are.
@@ -101,7 +101,7 @@ def compare(
     hypotheses: Sequence[str],
     references: Sequence[Any],
     *,
-    prompt: str = Decoding.prompt,
+    prompt: str = CAPTION,
     with_prompt: bool = False,
 ) -> Scored:
     """Score pairs and keep how it was done.

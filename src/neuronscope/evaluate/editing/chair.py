@@ -4,10 +4,11 @@
     CHAIR_s = captions with a hallucinated mention / captions
     recall  = sum of shown objects that are named / sum of shown objects
 
-A mention is hallucinated where the picture does not show the object (samples/objects.py). CHAIR alone is lowered by
-saying less, so recall stands beside it. Intervals: images are drawn with replacement, and the ratio of the two sums is
-taken anew; a draw whose denominator is 0 says nothing and is left out. Changes are paired: the same images are drawn
-before and after.
+A mention is hallucinated where the picture does not show the object. What is a mention, and what is shown, is said by
+our lexicon (samples/objects.py) or by the original lists of synonyms (samples/synonyms.py); every figure says which.
+CHAIR alone is lowered by saying less, so recall stands beside it. Intervals: images are drawn with replacement, and the
+ratio of the two sums is taken anew; a draw whose denominator is 0 says nothing and is left out. Changes are paired: the
+same images are drawn before and after.
 """
 
 from __future__ import annotations
@@ -20,7 +21,9 @@ from jaxtyping import Float
 
 from ...errors import InvalidOption, RunMismatch
 from ...fields import whole
-from ...samples.objects import mentions
+from ...samples.lexicon import Lexicon
+from ...samples.objects import Shown, mentions
+from ...samples.synonyms import Synonyms
 from ..statistics import Estimate
 
 #: Draws whose counts are held in memory together.
@@ -71,12 +74,14 @@ class Named:
         right: shown and named, each once.
         missing: shown and not named.
         mentions: for each image, how many there are, right ones as often as they are named.
+        by: what finds mentions: our lexicon, or which lists.
     """
 
     wrong: tuple[tuple[str, ...], ...]
     right: tuple[frozenset[str], ...]
     missing: tuple[frozenset[str], ...]
     mentions: tuple[int, ...]
+    by: str = ""
 
     @property
     def chair_i(self) -> Ratio:
@@ -96,7 +101,7 @@ class Named:
 
 
 def named_objects(captions: Sequence[str], shown: Sequence[Collection[str]], categories: Sequence[str]) -> Named:
-    """Compare captions, without their prompt, with what their pictures show.
+    """Compare captions, without their prompt, with what their pictures show, by our lexicon.
 
     Args:
         captions: of each picture.
@@ -105,16 +110,41 @@ def named_objects(captions: Sequence[str], shown: Sequence[Collection[str]], cat
 
     Raises InvalidOption for no captions, and RunMismatch for lists of different lengths.
     """
+    _require_pairs(captions, shown)
+    found = [mentions(caption, categories) for caption in captions]
+    return _compared(found, [frozenset(there) for there in shown], f"the lexicon, version {Lexicon.default().version}")
+
+
+def objects_by_lists(captions: Sequence[str], pictures: Sequence[Shown], lists: Synonyms) -> Named:
+    """Compare captions, without their prompt, with what their pictures show, by the original lists of synonyms.
+
+    Args:
+        captions: of each picture.
+        pictures: what is annotated in them, and their reference captions.
+        lists: the synonyms; all their objects are counted.
+
+    Raises InvalidOption for no captions, RunMismatch for lists of different lengths, and InvalidSample for an annotated
+    category that is not in the lists.
+    """
+    _require_pairs(captions, pictures)
+    shown = [lists.shown(one.annotated, one.references) for one in pictures]
+    return _compared([lists.named(caption) for caption in captions], shown, f"the original lists, {lists.name}")
+
+
+def _require_pairs(captions: Sequence[str], pictures: Sequence[object]) -> None:
     if not captions:
         raise InvalidOption("captions is empty: there is nothing to look for objects in")
-    if len(captions) != len(shown):
-        raise RunMismatch(f"{len(captions)} captions belong to {len(shown)} pictures")
-    found = [mentions(caption, categories) for caption in captions]
+    if len(captions) != len(pictures):
+        raise RunMismatch(f"{len(captions)} captions belong to {len(pictures)} pictures")
+
+
+def _compared(found: Sequence[Sequence[str]], shown: Sequence[frozenset[str]], by: str) -> Named:
     return Named(
         tuple(tuple(one for one in each if one not in there) for each, there in zip(found, shown, strict=True)),
-        tuple(frozenset(each) & frozenset(there) for each, there in zip(found, shown, strict=True)),
-        tuple(frozenset(there) - frozenset(each) for each, there in zip(found, shown, strict=True)),
+        tuple(frozenset(each) & there for each, there in zip(found, shown, strict=True)),
+        tuple(there - frozenset(each) for each, there in zip(found, shown, strict=True)),
         tuple(map(len, found)),
+        by,
     )
 
 

@@ -37,7 +37,7 @@ class Probes:
         others: images that do not show the source, which it is not made with either.
         texts: read without an image, by themselves. None for the captions that the unedited model writes of `others`;
             none at all, (), where the model reads no text without an image.
-        prompts: other prompts, after which `held_out` is captioned again.
+        prompts: other beginnings of the answer, after which `held_out` is captioned again.
         decoding: how captions are written.
 
     Raises InvalidOption where one of the three groups of images is empty.
@@ -111,7 +111,7 @@ def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batc
         _texts(edited),
         _texts(held_out),
         _texts(others),
-        {p: _texts(write(probes.held_out, decoding=replace(decoding, prompt=p))) for p in probes.prompts},
+        {p: _texts(write(probes.held_out, decoding=replace(decoding, prefix=p))) for p in probes.prompts},
         _caption_nll(vlm, probes.held_out, held_out, decoding, batch_size),
         _read_texts(vlm, asked),
         asked,

@@ -6,9 +6,6 @@ Importing this package makes AutoConfig, AutoModelForImageTextToText and AutoPro
 from .modeling import MiniGPT4Config as MiniGPT4Config
 from .modeling import MiniGPT4ForConditionalGeneration as MiniGPT4ForConditionalGeneration
 from .modeling import MiniGPT4Model as MiniGPT4Model
-from .processing import DEMO_TEMPLATE as DEMO_TEMPLATE
-from .processing import TRAINING_TEMPLATE as TRAINING_TEMPLATE
-from .processing import VICUNA_TEMPLATE as VICUNA_TEMPLATE
 from .processing import MiniGPT4Processor as MiniGPT4Processor
 
 

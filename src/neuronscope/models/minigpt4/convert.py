@@ -19,9 +19,11 @@ from typing import Any
 from torch import Tensor
 
 from ...errors import UnsupportedModel
-from .keys import Keys
+from ..conversion.chat import Conversation
+from ..conversion.keys import Keys
 from .modeling import MiniGPT4Config
 from .parts import convert_norm, convert_qformer, convert_tower, merge_lora, tower_width
+from .processing import LLAMA_2, V2, VICUNA
 
 #: Blocks of EVA ViT-g that the original runs, and layers of the Q-Former.
 TOWER_DEPTH = 39
@@ -44,6 +46,7 @@ class Report:
     Attributes:
         kind: what the files make.
         layout: the image tokens.
+        template: what the model is asked by, which the checkpoint's chat template writes.
         ln_vision: where the norm between tower and projector came from.
         lora: number of decoder matrices that LoRA was merged into.
         used: the tensors that went into the model, with their file.
@@ -52,6 +55,7 @@ class Report:
 
     kind: str
     layout: str
+    template: str
     ln_vision: str
     lora: int
     used: tuple[str, ...]
@@ -60,10 +64,11 @@ class Report:
 
 @dataclass(frozen=True)
 class Converted:
-    """A model in parts: config, weights under the names of modeling.py, and report."""
+    """A model in parts: config, weights under the names of modeling.py, how it is asked, and report."""
 
     config: MiniGPT4Config
     state: dict[str, Tensor]
+    conversation: Conversation
     report: Report
 
 
@@ -94,7 +99,7 @@ def convert(
 
     Raises UnsupportedModel naming the tensor that is missing, has another shape, or has no place in the model.
     """
-    tower, own = Keys(), Keys()
+    tower, own = Keys("MiniGPT-4"), Keys("MiniGPT-4")
     tower.add("vit", vit)
     own.add("qformer", qformer or {})
     own.add("checkpoint", checkpoint)
@@ -136,12 +141,14 @@ def convert(
     for name, value in decoder.items():
         state[name if name.startswith("lm_head.") else f"model.language_model.{name.removeprefix('model.')}"] = value
     grid = config.grid
+    conversation = VICUNA if queried else (V2 if merged else LLAMA_2)
     report = Report(
         kind="MiniGPT-4 with Q-Former" if queried else ("MiniGPT-v2" if merged else "MiniGPT-4 (Llama-2)"),
         layout=f"{grid[0] * grid[1]} = {grid[0]} x {grid[1]}" if grid else f"{queries} queries without a grid",
+        template=conversation.shown,
         ln_vision=source,
         lora=merged,
         used=tuple(tower.used + own.used),
         ignored={**tower.ignored, **own.ignored},
     )
-    return Converted(config, state, report)
+    return Converted(config, state, conversation, report)

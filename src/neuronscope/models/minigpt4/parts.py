@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers import Blip2VisionConfig
 
 from ...errors import UnsupportedModel
-from .keys import Keys
+from ..conversion.keys import Keys
 
 #: Widths of one attention head, which cannot be read off the weights: EVA ViT-g, and BERT in BLIP-2's Q-Former.
 TOWER_HEAD = 88

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +9,16 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ...errors import InvalidOption, UnsupportedModel
-from ...files import is_file, output_folder, replacing_folder, require_absent
+from ...errors import UnsupportedModel
+from ...files import is_file
 from ...types import whole_number
+from ..conversion.keys import read_tensors, require_file
+from ..conversion.llama import read_tokenizer
+from ..conversion.write import build_model, dtype_of, fit_tokenizer, require_writable, write_checkpoint
 from ..weight_files import require_safetensors
 from .convert import LORA_ALPHA, QFORMER_DEPTH, TOWER_DEPTH, Converted, Report, convert
-from .keys import read_tensors, require_file
 from .modeling import MiniGPT4ForConditionalGeneration
 from .processing import make_processor
-
-_DTYPES = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
 
 
 def convert_files(
@@ -52,11 +50,7 @@ def convert_files(
 
     Raises UnsupportedModel for files that do not make a MiniGPT-4, InvalidOption for an output that is there already.
     """
-    if dtype not in ("auto", *_DTYPES):
-        raise InvalidOption(f"dtype {dtype!r} is not one of auto, {', '.join(_DTYPES)}")
-    target = Path(out)
-    require_absent(target)
-    output_folder(target.parent)
+    target = require_writable(out, dtype)
     for name, value in (("image_size", image_size), ("depth", depth), ("qformer_depth", qformer_depth)):
         if value is not None:
             whole_number(name, value, 1)
@@ -77,26 +71,15 @@ def convert_files(
         qformer_depth=qformer_depth,
         lora_alpha=lora_alpha,
     )
-    wanted = weights["lm_head.weight"].dtype if dtype == "auto" else _DTYPES[dtype]
-    model, processor = assemble(converted, tokenizer, wanted)
-    with replacing_folder(target, "config.json") as temporary:
-        model.save_pretrained(temporary)
-        processor.save_pretrained(temporary)
-        report = json.dumps(dataclasses.asdict(converted.report), indent=1)
-        (temporary / "conversion.json").write_text(report + "\n", encoding="utf-8")
+    model, processor = assemble(converted, tokenizer, dtype_of(dtype, weights["lm_head.weight"]))
+    write_checkpoint(target, model, processor, converted.report)
     return converted.report
 
 
 def assemble(converted: Converted, tokenizer: Any, dtype: torch.dtype) -> tuple[MiniGPT4ForConditionalGeneration, Any]:
     """Model and processor of a conversion. Raises UnsupportedModel for a tokenizer that does not fit the decoder."""
     config: Any = converted.config
-    if tokenizer.unk_token_id is None or tokenizer.bos_token_id is None or tokenizer.eos_token_id is None:
-        raise UnsupportedModel("the tokenizer has no <unk>, <s> and </s>: it is not Llama-2's")
-    words = int(config.text_config.vocab_size)
-    if tokenizer.vocab_size > words:
-        raise UnsupportedModel(f"the tokenizer has {tokenizer.vocab_size} tokens, the decoder {words}")
-    if tokenizer.pad_token_id is not None and tokenizer.pad_token_id >= words:  # Llama-2's <pad> has no embedding
-        tokenizer.pad_token = tokenizer.eos_token
+    fit_tokenizer(tokenizer, int(config.text_config.vocab_size))
     vision = config.vision_config
     processor = make_processor(
         tokenizer,
@@ -104,23 +87,9 @@ def assemble(converted: Converted, tokenizer: Any, dtype: torch.dtype) -> tuple[
         patch_size=vision.patch_size,
         patches_per_token=config.patches_per_token,
         queries=None if config.qformer_config is None else config.num_query_tokens,
+        conversation=converted.conversation,
     )
-    config.image_token_index = processor.image_token_id
-    config.dtype = dtype
-    state = {name: value.to(dtype) for name, value in converted.state.items()}
-    loaded: Any = MiniGPT4ForConditionalGeneration.from_pretrained(
-        None, config=config, state_dict=state, dtype=dtype, output_loading_info=True
-    )
-    model, info = loaded
-    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys"):
-        names = sorted(str(name) for name in info[kind])
-        if names:
-            raise UnsupportedModel(
-                f"the decoder does not fit its config: {kind.replace('_', ' ')} {', '.join(names[:3])}"
-            )
-    for name in ("bos_token_id", "eos_token_id", "pad_token_id"):
-        setattr(model.generation_config, name, getattr(tokenizer, name))
-    return model.eval(), processor
+    return build_model(MiniGPT4ForConditionalGeneration, config, converted.state, processor, dtype), processor
 
 
 def _require_llama(place: Path) -> None:
@@ -131,7 +100,7 @@ def _require_llama(place: Path) -> None:
 
 def _read_llama(place: Path) -> tuple[dict[str, Tensor], Any, Any]:
     """State dict, config and tokenizer of a Llama in the format of transformers."""
-    from transformers import AutoConfig, AutoTokenizer, LlamaForCausalLM
+    from transformers import AutoConfig, LlamaForCausalLM
 
     try:
         config: Any = AutoConfig.from_pretrained(place, trust_remote_code=False)
@@ -140,7 +109,6 @@ def _read_llama(place: Path) -> tuple[dict[str, Tensor], Any, Any]:
         loaded: Any = LlamaForCausalLM.from_pretrained(
             place, dtype="auto", use_safetensors=True, output_loading_info=True, trust_remote_code=False
         )
-        tokenizer: Any = AutoTokenizer.from_pretrained(place, trust_remote_code=False)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise UnsupportedModel(f"{place} cannot be loaded as a Llama: {reason}") from error
@@ -148,4 +116,4 @@ def _read_llama(place: Path) -> tuple[dict[str, Tensor], Any, Any]:
     missing = sorted(set(map(str, info["missing_keys"])) - set(model.all_tied_weights_keys or ()))
     if missing:
         raise UnsupportedModel(f"{place}: {len(missing)} missing keys in the weights, first {missing[0]}")
-    return {name: value.detach() for name, value in model.state_dict().items()}, config, tokenizer
+    return {name: value.detach() for name, value in model.state_dict().items()}, config, read_tokenizer(place)

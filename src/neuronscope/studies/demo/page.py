@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RunMismatch
-from ...files import output_folder, write_text
+from ...files import clear_result, output_folder, write_text
 from ...parsing import read_json
 from ...report.evidence import Evidence
 from ...report.located import section
@@ -37,6 +37,7 @@ _SHOWN = ("concept", "model", "seconds", "precision", "recall", "refused")
 def save(study: Study, folder: str | Path) -> None:
     """Write a study, from which :func:`write_page` makes its page. Raises InvalidOption where it cannot be written."""
     target = output_folder(folder)
+    clear_result(target, NAME)
     for k, finding in enumerate(study.findings, 1):
         finding.evidence.save(output_folder(target / f"image-{k}"))
     document = {"schema": SCHEMA, **study.to_dict()}

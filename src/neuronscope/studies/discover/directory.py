@@ -45,5 +45,5 @@ def open_discovery(folder: str | Path, vlm: VLM, plan: DiscoveryPlan) -> Run:
     Images are no setting: a run can be gone on with for more of them.
     """
     plan.discovery.require_few(vlm)
-    require_prompt(vlm, plan.discovery.decoding(vlm))
+    require_prompt(vlm, plan.discovery.decoding)
     return Run.open(folder, plan.settings(vlm), schemas=SCHEMAS)

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import MISSING, SIZES, Loading, Reading, listed, option
+from ...options import MISSING, SIZES, Asking, Loading, Reading, listed, option
 from ...types import Json, one_of
 
 if TYPE_CHECKING:
     from ...evaluate.captions import CaptionMetric
     from ...loading import VLM
     from ...locate.discovery import Discovery
+
+#: Options of :class:`Discovery` that the command line gives by themselves.
+_OF_DISCOVERY = ("top", "nouns", "exclude", "norm", "site")
 
 #: Sizes of the k sweeps, as far as so many neurons are kept.
 KS = (1, 5, 10, 50, 100, 500, 1000)
@@ -30,11 +33,11 @@ def _spelling(noun: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Discover(Loading, Reading):
+class Discover(Loading, Reading, Asking):
     """Pictures, and how neurons are found in them; None stands for the preset's option of :class:`Discovery`."""
 
     sources: tuple[str, ...] = option(
-        MISSING, help="Files, folders, or tables (.csv, .tsv, .jsonl).", repeated=True, metavar="IMAGE..."
+        MISSING, help="Files, folders, or tables (.csv, .tsv, .jsonl, .json).", repeated=True, metavar="IMAGE..."
     )
     images: Path | None = option(None, "--images", help="Folder that tables' file names are in.")
     preset: str = option("recommended", "--preset", help="recommended, or published.")
@@ -42,11 +45,6 @@ class Discover(Loading, Reading):
     nouns: str | None = option(None, "--nouns", help="tagger, compounds, lexicon, or auto: the tagger if installed.")
     exclude: tuple[str, ...] | None = option(
         None, "--exclude", help="Nouns to leave out, separated by commas.", form=listed(_spelling, "nouns")
-    )
-    query: str | None = option(None, "--query", help="What is asked before the answer begins.", blank=True)
-    answer: str | None = option(None, "--answer", help="What the answer begins with.", blank=True)
-    template: str | None = option(
-        None, "--template", help="With {image}, {prompt} for the answer, {query} for the query."
     )
     norm: str | None = option(
         None, "--norm", help="scale (shares of the logit), gain of the final norm, or none as published."
@@ -62,8 +60,10 @@ class Discover(Loading, Reading):
 
         presets: dict[str, Any] = {"recommended": Discovery, "published": Discovery.as_published}
         one_of("--preset", self.preset, list(presets))
-        names = ("top", "nouns", "exclude", "query", "answer", "template", "norm", "site")
-        return presets[self.preset](**{name: v for name in names if (v := getattr(self, name)) is not None})
+        made: Discovery = presets[self.preset]()
+        changed = {name: v for name in _OF_DISCOVERY if (v := getattr(self, name)) is not None}
+        asked = {n: v for n, v in vars(Asking.of(self)).items() if v != getattr(Asking, n)}
+        return replace(made, **changed, decoding=replace(made.decoding, **asked))
 
 
 def _discovery() -> Discovery:

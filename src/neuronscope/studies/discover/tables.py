@@ -19,7 +19,7 @@ from ...evaluate import Estimate
 from ...evaluate.discovery import CONTROLS, Measured, Specificity, normalised
 from ...evaluate.discovery.invariance import OTHERS
 from ...evaluate.discovery.sensitivity import FOUND
-from ...files import output_folder, refusing, write_text
+from ...files import clear_result, output_folder, refusing, write_text
 from ...locate.discovery import UNITS
 from ...report.blocks import Block, Document, Figure, Section, Table, grid, text
 from ...report.cells import interval, number
@@ -50,13 +50,14 @@ def render_discoveries(
     Raises InvalidOption for a folder that cannot be written to.
     """
     target = output_folder(folder)
+    clear_result(target, "discovery.json")
     figures = _draw(found, output_folder(target / "figures"))
     document = _document(work, found, refused)
     document["figures"] = {name: [f"figures/{path.name}" for path in written] for name, written in figures.items()}
     document["neurons"] = _write_neurons(work, found, output_folder(target / "neurons"))
     _write_texts(work, target / "texts.jsonl")
-    write_text(target / "discovery.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(target / "discovery.md", _markdown(document, found))
+    write_text(target / "discovery.json", json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return document
 
 

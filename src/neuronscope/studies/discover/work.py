@@ -136,7 +136,7 @@ class DiscoveryRun:
             self.run.write("captions", key, [row])
 
     def _captions(self, pictures: Sequence[Picture]) -> list[Caption]:
-        decoding = self.plan.discovery.decoding(self.vlm)
+        decoding = self.plan.discovery.decoding
         images = [picture.path for picture in pictures]
         return clean_captions(self.vlm, images, decoding=decoding, batch_size=self._batch_size)
 

@@ -7,14 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from ...fields import check_fields
-from ...options import MISSING, SETTING, Loading, Reading, option
+from ...options import MISSING, SETTING, Asking, Loading, Reading, option
 from ...types import one_of
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rewrite(Loading, Reading):
+class Rewrite(Loading, Reading, Asking):
     """A word, what takes its place, and the pictures to edit with and to measure on; None for what was not given."""
 
+    prefix: str | None = option(  # --prompt is another one here
+        None,
+        "--prefix",
+        blank=True,
+        help='What the answer begins with; "The image shows a", or nothing after a question.',
+    )
     images: tuple[str, ...] = option(
         MISSING, "--images", help="Files or folders; may be repeated. Captions sort them.", repeated=True
     )

@@ -11,15 +11,17 @@ from typing import Any
 
 from ...caption import clean_captions
 from ...edit import Edit, Focused, Tuned, editor
+from ...edit.adapter import FILES
 from ...edit.ranked import rank_for_edit
 from ...edit.registry import EDITORS, editor_options
 from ...errors import InvalidOption
 from ...evaluate import metric, named
 from ...evaluate.captions import require_here
 from ...evaluate.editing import Evaluation, Probes, Wording, evaluate_edit
-from ...files import output_folder, write_text
+from ...files import clear_result, output_folder, write_text
 from ...held import in_turn
 from ...loading import VLM
+from ...models.decoding import Decoding
 from ...models.origin import require_own
 from ...models.usable import unprocessable
 from ...parsing import read_text
@@ -75,12 +77,14 @@ class Rewritten:
             "refused": [{"where": one.where, "reason": one.reason} for one in self.refused],
             "environment": environment(),
         }
+        others = () if adapter else (f"adapter/{name}" for name in FILES)
+        clear_result(target, "tables.json", "tables.md", *others)
         self.found.edit.save(target / "edit.safetensors")
         self.neurons.save(target / "neurons.json")
         if adapter:
             self.found.edit.save_adapter(target / "adapter")
-        write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
         write_text(target / "tables.md", one_table(result))
+        write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
         return result
 
 
@@ -171,19 +175,33 @@ class Job:
         paths = groups.each(lambda picture: picture.path)
         step("choosing neurons")
         at: Any = asked.position
-        chosen = self.neurons or rank_for_edit(vlm, paths["edited"], asked.source, asked.count, position=at)
+        chosen = self.neurons or rank_for_edit(
+            vlm, paths["edited"], asked.source, asked.count, position=at, decoding=self.decoding
+        )
         found = evaluate_edit(
             vlm,
             lambda members: self.make(vlm, members, paths["edited"], paths["kept"]),
             chosen,
             Wording(asked.source, asked.target),
-            Probes(paths["edited"], paths["held_out"], paths["others"], texts=self.texts, prompts=asked.prompts),
+            Probes(
+                paths["edited"],
+                paths["held_out"],
+                paths["others"],
+                texts=self.texts,
+                prompts=asked.prompts,
+                decoding=self.decoding,
+            ),
             controls=asked.controls,
             seed=asked.seed,
             similarity=None if asked.bertscore is None else metric("bertscore", model=asked.bertscore),
             done=step,
         )
         return Rewritten(found, chosen, groups, usable.refused)
+
+    @property
+    def decoding(self) -> Decoding:
+        """What is asked about the pictures."""
+        return Decoding.asked(self.asked)
 
     @property
     def keeps(self) -> bool:
@@ -196,7 +214,12 @@ class Job:
 
     def editor(self) -> Any:
         """What makes edits. Raises InvalidOption for a setting with a value that it cannot have."""
-        fixed = {"source": self.asked.source, "target": self.asked.target, "donors": self.donors}
+        fixed = {
+            "source": self.asked.source,
+            "target": self.asked.target,
+            "donors": self.donors,
+            "decoding": self.decoding,
+        }
         known = editor_options(self.asked.editor)
         made: Any = editor(
             self.asked.editor, **{name: v for name, v in fixed.items() if name in known}, **self.settings
@@ -211,7 +234,8 @@ class Job:
     def sort(self, vlm: VLM, pictures: Sequence[Picture]) -> Groups:
         """Raises InvalidOption where too few captions name the source, or too few do not."""
         asked = self.asked
-        captions = [caption.text for caption in clean_captions(vlm, [picture.path for picture in pictures])]
+        written = clean_captions(vlm, [picture.path for picture in pictures], decoding=self.decoding)
+        captions = [caption.text for caption in written]
         own = tuple(p for p, caption in zip(pictures, captions, strict=True) if named(caption, asked.source))
         rest = tuple(p for p in pictures if p not in own)
         edited = min(_MADE_WITH, len(own) // 2) if asked.made_with is None else asked.made_with

@@ -14,19 +14,20 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidSample
 from ...fields import check_fields
-from ...options import MISSING, Loading, option
+from ...options import MISSING, Asking, Loading, option
 from ...types import one_of
 
 if TYPE_CHECKING:
     from ...loading import VLM
-    from ...locate import Pooling
+    from ...locate import Pooling, ScoredConcept
     from ...locate.validity import Validity
+    from ...models.decoding import Decoding
     from ...samples import Counterfactual, Sample
     from ...types import Neurons
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concept(Loading):
+class Concept(Loading, Asking):
     """A folder of photographs, a concept, a method, and how photographs become one."""
 
     data: Path = option(MISSING, help="COCO-format folder of photographs.")
@@ -41,6 +42,13 @@ class Concept(Loading):
     join: str = option("mean", "--join", help="mean, median, least or votes.")
     within: int = option(200, "--within", help="A photograph holds those among its own best so many.")
     held: int = option(1, "--held", help="Leave out neurons that fewer photographs hold.")
+    against: tuple[str, ...] = option(
+        (),
+        "--against",
+        help="Another category of the folder, whose scores are subtracted; may be repeated.",
+        repeated=True,
+    )
+    weight: float = option(1.0, "--weight", help="How much of them is subtracted.")
     test: bool = option(True, "--test/--no-test", help="Also patch each photograph with the set of the others.")
 
     def __post_init__(self) -> None:
@@ -53,18 +61,18 @@ class Concept(Loading):
             one_of("edit", edit, [*INPAINTERS, "exact"])
         self.pooling()
 
-    def samples(self) -> Iterator[Sample]:
-        """The folder's photographs of the concept. Raises InvalidSample where it has none such category."""
+    def samples(self, concept: str) -> Iterator[Sample]:
+        """The folder's photographs of a concept. Raises InvalidSample where it has none such category."""
         from ...samples import CocoFolder
 
-        return CocoFolder.open(self.data).samples(self.concept)
+        return CocoFolder.open(self.data).samples(concept)
 
     def pooling(self) -> Pooling:
         """How photographs become one. Raises InvalidOption for values that are not among the choices."""
         from ...locate import Pooling
 
         how: Any = {"scale": self.scale, "join": self.join}
-        return Pooling(count=self.count, within=self.within, least_held=self.held, **how)
+        return Pooling(count=self.count, within=self.within, least_held=self.held, weight=self.weight, **how)
 
 
 def concept_into(
@@ -77,19 +85,49 @@ def concept_into(
     Raises InvalidSample where none does, InvalidOption for a folder that cannot be written to, and what
     :func:`neuronscope.locate_concept` raises.
     """
-    from ...files import output_folder, write_text
-    from ...locate import ScoredConcept, method
+    from ...files import clear_result, output_folder, write_text
     from ...view import layer_distribution, plot_layers
 
     target, pooling = output_folder(folder), asked.pooling()
+    scored, notes = _scored(vlm, asked, asked.concept, step)
+    rivals = [_scored(vlm, asked, name, step) for name in asked.against]
+    against = [one for one, _ in rivals]
+    step("locating neurons")
+    neurons, used = scored.neurons(pooling, against), len(set(scored.photographs))
+    left_out = scored.left_out(pooling, against=against) if asked.test and used > 1 and len(neurons) else []
+    clear_result(target, "summary.txt")
+    neurons.save(target / "neurons.json")
+    plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, target / "layers.png")
+    counts = [f"{name} ({len(set(one.photographs))})" for name, one in zip(asked.against, against, strict=True)]
+    summary = (
+        f"concept   {asked.concept}",
+        f"method    {neurons.method} ({asked.scale}, {asked.join})",
+        *([f"less      {asked.weight:g} times the mean of {', '.join(counts)}"] if counts else []),
+        f"neurons   {len(neurons)}, held by {_held(neurons)} of {used} photographs in the median",
+        *([f"note      {asked.photographs} photographs were asked for"] if used < asked.photographs else []),
+        *(f"used      {line}" for line in _used(neurons)),
+        *(f"left out  {one.image}: recovers {one.share:.2f} of its edit; random {one.random:.2f}" for one in left_out),
+        *(note for some in (notes, *(found for _, found in rivals)) for note in some),
+    )
+    write_text(target / "summary.txt", "\n".join(summary) + "\n")
+    return neurons, summary
+
+
+def _scored(vlm: VLM, asked: Concept, concept: str, step: Callable[[str], None]) -> tuple[ScoredConcept, list[str]]:
+    """The first photographs of a concept that can be used, scored; and why others cannot."""
+    from ...locate import ScoredConcept, method
+    from ...models.decoding import Decoding
+    from .settings import as_option
+
+    decoding = Decoding.asked(asked)
     pairs: list[Counterfactual] = []
     validities: list[Validity] = []
     notes: list[str] = []
     used = 0
-    for sample in asked.samples():
+    for sample in asked.samples(concept):
         step(f"photograph {sample.image_id}")
         try:
-            found = _pairs(vlm, sample, asked.edits)
+            found = _pairs(vlm, sample, asked.edits, decoding)
         except InvalidSample as error:
             notes.append(f"refused   {sample.image_id}: {type(error).__name__}: {error}")
             continue
@@ -99,31 +137,15 @@ def concept_into(
         if used == asked.photographs:
             break
     if not pairs:
-        raise InvalidSample("; ".join([f"no photograph of {asked.concept!r} in {asked.data} can be used", *notes]))
-    step("locating neurons")
-    scored = ScoredConcept.of(vlm, pairs, method(asked.method), validities=validities)
-    neurons = scored.neurons(pooling)
-    left_out = scored.left_out(pooling) if asked.test and used > 1 and len(neurons) else []
-    neurons.save(target / "neurons.json")
-    plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, target / "layers.png")
-    summary = (
-        f"concept   {asked.concept}",
-        f"method    {neurons.method} ({asked.scale}, {asked.join})",
-        f"neurons   {len(neurons)}, held by {_held(neurons)} of {used} photographs in the median",
-        *([f"note      {asked.photographs} photographs were asked for"] if used < asked.photographs else []),
-        *(f"used      {line}" for line in _used(neurons)),
-        *(f"left out  {one.image}: recovers {one.share:.2f} of its edit; random {one.random:.2f}" for one in left_out),
-        *notes,
-    )
-    write_text(target / "summary.txt", "\n".join(summary) + "\n")
-    return neurons, summary
+        raise InvalidSample("; ".join([f"no photograph of {concept!r} in {asked.data} can be used", *notes]))
+    return ScoredConcept.of(vlm, pairs, method(asked.method, **as_option(decoding)), validities=validities), notes
 
 
-def _pairs(vlm: VLM, sample: Sample, edits: Sequence[str]) -> list[tuple[Counterfactual, Validity]]:
+def _pairs(vlm: VLM, sample: Sample, edits: Sequence[str], decoding: Decoding) -> list[tuple[Counterfactual, Validity]]:
     from ...locate.validity import valid_pair
 
     methods: Sequence[Any] = edits
-    return [valid_pair(vlm, sample, method) for method in methods]
+    return [valid_pair(vlm, sample, method, decoding=decoding) for method in methods]
 
 
 def _held(neurons: Neurons) -> int:

@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import BOX, MISSING, Loading, option, words
+from ...options import BOX, MISSING, Asking, Loading, option, words
 from ...types import one_of
 
 if TYPE_CHECKING:
     from ...locate import Method
+    from ...models.decoding import Decoding
     from ...report import Origin
     from ...samples import Box, Counterfactual
 
 
 @dataclass(frozen=True, kw_only=True)
-class Locate(Loading):
+class Locate(Loading, Asking):
     """One image, one concept, one method; None stands for what was not given.
 
     Attributes:
@@ -60,10 +61,17 @@ class Locate(Loading):
         chosen = method(self.method)
         self._check(isinstance(chosen, TwoStage))
         if self.preset == "paper" and isinstance(chosen, TwoStage):
-            return TwoStage.paper(self.concept, stages=chosen.stages)
+            return TwoStage.paper(self.concept, stages=chosen.stages, decoding=self.decoding)
         like = {} if self.like is None else {"like": Neurons.load(self.like)}
         like = {name: neurons.anywhere() for name, neurons in like.items()} if self.any_model else like
-        return method(self.method, **self._options(), **like)
+        return method(self.method, **self._options(), **like, **as_option(self.decoding))
+
+    @property
+    def decoding(self) -> Decoding:
+        """What is asked about the image."""
+        from ...models.decoding import Decoding
+
+        return Decoding.asked(self)
 
     def _check(self, filters: bool) -> None:
         one_of("--preset", self.preset or "recommended", ("recommended", "paper"))
@@ -140,9 +148,12 @@ class Locate(Loading):
         return "\n".join(lines)
 
     def _method(self) -> str:
+        from ...models.decoding import spelled
+
+        asked = spelled(self.decoding)
         if self.preset == "paper":
             stages = {"stage-1": ", stages=(1,)", "stage-2": ", stages=(2,)"}
-            return f"ns.TwoStage.paper({self.concept!r}{stages.get(self.method, '')})"
+            return f"ns.TwoStage.paper({self.concept!r}{stages.get(self.method, '')}{asked})"
         rule = next((given for given in (self.budget, self.q, self.recover) if given is not None), 0)
         given = {
             name: value if name == "count" else f"ns.{type(value).__name__}({rule:g})"
@@ -153,4 +164,9 @@ class Locate(Loading):
             if self.like is None
             else {"like": f"ns.Neurons.load({str(self.like)!r}){'.anywhere()' * self.any_model}"}
         )
-        return f"ns.method({self.method!r}{''.join(f', {name}={value}' for name, value in given.items())})"
+        return f"ns.method({self.method!r}{''.join(f', {name}={value}' for name, value in given.items())}{asked})"
+
+
+def as_option(decoding: Decoding) -> dict[str, Decoding]:
+    """The option of a method, where something else than usual is asked; a method of the user's may have none."""
+    return {} if decoding == type(decoding)() else {"decoding": decoding}

@@ -14,12 +14,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ...files import output_folder, replacing, write_text
+from ...files import clear_result, output_folder, replacing, write_text
 from ...held import in_turn
 from ...intervene import recommended_level
 from ...loading import VLM
 from ...locate import Located, Method
+from ...locate.located import decoding_of
 from ...report import Evidence, Origin, Test, gather, locate_watched
+from ...report.evidence import DOCUMENT, FOLDER
 from ...samples import Counterfactual
 from ...types import Neurons
 from ...view import heatmap, layer_distribution, plot_layers
@@ -79,10 +81,12 @@ def locate_into(
     found, curves = locate_watched(method, vlm, pair)
     neurons = found.neurons
     test = None if draws is None else Test(_level(neurons), draws)
-    heat = heatmap(vlm, pair.original, neurons) if len(neurons) else None
-    evidence = gather(vlm, pair, found, curves, test=test, heat=heat, origin=origin, step=step)
+    decoding = decoding_of(method)
+    heat = heatmap(vlm, pair.original, neurons, decoding=decoding) if len(neurons) else None
+    evidence = gather(vlm, pair, found, curves, test=test, heat=heat, origin=origin, decoding=decoding, step=step)
     step("drawing")
-    evidence.save(target)
+    drawn = () if heat is not None else ("heatmap.png", "overlay.png")
+    clear_result(target, f"{FOLDER}/{DOCUMENT}", *drawn)
     if heat is not None:
         heat.save(target / "heatmap.png")
         with replacing(target / "overlay.png") as temporary:
@@ -90,6 +94,7 @@ def locate_into(
     plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, target / "layers.png")
     result = Result(found, evidence, _summary(pair, found, evidence))
     write_text(target / "summary.txt", "\n".join(result.summary) + "\n")
+    evidence.save(target)
     return result
 
 
@@ -97,6 +102,7 @@ def _summary(pair: Counterfactual, found: Located, evidence: Evidence) -> tuple[
     captions, neurons = found.validity, found.neurons
     return (
         f"image     {pair.sample.image_id}",
+        f"sent      {evidence.sent!r}",
         f"concept   {pair.sample.concept} (named as {captions.match.surface!r})",
         f"caption   {captions.original.full}",
         f"edited    {captions.edited.full}",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ...errors import InvalidOption
@@ -118,6 +119,22 @@ class Repair:
         if not others:
             raise InvalidOption(f"{picture.name}: there is no other object to say in the place of {source!r}")
         return max(others, key=lambda one: float(logits[first[one]]))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measuring:
+    """What CHAIR is measured by, beside our lexicon.
+
+    Attributes:
+        synonyms: a file of the original lists; only ours where not given.
+    """
+
+    synonyms: Path | None = option(
+        None, "--synonyms", help="CHAIR's original lists (synonyms.txt), to measure by beside our lexicon."
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 @dataclass(frozen=True)

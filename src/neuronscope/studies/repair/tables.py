@@ -11,11 +11,12 @@ from statistics import median
 from typing import Any
 
 from ...errors import InvalidOption
-from ...evaluate.editing.chair import Named
+from ...evaluate.editing.chair import Named, objects_by_lists
 from ...evaluate.statistics import Estimate, bootstrap_mean
 from ...report.blocks import Block, Heading, Section, Table, grid, text
 from ...report.cells import Cell, interval
 from ...report.markdown import markdown
+from ...samples.synonyms import Synonyms
 from ...types import options_of
 from .settings import Attempt, Beside, Repaired, Repairs
 
@@ -36,8 +37,12 @@ _SINGLE = {
 }
 
 
-def document(found: Repairs) -> dict[str, Any]:
-    """One way of repairing as JSON."""
+def document(found: Repairs, lists: Synonyms | None = None) -> dict[str, Any]:
+    """One way of repairing as JSON; with lists CHAIR also by them.
+
+    Raises InvalidSample for an annotated category that is not in the lists.
+    """
+    lexicon = {"before": found.named, "after": found.together.named, "random": found.random.named}
     return {
         "settings": options_of(found.how),
         "pictures": {half: [one.name for one in pictures] for half, pictures in found.pictures.items()},
@@ -47,7 +52,9 @@ def document(found: Repairs) -> dict[str, Any]:
         "together": {
             "neurons": 0 if found.together.edit is None else len(found.together.edit.neurons),
             "share": 0.0 if found.together.edit is None else found.together.edit.share,
-            "halves": {half: _half(found, half) for half in found.pictures},
+            "by": next(iter(found.named.values())).by,
+            "halves": {half: _half(found, half, lexicon) for half in found.pictures},
+            "original": None if lists is None else _original(found, lists),
         },
         "captions": {
             half: [
@@ -83,7 +90,12 @@ def tables(ways: Mapping[str, Mapping[str, Any]]) -> str:
         ["way", "neurons, median (range)", *_SINGLE.values()],
         [row for name in ways for row in _single_rows(name, ways[name])],
     )
-    together = {f"Pictures that were {title}": _together(ways, half) for half, title in _HALVES.items()}
+    together = {
+        f"Pictures that were {title}, objects by {_by(ways, kind)}": _together(ways, half, kind)
+        for kind in ("lexicon", "original")
+        if kind == "lexicon" or all(one["together"].get("original") for one in ways.values())
+        for half, title in _HALVES.items()
+    }
     sections = [
         Section("opening", "", [text(opening)]),
         Section("single", "Each hallucination by itself", [single]),
@@ -140,8 +152,19 @@ def _single(found: Sequence[Repaired]) -> dict[str, dict[str, Any]]:
     }
 
 
-def _half(found: Repairs, half: str) -> dict[str, Any]:
-    states = {"before": found.named[half], "after": found.together.named[half], "random": found.random.named[half]}
+def _original(found: Repairs, lists: Synonyms) -> dict[str, Any]:
+    """The same captions as under "halves", by the original lists."""
+    texts = {"before": found.before, "after": found.together.captions, "random": found.random.captions}
+    states = {
+        state: {half: objects_by_lists(captions[half], found.pictures[half], lists) for half in found.pictures}
+        for state, captions in texts.items()
+    }
+    by = next(iter(states["before"].values())).by
+    return {"by": by, "halves": {half: _half(found, half, states) for half in found.pictures}}
+
+
+def _half(found: Repairs, half: str, named: Mapping[str, Mapping[str, Named]]) -> dict[str, Any]:
+    states = {state: halves[half] for state, halves in named.items()}
     before = found.before[half]
     return {
         **{state: _figures(named) for state, named in states.items()},
@@ -185,10 +208,19 @@ def _single_rows(name: str, one: Mapping[str, Any]) -> list[list[str | Cell]]:
     ]
 
 
-def _together(ways: Mapping[str, Mapping[str, Any]], half: str) -> Table:
+def _measured(one: Mapping[str, Any], kind: str) -> Mapping[str, Any]:
+    """What was measured of all edits together, by one of the two ways to find objects."""
+    return one["together"] if kind == "lexicon" else one["together"]["original"]
+
+
+def _by(ways: Mapping[str, Mapping[str, Any]], kind: str) -> str:
+    return ", ".join(dict.fromkeys(_measured(one, kind).get("by", "the lexicon") for one in ways.values()))
+
+
+def _together(ways: Mapping[str, Mapping[str, Any]], half: str, kind: str) -> Table:
     rows: list[list[str | Cell]] = []
     for name, one in ways.items():
-        found = one["together"]["halves"][half]
+        found = _measured(one, kind)["halves"][half]
         if not rows:
             rows.append(["unedited", "0", *(interval(found["before"][figure]) for figure in FIGURES), "1.000"])
         count = str(one["together"]["neurons"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,9 +11,10 @@ from jaxtyping import Bool
 
 from ...evaluate import Trials, aggregate, benjamini_hochberg, empirical_p
 from ...samples.lexicon import MODES
+from ...types import Neurons
 from ...view.figures import LayerCounts, SweepPoint
 from ...words import wordless
-from .dataset import Kept
+from .kept import Kept
 from .results import CaptionScore, GroupTest, Results, Truth
 from .settings import REFERENCE, Condition
 from .specs import MethodSpec
@@ -27,30 +28,38 @@ def collect(work: Reproduction) -> Results:
     plan, layers = work.experiment, len(work.widths)
     located = {text: _located(work, text) for text in plan.methods}
     found = {text: rows for text, rows in located.items() if rows is not None}
+    refusals = {
+        text: {key: row["refused"] for key, row in rows.items() if row["refused"]} for text, rows in found.items()
+    }
+    able = {text: [row for row in rows.values() if not row["refused"]] for text, rows in found.items()}
+    paired = _paired(work, refusals)
+    concepts = tuple(concept for concept in work.concepts if any(kept.concept == concept for kept in paired))
     hits = {
         (text, condition.name): trials
         for text in plan.methods
         for condition in plan.conditions
-        if (trials := _trials(work, text, condition)) is not None
+        if (trials := _trials(work, text, condition, paired)) is not None
     }
     return Results(
         methods=plan.methods,
-        concepts=work.concepts,
+        concepts=concepts or work.concepts,
         missing={concept: work.found.lacks(concept) for concept in work.found.missing},
         conditions=tuple(condition.name for condition in plan.conditions),
         hits=hits,
-        captions=_captions(work),
-        agreement=_agreement(found),
-        layers={text: LayerCounts.of((work.neurons(text, kept) for kept in work.samples), layers) for text in found},
+        captions=_captions(work, paired),
+        agreement=_agreement(able),
+        layers={text: LayerCounts.of(_sets(work, text), layers) for text in found},
         widths=work.widths,
         localisation=_localisation(work),
-        sizes={text: [row["count"] for row in rows] for text, rows in found.items()},
+        sizes={text: [row["count"] for row in rows] for text, rows in able.items()},
+        refusals={text: tuple(those.values()) for text, those in refusals.items()},
+        unpaired=len(work.samples) - len(paired),
         rejections=work.found.rejected(),
         settings=work.run.settings,
         environments=work.run.record.environments,
         random_p=_random_p(work),
-        sweeps=_sweeps(plan.methods, hits, found),
-        matching={mode: _rematched(work, hits, mode) for mode in MODES},
+        sweeps=_sweeps(plan.methods, hits, able),
+        matching={mode: _rematched(work, hits, mode, paired) for mode in MODES},
     )
 
 
@@ -75,36 +84,57 @@ def collect_samples(work: Reproduction) -> Results:
     )
 
 
-def _located(work: Reproduction, text: str) -> list[dict[str, Any]] | None:
-    """The row of every sample; None while one is missing."""
-    keys = [work.key(text, kept) for kept in work.samples]
-    if work.run.missing("located", keys):
+def _located(work: Reproduction, text: str) -> dict[tuple[str, str], dict[str, Any]] | None:
+    """Concept and image -> the row of the sample; None while one is missing."""
+    keys = {(kept.concept, kept.image_id): work.key(text, kept) for kept in work.samples}
+    if work.run.missing("located", list(keys.values())):
         return None
-    return [work.run.read("located", key).to_pylist()[0] for key in keys]
+    return {name: work.run.read("located", key).to_pylist()[0] for name, key in keys.items()}
+
+
+def _paired(work: Reproduction, refusals: Mapping[str, Mapping[tuple[str, str], str]]) -> tuple[Kept, ...]:
+    """The samples that no method refused: what methods are compared on, each with the same groups.
+
+    A method that refused them all has nothing to compare, and leaves the others as they are.
+    """
+    hindered = [those for those in refusals.values() if len(those) < len(work.samples)]
+    return tuple(kept for kept in work.samples if not any((kept.concept, kept.image_id) in those for those in hindered))
+
+
+def _sets(work: Reproduction, text: str) -> Iterator[Neurons]:
+    """Those that a method found."""
+    return (found for kept in work.samples if (found := work.neurons(text, kept)) is not None)
 
 
 def _rematched(
-    work: Reproduction, hits: dict[tuple[str, str], tuple[Trials, ...]], mode: str
+    work: Reproduction, hits: dict[tuple[str, str], tuple[Trials, ...]], mode: str, paired: Sequence[Kept]
 ) -> dict[tuple[str, str], tuple[Trials, ...]]:
     """The same captions with another way to match a concept's name."""
     if mode == work.experiment.match:
         return hits
     conditions = {condition.name: condition for condition in work.experiment.conditions}
-    again = {(text, name): _trials(work, text, conditions[name], f"hit_{mode}") for text, name in hits}
+    again = {(text, name): _trials(work, text, conditions[name], paired, f"hit_{mode}") for text, name in hits}
     return {pair: trials for pair, trials in again.items() if trials is not None}
 
 
-def _trials(work: Reproduction, text: str, condition: Condition, column: str = "hit") -> tuple[Trials, ...] | None:
-    """All hits of a method under a condition, one entry per concept; None while a unit is missing."""
+def _trials(
+    work: Reproduction, text: str, condition: Condition, paired: Sequence[Kept], column: str = "hit"
+) -> tuple[Trials, ...] | None:
+    """All hits of a method under a condition on the samples that are compared, one entry per concept.
+
+    None while a unit is missing, and where the method, or the one that its noise levels count by, refused every sample.
+    """
     if work.run.missing("captions", [work.captions_key(text, kept, condition) for kept in work.samples]):
         return None
     samples = work.samples
-    images = tuple(kept.image_id for kept in samples)
+    images = tuple(map(_label(samples), samples))
     found: list[Trials] = []
-    for concept in work.concepts:
-        groups = [kept for kept in samples if kept.concept == concept]
-        own = {kept.image_id for kept in groups}
-        hits = np.stack([_hits(work.captions(text, kept, condition), images, own, column) for kept in groups])
+    for concept in dict.fromkeys(kept.concept for kept in paired):
+        groups = [kept for kept in paired if kept.concept == concept]
+        written = [work.captions(text, kept, condition) for kept in groups]
+        if not all(written):
+            return None
+        hits = np.stack([_hits(rows, samples, concept, column) for rows in written])
         found.append(
             Trials(
                 concept,
@@ -112,30 +142,41 @@ def _trials(work: Reproduction, text: str, condition: Condition, column: str = "
                 own=np.array([kept.concept == concept for kept in samples]),
                 levels=(condition.level or 0.0,),
                 images=images,
-                sources=tuple(kept.image_id for kept in groups),
+                sources=tuple(map(_label(samples), groups)),
                 shown=np.array([concept in kept.shown for kept in samples]),
             )
         )
-    return tuple(found)
+    return tuple(found) or None
+
+
+def _label(samples: Sequence[Kept]) -> Callable[[Kept], str]:
+    """What samples are called: by their image, and by their concept too where an image stands for several."""
+    if len({kept.image_id for kept in samples}) == len(samples):
+        return lambda kept: kept.image_id
+    return lambda kept: f"{kept.image_id} as {kept.concept}"
 
 
 def _hits(
-    rows: Sequence[dict[str, Any]], images: Sequence[str], own: Collection[str], column: str
+    rows: Sequence[dict[str, Any]], samples: Sequence[Kept], concept: str, column: str
 ) -> Bool[np.ndarray, "draws images"]:
-    """As :func:`neuronscope.evaluate.effect.counts` has them: without a word, no concept of `own` images is erased."""
+    """As :func:`neuronscope.evaluate.effect.counts` has them: without a word, an image's own concept is not erased."""
     by_place = {
-        (row["draw"], row["of"]): row[column] or (row["of"] in own and wordless(row["caption"])) for row in rows
+        (row["draw"], row["names"], row["of"]): row[column] or (row["names"] == concept and wordless(row["caption"]))
+        for row in rows
     }
-    draws = sorted({draw for draw, _ in by_place})
-    return np.array([[by_place[draw, image] for image in images] for draw in draws])
+    draws = sorted({draw for draw, _, _ in by_place})
+    return np.array([[by_place[draw, kept.concept, kept.image_id] for kept in samples] for draw in draws])
 
 
-def _captions(work: Reproduction) -> dict[tuple[str, str, str], dict[str, list[CaptionScore]]]:
+def _captions(work: Reproduction, paired: Sequence[Kept]) -> dict[tuple[str, str, str], dict[str, list[CaptionScore]]]:
+    compared = {(kept.concept, kept.image_id) for kept in paired}
     found: dict[tuple[str, str, str], dict[str, list[CaptionScore]]] = {}
     for metric in work.experiment.metrics:
         for text in work.experiment.methods:
             key = {"metric": metric, "method": text}
             for row in work.run.read("similarity", key).to_pylist() if work.run.done("similarity", key) else ():
+                if (row["concept"], row["image"]) not in compared:
+                    continue
                 score = CaptionScore(row["value"], row["pairs"], json.loads(row["provenance"]))
                 concepts = found.setdefault((text, row["condition"], metric), {})
                 concepts.setdefault(row["concept"], []).append(score)
@@ -143,7 +184,7 @@ def _captions(work: Reproduction) -> dict[tuple[str, str, str], dict[str, list[C
 
 
 def _agreement(located: dict[str, list[dict[str, Any]]]) -> dict[str, Truth] | None:
-    """Agreement with planted neurons. A refused sample has no score array: its average precision counts as 0."""
+    """Agreement with planted neurons, over the samples that each method did not refuse."""
     if not any(row["precision"] is not None for rows in located.values() for row in rows):
         return None
     return {
@@ -166,15 +207,18 @@ def _random_p(work: Reproduction) -> list[GroupTest] | None:
     keys = [work.key(work.experiment.reference, kept) for kept in work.samples]
     if not work.experiment.random_sets or work.run.missing("random", keys):
         return None
-    values = [_p(work, kept) for kept in work.samples]
-    adjusted = benjamini_hochberg(values).adjusted
-    return [
-        GroupTest(kept.concept, kept.image_id, p, q) for kept, p, q in zip(work.samples, values, adjusted, strict=True)
-    ]
+    found = [(kept, p) for kept in work.samples if (p := _p(work, kept)) is not None]
+    if not found:
+        return None
+    adjusted = benjamini_hochberg([p for _, p in found]).adjusted
+    return [GroupTest(kept.concept, kept.image_id, p, q) for (kept, p), q in zip(found, adjusted, strict=True)]
 
 
-def _p(work: Reproduction, kept: Kept) -> float:
+def _p(work: Reproduction, kept: Kept) -> float | None:
+    """None where the method refused the sample."""
     rows = work.run.read("random", work.key(work.experiment.reference, kept)).to_pylist()
+    if not rows:
+        return None
     observed = next(row["j"] for row in rows if row["set"] < 0)
     return empirical_p(observed, [row["j"] for row in rows if row["set"] >= 0])
 
@@ -188,7 +232,7 @@ def _sweeps(
         spec = MethodSpec.parse(text)
         value = _number(next(iter(spec.options.values()), ""))
         done = [trials for (method, _), trials in hits.items() if method == text]
-        if spec.name == REFERENCE and len(spec.options) == 1 and value is not None and done and text in located:
+        if spec.name == REFERENCE and len(spec.options) == 1 and value is not None and done and located.get(text):
             noise = [trials for trials in done if trials[0].levels[0]]
             cells = [aggregate(trials).overall for trials in noise or done]
             s_se, s_re, j = (float(np.mean([getattr(cell, name) for cell in cells])) for name in ("s_se", "s_re", "j"))

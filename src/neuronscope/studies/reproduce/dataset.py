@@ -3,7 +3,7 @@
 Candidates of a concept are scanned in the seeded order of their source, and the first `per_concept` that meet every
 condition are kept. Conditions, in the order in which they are checked (the dear ones last):
 
-- AlreadyUsed: no image stands for two concepts, so that D's images are distinct; concepts are served in order;
+- AlreadyUsed: no image stands for two concepts, unless that is allowed; concepts are served in order;
 - NoInstance: the concept is annotated there, by more than a crowd;
 - AreaOutOfRange, ObjectTooSmall: see conditions.py;
 - ConceptNotNamed, ConceptStillNamed, and OtherConceptRemoved in the strict reading: see validity.py;
@@ -18,131 +18,26 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from os import PathLike, fspath
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
-from ...errors import ImageTokenMismatch, InvalidOption, InvalidSample, NotFinite
+from ...errors import InvalidOption, InvalidSample
 from ...fields import whole
 from ...loading import VLM
-from ...locate.validity import REACHES, Reach, Validity, valid_pair
+from ...locate.validity import REACHES, Reach
 from ...models.decoding import Decoding
-from ...samples.inpaint import INPAINTERS, Counterfactual, Method
+from ...samples.inpaint import INPAINTERS, Method
 from ...samples.lexicon import MODES, Mode
 from ...samples.sample import Sample
-from ...tokens import ImageTokens
 from ...types import Json, one_of
-from .conditions import AlreadyUsed, SizeCheck, TooFewSamples
-from .pixels import encode_mask, pixel_hash
+from .candidates import Judge, Scan
+from .conditions import SizeCheck, TooFewSamples
+from .kept import Choosy, Kept, Rejection, Source
 from .settings import Limits
 
 SCHEMA = "neuronscope.dataset/1"
 
 #: One concept alone has no other images whose captions could be kept.
 MIN_CONCEPTS = 2
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Where candidates come from: a :class:`CocoFolder`, or anything else with these two methods."""
-
-    def concepts(self) -> Sequence[str]:
-        """All concepts that there may be candidates for."""
-        ...
-
-    def samples(self, concept: str, *, seed: int = 0) -> Iterable[Sample]:
-        """Candidates in an order that depends on the seed only; each has an `image_id` of its own."""
-        ...
-
-
-@runtime_checkable
-class Choosy(Source, Protocol):
-    """A source that leaves images out by itself unless it is asked for all of them."""
-
-    def everything(self) -> Source:
-        """The same source without its own limits, so that the builder sees, and counts, what it rejects."""
-        ...
-
-
-@dataclass(frozen=True)
-class Rejection:
-    """A candidate that was not kept.
-
-    Attributes:
-        concept: what it was a candidate for.
-        image_id: name of the image; empty where the source itself could not read the entry, and `detail` tells which.
-        reason: name of the condition, which is the error's.
-        detail: its message.
-    """
-
-    concept: str
-    image_id: str
-    reason: str
-    detail: str
-
-
-@dataclass(frozen=True)
-class Kept:
-    """A sample that met every condition.
-
-    Attributes:
-        pair: the image and its counterfactual.
-        validity: the captions of both, and where the first names the concept.
-        image_tokens: where the image is in the prompt.
-        model: its record.
-        decoding: how the captions were written.
-    """
-
-    pair: Counterfactual
-    validity: Validity
-    image_tokens: ImageTokens
-    model: Mapping[str, Json]
-    decoding: Decoding
-
-    @property
-    def concept(self) -> str:
-        """What the image stands for."""
-        return self.pair.sample.concept
-
-    @property
-    def image_id(self) -> str:
-        """Name of the image in its source."""
-        return self.pair.sample.image_id
-
-    @property
-    def shown(self) -> tuple[str, ...]:
-        """Every annotated concept of the image, its own first."""
-        return tuple(dict.fromkeys([self.concept, *(other.concept for other in self.pair.sample.others)]))
-
-    def record(self) -> dict[str, Json]:
-        """What has to be kept of a sample to know later what it was (METHODS k). A sample has no site."""
-        pair, found, tokens = self.pair, self.validity, self.image_tokens
-        source = pair.sample.image
-        return {
-            "image_id": self.image_id,
-            "image": fspath(source) if isinstance(source, str | PathLike) else None,
-            "image_sha256": pixel_hash(pair.original),
-            "size": list(pair.original.size),
-            "concept": self.concept,
-            "shown": list(self.shown),
-            "boxes": [list(box) for box in pair.sample.boxes],
-            "edit": {"method": pair.method, **pair.options},
-            "mask_sha256": pixel_hash(pair.mask),
-            "mask_pixels": int(pair.mask.sum()),
-            "mask": encode_mask(pair.mask),
-            "edited_sha256": pixel_hash(pair.edited),
-            **self.decoding.to_dict(),
-            "span_start": int(tokens.positions[0]) if tokens.count else None,
-            "span_tokens": tokens.count,
-            "grids": [list(tile.tokens.shape) for tile in tokens.tiles],
-            "caption": {"text": found.original.text, "ids": list(found.original.ids)},
-            "caption_edited": {"text": found.edited.text, "ids": list(found.edited.ids)},
-            "surface": found.match.surface,
-            "lost": list(found.lost),
-            "removed": dict(found.removed),
-            "concept_tokens": list(found.tokens),
-            "concept_ids": [found.original.ids[i] for i in found.tokens],
-            "model": dict(self.model),
-        }
 
 
 @dataclass(frozen=True)
@@ -181,16 +76,16 @@ class Dataset:
         return {concept: count for concept, count in lacking.items() if count}
 
     def complete(self, *, allow_missing: bool = False) -> Dataset:
-        """The data set itself, or with `allow_missing` that of the concepts that have all their samples.
+        """The data set itself, or with `allow_missing` that of the concepts that have a sample, with those they have.
 
         Raises TooFewSamples, with the reasons, when a concept lacks samples; with `allow_missing` when fewer than two
-        concepts are left.
+        concepts have any.
         """
         if not self.missing:
             return self
-        enough = tuple(concept for concept in self.concepts if concept not in self.missing)
+        enough = tuple(concept for concept in self.concepts if self.of(concept))
         if not allow_missing or len(enough) < MIN_CONCEPTS:
-            hint = "" if allow_missing else ". --allow-missing goes on without them"
+            hint = "" if allow_missing else ". --allow-missing goes on with what there is"
             raise TooFewSamples(
                 f"{len(self.missing)} of {len(self.concepts)} concepts have too few samples: "
                 f"{'; '.join(self.lacks(concept) for concept in self.missing)}{hint}"
@@ -230,11 +125,14 @@ def build(
     edit: Method = "telea",
     reach: Reach = "grown",
     max_other_share: float | None = None,
+    distinct: bool = True,
     match: Mode = "lexicon",
     decoding: Decoding = Decoding(),
     limits: Limits | None = None,
     limit: int | None = None,
     step: Callable[[str], None] = lambda _: None,
+    known: Callable[[Sample], Kept | Rejection | None] = lambda _: None,
+    keep: Callable[[Kept | Rejection], None] = lambda _: None,
 ) -> Dataset:
     """Find valid samples of some concepts. The same arguments give the same data set.
 
@@ -247,11 +145,15 @@ def build(
         edit: how the object is taken out of the picture.
         reach: how much of the picture is inpainted; see :func:`neuronscope.locate.validity.valid_pair`.
         max_other_share: the largest share of another object that may go with it; None for any, which is recorded.
+        distinct: each image stands for one concept; else for any that it shows.
         match: when a caption counts as naming a concept.
         decoding: caption settings, the same as in the evaluation that follows.
         limits: sizes that objects may have.
         limit: candidates of a concept that are looked at, at most.
         step: told what is being looked at, for progress displays; once for every candidate.
+        known: what an earlier start found of a candidate; None for one that was not captioned.
+        keep: told what was found of every candidate that was captioned, so that the next start need not do it again.
+            Candidates are captioned a few at a time: some may lie behind the last that is needed, and count nowhere.
 
     A concept with too few samples is listed in `missing`. Raises InvalidOption for options out of range, concepts that
     are unknown or given twice or none, a source whose images have no names or share one, and a model whose resizing
@@ -262,13 +164,14 @@ def build(
     one_of("reach", reach, REACHES)
     candidates = source.everything() if isinstance(source, Choosy) else source
     model = vlm.record()
-    judge = _Judge(vlm, edit, reach, max_other_share, match, decoding, SizeCheck(vlm, limits), model)
+    size = SizeCheck(vlm, limits)
+    judge = Judge(vlm, edit, reach, max_other_share, match, decoding, size, model, known, keep)
     samples: list[Kept] = []
     rejections: list[Rejection] = []
     for concept in concepts:
-        taken = {kept.image_id: kept.concept for kept in samples}
-        stream = candidates.samples(concept, seed=seed)
-        kept, rejected = _scan(judge, concept, stream, taken, per_concept, limit, step)
+        taken = {kept.image_id: kept.concept for kept in samples} if distinct else {}
+        stream = iter(candidates.samples(concept, seed=seed))
+        kept, rejected = Scan(judge, concept, stream, taken, per_concept, limit, step).run()
         samples += kept
         rejections += rejected
     settings: dict[str, Json] = {
@@ -278,6 +181,7 @@ def build(
         "edit": edit,
         "reach": reach,
         "max_other_share": max_other_share,
+        "distinct": distinct,
         "match": match,
         **decoding.to_dict(),
         "limit": limit,
@@ -298,7 +202,7 @@ def require_candidates(source: Source, concepts: Sequence[str], per_concept: int
         reason = next((why for count, why in found.values() if why and count < per_concept), "")
         raise TooFewSamples(
             f"{len(short)} of {len(concepts)} concepts are in fewer than {per_concept} images: {', '.join(short)}. "
-            f"--allow-missing goes on without them{f'. The first that was refused: {reason}' if reason else ''}"
+            f"--allow-missing goes on with what there is{f'. The first that was refused: {reason}' if reason else ''}"
         )
 
 
@@ -317,68 +221,6 @@ def _readable(candidates: Iterable[Sample], wanted: int) -> tuple[int, str]:
     return count, reason
 
 
-@dataclass(frozen=True)
-class _Judge:
-    """The conditions, one after another."""
-
-    vlm: VLM
-    edit: Method
-    reach: Reach
-    max_other_share: float | None
-    match: Mode
-    decoding: Decoding
-    size: SizeCheck
-    model: Mapping[str, Json]
-
-    def accept(self, sample: Sample, taken: Mapping[str, str]) -> Kept:
-        """The sample, if it meets every condition; raises the InvalidSample that says which it does not."""
-        if sample.image_id in taken:
-            raise AlreadyUsed(f"image {sample.image_id} stands for {taken[sample.image_id]!r}")
-        self.size.check(sample, sample.load().size)
-        pair, validity = valid_pair(
-            self.vlm,
-            sample,
-            self.edit,
-            reach=self.reach,
-            mode=self.match,
-            decoding=self.decoding,
-            max_other_share=self.max_other_share,
-        )
-        tokens = self.vlm.prepare([pair.original], self.decoding).images[0]
-        return Kept(pair, validity, tokens, self.model, self.decoding)
-
-
-def _scan(
-    judge: _Judge,
-    concept: str,
-    candidates: Iterable[Sample],
-    taken: Mapping[str, str],
-    wanted: int,
-    limit: int | None,
-    step: Callable[[str], None],
-) -> tuple[list[Kept], list[Rejection]]:
-    """The first samples that are accepted, and all candidates before the last of them that are not.
-
-    `taken` is image -> the concept that it stands for.
-    """
-    kept: list[Kept] = []
-    rejections: list[Rejection] = []
-    names: set[str] = set()
-    stream = iter(candidates)
-    while len(kept) < wanted and (limit is None or len(kept) + len(rejections) < limit):
-        name = ""
-        try:
-            sample = next(stream)  # may raise too: a source that finds an entry damaged
-            name = _new_name(sample, names)
-            step(f"looking at {concept!r} in image {name}: {len(kept)} of {wanted} found")
-            kept.append(judge.accept(sample, taken))
-        except StopIteration:
-            break
-        except (InvalidSample, ImageTokenMismatch, NotFinite) as error:
-            rejections.append(Rejection(concept, name, type(error).__name__, str(error)))
-    return kept, rejections
-
-
 def _check_options(
     source: Source, concepts: Sequence[str], per_concept: int, edit: str, match: str, limit: int | None
 ) -> None:
@@ -390,11 +232,3 @@ def _check_options(
         raise InvalidOption(f"concepts must name at least one, each once; got {', '.join(concepts) or 'none'}")
     for concept in concepts:
         one_of("concepts", concept, source.concepts())
-
-
-def _new_name(sample: Sample, names: set[str]) -> str:
-    if not sample.image_id or sample.image_id in names:
-        what = f"image_id {sample.image_id!r} twice" if sample.image_id else "a sample without image_id"
-        raise InvalidOption(f"source gives {what} for {sample.concept!r}; samples are told apart by it")
-    names.add(sample.image_id)
-    return sample.image_id

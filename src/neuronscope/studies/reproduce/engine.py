@@ -61,7 +61,9 @@ class Engine(Protocol):
 
 
 class Local:
-    """In this process; further ones may be started on the same directory. Units whose numbers are not finite are given up, any other error ends the work.
+    """In this process; further ones may be started on the same directory.
+
+    Units whose numbers are not finite are given up, any other error ends the work.
 
     Args:
         job: what to do.

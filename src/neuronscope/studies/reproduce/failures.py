@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from ...errors import NotFinite
+from ...run.directory import Run
 from .schedule import Failure
 from .units import Name, Unit
 
 
-class Failures:
+def carried_out(
+    units: Iterable[Unit], run: Run, attempt: Callable[[Unit], bool], do: Callable[[Unit], bool]
+) -> tuple[Failure, ...]:
+    """Every unit attempted, those that another process was busy with done at the end; what failed is returned."""
+    failed = _Failures()
+    left = [unit for unit in units if not failed.stop(unit) and not failed.tried(unit, attempt)]
+    for kind in dict.fromkeys(unit.kind for unit in left):
+        theirs = [unit for unit in left if unit.kind == kind and not failed.stop(unit)]
+        for key in run.todo(kind, [unit.key for unit in theirs]):  # waits, and takes over from the dead
+            failed.tried(next(unit for unit in theirs if unit.key == key), do)
+    return failed.all
+
+
+class _Failures:
     """What was given up so far."""
 
     def __init__(self) -> None:

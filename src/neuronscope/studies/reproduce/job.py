@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import MISSING, Loading, Reading, Scorers, option, words
+from ...options import MISSING, Asking, Loading, Reading, Scorers, option, words
 from ...types import one_of
-from .settings import PRESETS, Experiment
+from .settings import ASKED, BOUNDS, PRESETS, Experiment
 
 if TYPE_CHECKING:
     from ...loading import VLM
@@ -33,7 +33,7 @@ class Job(Loading, Reading):
     """
 
     experiment: Experiment
-    data: Path = option(MISSING, "--data", help="COCO folder, or one made by `neuronscope scenes`.")
+    data: Path = option(MISSING, "--data", help="COCO folder, or one made by `neuronscope scenes`.", optional=True)
     split: str | None = option(None, "--split", help="Which split, where the folder has several.")
     device_map: str | None = option(None, "--device-map", help="auto, balanced ...: a model larger than one device.")
     place: Path = field(default_factory=Path.cwd)
@@ -52,7 +52,8 @@ class Job(Loading, Reading):
         asked = [
             *words(replace(self, data=Path("DATA"))),
             *words(plan, PRESETS[plan.preset]),
-            *words(plan.limits),
+            *words(plan.limits, BOUNDS[plan.preset]),
+            *words(Asking.of(plan.decoding), ASKED[plan.preset]),
             *words(Scorers.of(plan.metrics)),
         ]
         return shlex.join(["neuronscope", "reproduce", *asked, "--out", "RUN"])

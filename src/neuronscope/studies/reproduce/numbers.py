@@ -5,6 +5,7 @@ A section that cannot be made is a sentence that says why, under `absent`.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, TypeAlias
@@ -63,6 +64,7 @@ def document(results: Results, compared: Sequence[Compared], statistics: Statist
         "conditions": [{"name": name, "level": results.level(name)} for name in results.conditions],
         "reference": results.reference,
         "controls": sorted(results.controls),
+        "unpaired": results.unpaired,
         "unfinished": [{"method": method, "condition": condition} for method, condition in results.unfinished],
         "statistics": {**asdict(statistics), "confidence": CONFIDENCE},
         **{name: section for name, section in sections.items() if not isinstance(section, str)},
@@ -229,9 +231,10 @@ def _thirds(counts: Sequence[int]) -> list[float] | None:
 
 
 def _sizes(results: Results) -> Section:
-    if not any(results.sizes.values()):
+    if not any(results.sizes.values()) and not any(results.refusals.values()):
         return "No neurons were located."
-    return {
+    empty: dict[str, Any] = dict.fromkeys(("mean", "median", "smallest", "largest"))
+    found = {
         method: {
             "samples": len(sizes),
             "mean": float(np.mean(sizes)),
@@ -239,16 +242,26 @@ def _sizes(results: Results) -> Section:
             "smallest": int(min(sizes)),
             "largest": int(max(sizes)),
             "empty": sum(size == 0 for size in sizes),
+            **_refused(results, method),
         }
-        for method, sizes in results.sizes.items()
         if sizes
+        else {"samples": 0, **empty, "empty": 0, **_refused(results, method)}
+        for method, sizes in results.sizes.items()
     }
+    return {method: row for method, row in found.items() if row["samples"] or row["refused"]}
+
+
+def _refused(results: Results, method: str) -> dict[str, Any]:
+    """How many samples a method refused, and for which reasons."""
+    reasons = results.refusals.get(method, ())
+    return {"refused": len(reasons), "reasons": dict(Counter(reasons).most_common())}
 
 
 def _rejections(results: Results) -> Section:
     """How many candidates were kept is known once a method has run on all samples."""
     rejected = sum(results.rejections.values())
-    kept = max((len(sizes) for sizes in results.sizes.values()), default=0)
+    each = ((len(sizes) + len(results.refusals.get(method, ()))) for method, sizes in results.sizes.items())
+    kept = max(each, default=0)
     if not kept and not rejected:
         return "No candidates were looked at."
     return {

@@ -24,6 +24,7 @@ def run_settings(vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> 
     return {
         **experiment.settings(),
         "model": vlm.record(),
+        "sent": vlm.sent(experiment.decoding),
         "data": dict(data),
         "lexicon": Lexicon.default().version,
         "scorers": scorers,

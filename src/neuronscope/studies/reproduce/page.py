@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from jaxtyping import UInt16
 from markupsafe import Markup
 from PIL import Image
@@ -155,7 +156,7 @@ def read_gallery(
     records = _samples(run)
     if not records or "captions" not in run.kinds():
         return Gallery("", "lexicon", [], [], {}, {}, {}, "No captions under intervention are finished.")
-    where = {record["image_id"]: k for k, record in enumerate(records)}
+    where = {_named(record["concept"], record["image_id"]): k for k, record in enumerate(records)}
     said, found = _captions(run.table("captions"), where)
     methods: Any = run.settings.get("methods", [])
     order = [(method, condition) for method in methods for condition in conditions]
@@ -163,18 +164,13 @@ def read_gallery(
     sizes, notes = _located(run, where, list(dict.fromkeys(method for method, _ in cells)))
     shots = [_shot(record, data, allow_outside) for record in records]
     match: Any = run.settings.get("match", "lexicon")
-    return Gallery(records[0]["prompt"], match, shots, said, cells, sizes, notes, _told(shots, data))
+    return Gallery(records[0]["prefix"], match, shots, said, cells, sizes, notes, _told(shots, data))
 
 
 def _samples(run: Run) -> list[dict[str, Any]]:
-    """The records of the samples of all concepts that have enough."""
+    """The records of all samples."""
     documents = [parse_json(row["document"]) for row in run.table("dataset").to_pylist()]
-    return [
-        record
-        for document in documents
-        for record in document["samples"]
-        if not document.get("concepts", {}).get(record["concept"], {}).get("missing")
-    ]
+    return [record for document in documents for record in document["samples"]]
 
 
 def _captions(
@@ -182,8 +178,10 @@ def _captions(
 ) -> tuple[list[list[Said]], dict[tuple[str, str], UInt16[np.ndarray, "_s _o _d"]]]:
     """Every image's distinct captions, and which of them stands where; all of it as codes, not as Python objects."""
     codes, names = {}, {}
-    for column in ("method", "condition", "image", "of", "caption"):
-        encoded = table[column].combine_chunks().dictionary_encode()
+    columns = {name: table[name] for name in ("method", "condition", "caption")}
+    columns |= {"image": _joined(table, "concept", "image"), "of": _joined(table, "names", "of")}
+    for column, values in columns.items():
+        encoded = values.combine_chunks().dictionary_encode()
         codes[column] = np.asarray(encoded.indices)
         names[column] = encoded.dictionary.to_pylist()
     place = {column: np.array([where[name] for name in names[column]]) for column in ("image", "of")}
@@ -212,15 +210,26 @@ def _captions(
     return said, found
 
 
+def _named(concept: str, image: str) -> str:
+    """What tells a sample from all others: an image may stand for several concepts."""
+    return f"{concept}\n{image}"
+
+
+def _joined(table: pa.Table, concept: str, image: str) -> pa.ChunkedArray:
+    join: Any = pc.binary_join_element_wise  # pyright: ignore[reportAttributeAccessIssue]
+    return join(table[concept], table[image], "\n")
+
+
 def _located(
     run: Run, where: Mapping[str, int], methods: Sequence[str]
 ) -> tuple[dict[str, list[int | None]], dict[str, list[list[str]]]]:
     sizes: dict[str, list[int | None]] = {method: [None] * len(where) for method in methods}
     notes: dict[str, list[list[str]]] = {method: [[] for _ in where] for method in methods}
-    for row in run.table("located").select(["method", "image", "count", "notes"]).to_pylist():
+    for row in run.table("located").select(["method", "concept", "image", "count", "notes"]).to_pylist():
         if row["method"] in sizes:
-            sizes[row["method"]][where[row["image"]]] = row["count"]
-            notes[row["method"]][where[row["image"]]] = list(row["notes"])
+            at = where[_named(row["concept"], row["image"])]
+            sizes[row["method"]][at] = row["count"]
+            notes[row["method"]][at] = list(row["notes"])
     return sizes, notes
 
 

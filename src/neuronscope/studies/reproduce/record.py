@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from ...caption.captions import caption_of
@@ -13,7 +14,8 @@ from ...locate.validity import Validity
 from ...samples.inpaint import counterfactual
 from ...samples.lexicon import Lexicon
 from ...samples.sample import Sample
-from .dataset import Choosy, Dataset, Kept, Rejection, Source
+from .dataset import Dataset
+from .kept import Choosy, Kept, Rejection, Source
 from .settings import Experiment
 
 
@@ -23,14 +25,21 @@ def to_row(dataset: Dataset) -> dict[str, Any]:
 
 
 def named_in(row: Mapping[str, Any], concepts: Sequence[str]) -> list[tuple[str, str]]:
-    """Concept and image of every sample of the concepts that have enough, in the order of :func:`from_row`.
+    """Concept and image of every sample, in the order of :func:`from_row`. Needs no model."""
+    records = json.loads(row["document"])["samples"]
+    return [(name, record["image_id"]) for name in concepts for record in records if record["concept"] == name]
 
-    Needs no model.
-    """
-    document = json.loads(row["document"])
-    enough = [name for name in concepts if not document["concepts"][name]["missing"]]
-    records = document["samples"]
-    return [(name, record["image_id"]) for name in enough for record in records if record["concept"] == name]
+
+def kept_row(found: Kept | Rejection) -> dict[str, Any]:
+    """One row of the part that holds what was found of a candidate."""
+    made = {"kept": found.record()} if isinstance(found, Kept) else {"rejected": asdict(found)}
+    return {"document": json.dumps(made, allow_nan=False)}
+
+
+def of_kept_row(row: Mapping[str, Any], vlm: VLM, sample: Sample, experiment: Experiment) -> Kept | Rejection:
+    """What was found of a candidate. Raises RunMismatch when the image is not what it was."""
+    made = json.loads(row["document"])
+    return Rejection(**made["rejected"]) if "rejected" in made else _restore(vlm, sample, made["kept"], experiment)
 
 
 def from_row(row: Mapping[str, Any], vlm: VLM, source: Source, experiment: Experiment) -> Dataset:
@@ -40,8 +49,8 @@ def from_row(row: Mapping[str, Any], vlm: VLM, source: Source, experiment: Exper
     """
     document = json.loads(row["document"])
     settings = dict(document["settings"])
-    records: dict[str, dict[str, Any]] = {record["image_id"]: record for record in document["samples"]}
-    wanted = {concept: [r for r in records.values() if r["concept"] == concept] for concept in experiment.concepts}
+    records: list[dict[str, Any]] = document["samples"]
+    wanted = {concept: [r for r in records if r["concept"] == concept] for concept in experiment.concepts}
     kept: list[Kept] = []
     for concept, ours in wanted.items():
         found = _find(source, concept, {record["image_id"] for record in ours}, experiment.seed)
@@ -85,7 +94,7 @@ def _restore(vlm: VLM, sample: Sample, record: Mapping[str, Any], experiment: Ex
         raise RunMismatch(f"image {sample.image_id}: its caption {original.text!r} no longer names {sample.concept!r}")
     lost, removed = tuple(record["lost"]), tuple(record["removed"].items())
     validity = Validity(original, edited, match, tuple(record["concept_tokens"]), lost, removed)
-    kept = Kept(pair, validity, tokens, record["model"], decoding)
+    kept = Kept(pair, validity, tokens, record["model"], decoding, vlm.sent(decoding))
     again = kept.record()
     # Where the file lies may change: the folder is moved, or named from another place. Its pixels are hashed.
     differing = [name for name in record if name != "image" and record[name] != again.get(name)]

@@ -88,10 +88,12 @@ class Results:
         widths: neurons that each layer has.
         localisation: method -> one mapping per sample from figures (see meaning/localisation.py) to numbers.
         sizes: method -> number of neurons of every sample's set.
+        refusals: method -> why it refused samples, one reason for each; it has no set there.
+        unpaired: samples that are in no comparison, because some method refused them.
         rejections: condition that samples failed -> how many candidates.
         settings: those of run.json.
-        missing: concept that has too few samples -> how many it lacks and why. Its name is in `concepts` only where the
-            run stopped because of it.
+        missing: concept that has too few samples -> how many it lacks and why. A concept without any sample is in
+            `concepts` only where the run stopped because of it.
         environments: versions and machines of run.json.
         random_p: empirical p of every group of the method under study, where random sets were run.
         sweeps: option that was varied -> its values and what they led to.
@@ -111,6 +113,8 @@ class Results:
     rejections: Mapping[str, int]
     settings: Mapping[str, Json]
     missing: Mapping[str, str] = field(default_factory=dict[str, str])
+    refusals: Mapping[str, Sequence[str]] = field(default_factory=dict[str, Sequence[str]])
+    unpaired: int = 0
     environments: Sequence[Mapping[str, Json]] = ()
     random_p: Sequence[GroupTest] | None = None
     sweeps: Mapping[str, Sequence[SweepPoint]] = field(default_factory=dict[str, Sequence[SweepPoint]])
@@ -173,8 +177,9 @@ class Results:
 
     @property
     def unfinished(self) -> tuple[tuple[str, str], ...]:
-        """Pairs of method and condition that have no trials."""
-        return tuple((m, c) for m in self.methods for c in self.conditions if (m, c) not in self.hits)
+        """Pairs of method and condition that have no trials yet; a method that refused every sample has none."""
+        able = [m for m in self.methods if self.sizes.get(m) or not self.refusals.get(m)]
+        return tuple((m, c) for m in able for c in self.conditions if (m, c) not in self.hits)
 
     def finished(self, scope: Scope) -> tuple[str, ...]:
         """Methods that have every condition of a scope."""

@@ -6,8 +6,9 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ...report.blocks import Block, Figure, Heading, Listing, Notes, Run, Section, Text, grid, text
+from ...report.blocks import Block, Figure, Heading, Listing, Notes, Run, Section, grid, text
 from ...report.cells import NOTHING, Cell, count, interval, p_value, share, shares
+from .published_sections import published_concepts, published_means, published_table_3
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -46,17 +47,28 @@ def sections(document: Document) -> list[Section]:
     """The opening, every section of :func:`neuronscope.studies.reproduce.numbers.document`, and the settings."""
     absent = document["absent"]
     found = [Section("opening", "", _opening(document))]
+    lacking = _lacking(document)
     for name, title, make, figures in _SECTIONS:
-        found.append(Section(name, title, [text(absent[name])] if name in absent else make(document), figures))
+        blocks = [text(absent[name])] if name in absent else [*make(document), *lacking]
+        found.append(Section(name, title, blocks, figures))
     return [*found, Section("settings", "Settings and versions", _settings(document))]
+
+
+def _lacking(document: Document) -> list[Block]:
+    """Under every table: which concepts are in it with fewer samples than asked for, or not at all."""
+    missing = document.get("missing") or {}
+    if not missing:
+        return []
+    return [text(f"Fewer samples than asked for (--allow-missing): {', '.join(missing)}; see the top.")]
 
 
 def _opening(document: Document) -> list[Block]:
     level = UNITS.get(str(document["settings"].get("scale")))
     found: list[Block] = [
         text(
-            "S_se is the share of captions that no longer name the concept, S_re the share of captions of other images "
-            "that still name theirs, S_mean = (S_se + S_re) / 2, and J = S_se + S_re - 1. All are shares from 0 to 1, "
+            "S_se, suppression effectiveness, is the share of captions that no longer name the concept; S_re, "
+            "retention, the share of captions of other images that still name theirs; S_mean = (S_se + S_re) / 2, and "
+            "J = S_se + S_re - 1. All are shares from 0 to 1, "
             "J from -1; no effect and total destruction both have J = 0 and S_mean = 0.5. Brackets hold 95 % intervals."
         )
     ]
@@ -69,7 +81,15 @@ def _opening(document: Document) -> list[Block]:
     if document["controls"]:
         found.append(text(f"Random control: {', '.join(document['controls'])}."))
     if missing := document.get("missing"):
-        found.append(text(Run("Left out, with too few samples:", "strong"), f" {'; '.join(missing.values())}."))
+        found.append(text(Run("With fewer samples than asked for:", "strong"), f" {'; '.join(missing.values())}."))
+    if unpaired := document.get("unpaired"):
+        found.append(
+            text(
+                Run("Refused:", "strong"),
+                f" {unpaired} samples are in no comparison, because some method could not be used on them; which, and "
+                "why, stands with the sizes of the sets.",
+            )
+        )
     if left := document["unfinished"]:
         pairs = "; ".join(f"{pair['method']} under {pair['condition']}" for pair in left)
         found.append(text(Run("Not finished, and left out:", "strong"), f" {pairs}."))
@@ -98,33 +118,10 @@ def _table_2(document: Document) -> list[Block]:
         Heading("Means over concepts, this run"),
         grid(header, rows, 2),
         text(note),
-        *_published_means(document),
+        *published_means(document),
         *_concepts(document),
-        *_published_concepts(document),
+        *published_concepts(document),
     ]
-
-
-def _published_means(document: Document) -> list[Block]:
-    header = ["method", "S_se", "S_re", "S_mean", "J"]
-    rows = [
-        [row["method"], *(share(row[k], signed=k == "j") for k in ("s_se", "s_re", "s_mean", "j"))]
-        for row in document["published"]["table_2_mean"]
-    ]
-    return [Heading(f"{_published_title(document)}: means"), grid(header, rows), _other_work(document)]
-
-
-def _other_work(document: Document) -> Text:
-    found = document["published"]
-    levels = ", ".join(f"{level:g}" for level in found["levels"])
-    return text(
-        f"{found['source']}: 30 concepts, {found['images_per_concept']} images each, noise {levels} in activation "
-        f"units, {found['draws']} draws. The paper reports no intervals, no random control and no J; its J is computed "
-        "here from its S_se and S_re."
-    )
-
-
-def _published_title(document: Document) -> str:
-    return f"Published ({document['published']['model']}, {document['published']['data']})"
 
 
 def _concepts(document: Document) -> list[Block]:
@@ -143,20 +140,6 @@ def _concepts(document: Document) -> list[Block]:
 
 def _scores(row: Mapping[str, Any]) -> Cell:
     return shares(row[name]["value"] for name in ("s_se", "s_re", "s_mean", "j"))
-
-
-def _published_concepts(document: Document) -> list[Block]:
-    rows: dict[tuple[str, int], dict[str, Cell]] = {}
-    for row in document["published"]["table_2"]:
-        scores = shares((row["s_se"], row["s_re"], row["s_mean"]))
-        rows.setdefault((row["concept"], row["level"]), {})[row["method"]] = scores
-    methods = [row["method"] for row in document["published"]["table_2_mean"]]
-    cells = [[concept, f"noise {n}", *(row[method] for method in methods)] for (concept, n), row in rows.items()]
-    return [
-        Heading(f"{_published_title(document)}: the concepts that the paper prints"),
-        text("Every cell: S_se / S_re / S_mean."),
-        grid(["concept", "condition", *methods], cells, 2),
-    ]
 
 
 def _differences(document: Document) -> list[Block]:
@@ -185,7 +168,7 @@ def _table_3(document: Document) -> list[Block]:
     )
     notes = {name: _provenance(found) for name, found in section["provenance"].items()}
     table = grid(["condition", "metric", *document["methods"]], rows, 2)
-    return [text(how), table, Notes(notes), *_published_table_3(document)]
+    return [text(how), table, Notes(notes), *published_table_3(document)]
 
 
 def _caption_keys(rows: Sequence[Mapping[str, Any]]) -> Iterable[tuple[str, str]]:
@@ -206,16 +189,6 @@ def _caption_row(document: Document, scope: str, name: str) -> list[str | Cell]:
 
 def _provenance(how: Mapping[str, Any]) -> str:
     return "; ".join(f"{name} {json.dumps(value, ensure_ascii=False)}" for name, value in _flat(how)) + "."
-
-
-def _published_table_3(document: Document) -> list[Block]:
-    found = {row["method"]: row for row in document["published"]["table_3"]}
-    s_se = {row["method"]: row["s_se"] for row in document["published"]["table_2_mean"]}
-    names = {"BLEU": "bleu", "ROUGE-1": "rouge_1", "ROUGE-L": "rouge_l", "BERTScore": "bertscore"}
-    rows = [["S_se", *(share(s_se[method]) for method in found)]]
-    rows += [[name, *(share(row[key]) for row in found.values())] for name, key in names.items()]
-    note = "The paper states neither the order of its BLEU nor the model of its BERTScore."
-    return [Heading(f"{_published_title(document)}: Table III"), grid(["metric", *found], rows), text(note)]
 
 
 def _layers(document: Document) -> list[Block]:
@@ -248,15 +221,25 @@ def _layer_cells(found: Mapping[str, Any]) -> list[str | Cell]:
 
 
 def _sizes(document: Document) -> list[Block]:
-    header = ["method", "samples", "mean", "median", "smallest", "largest", "empty sets"]
+    found = document["sizes"]
+    refused = any(row.get("refused") for row in found.values())
+    header = ["method", "samples", "mean", "median", "smallest", "largest", "empty sets", *(["refused"] * refused)]
     rows = [
         [
             method, count(row["samples"]), count(row["mean"], ".1f"), count(row["median"], "g"),
             count(row["smallest"]), count(row["largest"]), count(row["empty"]),
+            *([count(row.get("refused"))] * refused),
         ]
-        for method, row in document["sizes"].items()
+        for method, row in found.items()
     ]  # fmt: skip
-    return [text("Neurons per set; one set per sample."), grid(header, rows)]
+    blocks: list[Block] = [text("Neurons per set; one set per sample."), grid(header, rows)]
+    if refused:
+        blocks.append(
+            text("A method has no set for a sample that it refuses, which is something else than an empty one.")
+        )
+    for method, row in found.items():
+        blocks += [text(f"{method}, {number} times: {why}") for why, number in row.get("reasons", {}).items()]
+    return blocks
 
 
 def _rejections(document: Document) -> list[Block]:

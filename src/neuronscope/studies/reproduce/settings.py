@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 from ...errors import InvalidOption
 from ...fields import check_fields
 from ...options import NUMBERS, WORDS, Form, number, option, plain
-from ...types import Json, one_of
+from ...types import SITES, Json, Site, one_of
 
 if TYPE_CHECKING:
+    from ...locate import Method as Locator
     from ...locate.validity import Reach
     from ...models.decoding import Decoding
     from ...samples.inpaint import Method
@@ -37,13 +38,15 @@ MIN_RANDOM_SETS = 20
 REFERENCE = "two-stage"
 
 
-#: What the published protocol has instead of the defaults: absolute levels 40, 80, 120, ten draws of one vector shared
-#: by all neurons; boxes inpainted as they are, and samples refused of which another object was taken away with them.
+#: What the published protocol has instead of the defaults: every method at `act`, two-stage filtering by the thresholds
+#: of Table IV; absolute levels 40, 80, 120, ten draws of one vector shared by all neurons; boxes inpainted as they are,
+#: samples refused of which another object was taken away with them, and one picture for several concepts.
 PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
     {
         "recommended": {},
         "paper": {
-            "methods": ("schwettmann", "pan", f"{REFERENCE}:preset=paper"),
+            "methods": ("schwettmann", "pan", REFERENCE),
+            "site": "act",
             "levels": (40.0, 80.0, 120.0),
             "scale": "absolute",
             "draws": 10,
@@ -51,8 +54,19 @@ PRESETS: Mapping[str, Mapping[str, Any]] = MappingProxyType(
             "ablations": (),
             "reach": "auto",
             "max_other_share": 0.1,
+            "distinct": False,
         },
     }
+)
+
+#: Of :class:`neuronscope.options.Asking`: the beginning of the answer right behind the image, without a conversation.
+ASKED: Mapping[str, Mapping[str, Any]] = MappingProxyType(
+    {"recommended": {}, "paper": {"prefix": "The image shows a", "chat": "never", "max_new_tokens": 32}}
+)
+
+#: Of :class:`Limits`: the paper has none.
+BOUNDS: Mapping[str, Mapping[str, float]] = MappingProxyType(
+    {"recommended": {}, "paper": {"min_area": 0.0, "max_area": 1.0, "min_side": 0.0}}
 )
 
 
@@ -67,9 +81,9 @@ class Limits:
             it finest; 0 for any.
     """
 
-    min_area: float = 0.02
-    max_area: float = 0.6
-    min_side: float = option(32, "--min-side", help="Smallest object, pixels as the model sees it.")
+    min_area: float = option(0.02, "--min-area", help="Smallest share of the picture that an object fills.")
+    max_area: float = option(0.6, "--max-area", help="Largest share.")
+    min_side: float = option(32, "--min-side", help="Smallest object, pixels as the model sees it; 0 for any.")
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -134,15 +148,17 @@ class Experiment:
         images: samples of each concept.
         methods: specifications such as "two-stage" or "two-stage:site=act,gradient=0.001" (see specs.py). Rankings
             keep as many neurons as the reference set of the same sample has, unless a specification gives `count`.
+        site: where every method reads, if it has the choice, and where changes of all sets act.
         levels, scale: noise levels and what they count in.
         draws: noise draws of each level, the same for all methods, samples and images.
         sharing: one noise vector per neuron, or one for all.
         ablations: deterministic conditions beside the noise.
         metrics: caption metrics by name, each with its options.
         random_sets: layer-matched random sets for each reference set's empirical p; 0 for none.
-        edit, reach, max_other_share, match, seed, limits, limit, decoding: see studies/reproduce/dataset.py.
-        allow_missing: go on without the concepts that have too few samples. Results do not hang on it beyond that, and
-            it is not among the settings that a run compares: a run that was refused can be gone on with.
+        edit, reach, max_other_share, distinct, match, seed, limits, limit, decoding: see studies/reproduce/dataset.py.
+        allow_missing: go on with what there is where concepts have too few samples, which every table says. Results do
+            not hang on it beyond that, and it is not among the settings that a run compares: a run that was refused can
+            be gone on with.
         preset: name of the preset, for the record.
     """
 
@@ -160,6 +176,7 @@ class Experiment:
         help="Names separated by commas; NAME:OPTION=VALUE,... changes options.",
         form=METHODS,
     )
+    site: Site = option("neuron", "--site", help="Where all sets are read and changed: neuron, act or pre.")
     levels: tuple[float, ...] = option(
         (1.0, 2.0, 4.0), "--levels", help="Separated by commas; none for none.", form=NUMBERS
     )
@@ -187,12 +204,15 @@ class Experiment:
         help="Refuse samples of which more of another object goes, too; none for any.",
         form=SHARE,
     )
-    match: Mode = "lexicon"
+    distinct: bool = option(True, "--distinct/--shared", help="Each picture for one concept, or for any that it shows.")
+    match: Mode = option("lexicon", "--match", help="When a caption names a concept: lexicon, strict or substring.")
     seed: int = option(0, "--seed", help="Of image order, controls and noise.")
     limits: Limits = field(default_factory=Limits)
     limit: int | None = option(None, "--limit", least=1, help="Candidates looked at per concept.")
     decoding: Decoding = field(default_factory=_decoding)
-    allow_missing: bool = option(False, "--allow-missing", help="Go on without concepts that have too few samples.")
+    allow_missing: bool = option(
+        False, "--allow-missing", help="Go on with what there is where concepts have too few samples."
+    )
     preset: str = option(
         "recommended", "--preset", help="recommended, whose defaults these are, or paper (levels 40,80,120 ...)."
     )
@@ -206,6 +226,7 @@ class Experiment:
 
         one_of("preset", self.preset, list(PRESETS))
         one_of("scale", self.scale, SCALES)
+        one_of("site", self.site, SITES)
         one_of("sharing", self.sharing, ("per_neuron", "shared"))
         one_of("edit", self.edit, [*INPAINTERS, "exact"])
         one_of("reach", self.reach, REACHES)
@@ -238,19 +259,33 @@ class Experiment:
             raise InvalidOption(
                 "one concept alone has no other images whose captions could be kept; give at least two concepts"
             )
-        _ = self.specs
+        for text in dict.fromkeys([self.reference, *self.methods]):  # such as a concept without published thresholds
+            for concept in self.concepts:
+                self.method(text, concept)
 
     @classmethod
     def paper(cls, concepts: tuple[str, ...], **changes: object) -> Experiment:
-        """The published protocol: what :data:`PRESETS` has of it."""
-        return cls(concepts, **{**PRESETS["paper"], "preset": "paper", **changes})  # pyright: ignore[reportArgumentType]
+        """The published protocol: what :data:`PRESETS`, :data:`ASKED` and :data:`BOUNDS` have of it."""
+        from ...models.decoding import Decoding
+
+        made = {"decoding": Decoding(**ASKED["paper"]), "limits": Limits(**BOUNDS["paper"]), "preset": "paper"}
+        return cls(concepts, **{**PRESETS["paper"], **made, **changes})  # pyright: ignore[reportArgumentType]
+
+    def method(self, text: str, concept: str) -> Locator:
+        """The method of a specification for a concept, as this run has it."""
+        return self.specs_of(text).make(concept, preset=self.preset, site=self.site, decoding=self.decoding)
+
+    @staticmethod
+    def specs_of(text: str) -> MethodSpec:
+        """A specification read."""
+        from .specs import MethodSpec
+
+        return MethodSpec.parse(text)
 
     @property
     def specs(self) -> dict[str, MethodSpec]:
         """Specification -> method, in order."""
-        from .specs import MethodSpec
-
-        return {text: MethodSpec.parse(text) for text in self.methods}
+        return {text: self.specs_of(text) for text in self.methods}
 
     @property
     def reference(self) -> str:
@@ -271,5 +306,6 @@ class Experiment:
         del found["allow_missing"]
         for name in ("concepts", "methods", "levels", "ablations"):
             found[name] = list(found[name])
+        found["decoding"] = {**self.decoding.to_dict(), "use_cache": self.decoding.use_cache}
         found["metrics"] = {name: dict(options) for name, options in self.metrics.items()}
         return found

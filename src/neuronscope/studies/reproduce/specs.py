@@ -3,7 +3,7 @@
 - two-stage:site=act,grad_pool=any: options of the method's own;
 - two-stage:activation=1.5,gradient=knee: thresholds are a number, knee, budget-N or decoy-Q;
 - two-stage:cut=0.7, pan:cut=0.5: the share of the edit's effect that the kept neurons recover;
-- two-stage:preset=paper: the published thresholds of each concept.
+- two-stage:preset=paper: the published thresholds of each concept; of a run with that preset the default.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from ...errors import InvalidOption
 from ...locate import Budget, Fixed, Knee, Method, Recovery, TargetDecoy, TwoStage
 from ...locate import method as by_name
 from ...locate.thresholds import Threshold
-from ...types import one_of
+from ...models.decoding import Decoding
+from ...types import SITES, Site, one_of
 
 _PRESETS = ("recommended", "paper")
 
@@ -48,21 +49,43 @@ class MethodSpec:
         spec.make("bear")  # any concept of the published table: options are checked at once
         return spec
 
-    def make(self, concept: str) -> Method:
-        """The method for a concept; only the paper's preset differs between concepts."""
+    def make(
+        self, concept: str, *, preset: str = "recommended", site: Site | None = None, decoding: Decoding | None = None
+    ) -> Method:
+        """The method for a concept; only the paper's thresholds differ between concepts.
+
+        Args:
+            concept: the concept.
+            preset: of two-stage filtering, where the specification gives none.
+            site: where activations are read, where the specification does not say, of methods that can read there.
+            decoding: what is asked, and how captions are written.
+        """
         options = dict(self.options)
-        preset = options.pop("preset", "recommended")
-        one_of(f"preset of method {self.name!r}", preset, _PRESETS)
         made: Any = by_name(self.name)
-        if preset == "paper":
-            if not isinstance(made, TwoStage):
-                raise InvalidOption(f"method {self.name!r} has no preset 'paper'; two-stage has")
+        filters = isinstance(made, TwoStage)
+        if options.get("preset") == "paper" and not filters:
+            raise InvalidOption(f"method {self.name!r} has no preset 'paper'; two-stage has")
+        chosen = options.pop("preset", preset if filters else "recommended")
+        one_of(f"preset of method {self.name!r}", chosen, _PRESETS)
+        if chosen == "paper":
             made = TwoStage.paper(concept, stages=made.stages)
+        made = _placed(made, site) if site is not None and not {"site", "preset"} & self.options.keys() else made
+        if decoding is not None and "decoding" in (item.name for item in dataclasses.fields(made)):
+            made = dataclasses.replace(made, decoding=decoding)
         known = [item.name for item in dataclasses.fields(made) if item.init]
         for option in options:
             one_of(f"option of method {self.name!r}", option, known)
         read = {option: _value(self.name, option, value, getattr(made, option)) for option, value in options.items()}
         return dataclasses.replace(made, **read)
+
+
+def _placed(made: Any, site: Site) -> Any:
+    """A method that reads at a site, where it has the choice; one whose formula says where stays as it is."""
+    names = [item.name for item in dataclasses.fields(made) if item.init]
+    if "site" not in names or getattr(made, "own_site", False):
+        return made
+    choices = getattr(made, "choices", {}).get("site", SITES)
+    return dataclasses.replace(made, site=site) if site in choices else made
 
 
 #: What options that have no default are.

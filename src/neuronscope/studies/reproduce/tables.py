@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ...evaluate import Estimate
-from ...files import output_folder, refusing, write_text
+from ...files import clear_result, output_folder, refusing, write_text
 from ...report.markdown import markdown
 from ...view.figures import LayerCounts as LayerCounts
 from ...view.figures import (
@@ -48,11 +48,12 @@ def render(results: Results, folder: str | Path, statistics: Statistics | None =
     target = output_folder(folder)
     compared = compare_all(results, how)
     found = document(results, compared, how)
+    clear_result(target, "tables.json")
     figures = _draw(results, compared, found, output_folder(target / "figures"))
     shown = {name: f"figures/{png.name}" for name, (png, _) in figures.items()}
     found["figures"] = {name: [f"figures/{path.name}" for path in written] for name, written in figures.items()}
-    write_text(target / "tables.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(target / "tables.md", markdown("Evaluation", sections(found), shown))
+    write_text(target / "tables.json", json.dumps(found, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
     return found
 
 

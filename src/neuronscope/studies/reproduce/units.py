@@ -61,6 +61,8 @@ class Unit:
         return f"{self.kind} {' '.join(str(value) for value in self.key.values())}"
 
 
+#: What was found of a candidate that was captioned, so that a data set is gone on with where it was: the unit's kind.
+CANDIDATE = "candidate"
 #: The data set.
 DATASET = Unit("dataset", {"part": "all"})
 
@@ -131,9 +133,10 @@ class Cost:
 
 _TEXT, _NUMBER, _COUNT, _YES = pa.string(), pa.float64(), pa.int64(), pa.bool_()
 
-#: Kind -> columns. `neurons`, `document` and `provenance` are JSON.
+#: Kind -> columns. `neurons`, `document` and `provenance` are JSON; `refused` is why there is no set.
 SCHEMAS: Mapping[str, pa.Schema] = {
     "dataset": pa.schema({"document": _TEXT}),
+    CANDIDATE: pa.schema({"document": _TEXT}),
     "located": pa.schema(
         {
             "neurons": _TEXT,
@@ -143,6 +146,7 @@ SCHEMAS: Mapping[str, pa.Schema] = {
             "precision": _NUMBER,
             "recall": _NUMBER,
             "average_precision": _NUMBER,
+            "refused": _TEXT,
         }
     ),
     "captions": pa.schema(

@@ -27,23 +27,23 @@ from ...intervene import Mean, Noise, Patch, Zero, activations, mean_activations
 from ...intervene.operations import Intervention
 from ...loading import VLM
 from ...locate import Located, equal_size, layer_matched
-from ...meaning.localisation import dataset_cut, localise
+from ...locate.registry import takes_size
 from ...run.directory import Run
 from ...samples.lexicon import MODES
+from ...samples.sample import Sample
 from ...types import Json, Neurons
 from ...view.heatmap import heatmap
-from .dataset import Dataset, Kept, Source, build
-from .failures import Failures
-from .record import from_row, to_row
+from .dataset import Dataset, build
+from .failures import carried_out
+from .kept import Kept, Rejection, Source
+from .record import from_row, kept_row, of_kept_row, to_row
+from .rows import TRUTH, localisation_rows, located_row, refused_row
 from .schedule import Failure
 from .settings import Condition, Experiment
 from .specs import MethodSpec
-from .units import DATASET, Cost, Unit, sample_key, units
+from .units import CANDIDATE, DATASET, Cost, Unit, sample_key, units
 
 _BATCH = 128
-_TRUTH = ("precision", "recall", "average_precision")
-#: How the note of a method that could not be used on a sample begins; its set is empty.
-REFUSED = "refused"
 
 
 #: Rows of one unit, as a run directory keeps them.
@@ -100,19 +100,32 @@ class Reproduction:
                 edit=plan.edit,
                 reach=plan.reach,
                 max_other_share=plan.max_other_share,
+                distinct=plan.distinct,
                 match=plan.match,
                 decoding=plan.decoding,
                 limits=plan.limits,
                 limit=plan.limit,
                 step=self.step,
+                known=self._candidate,
+                keep=self._keep,
             )
             self.run.write(DATASET.kind, DATASET.key, [to_row(found)])
         row = self.run.read(DATASET.kind, DATASET.key).to_pylist()[0]
         return from_row(row, self._vlm, self._source, self.experiment)
 
+    def _candidate(self, sample: Sample) -> Kept | Rejection | None:
+        """What an earlier start found of a candidate."""
+        key = {"concept": sample.concept, "image": sample.image_id}
+        if not self.run.done(CANDIDATE, key):
+            return None
+        return of_kept_row(self.run.read(CANDIDATE, key).to_pylist()[0], self._vlm, sample, self.experiment)
+
+    def _keep(self, found: Kept | Rejection) -> None:
+        self.run.write(CANDIDATE, {"concept": found.concept, "image": found.image_id}, [kept_row(found)])
+
     @cached_property
     def dataset(self) -> Dataset:
-        """The samples of the concepts that have enough.
+        """The samples of the concepts that have enough, or with `allow_missing` of all that have some.
 
         Raises TooFewSamples, with the counts of what was rejected, when a concept has too few, unless that is allowed.
         """
@@ -149,17 +162,8 @@ class Reproduction:
 
     @in_turn
     def work(self) -> tuple[Failure, ...]:
-        """Do every unit that is not done. Units that another process is busy with are left for the end.
-
-        A unit of which numbers are not finite is given up with what needs it, and returned; all others are done.
-        """
-        failed = Failures()
-        left = [unit for unit in self.units() if not failed.stop(unit) and not failed.tried(unit, self._try)]
-        for kind in dict.fromkeys(unit.kind for unit in left):
-            theirs = [unit for unit in left if unit.kind == kind and not failed.stop(unit)]
-            for key in self.run.todo(kind, [unit.key for unit in theirs]):  # waits, and takes over from the dead
-                failed.tried(next(unit for unit in theirs if unit.key == key), self._do)
-        return failed.all
+        """Do every unit that is not done; those are returned whose numbers are not finite, without what needs them."""
+        return carried_out(self.units(), self.run, self._try, self._do)
 
     def left(self) -> int:
         """How many units are not done."""
@@ -176,8 +180,8 @@ class Reproduction:
         start = time.perf_counter()
         try:
             rows = self.rows(left[0])
-        except NotFinite:  # it will be told of when it is its turn
-            return cost
+        except NotFinite:
+            return cost  # it is told of in its turn
         return replace(cost, seconds=(time.perf_counter() - start) * cost.captions / len(rows))
 
     def _try(self, unit: Unit) -> bool:
@@ -216,34 +220,42 @@ class Reproduction:
         """Neurons of each layer of the model."""
         return self._vlm.widths
 
-    def neurons(self, text: str, kept: Kept) -> Neurons:
-        """A located set, from its part; located now where another process has it in work."""
+    def located(self, text: str, kept: Kept) -> Mapping[str, Any]:
+        """The row of a method on a sample, from its part; located now where another process has it in work."""
         key = self.key(text, kept)
         if not self.run.done("located", key):
             self.run.write("located", key, [self._locate(text, kept)])
-        return Neurons.from_dict(json.loads(self.run.read("located", key).to_pylist()[0]["neurons"]))
+        return self.run.read("located", key).to_pylist()[0]
+
+    def neurons(self, text: str, kept: Kept) -> Neurons | None:
+        """A located set; None where the method refused the sample."""
+        row = self.located(text, kept)
+        return None if row["refused"] is not None else Neurons.from_dict(json.loads(row["neurons"]))
 
     def _locate(self, text: str, kept: Kept) -> dict[str, Any]:
         plan = self.experiment
-        spec = MethodSpec.parse(text)
-        chosen = spec.make(kept.concept)
-        if text != plan.reference and "count" not in spec.options:
-            chosen = equal_size(chosen, self.neurons(plan.reference, kept))
+        chosen = plan.method(text, kept.concept)
+        if text != plan.reference and "count" not in MethodSpec.parse(text).options:
+            reference = self.located(plan.reference, kept)
+            if reference["refused"] is not None and takes_size(chosen):
+                return refused_row(f"{plan.reference}, whose size it takes, refused: {reference['refused']}")
+            like = self.neurons(plan.reference, kept)
+            chosen = chosen if like is None else equal_size(chosen, like)
         try:
             found = chosen.locate(self._vlm, kept.pair, validity=kept.validity)
         except (InvalidOption, InvalidSample, NotFinite) as error:  # such as too few neurons for a random set
-            nothing = Neurons((), concept=kept.concept, method=chosen.name, model=self._vlm.identity())
-            return _located(nothing, [f"{REFUSED}: {error}"], 0.0) | dict.fromkeys(_TRUTH)
+            return refused_row(f"{type(error).__name__}: {error}")
         seconds = float(sum(found.seconds.values()))
-        return _located(found.neurons, found.notes, seconds) | self._truth(found, kept.concept)
+        neurons = replace(found.neurons, site=plan.site)
+        return located_row(neurons, found.notes, seconds) | self._truth(found, kept.concept)
 
     def _truth(self, found: Located, concept: str) -> dict[str, float | None]:
         truth = self._planted.get(concept)
         if truth is None:
-            return dict.fromkeys(_TRUTH)
+            return dict.fromkeys(TRUTH)
         shares = agreement(found.neurons, truth)
         area = average_precision(found.scores.arrays[found.ranked_by].values, found.scores.layout, truth)
-        return dict(zip(_TRUTH, (shares.precision, shares.recall, area), strict=True))
+        return dict(zip(TRUTH, (shares.precision, shares.recall, area), strict=True))
 
     @cached_property
     def _planted(self) -> dict[str, Neurons]:
@@ -252,10 +264,10 @@ class Reproduction:
     @cached_property
     def _means(self) -> tuple[Any, ...]:
         images = [kept.pair.original for kept in self.samples]
-        return mean_activations(self._vlm, images, decoding=self.experiment.decoding)
+        return mean_activations(self._vlm, images, site=self.experiment.site, decoding=self.experiment.decoding)
 
-    def change(self, neurons: Neurons, kept: Kept, condition: Condition) -> Intervention:
-        """What a condition does to a set that was located in a sample."""
+    def change(self, neurons: Neurons, kept: Kept, condition: Condition) -> Intervention | None:
+        """What a condition does to a set that was located in a sample; None where its level has no unit there."""
         plan = self.experiment
         if condition.level is None:
             if condition.name == "zero":
@@ -265,7 +277,10 @@ class Reproduction:
             return Mean(neurons, means=tuple(float(self._means[n.layer][n.unit]) for n in neurons))
         level = condition.level
         if plan.scale == "difference":
-            level *= self._median_difference(kept)
+            unit = self._median_difference(kept)
+            if unit is None:
+                return None
+            level *= unit
         relative = plan.scale == "deviation"
         return Noise(neurons, level=level, draws=plan.draws, seed=plan.seed, sharing=plan.sharing, relative=relative)
 
@@ -280,17 +295,25 @@ class Reproduction:
         images = [kept.pair.original for kept in self.samples]
         return max(row.count for row in self._vlm.prepare(images, self.experiment.decoding).images)
 
-    def _median_difference(self, kept: Kept) -> float:
-        differences = self.neurons(self.experiment.reference, kept).scores["activation"]
+    def _median_difference(self, kept: Kept) -> float | None:
+        """None where the reference method refused the sample."""
+        reference = self.neurons(self.experiment.reference, kept)
+        if reference is None:
+            return None
+        differences = reference.scores["activation"]
         return float(np.median(differences)) if differences else 0.0
 
     def _caption(self, text: str, kept: Kept, condition: Condition) -> list[dict[str, Any]]:
         if self._writing != kept.image_id:
             self._writing, self._written = kept.image_id, {}
         neurons = self.neurons(text, kept)
+        if neurons is None:
+            return []
         same = (frozenset(neurons), neurons.site, condition)  # two methods may find the same set
         if same not in self._written:
             change = self.change(neurons, kept, condition)
+            if change is None:
+                return []
             captions = self.captioner.captions(change)
             draws = self.experiment.draws if condition.level is not None else 1
             rows: list[dict[str, Any]] = []
@@ -313,6 +336,8 @@ class Reproduction:
     def _random(self, kept: Kept) -> list[dict[str, Any]]:
         """J of random sets with as many neurons in each layer, set to zero; the set's own zero condition beside."""
         neurons = self.neurons(self.experiment.reference, kept)
+        if neurons is None:
+            return []
         rows: list[dict[str, Any]] = []
         sets = [layer_matched(self._vlm, neurons, seed) for seed in range(self.experiment.random_sets)]
         for number, chosen in enumerate([neurons, *sets]):
@@ -326,27 +351,13 @@ class Reproduction:
 
     def _localise(self, text: str) -> list[dict[str, Any]]:
         found = [(kept, self.neurons(text, kept)) for kept in self.samples]
-        maps = [(kept, heatmap(self._vlm, kept.pair.original, neurons)) for kept, neurons in found if len(neurons)]
-        if not maps:
-            return []
-        cut = dataset_cut([heat for _, heat in maps])
-        rows: list[dict[str, Any]] = []
-        for kept, heat in maps:
-            mask = kept.pair.mask if kept.pair.sample.mask is None else kept.pair.sample.mask
-            figures = localise(heat, mask, dataset_cut=cut)
-            rows.append(
-                {
-                    "concept": kept.concept,
-                    "image": kept.image_id,
-                    "iou_per_image": figures.iou_per_image,
-                    "iou_dataset": figures.iou_dataset,
-                    "iou_area": figures.iou_area,
-                    "pointing": float(figures.pointing),
-                    "energy": figures.energy,
-                    "object_share": figures.object_share,
-                }
-            )
-        return rows
+        asked = self.experiment.decoding
+        maps = [
+            (kept, heatmap(self._vlm, kept.pair.original, neurons, decoding=asked))
+            for kept, neurons in found
+            if neurons
+        ]
+        return localisation_rows(maps)
 
     def _similar(self, name: str, text: str) -> list[dict[str, Any]]:
         """Captions of each concept's own images under each condition against those of the edited images."""
@@ -355,13 +366,15 @@ class Reproduction:
         for kept in self.samples:
             own = {sample.image_id: sample for sample in self.samples if sample.concept == kept.concept}
             for condition in self.experiment.conditions:
-                written = [row for row in self.captions(text, kept, condition) if row["of"] in own]
+                written = [row for row in self.captions(text, kept, condition) if row["names"] == kept.concept]
+                if not written:  # the method refused the sample
+                    continue
                 pairs = [own[row["of"]] for row in written]
                 texts = [row["caption"] for row in written]
                 given = [
                     sample.pair.edited if judge.against == "image" else sample.validity.edited.text for sample in pairs
                 ]
-                scored = compare(judge, texts, given, prompt=self.experiment.decoding.prompt)
+                scored = compare(judge, texts, given, prompt=self.experiment.decoding.beginning)
                 rows.append(
                     {
                         "concept": kept.concept,
@@ -383,12 +396,3 @@ class Reproduction:
     def captions(self, text: str, kept: Kept, condition: Condition) -> list[dict[str, Any]]:
         """Rows of one set under one condition. Raises RunMismatch when they are not there yet."""
         return self.run.read("captions", self.captions_key(text, kept, condition)).to_pylist()
-
-
-def _located(neurons: Neurons, notes: Sequence[str], seconds: float) -> dict[str, Any]:
-    return {
-        "neurons": json.dumps(neurons.to_dict(), allow_nan=False),
-        "count": len(neurons),
-        "notes": list(notes),
-        "seconds": seconds,
-    }

@@ -115,9 +115,14 @@ def content(folder: Path) -> dict[str, Any]:
 
 
 class Unlucky(Worker):
-    """Fails at one unit, always."""
+    """Fails at one unit, always; and its process is killed at another one, the first time anyone comes there."""
 
     def rows(self, unit: Unit) -> Any:
+        if unit.kind == "captions" and {"two-stage", "bear", "zero"} <= set(map(str, unit.key.values())):
+            grave = self._work.run.folder / "killed"
+            if not grave.exists():
+                grave.touch()
+                os.kill(os.getpid(), signal.SIGKILL)
         if unit.kind == "captions" and {"random-layer-matched", "bus", "zero"} <= set(map(str, unit.key.values())):
             raise RuntimeError("no luck today")
         return super().rows(unit)
@@ -133,12 +138,8 @@ def test_a_worker_killed_and_a_unit_that_always_fails(machines: Machines, job: J
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     told: list[str] = []
     with closing(Cluster(job, tmp_path, on(machines), say=told.append, worker=Unlucky)) as engine:
-
-        def kill(done: int) -> None:
-            if done == 3:
-                os.kill(engine.workers[0].pid, signal.SIGKILL)
-
-        steps, failures = carry_out(engine, kill)
+        steps, failures = carry_out(engine)
+        (tmp_path / "killed").unlink()
         failed = failures[0]
         assert len(failures) == 1
         assert (failed.unit.kind, failed.attempts, failed.left_out) == ("captions", 3, 4)
@@ -158,6 +159,33 @@ def test_a_worker_killed_and_a_unit_that_always_fails(machines: Machines, job: J
         assert set(again) == {unit} | {f"similarity {name} random-layer-matched" for name in PLAN.metrics}
     assert content(tmp_path) == content(local)
     assert not list((tmp_path / "temporary").iterdir())
+
+
+def test_a_worker_killed_while_it_is_idle(machines: Machines, job: Job, tmp_path: Path):
+    told: list[str] = []
+    with closing(Cluster(job, tmp_path, on(machines, workers=1), say=told.append)) as engine:
+        engine.prepare(lambda _: None)
+        (before,) = engine.workers
+        os.kill(before.pid, signal.SIGKILL)
+        (actor,) = [member.actor for member in engine._members]
+        _until_it_answers(actor)  # Ray has started it anew, and the engine has not heard of it
+        assert not engine.work(lambda _: None)
+        assert any("died" in line for line in told), told
+        assert engine.left() == 0
+
+
+def _until_it_answers(actor: Any) -> None:
+    end = time.monotonic() + 120
+    while not _answers(actor):
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def _answers(actor: Any) -> bool:
+    try:
+        return ray.get(actor.hello.remote()) is not None
+    except ray.exceptions.RayActorError:
+        return False
 
 
 def test_a_node_killed_without_shared_storage(machines: Machines, job: Job, local: Path, tmp_path: Path):

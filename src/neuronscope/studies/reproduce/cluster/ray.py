@@ -35,7 +35,7 @@ from ..results import Results
 from ..schedule import Failure, Schedule
 from ..units import DATASET, SCHEMAS, Cost, Name, Unit, units
 from .resources import ClusterFailed, Resources, connected, line_of
-from .worker import PATIENCE, Done, Hello, Part, Probe, Worker
+from .worker import PATIENCE, Done, Hello, NotJoined, Part, Probe, Worker
 
 _TRIES = 3  # workers that may die in turn of one call
 _STARTS = 7  # deaths of a worker before it is ready, after which it is given up
@@ -284,7 +284,7 @@ class Cluster:
         except RayTaskError as error:
             if isinstance(error.cause, NeuronscopeError):
                 raise error.cause from None
-            if member.hello is not None:
+            if member.hello is not None and not isinstance(error.cause, NotJoined):
                 raise  # a defect: with the worker's traceback
             self._lost(member, error)  # no room for the model, for example: its machine may be unlike the others
         except RayError as error:

@@ -93,8 +93,12 @@ class Done:
     reason: str = ""
 
 
+class NotJoined(Exception):
+    """A worker was asked for work that has not joined a run: it died while idle, and Ray has started it anew."""
+
+
 class Worker:
-    """Does units; to be called in the order hello, join, and then anything.
+    """Does units; to be called in the order hello, join, and then anything. Calls before `join` raise NotJoined.
 
     Args:
         job: what to take part in.
@@ -102,12 +106,19 @@ class Worker:
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        self._joined: Reproduction | None = None
         if job.place.is_dir():  # relative paths mean the same as for the driver, and stand in the results as given
             os.chdir(job.place)
 
     @cached_property
     def _vlm(self) -> VLM:
         return self._job.load()
+
+    @property
+    def _work(self) -> Reproduction:
+        if self._joined is None:
+            raise NotJoined("it was started anew and has not joined the run")
+        return self._joined
 
     @cached_property
     def _source(self) -> CocoFolder:
@@ -134,7 +145,7 @@ class Worker:
         place = folder if self._shared else Path(self._own.name)
         settings = run_settings(self._vlm, self._source.identity(), self._job.experiment)
         run = Run.open(place, settings, schemas=SCHEMAS)
-        self._work = Reproduction(self._vlm, self._source, self._job.experiment, run)
+        self._joined = Reproduction(self._vlm, self._source, self._job.experiment, run)
         return self._shared
 
     def dataset(self, parts: Sequence[Part]) -> bytes | None:
@@ -166,7 +177,7 @@ class Worker:
 
     def leave(self) -> None:
         """Remove what it keeps on its machine; nothing can be asked of it afterwards."""
-        if not self._shared:
+        if self._joined is not None and not self._shared:
             self._own.cleanup()
 
     def rows(self, unit: Unit) -> Sequence[Mapping[str, object]]:

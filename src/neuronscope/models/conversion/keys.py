@@ -15,16 +15,27 @@ from torch import Tensor
 from ...errors import UnsupportedModel
 from ...files import is_file
 
+#: Buffers that a model makes of its config when it is built. Code that saves all but frozen *parameters* writes them,
+#: and older releases of transformers kept them in checkpoints: under whatever name the module has, as in PEFT's models.
+_RECOMPUTED = (
+    r"(.+\.)?rotary_(pos_)?emb\.((original_)?inv_freq|(cos|sin)_cached?|cos_sin_cache)"
+    r"|(.+\.)?(position_ids|relative_position_index)"
+)
+
 
 class Keys:
     """Named tensors of one or more files, and what became of each.
+
+    Args:
+        model: what errors call the model that is made of them.
 
     Attributes:
         used: names of the tensors that were taken, with their file.
         ignored: names of those that were not, and why.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, model: str) -> None:
+        self._model = model
         self._left: dict[str, tuple[str, Tensor]] = {}
         self.used: list[str] = []
         self.ignored: dict[str, str] = {}
@@ -76,12 +87,13 @@ class Keys:
             self.ignored[f"{file}: {name}"] = reason
 
     def finish(self) -> None:
-        """Raises UnsupportedModel when a tensor is left that was neither used nor ignored."""
+        """Set aside what the model computes by itself; then raises UnsupportedModel when a tensor is left."""
+        self.ignore(_RECOMPUTED, "a buffer that the model computes by itself")
         if self._left:
             first = sorted(self._left)[:3]
             file = self._left[first[0]][0]
             raise UnsupportedModel(
-                f"{file} holds {len(self._left)} tensor(s) that have no place in MiniGPT-4: {', '.join(first)}"
+                f"{file} holds {len(self._left)} tensor(s) that have no place in {self._model}: {', '.join(first)}"
             )
 
 
