@@ -14,7 +14,7 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.caption import generate_captions
-from neuronscope.errors import InvalidSample, RunMismatch
+from neuronscope.errors import InvalidSample, NotFinite, RunMismatch
 from neuronscope.evaluate import average_precision, named, planted
 from neuronscope.intervene import mean_activations
 from neuronscope.locate import registry
@@ -439,3 +439,29 @@ def test_a_picture_that_stands_for_two_concepts_is_two_samples(demo: ns.VLM, sce
     work = Reproduction(demo, source, apart, open_run(tmp_path / "apart", demo, whole.identity(), apart))
     with pytest.raises(TooFewSamples, match=r"stop sign lacks 1 \(1 AlreadyUsed\)"):
         _ = work.samples
+
+
+def test_numbers_that_are_not_finite_stop_what_needs_them_only(
+    demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    plan = replace(SHORT, concepts=("bear", "bus"), images=1, metrics={"bleu-1": {}})
+    work = begin(demo, scenes, tmp_path, plan)
+    real, broken = work.rows, next(unit for unit in work.units() if unit.kind == "captions")
+
+    def rows(unit: Any) -> list[dict[str, Any]]:
+        if unit.name == broken.name:
+            raise NotFinite("the logits hold NaN")
+        return real(unit)
+
+    monkeypatch.setattr(work, "rows", rows)
+    (failure,) = work.work()
+    assert failure.unit.name == broken.name
+    assert failure.reason == "the logits hold NaN"
+    needing = [unit for unit in work.units() if broken.name in unit.needs]
+    assert failure.left_out == len(needing) > 0
+    undone = {unit.name for unit in work.units() if not work.run.done(unit.kind, unit.key)}
+    assert undone == {broken.name, *(unit.name for unit in needing)}
+    assert render(collect(work), tmp_path)["unfinished"]
+    monkeypatch.setattr(work, "rows", real)
+    assert work.work() == ()
+    assert work.left() == 0
