@@ -26,9 +26,8 @@ from neuronscope.evaluate.captions import METRICS
 from neuronscope.intervene import operations
 from neuronscope.locate import METHODS, thresholds
 from neuronscope.locate.recovery import Recovery
-from neuronscope.options import BOX, NUMBERS, SETTING, options_in
+from neuronscope.options import BOX, NUMBERS, SETTING, SHARE, options_in
 from neuronscope.samples import Region
-from neuronscope.studies.reproduce.settings import SHARE
 
 NEURONS = ns.Neurons.of([(0, 1), (2, 5)])
 #: What a class cannot do without.
