@@ -33,7 +33,7 @@ def address(place: Path) -> str:
                 stderr=log,
                 text=True,
                 process_group=0,
-                env={**os.environ, "TMPDIR": str(folder), "PYTHONPATH": paths},
+                env={**os.environ, "TMPDIR": str(folder), "PYTHONPATH": paths, "RAY_worker_niceness": "0"},
             )
         assert process.stdout is not None
         told = process.stdout.readline().strip()

@@ -22,7 +22,7 @@ SIGNALS = {signal.SIGKILL: 16, signal.SIGTERM: 2, signal.SIGINT: 2}
 FRESH, OLDER, TWICE, AIMED, HELD = 1 / 20, 1 / 3, 1 / 5, 2 / 3, 1 / 2
 #: Seconds between a change of files that was aimed at and the signal.
 DELAYS = (1e-5, 1e-2)
-PATIENCE = 180.0
+PATIENCE = 600.0
 
 
 def content(place: Path) -> Content:

@@ -211,6 +211,9 @@ class Asking:
     chat: str = option("auto", "--chat", help="The checkpoint's chat template: auto, always, or never.")
     max_new_tokens: int = option(32, "--max-new-tokens", help="Length limit of captions.")
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     @classmethod
     def of(cls, decoding: Any) -> Asking:
         """The options that ask for a decoding."""

@@ -86,8 +86,9 @@ def tiny_processor(
     _whole_patches(patch, side)
     crop = {"height": side, "width": side}
     made: Any = LlavaProcessor
+    pictures: Any = CLIPImageProcessorPil
     return made(
-        image_processor=CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size=crop, **(pixels or {})),
+        image_processor=pictures(size={"shortest_edge": side}, crop_size=crop, **(pixels or {})),
         tokenizer=tokenizer or tiny_tokenizer(words),
         patch_size=patch,
         vision_feature_select_strategy="default",

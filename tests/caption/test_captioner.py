@@ -113,3 +113,50 @@ def test_bad_arguments(vlm: ns.VLM, captioner: Captioner, picture: Image.Image):
         captioner.captions(ns.Zero(ns.Neurons.of([(4, 0)])))
     with pytest.raises(NeuronOutOfRange, match="unit 48 does not exist"):
         captioner.captions(ns.Zero(ns.Neurons.of([(1, 48)])))
+
+
+def setting(of: Callable[[ns.VLM], object], name: str, value: object) -> Callable[[ns.VLM], Callable[[], None]]:
+    def change(vlm: ns.VLM) -> Callable[[], None]:
+        owner = of(vlm)
+        before = getattr(owner, name)
+        setattr(owner, name, value)
+        return lambda: setattr(owner, name, before)
+
+    return change
+
+
+UNDER: dict[str, Callable[[ns.VLM], Callable[[], None]]] = {
+    "mean": setting(lambda vlm: vlm.processor.image_processor, "image_mean", [0.9, 0.0, 0.0]),
+    "rescaling": setting(lambda vlm: vlm.processor.image_processor, "rescale_factor", 0.5),
+    "template": setting(lambda vlm: vlm.processor, "chat_template", "{{ messages }}"),
+    "end": setting(lambda vlm: vlm.model.generation_config, "eos_token_id", 3),
+    "config": setting(lambda vlm: vlm.model.config.text_config, "rms_norm_eps", 0.5),
+    "special token": setting(lambda vlm: vlm.tokenizer, "eos_token", "<unk>"),
+}
+
+
+@pytest.mark.parametrize("change", UNDER.values(), ids=UNDER)
+def test_what_changes_captions_under_it_is_noticed(
+    make_vlm: Callable[..., ns.VLM], pictures: list[Image.Image], change: Callable[[ns.VLM], Callable[[], None]]
+):
+    vlm = make_vlm()
+    captioner = Captioner(vlm, pictures[:1], decoding=ns.Decoding(max_new_tokens=2))
+    before = captioner.captions()
+    undo = change(vlm)
+    for asked in (None, ns.Zero(LATE)):
+        with pytest.raises(InvalidOption, match="not as they were when this captioner was made"):
+            captioner.captions(asked)
+    undo()
+    assert captioner.captions() == before
+
+
+def test_what_is_said_under_an_intervention_in_force_is_not_what_was_said_before(
+    vlm: ns.VLM, pictures: list[Image.Image]
+):
+    captioner = Captioner(vlm, pictures[:1], decoding=ns.Decoding(max_new_tokens=2))
+    before = captioner.captions()
+    with vlm.intervene(ns.Zero(LATE)):
+        vlm.caption(pictures[0])  # an intervention that meets no call is an error of its own
+        with pytest.raises(InvalidOption, match="interventions on the model are not as they were"):
+            captioner.captions()
+    assert captioner.captions() == before

@@ -146,7 +146,7 @@ BROKEN = {
         "<!-- parsed only: a -->\n```bash\nneuronscope demo \\\\\n --images two\n```",
         "exit code 2",
     ),
-    "missing option, parsed": ("<!-- parsed only: a -->\n```bash\nneuronscope reproduce\n```", "exit code 2"),
+    "missing option, parsed": ("<!-- parsed only: a -->\n```bash\nneuronscope edit\n```", "exit code 2"),
     "module's option, parsed": (
         "<!-- parsed only: a -->\n```bash\npython -m training --ouut x\n```",
         "python -m training --ouut x is refused",

@@ -21,6 +21,7 @@ import neuronscope as ns
 import plain_torch as plain
 from neuronscope.models.families import FAMILIES
 from neuronscope.run.directory import Run
+from zoo import ZOO
 
 CONCEPTS = ("bear", "bus")
 PROMPT = "The image shows a"
@@ -118,6 +119,16 @@ def test_the_prompt_is_the_beginning_of_the_answer_right_behind_the_image(demo: 
     assert plan.text(FAMILIES["minigpt4"], "<ImageHere>") == f"<Img><ImageHere></Img> {PROMPT}"
     row = demo.prepare([done.picture("bear")], plan).rows[0].tensors
     assert torch.equal(row["input_ids"], plain.inputs_of(demo, done.picture("bear"), f"<image>\n{PROMPT}")["input_ids"])
+
+
+def test_minigpt4_reads_the_image_between_its_marks_then_the_prompt_after_one_beginning_of_text(picture: Image.Image):
+    """<s> of the first piece only; pieces by themselves; no [INST], which is how the model is asked otherwise."""
+    vlm = ns.load(ZOO["minigpt4"].build())
+    ids = vlm.prepare([picture], ns.Decoding(PROMPT, chat="never")).rows[0].tensors["input_ids"][0].tolist()
+    before, after = (vlm.tokenizer(text, add_special_tokens=False).input_ids for text in ("<Img>", f"</Img> {PROMPT}"))
+    tokens = ids.count(vlm.image_token)
+    assert ids == [vlm.tokenizer.bos_token_id, *before, *[vlm.image_token] * tokens, *after]
+    assert vlm.sent().startswith("[INST] <Img>")
 
 
 @pytest.mark.parametrize("concept", CONCEPTS)

@@ -29,6 +29,7 @@ from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
 from ..models.origin import require_own
 from ..models.processing import about
+from ..models.surroundings import Surroundings
 from .captions import Caption, caption_of, ends_of, generate_captions
 from .clean import Clean, Unfit, read_clean
 from .drafts import Drafts
@@ -84,6 +85,7 @@ class Captioner:
             raise InvalidOption(f"batch_size={batch_size} must be at least 1")
         self._vlm = vlm
         self._unchanged_weights = Unchanged(vlm.model)
+        self._surroundings = Surroundings(vlm.model, vlm.processor)
         self._images = list(images)
         self._decoding = decoding
         self._batch_size = batch_size
@@ -125,10 +127,13 @@ class Captioner:
         """Captions under several interventions, intervention x image x draw, batched over all three.
 
         Interventions share a batch in the order of their first layers. Arguments as of :meth:`captions`. Raises
-        NeuronOutOfRange for neurons that the model does not have, and InvalidOption when its weights were edited.
+        NeuronOutOfRange for neurons that the model does not have, and InvalidOption when its weights were edited, its
+        settings changed, or inside another intervention.
         """
         if not self._unchanged_weights:  # what is kept was read with the weights as they were
             raise InvalidOption("the model's weights were edited after this captioner read its images: make a new one")
+        if changed := self._surroundings.changed():
+            raise InvalidOption(f"{changed} are not as they were when this captioner was made: make a new one")
         chosen = list(range(len(self._images))) if rows is None else list(rows)
         result: list[list[list[Caption]]] = [[] for _ in changes]
         wanted: list[_Wanted] = []

@@ -20,6 +20,7 @@ from ..models.decoding import Decoding
 from ..models.greedy import neutral
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
+from ..tokens import spoken
 from .finite import Watch, refuse
 
 
@@ -28,7 +29,7 @@ class Caption:
     """One generated caption.
 
     Attributes:
-        text: what was generated, without the prompt.
+        text: what was generated, without the prompt, and without a thought before the answer.
         full: prompt and text, as a person would read it.
         ids: generated token ids, up to and without the end of sequence.
     """
@@ -139,6 +140,5 @@ def caption_of(vlm: LoadedModel, ids: list[int], decoding: Decoding) -> Caption:
     # Decoded together, so that the join is spelled as the tokenizer spells it; the prompt itself is kept as written.
     start = tokenizer.decode(prefix, skip_special_tokens=True)
     joined = tokenizer.decode([*prefix, *kept], skip_special_tokens=True)
-    return Caption(
-        tokenizer.decode(kept, skip_special_tokens=True), decoding.beginning + joined[len(start) :], tuple(kept)
-    )
+    text = spoken(tokenizer.decode(kept, skip_special_tokens=True))
+    return Caption(text, decoding.beginning + spoken(joined[len(start) :]), tuple(kept))

@@ -18,6 +18,7 @@ from transformers import DynamicCache, StoppingCriteria
 from ..models.decoding import Decoding
 from ..models.greedy import shaping
 from ..models.loaded import LoadedModel
+from ..tokens import spoken
 from .captions import ends_of, generate_settings
 from .clean import Clean, place_rows, text_of
 from .finite import Watch
@@ -180,7 +181,7 @@ class _Stop(StoppingCriteria):
 def _matched(vlm: LoadedModel, until: Until | None) -> Callable[[list[int]], bool] | None:
     if until is None:
         return None
-    return lambda ids: until(vlm.tokenizer.decode(ids, skip_special_tokens=True))
+    return lambda ids: until(spoken(vlm.tokenizer.decode(ids, skip_special_tokens=True)))
 
 
 def cut_at_match(vlm: LoadedModel, ids: Sequence[int], until: Until | None) -> list[int]:

@@ -20,7 +20,7 @@ from .takes import Given, takes
 _SETTINGS = {name: type(getattr(Repair, name)) for name in ("toward", "right", "against")}
 
 
-@takes(Repair, Measuring, Asking, Loading, Reading)
+@takes(Repair, Asking, Measuring, Loading, Reading)
 def run(
     parsed: Given,
     images: Annotated[str, typer.Option("--images", help="A COCO folder with annotated objects.")],

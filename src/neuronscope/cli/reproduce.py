@@ -228,7 +228,7 @@ def _concepts(names: tuple[str, ...] | None, source: CocoFolder | None) -> tuple
     """Names as given, or the first so many of the paper's concepts that the data have; of all without data."""
     from ..samples import published_thresholds
 
-    known = tuple(published_thresholds()) if source is None else source.concepts()
+    known = list(published_thresholds()) if source is None else source.concepts()
     ours = [concept for concept in published_thresholds() if concept in known]
     wanted = len(ours) if names is None else digits(names[0]) if len(names) == 1 else None
     if wanted is not None:

@@ -52,8 +52,8 @@ def fingerprint(model: nn.Module, processor: Any) -> str:
     marks, digest = Marks(model), xxh3_128()
     for name, value in digests(model):
         digest.update(f"{name}\n".encode() + value)
-    generation = of_checkpoint(model) | own_ids(model)
-    parts = (_settings(model.config), _pictures(processor), _templates(processor), generation, _adapters(model))
+    config, pictures, templates, adapters = settings_of(model, processor)
+    parts = (config, pictures, templates, of_checkpoint(model) | own_ids(model), adapters)
     digest.update(json.dumps(parts, sort_keys=True, default=_plain).encode())
     digest.update(_tokenizer(processor.tokenizer).encode())
     found = digest.hexdigest()[:16]
@@ -61,6 +61,12 @@ def fingerprint(model: nn.Module, processor: Any) -> str:
     names = known[1] if known is not None and known[0].hold(model) else set[str]()
     _CALLED[model] = marks, names | {found}
     return found
+
+
+def settings_of(model: nn.Module, processor: Any) -> tuple[Any, Any, Any, Any]:
+    """What the config, the picture settings and the templates say, and which adapters are in force."""
+    own: Any = model
+    return _settings(own.config), _pictures(processor), _templates(processor), _adapters(model)
 
 
 def is_called(model: nn.Module, name: str) -> bool:

@@ -14,4 +14,5 @@ from .several import as_alone as as_alone
 from .several import require_unpadded as require_unpadded
 from .several import share_out as share_out
 from .words import first_token as first_token
+from .words import spoken as spoken
 from .words import tokens_of_span as tokens_of_span

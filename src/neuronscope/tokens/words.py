@@ -7,14 +7,31 @@ from typing import Any
 
 from ..errors import InvalidOption
 
+#: What thoughts that models write before they answer begin and end with.
+_THOUGHTS = (("<think>", "</think>"), ("◁think▷", "◁/think▷"))
+
+
+def spoken(text: str) -> str:
+    """What is said after a thought, where there is one: nothing as long as the thought has not come to its end."""
+    for begin, end in _THOUGHTS:
+        thought, found, rest = text.partition(end)
+        if found:
+            return rest.lstrip()
+        if thought.lstrip().startswith(begin):
+            return ""
+    return text
+
 
 def tokens_of_span(tokenizer: Any, ids: Sequence[int], start: int, end: int) -> list[int]:
-    """Indices into `ids` of the tokens that spell characters [start, end) of the decoded text.
+    """Indices into `ids` of the tokens that spell characters [start, end) of what the decoded text says.
 
     Ids are used as generated, never re-tokenised (METHODS B4): decoding growing prefixes tells how many characters each
-    token adds.
+    token adds. Characters are counted from the end of a thought (:func:`spoken`).
     """
     indices: list[int] = []
+    whole = tokenizer.decode(list(ids), skip_special_tokens=True)
+    unsaid = len(whole) - len(spoken(whole))
+    start, end = start + unsaid, end + unsaid
     before = 0
     for index in range(len(ids)):
         after = len(tokenizer.decode(ids[: index + 1], skip_special_tokens=True))

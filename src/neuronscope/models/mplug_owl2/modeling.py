@@ -87,8 +87,8 @@ class MPLUGOwl2Model(LlavaModel):
         modality = kwargs.pop("modality", None)
         if modality is None:
             modality = self._image_tokens(input_ids, inputs_embeds)
-        parent: Any = super()
-        return parent.forward(input_ids=input_ids, inputs_embeds=inputs_embeds, modality=modality, **kwargs)
+        forward: Any = super().forward
+        return forward(input_ids=input_ids, inputs_embeds=inputs_embeds, modality=modality, **kwargs)
 
     def _image_tokens(self, ids: Tensor | None, embeds: Tensor | None) -> Tensor | None:
         """Which positions are image tokens; None where none is."""
