@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidSample
-from ...fields import check_fields
 from ...options import MISSING, Asking, Loading, Taking, option
 from ...types import one_of
 
