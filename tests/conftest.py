@@ -179,6 +179,7 @@ SLOW = (
     "locate/test_real_photographs.py",
     "models",
     "paper",
+    "refusals",
     "report",
     "run",
     "samples/test_coco.py",

@@ -26,9 +26,8 @@ from neuronscope.evaluate.captions import METRICS
 from neuronscope.intervene import operations
 from neuronscope.locate import METHODS, thresholds
 from neuronscope.locate.recovery import Recovery
-from neuronscope.options import BOX, NUMBERS, SETTING, options_in
+from neuronscope.options import BOX, NUMBERS, SETTING, SHARE, options_in
 from neuronscope.samples import Region
-from neuronscope.studies.reproduce.settings import SHARE
 
 NEURONS = ns.Neurons.of([(0, 1), (2, 5)])
 #: What a class cannot do without.
@@ -250,4 +249,4 @@ def test_every_option_of_the_command_line_is_looked_at():
     for name, kind in option_classes().items():
         for field, _ in options_in(kind):
             if re.search(r"\b(int|float|bool)\b", str(field.type)):
-                assert field.name in dict(fields._readers(kind)), f"{name}.{field.name}"
+                assert field.name in [known[0] for known in fields._readers(kind)], f"{name}.{field.name}"

@@ -52,6 +52,19 @@ def test_digits_are_a_number(text: str, value: int) -> None:
     assert digits(text) == value
 
 
+@pytest.mark.parametrize("word", ["NaN", "Infinity", "-Infinity", "1e999", "-1e400", "1" + "0" * 400 + ".0"])
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [("@", "the document"), ("[1, @]", "[1]"), ('{"a": {"b c": [0.5, 2e3, [@]]}, "d": @}', "a.b c[2][0]")],
+)
+def test_what_is_no_finite_number_is_refused_by_its_place(word: str, text: str, where: str) -> None:
+    with pytest.raises(ValueError, match="not a finite number") as caught:
+        parse_json(text.replace("@", word))
+    assert str(caught.value).startswith(f"{where} is {word}")
+    parse_json(text.replace("@", word), finite=False)
+    parse_json(text.replace("@", f'"{word}"'))
+
+
 def readers(path: Path) -> list[Any]:
     import neuronscope as ns
     from neuronscope.report import Evidence
@@ -75,7 +88,11 @@ def readers(path: Path) -> list[Any]:
 
 @pytest.mark.parametrize("number", range(6))
 @pytest.mark.parametrize(
-    "content", ["[" * 100_000, "[" * 300 + "]" * 300, "9" * 5000, "\x00", '"text"', "[]", "null", "NaN"]
+    "content",
+    [
+        *("[" * 100_000, "[" * 300 + "]" * 300, "9" * 5000, "\x00", '"text"', "[]", "null", "NaN"),
+        *('{"a": NaN}', '{"a": [1, {"b": -Infinity}]}', '{"a": 1e999}', '{"schema": [[-1e400]]}', "[Infinity]"),
+    ],
 )
 def test_every_reader_refuses_such_a_document_in_one_line(tmp_path: Path, number: int, content: str) -> None:
     (tmp_path / "evidence").mkdir()

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 
+def one_line(text: str) -> str:
+    """A text with everything escaped that is not printed: line ends, and what a terminal would take for commands."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class NeuronscopeError(Exception):
-    """Base class. The command line turns it into exit code 1 and one line on stderr."""
+    """Base class. The command line turns it into exit code 1 and one line on stderr.
+
+    A message is one line, whatever the names and values in it hold.
+    """
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(one_line(each) if isinstance(each, str) else each for each in args))
 
 
 class UnsupportedModel(NeuronscopeError):
@@ -70,6 +83,11 @@ class RunMismatch(NeuronscopeError):
 #: What transformers and torch raise when inputs do not suit a model.
 #: StopIteration: processors run out of images for the placeholders of a text.
 MODEL_ERRORS = (ArithmeticError, AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
+
+
+def is_fault(error: BaseException) -> bool:
+    """Whether an error is one, and no wish to stop: panics of Rust, which tokenizers pass on, are no Exception."""
+    return isinstance(error, Exception) or type(error).__name__ == "PanicException"
 
 
 def first_line(error: BaseException) -> str:

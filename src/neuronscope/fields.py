@@ -4,7 +4,8 @@
 
 A `float` is a finite number, an `int` a whole one, a `bool` true or false, a `str` a text, and a tuple of these a
 sequence of them; numbers of numpy become Python's. A bool is no number, a text is none, and 2.0 is no whole number: all
-of them would do something, and not what was meant. Fields of other types are left to their class.
+of them would do something, and not what was meant. Fields of other types are left to their class. What a field says of
+its range (`option(..., least=1)`) is looked at here, and so is what numbers of some names are everywhere (RANGES).
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from __future__ import annotations
 import dataclasses
 import math
 import operator
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from numbers import Real
 from typing import Any, cast
@@ -26,13 +27,35 @@ Reader = Callable[[object], object]
 _OURS = ("Decoding", "Discovery", "Limits", "Neurons", "Recovery")
 
 
+#: Name of a whole number -> its range wherever it is an option. A seed fits every generator; what is done again and
+#: again is beyond the largest number only by a slip of the hand, and would not end.
+RANGES: Mapping[str, tuple[int, int]] = {
+    "seed": (0, 2**63 - 1),
+    **dict.fromkeys(("controls", "draws", "random_sets", "replicates", "shuffles"), (0, 10**6)),
+}
+
+
 def check_fields(options: Any) -> None:
     """Raise InvalidOption, with name and value, for the first field that does not hold what it declares."""
-    for name, read in _readers(type(options)):
+    for name, read, least, most in _readers(type(options)):
         value = getattr(options, name)
         held = read_as(name, value, read)
+        if least is not None or most is not None:
+            require_between(name, held, least, most)
         if held is not value:
             object.__setattr__(options, name, held)
+
+
+def require_between(name: str, value: object, least: float | None, most: float | None) -> None:
+    """Raise InvalidOption for a number, or one of several, that is out of range; None is no number."""
+    for one in cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,):
+        if not isinstance(one, Real):
+            continue
+        number: Any = one
+        if least is not None and number < least:
+            raise InvalidOption(f"{name}={shown(value)} must be at least {least:g}")
+        if most is not None and number > most:
+            raise InvalidOption(f"{name}={shown(value)} must be at most {most:,}")
 
 
 def is_finite(value: object) -> bool:
@@ -52,8 +75,10 @@ def finite_number(name: str, value: object) -> float:
 
 
 def whole(name: str, value: object) -> int:
-    """A value as a whole number. Raises InvalidOption for anything else, 2.0 and bool included."""
-    return cast("int", read_as(name, value, _int))
+    """A value as a whole number in the range of its name. Raises InvalidOption for all else, 2.0 and bool included."""
+    found = cast("int", read_as(name, value, _int))
+    require_between(name, found, *RANGES.get(name.lstrip("-").replace("-", "_"), (None, None)))
+    return found
 
 
 def finite_numbers(name: str, values: object, count: int | None = None) -> tuple[float, ...]:
@@ -66,19 +91,24 @@ def read_as(name: str, value: object, read: Reader) -> object:
     try:
         return read(value)
     except ValueError as error:
-        raise InvalidOption(f"{name}={_shown(value)} is not {error}") from error
+        raise InvalidOption(f"{name}={shown(value)} is not {error}") from error
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """A value as errors show it: on one line, and cut where it is long."""
     text = str(value) if isinstance(value, Real) else repr(value)
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 @lru_cache(maxsize=256)
-def _readers(options: type) -> list[tuple[str, Reader]]:
-    fields = [one for one in dataclasses.fields(options) if one.init]
-    found = {one.name: _reader(one.type if isinstance(one.type, str) else one.type.__name__) for one in fields}
-    return [(name, read) for name, read in found.items() if read is not None]
+def _readers(options: type) -> list[tuple[str, Reader, float | None, float | None]]:
+    found: list[tuple[str, Reader, float | None, float | None]] = []
+    for one in dataclasses.fields(options):
+        read = _reader(one.type if isinstance(one.type, str) else one.type.__name__) if one.init else None
+        if read is not None:
+            least, most = RANGES.get(one.name, (None, None))
+            found.append((one.name, read, one.metadata.get("least", least), one.metadata.get("most", most)))
+    return found
 
 
 def _reader(annotation: str) -> Reader | None:
@@ -170,9 +200,14 @@ def _float(value: object) -> object:
 
 
 def _str(value: object) -> object:
-    if isinstance(value, str):
+    if isinstance(value, str) and is_unicode(value):
         return value
-    raise ValueError("a text")
+    raise ValueError("a text" if not isinstance(value, str) else "a text: bytes of it are no UTF-8")
+
+
+def is_unicode(text: str) -> bool:
+    """Whether a text can be written: names of files and words of a shell may hold bytes that are no UTF-8."""
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _is(value: object, kind: type) -> bool:

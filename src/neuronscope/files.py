@@ -9,7 +9,7 @@ import re
 import shutil
 import tempfile
 import uuid
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, cast
@@ -26,6 +26,22 @@ _WITHIN = "files"  # stands in the temporary name of a folder that is made insid
 _TEMPORARY = re.compile(r"\..+\.([0-9a-f]{16}-\d+-\d+)\.[0-9a-f]{8}\.part.*", re.DOTALL)
 _MOVING = ".moving.json"  # in such a folder: the files that are being moved to their places, in that order
 _NO_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+
+
+def is_folder(path: str | Path) -> bool:
+    """Whether a folder is there. A name that no file system takes, such as one that is too long, is none."""
+    try:
+        return Path(path).is_dir()
+    except OSError:
+        return False
+
+
+def is_file(path: str | Path) -> bool:
+    """Whether a regular file is there; names as in :func:`is_folder`."""
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False
 
 
 def output_folder(path: str | Path) -> Path:
@@ -98,7 +114,7 @@ def replacing_folder(path: str | Path, last: str) -> Generator[Path]:
     Raises InvalidOption when it is a file, the disk is full, or it cannot be written to.
     """
     target = Path(path)
-    there = target.is_dir()
+    there = is_folder(target)
     output_folder(target if there else target.parent)
     temporary = _beside(target / _WITHIN if there else target)
     _clear(target)
@@ -127,9 +143,22 @@ def _merge(source: Path, target: Path, last: str) -> None:
 
 def require_picture(path: str | Path) -> None:
     """Raise InvalidOption unless a path ends as one of the pictures that are written does."""
+    require_ending(path, PICTURES, "a picture")
+
+
+def require_ending(path: str | Path, endings: Sequence[str], what: str) -> None:
+    """Raise InvalidOption unless a path ends in one of several suffixes."""
     suffix = Path(path).suffix.lower()
-    if suffix not in PICTURES:
-        raise InvalidOption(f"{path} ends in {suffix!r}; a picture that is written ends in {', '.join(PICTURES)}")
+    if suffix not in endings:
+        raise InvalidOption(f"{path} ends in {suffix!r}; {what} that is written ends in {', '.join(endings)}")
+
+
+def require_space(path: Path, needed: int) -> None:
+    """Raise InvalidOption, with both amounts, unless so many bytes are free where a path is or will be."""
+    there = next(place for place in (path, *path.absolute().parents) if is_folder(place))
+    free = shutil.disk_usage(there).free
+    if free < needed:
+        raise InvalidOption(f"{path} needs {needed / 1e6:,.1f} MB and has {free / 1e6:,.1f} MB free")
 
 
 def require_absent(path: str | Path) -> None:
@@ -295,7 +324,7 @@ def _give_name(temporary: Path, target: Path) -> bool:
 def write_text(path: str | Path, text: str) -> None:
     """Write UTF-8 text under a temporary name, then rename."""
     with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
 
 
 def write_bytes(path: str | Path, data: bytes) -> None:

@@ -49,6 +49,7 @@ class Option:
         repeated: it may be given more than once; the field holds a tuple.
         optional: the parser does not insist on it, although the field has no default.
         metavar: what the parser calls its value.
+        blank: an empty word is a value, too.
     """
 
     names: tuple[str, ...]
@@ -57,6 +58,7 @@ class Option:
     repeated: bool = False
     optional: bool = False
     metavar: str | None = None
+    blank: bool = False
 
     def texts(self, value: Any) -> list[str]:
         """A value as the words of the command line."""
@@ -76,9 +78,20 @@ class Option:
             raise InvalidOption(f"{self.names[0]} {word!r} is not {self.form.what}") from error
 
 
-def option(default: Any, *names: str, factory: Callable[[], Any] | None = None, **known: Any) -> Any:
-    """A field that is an option: its default, MISSING for none, or what makes it, and the rest of :class:`Option`."""
-    metadata = {"option": Option(names, **known)}
+def option(
+    default: Any,
+    *names: str,
+    factory: Callable[[], Any] | None = None,
+    least: float | None = None,
+    most: float | None = None,
+    **known: Any,
+) -> Any:
+    """A field that is an option: its default, MISSING for none, or what makes it, and the rest of :class:`Option`.
+
+    `least` and `most` are the range of its numbers, which :func:`~neuronscope.fields.check_fields` looks at.
+    """
+    bounds = {name: bound for name, bound in (("least", least), ("most", most)) if bound is not None}
+    metadata = {"option": Option(names, **known), **bounds}
     if factory is not None:
         return dataclasses.field(default_factory=factory, metadata=metadata)
     return dataclasses.field(default=default, metadata=metadata)
@@ -203,13 +216,14 @@ class Asking:
         "--prefix",
         "--prompt",
         help='What the answer begins with; "The image shows a", or nothing after a question.',
+        blank=True,
     )
     system: str = option("", "--system", help="What the model is told before.")
     template: str | None = option(
         None, "--template", help="With {image}, {prefix}, and {question} and {system} for these; no chat template."
     )
     chat: str = option("auto", "--chat", help="The checkpoint's chat template: auto, always, or never.")
-    max_new_tokens: int = option(32, "--max-new-tokens", help="Length limit of captions.")
+    max_new_tokens: int = option(32, "--max-new-tokens", least=1, help="Length limit of captions.")
 
     def __post_init__(self) -> None:
         check_fields(self)

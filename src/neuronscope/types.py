@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args, overload
 
 from .errors import InvalidOption, RunMismatch, suggest
-from .fields import check_fields, finite_number, is_finite, whole
+from .fields import check_fields, finite_number, is_finite, is_unicode, shown, whole
 from .files import write_text
 from .notebook import ROWS, table_html
 from .parsing import digits, read_json
@@ -40,7 +40,7 @@ SCHEMA = "neuronscope.neurons/1"
 def one_of(argument: str, value: str, choices: Sequence[str]) -> None:
     """Raise InvalidOption unless `value` is one of the choices."""
     if value not in choices:
-        raise InvalidOption(f"{argument}={value!r} is not known.{suggest(value, list(choices))}")
+        raise InvalidOption(f"{argument}={shown(value)} is not known.{suggest(value, list(choices))}")
 
 
 def whole_number(option: str, value: object, least: int) -> None:
@@ -273,7 +273,10 @@ class Neurons(Sequence[Neuron]):
             raise RunMismatch(f"{path} cannot be read as a neurons document: {error}") from error
         if not isinstance(data, dict):
             raise RunMismatch(f"{path} holds no JSON object")
-        return cls.from_dict(cast("dict[str, Any]", data))
+        try:
+            return cls.from_dict(cast("dict[str, Any]", data))
+        except RunMismatch as error:
+            raise RunMismatch(f"{path}: {error}") from error
 
 
 def options_of(method: Any) -> dict[str, Json]:
@@ -302,7 +305,7 @@ def _address(address: str) -> tuple[Part, int, int]:
 
 
 def _typed(data: Mapping[str, Any], key: str, kind: type) -> Any:
-    if not isinstance(data[key], kind):
+    if not isinstance(data[key], kind) or (kind is str and not is_unicode(data[key])):
         raise TypeError(f"{key} is {data[key]!r}, not of type {kind.__name__}")
     return data[key]
 

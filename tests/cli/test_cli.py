@@ -29,8 +29,12 @@ def test_check_prints_what_was_found(cli, checkpoint):
 
 def test_caption(cli, checkpoint, image):
     code, out, _ = cli("caption", image, image, "--model", checkpoint, "--json")
-    captions = json.loads(out)["captions"]
+    document = json.loads(out)
+    captions = document["captions"]
     assert code == 0
+    assert set(document["model"]) == {"id", "fingerprint"}
+    assert document["decoding"]["max_new_tokens"] == 32
+    assert "The image shows a" in str(document["sent"])
     assert len(captions) == 2
     assert captions[0]["caption"].startswith("The image shows a")
 
@@ -126,7 +130,11 @@ def test_output_that_cannot_be_written(cli, checkpoint, image, tmp_path):
 def test_bad_usage_is_exit_code_2(cli, arguments):
     code, _, err = cli(*arguments)
     assert code == 2
-    assert "Error" in err
+    assert err.startswith("neuronscope: ")
+    assert "--help lists all" in err
+    assert len(err.splitlines()) == 1
+    code, out, _ = cli(*arguments, "--json")
+    assert (code, set(json.loads(out)["error"])) == (2, {"type", "message"})
 
 
 def test_interrupt_leaves_nothing_half_written(cli, checkpoint, image, tmp_path, monkeypatch):

@@ -74,18 +74,18 @@ def test_less_what_other_concepts_share(cli, folder, concept, tmp_path, demo):
         (("--join", "product"), "join='product' is not known. Choices: mean, median, least, votes"),
         (("--scale", "effects"), "scale='effects' is not known"),
         (("--method", "nothing"), "method='nothing' is not known"),
-        (("--edit", "erase"), "method 'erase'|method='erase'"),
+        (("--edit", "erase"), "edit='erase' is not known"),
+        (("-n", 0), "photographs=0 must be at least 1"),
         (("--reach", "wide"), "reach='wide' is not known"),
         (("--max-other-share", 2), "max_other_share=2.0 must be between 0 and 1"),
-        (("-n", 0), "--photographs=0 is not a whole number of at least 1"),
         (("--weight", "nan"), "weight"),
         (("--held", 4), "least_held=4 is more than the 3 photographs"),
     ],
 )
 def test_refusals(cli, folder, concept, tmp_path, options, reason):
     code, _, told = cli("concept", folder, concept, *OPTIONS, *options, "--out", tmp_path / "out")
-    assert code == 1
-    assert any(part in told for part in reason.split("|"))
+    assert code in (1, 2)
+    assert reason in told
 
 
 def test_a_concept_that_the_folder_has_not(cli, folder, tmp_path):

@@ -177,7 +177,7 @@ EVERYTHING = (
     *("--concepts", "bus,bear", "--images", "2", "--methods", "two-stage:site=act,patch_rule=any,pan"),
     *("--sweep", "activation=0.8,1", "--levels", "0.1,2", "--scale", "deviation", "--draws", "4"),
     *("--sharing", "shared", "--ablations", "none", "--random-sets", "20", "--metrics", "bleu-1"),
-    *("--bertscore", "an/encoder", "--clip", "a model", "--edit", "mean_fill", "--reach", "boxes"),
+    *("--bertscore", "an/encoder", "--clip", "a-model", "--edit", "mean_fill", "--reach", "boxes"),
     *(
         "--max-other-share",
         "0.25",

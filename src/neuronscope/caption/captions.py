@@ -99,10 +99,6 @@ def _chunks(rows: list[tuple[int, int]], size: int, *, one_image: bool) -> Itera
             yield group[start : start + size]
 
 
-#: Model types whose own `generate` passes the end of a caption on, and takes no other.
-_END_THEMSELVES = ("blip",)
-
-
 def generate_settings(vlm: LoadedModel, decoding: Decoding) -> dict[str, Any]:
     """The arguments of `generate` that are the same for every caption: all that it has, so that none is left to chance.
 
@@ -111,8 +107,7 @@ def generate_settings(vlm: LoadedModel, decoding: Decoding) -> dict[str, Any]:
     """
     asked: dict[str, Any] = dict(decoding.generation)
     placeholder = [] if vlm.image_token is None else [vlm.image_token]
-    config: Any = vlm.model.config
-    ends = [] if config.model_type in _END_THEMSELVES else ends_of(vlm)
+    ends = ends_of(vlm) if vlm.family.ends else []
     return {
         **neutral(),
         **asked,

@@ -30,7 +30,7 @@ def run(
     captions = vlm.captions(pictures, decoding=decoding)
     rows = list(zip(images, captions, strict=True))
     document = {
-        "model": model,
+        "model": vlm.identity(),
         "decoding": decoding.to_dict(),
         "sent": vlm.sent(decoding),
         "captions": [{"image": path, "caption": caption} for path, caption in rows],

@@ -10,11 +10,13 @@ from typing import Annotated, Any
 import typer
 
 from .output import JsonOption, emit, table
+from .strict import strict
 
 app = typer.Typer(help="Make a checkpoint directory of a model that transformers does not have.", no_args_is_help=True)
 
 
 @app.command()
+@strict
 def minigpt4(
     vit: Annotated[Path, typer.Option("--vit", help="eva_vit_g.pth.")],
     llama: Annotated[Path, typer.Option("--llama", help="Directory with Llama-2-chat (or Vicuna), safetensors.")],
@@ -50,6 +52,7 @@ def minigpt4(
 
 
 @app.command("llava-v1")
+@strict
 def llava_v1(
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Directory with LLaVA v1 (or a Llama).")],
     vit: Annotated[Path, typer.Option("--vit", help="Directory with CLIP, such as clip-vit-large-patch14.")],
@@ -78,6 +81,7 @@ def llava_v1(
 
 
 @app.command("mplug-owl2")
+@strict
 def mplug_owl2(
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Directory with mPLUG-Owl2.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Directory to make.")],

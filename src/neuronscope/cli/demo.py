@@ -14,8 +14,8 @@ from .output import DeviceOption, JsonOption, emit, lines, open_model, progress
 
 def run(
     concept: Annotated[str, typer.Option("--concept", help="Which of the 30 concepts.")] = "bear",
-    images: Annotated[int, typer.Option("--images", "-n", help="Images of the concept.")] = 3,
-    seed: Annotated[int, typer.Option("--seed", help="Which held-out scenes.")] = 0,
+    images: Annotated[int, typer.Option("--images", "-n", min=1, max=1000, help="Images of the concept.")] = 3,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Which held-out scenes.")] = 0,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for page and data.")] = Path("neuronscope-demo"),
     device: DeviceOption = None,
     as_json: JsonOption = False,
@@ -28,8 +28,6 @@ def run(
 
     if concept not in CONCEPTS:
         raise InvalidOption(f"--concept {concept!r} is not drawn.{suggest(concept, sorted(CONCEPTS))}")
-    if images < 1 or seed < 0:
-        raise InvalidOption(f"--images must be at least 1 and --seed at least 0, got {images} and {seed}")
     folder = output_folder(out)
     with progress(steps_of(images) + 1, "loading the model") as step:
         vlm = open_model("demo", device, "auto")

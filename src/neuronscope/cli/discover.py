@@ -25,6 +25,7 @@ def run(
 
     Writes discovery.md, discovery.json, figures/ and neurons/.
     """
+    from ..evaluate.captions import require_here
     from ..models.usable import unprocessable
     from ..samples.picture_files import gather
     from ..studies.discover.collect import collect_discoveries
@@ -34,11 +35,14 @@ def run(
 
     asked, scorers = made(Discover, parsed), made(Scorers, parsed)
     plan = made(DiscoveryPlan, parsed, discovery=asked.discovery(), metrics=scorers.metrics)
+    for name, options in scorers.metrics.items():
+        require_here(name, **options)
     pictures = gather(asked.sources, asked.images, allow_outside=asked.allow_outside)
     vlm = open_model(asked.model, asked.device, asked.dtype)
+    decoding = plan.discovery.decoding
     directory = open_discovery(out, vlm, plan)
     new = {key["image"] for key in directory.missing("captions", [picture.key for picture in pictures.items])}
-    pictures = pictures.without(unprocessable(vlm, [one.path for one in pictures.items if one.name in new]))
+    pictures = pictures.without(unprocessable(vlm, [one.path for one in pictures.items if one.name in new], decoding))
     work = DiscoveryRun(vlm, pictures.items, plan, directory)
     with progress(work.left(), "discovering") as step:
         work.step = step

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -19,8 +18,7 @@ from .takes import Given, takes
 def _moved(given: bool) -> None:
     """Say where `edit --repair` went, and exit with 2: bad usage."""
     if given:
-        sys.stderr.write("neuronscope: edit --repair is a verb of its own now: neuronscope repair --images COCO\n")
-        raise typer.Exit(2)
+        raise typer.BadParameter("edit --repair is a verb of its own now: neuronscope repair --images COCO")
 
 
 @takes(Rewrite)

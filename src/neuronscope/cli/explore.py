@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InvalidOption
 from ..options import Asking, Reading, made
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
 from .takes import Given, flag, takes
@@ -38,7 +37,9 @@ def run(
     parsed: Given,
     images: Annotated[Path | None, typer.Option("--images", help="A folder of your pictures to choose from.")] = None,
     allow_outside: Annotated[bool, flag(Reading, "allow_outside")] = False,
-    port: Annotated[int | None, typer.Option("--port", help="The first free one from 7860 on.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=1, max=65535, help="The first free one from 7860 on.")
+    ] = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; others than you can reach 0.0.0.0.")] = (
         "127.0.0.1"
     ),
@@ -55,14 +56,11 @@ def run(
     from ..explorer.picture_list import folder
     from ..models.decoding import Decoding
 
-    if port is not None and not 1 <= port <= 65535:
-        raise InvalidOption(f"--port {port} is not between 1 and 65535")
     gradio()  # missing packages, and an address that is not ours, are told before the model is loaded
     try:
         free_port(host, port)
     except InvalidHost as error:
-        sys.stderr.write(f"neuronscope: {error}\n")
-        raise typer.Exit(2) from error
+        raise typer.BadParameter(str(error), param_hint="--host, --port") from error
     entries = [*(folder(images, allow_outside=allow_outside) if images is not None else []), *_scenes()]
     vlm = open_model(model, device, dtype)
     asking = made(Asking, parsed)

@@ -49,6 +49,7 @@ def run(
     from ..view import heatmap
 
     whole_number("--draws", draws, 1)
+    whole_number("--top", top, 1)
     picture = read_image(image)
     boxes = given(Locate, {"boxes": box or []})["boxes"]
     chosen = parse_neurons(neurons)

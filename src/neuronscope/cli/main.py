@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import sys
+from typing import Any
 
 import typer
 
-from ..errors import NeuronscopeError
+from ..errors import NeuronscopeError, one_line
 from ..version import __version__
 from . import (
     caption,
@@ -28,6 +30,10 @@ from . import (
     reproduce,
     scenes,
 )
+from .strict import strict
+
+#: What typer raises for a command that it cannot read; it is not among its public names.
+_USAGE: Any = typer.BadParameter.__bases__[0]
 
 app = typer.Typer(
     name="neuronscope",
@@ -55,7 +61,7 @@ for verb in (
     report,
     explore,
 ):
-    app.command(name=verb.__name__.rpartition(".")[2])(verb.run)
+    app.command(name=verb.__name__.rpartition(".")[2])(strict(verb.run))
 app.add_typer(convert.app, name="convert")
 
 
@@ -75,14 +81,33 @@ def _options(  # pyright: ignore[reportUnusedFunction]
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 refused, 2 bad usage, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a caption or a file's name may have what a terminal cannot show
+            stream.reconfigure(errors="backslashreplace")
     try:
-        app(args=given, prog_name="neuronscope")
+        code = app(args=given, prog_name="neuronscope", standalone_mode=False)
     except NeuronscopeError as error:
-        sys.exit(_fail(error, "--json" in given))
+        sys.exit(_fail(error, str(error), 1, "--json" in given))
+    except _USAGE as error:
+        usage: Any = error
+        if type(error).__name__ == "NoArgsIsHelpError":
+            usage.show()
+            sys.exit(usage.exit_code)
+        hint = f" ({usage.ctx.command_path} --help lists all)" if usage.ctx else ""
+        sys.exit(_fail(error, one_line(usage.format_message().rstrip(".")) + hint, usage.exit_code, "--json" in given))
+    sys.exit(code or 0)
 
 
-def _fail(error: NeuronscopeError, as_json: bool) -> int:
-    sys.stderr.write(f"neuronscope: {error}\n")
+def _fail(error: Exception, message: str, code: int, as_json: bool) -> int:
+    sys.stderr.write(f"neuronscope: {_cut(message)}\n")
     if as_json:
-        sys.stdout.write(json.dumps({"error": {"type": type(error).__name__, "message": str(error)}}) + "\n")
-    return 1
+        sys.stdout.write(json.dumps({"error": {"type": type(error).__name__, "message": message}}) + "\n")
+    return code
+
+
+def _cut(message: str) -> str:
+    """A message whose middle is left out where it would fill the terminal; documents have all of it."""
+    return message if len(message) <= _LONGEST else f"{message[: _LONGEST - 300]} ... {message[-300:]}"
+
+
+_LONGEST = 1500  # characters

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InvalidOption
-from ..files import output_folder, replacing, require_picture
+from ..files import is_folder, output_folder, replacing, require_picture
 from .decode import parse_neurons
 from .output import (
     AnyModelOption,
@@ -103,7 +103,7 @@ def _pictures(sources: Sequence[str], concept: str, exclude: frozenset[str]) -> 
     from ..samples import CocoFolder
     from ..samples.picture_files import gather
 
-    annotated = [source for source in sources if (Path(source) / "annotations").is_dir()]
+    annotated = [source for source in sources if is_folder(Path(source) / "annotations")]
     if annotated and len(sources) > 1:
         raise InvalidOption(f"{annotated[0]} is a COCO folder: name it alone, so that all labels are of one kind")
     if annotated:

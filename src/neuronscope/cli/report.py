@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import InvalidOption
-from ..files import output_folder
+from ..files import is_file, output_folder, require_ending
 from ..options import Reading
 from .output import JsonOption, emit, lines
 from .takes import flag
@@ -23,26 +23,30 @@ def run(
 ) -> None:
     """Write one HTML file that opens anywhere, without a network: pictures, captions, neurons, tables. No model."""
     from ..report import Evidence, write_located
+    from ..report.page import telling_damage
 
-    is_run = (result / "run.json").is_file()
-    is_study = not is_run and (result / "study.json").is_file()
-    if not is_run and not is_study and not (result / "neurons.json").is_file():
+    is_run = is_file(result / "run.json")
+    is_study = not is_run and is_file(result / "study.json")
+    if not is_run and not is_study and not is_file(result / "neurons.json"):
         raise InvalidOption(
             f"{result} is neither a run (run.json) nor a located result (neurons.json) nor a demo (study.json)"
         )
     if data is not None and not is_run:
         raise InvalidOption(f"--data {data}: this result has its own pictures")
+    require_ending(out, (".html", ".htm"), "a page")
     output_folder(out.parent)
     if is_run:
         from ..studies.reproduce.page import run_page, write_run
 
-        page = write_run(run_page(result, data, allow_outside=allow_outside), out)
+        with telling_damage(result):
+            page = write_run(run_page(result, data, allow_outside=allow_outside), out)
     elif is_study:
         from ..studies.demo.page import write_page
 
         page = write_page(result, out)
     else:
-        page = write_located(Evidence.load(result), out)
+        with telling_damage(result):
+            page = write_located(Evidence.load(result), out)
     kind = "run" if is_run else "study" if is_study else "located"
     size = page.stat().st_size
     document = {"page": str(page.resolve()), "kind": kind, "bytes": size}

@@ -141,6 +141,7 @@ def _record(job: Job, out: Path) -> None:
 
 
 def _local(job: Job, out: Path, resources: Resources) -> Engine:
+    from ..evaluate.captions import require_here
     from ..studies.reproduce.dataset import require_candidates
     from ..studies.reproduce.engine import Local
 
@@ -149,6 +150,8 @@ def _local(job: Job, out: Path, resources: Resources) -> Engine:
     plan = job.experiment
     if not plan.allow_missing:
         require_candidates(job.source(), plan.concepts, plan.images, seed=plan.seed)
+    for name, options in plan.metrics.items():
+        require_here(name, **options)
     vlm = open_model(job.model, job.device, job.dtype) if job.device_map is None else job.load()
     return Local(job, out, vlm)
 
@@ -204,7 +207,7 @@ def _swept(texts: list[str]) -> list[str]:
     found: list[str] = []
     for text in texts:
         option, equals, values = text.partition("=")
-        if not equals or not values:
+        if not (option and equals and values):
             raise InvalidOption(f"--sweep {text!r} is not OPTION=V1,V2,...")
         found += [f"{REFERENCE}:{option}={value}" for value in values.split(",")]
     return found

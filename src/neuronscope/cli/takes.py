@@ -12,6 +12,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from ..options import Option, default, options_in
+from .strict import any_text
 
 #: What was given on the command line, by field; the rest keeps its defaults.
 Given: TypeAlias = Mapping[str, Any]
@@ -45,9 +46,10 @@ def flag(settings: type, name: str) -> Any:
 
 
 def _flag(known: Option) -> Any:
+    parser = any_text if known.blank else None
     if not known.names:
-        return typer.Argument(help=known.help, metavar=known.metavar)
-    return typer.Option(*known.names, help=known.help, metavar=known.metavar)
+        return typer.Argument(help=known.help, metavar=known.metavar, parser=parser)
+    return typer.Option(*known.names, help=known.help, metavar=known.metavar, parser=parser)
 
 
 def _parameter(field: Field[Any], known: Option) -> Parameter:

@@ -19,7 +19,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ..errors import MODEL_ERRORS, InvalidOption, RunMismatch, first_line
-from ..files import replacing_folder, require_absent, write_bytes
+from ..files import is_file, replacing_folder, require_absent, write_bytes
 from ..held import Changing, Held
 from ..loading import VLM
 from ..models.identity import EDITS
@@ -40,6 +40,8 @@ def write_edit(path: str | Path, document: Mapping[str, Any], tensors: Mapping[s
 
 def read_edit(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The document and the tensors of a file. Raises RunMismatch for one that is missing, damaged or no edit."""
+    if not is_file(path):
+        raise RunMismatch(f"{path} cannot be read as an edit: it is not a file")
     try:
         with safe_open(path, framework="pt") as file:  # pyright: ignore[reportUnknownVariableType]
             header: Mapping[str, str] = file.metadata() or {}

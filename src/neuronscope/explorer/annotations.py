@@ -6,7 +6,6 @@ a browser, so nothing about them is taken on trust.
 
 from __future__ import annotations
 
-import json
 import math
 from dataclasses import dataclass
 from typing import Any, cast
@@ -16,6 +15,7 @@ from jaxtyping import Bool
 from PIL import Image, ImageDraw
 
 from ..errors import InvalidSample
+from ..parsing import parse_json
 from ..samples.boxes import Box, boxes_mask
 
 #: More than anybody draws by hand.
@@ -47,7 +47,7 @@ class Marks:
         Raises InvalidSample for anything else, for numbers that are not finite, and for too many of them.
         """
         try:
-            data: dict[str, Any] = json.loads(cast("str", text))
+            data: dict[str, Any] = parse_json(cast("str", text))
             boxes = tuple(cast("Box", _numbers(box, 4)) for box in data["boxes"])
             strokes = tuple(
                 Stroke(
@@ -56,7 +56,7 @@ class Marks:
                 )
                 for stroke in data["strokes"]
             )
-        except (KeyError, TypeError, ValueError, AttributeError, RecursionError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise InvalidSample(f"the marks cannot be read: {type(error).__name__}: {error}") from error
         points = sum(len(stroke.points) for stroke in strokes)
         if len(boxes) + len(strokes) > MOST_MARKS or points > MOST_POINTS:

@@ -9,18 +9,18 @@ from types import SimpleNamespace
 from typing import Any, Literal, TypeAlias, cast
 
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from ..architecture.quantised import BITS, bits_config, keep_differentiable
 from ..architecture.structure import find_structure
 from ..architecture.towers import with_towers
-from ..errors import MODEL_ERRORS, InvalidOption, UnsupportedModel, first_line
+from ..errors import InvalidOption, NeuronscopeError, UnsupportedModel, first_line, is_fault
 from ..models import natural
 from ..models.chat import chats
 from ..models.conversion.originals import what_to_do
 from ..models.decoding import CHATS, Chat
 from ..models.families import FAMILIES, family_of, has_vision, lacking
+from ..models.greedy import require_token_ids
 from ..models.processor import load_processor
 from ..models.weight_files import INDEX, require_safetensors
 from ..parsing import read_json
@@ -90,9 +90,12 @@ def load(
                 model.to(place)
             except (RuntimeError, NotImplementedError, AssertionError) as error:  # a device that torch has no part for
                 raise UnsupportedModel(f"{name} cannot be put on {place!r}: {first_line(error)}") from error
+    require_token_ids(model, name)
     keep_differentiable(model)
     config: Any = model.config
-    vlm = VLM(model, processor, id=name, family=family_of(config), structure=with_towers(model, find_structure(model)))
+    with _naming(name):
+        structure = with_towers(model, find_structure(model))
+        vlm = VLM(model, processor, id=name, family=family_of(config), structure=structure)
     with _in_words(vlm):
         vlm.family = settled(vlm)
     vlm.chat = chats(chat, processor, vlm.placeholder, name)
@@ -116,12 +119,28 @@ def _proof(vlm: VLM) -> SelfCheck:
 
 
 @contextmanager
+def _naming(name: str) -> Generator[None]:
+    """Whatever is refused of a model names it."""
+    try:
+        yield
+    except NeuronscopeError as error:
+        if name in str(error):
+            raise
+        raise type(error)(f"{name}: {error}") from error
+
+
+@contextmanager
 def _in_words(vlm: VLM) -> Generator[None]:
     """Refuse a model that fails inside transformers or torch, in one sentence with the reason."""
     try:
-        yield
-    except MODEL_ERRORS as error:
-        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        with _naming(vlm.id):
+            yield
+    except NeuronscopeError:
+        raise
+    except BaseException as error:
+        if not is_fault(error):
+            raise
+        reason = first_line(error)
         raise UnsupportedModel(
             f"{vlm.id} ({vlm.family.title}) cannot be run on one image and a prompt: {type(error).__name__}: {reason}"
         ) from error
@@ -203,12 +222,14 @@ def _from_files(
             )
             model, info = loaded
             processor: Any = load_processor(where, revision=revision or "main", backend=backend)
+    except NeuronscopeError:
+        raise
     except (
-        *(OSError, ValueError, KeyError, RuntimeError, AttributeError, ImportError, SafetensorError),
-        AssertionError,  # what torch raises for a device that it was built without
-    ) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UnsupportedModel(f"{where} cannot be loaded as a vision-language model: {reason}") from error
+        BaseException
+    ) as error:  # of damaged files transformers, its validators and tokenizers raise errors of any kind
+        if not is_fault(error):
+            raise
+        raise UnsupportedModel(f"{where} cannot be loaded as a vision-language model: {first_line(error)}") from error
     # transformers fills what a checkpoint lacks with random numbers and only warns: for us that is a wrong answer.
     tied = set(getattr(model, "all_tied_weights_keys", None) or ())
     for kind in ("missing_keys", "mismatched_keys"):
@@ -229,7 +250,7 @@ def _check_directory(place: Path) -> None:
     if not config_file.is_file():
         raise UnsupportedModel(f"{place} has no config.json: it is not a checkpoint directory")
     try:
-        config = read_json(config_file)
+        config = read_json(config_file, finite=False)  # some have Infinity where there is no limit
     except (OSError, ValueError) as error:
         raise UnsupportedModel(f"{config_file} cannot be read: {error}") from error
     if not isinstance(config, dict):

@@ -101,6 +101,11 @@ class Discovery:
         options: Any = {**published, "name": "pan-published", **changes}
         return cls(**options)
 
+    def require_few(self, vlm: VLM) -> None:
+        """Raise InvalidOption where more neurons are to be kept than the model has."""
+        if self.top > sum(vlm.widths):
+            raise InvalidOption(f"top={self.top} is more than the {sum(vlm.widths)} neurons of {vlm.id}")
+
     def to_dict(self) -> dict[str, Json]:
         """All options, as a file can hold them."""
         return options_of(self)
@@ -173,8 +178,7 @@ def discover_in(
 ) -> Discovered:
     """Find the neurons for the nouns of a caption that the model gave an image, as :func:`discover` does."""
     layout = Layout(vlm.widths)
-    if options.top > layout.total:
-        raise InvalidOption(f"top={options.top} is more than the {layout.total} neurons of {vlm.id}")
+    options.require_few(vlm)
     finder = finder or noun_finder(options.nouns)
     left_out = {" ".join(fold(word).split()) for word in options.exclude}
     found = [noun for noun in finder.find(caption.text, options.decoding.beginning) if noun.text not in left_out]

@@ -110,8 +110,8 @@ class Decoding:
             image: the placeholder of an image; empty where the processor puts the images in by itself.
             images: how many.
 
-        Raises InvalidOption for a template or texts that hold another number of images, and for several images where
-        the family takes one.
+        Raises InvalidOption for a template without a place for the prompt, for a template or texts that hold another
+        number of images, and for several images where the family takes one.
         """
         family.require_images(images)
         template = self._of(family) if self.template is None else self.template
@@ -122,6 +122,8 @@ class Decoding:
             raise InvalidOption(
                 f"template={template!r} cannot be filled in; it holds {{image}} and {{prompt}}"
             ) from error
+        if not {"prompt", "prefix"} & set(names) and (given := self._texts(names)["prompt"]):
+            raise InvalidOption(f"template={template!r} has no {{prompt}}, and {given!r} is given")
         places = names.count("image")
         if not image:
             return text.lstrip()

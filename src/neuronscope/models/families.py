@@ -47,6 +47,7 @@ class Family:
         nested: several images of one prompt go to the processor as a list within the list of images.
         unpadded: why prompts share a batch only where their pixels have one shape; empty where pixels can be padded.
         alone: why a prompt is read differently in a batch, so that captions are written one by one; empty where not.
+        ends: `generate` is told what ends a caption; False where the model's own passes that on, and takes no other.
         single: why prompts cannot be batched with padding; empty where they can.
         refused: why models of this family cannot be studied at all; empty where they can.
         untested: why no test runs a model of this family; empty where one does.
@@ -76,6 +77,7 @@ class Family:
     nested: bool = True
     unpadded: str = ""
     alone: str = ""
+    ends: bool = True
     single: str = ""
     refused: str = ""
     untested: str = ""
@@ -171,7 +173,7 @@ _ROWS = (
         no_image="the image comes before the text as vectors without tokens",
         one_image=_ONE_READ,
     ),
-    Family("blip", "BLIP", placeholder="", no_image=_CROSS, one_image=_ONE_READ),
+    Family("blip", "BLIP", placeholder="", no_image=_CROSS, one_image=_ONE_READ, ends=False),
     Family("idefics", "IDEFICS", placeholder="", no_image=_CROSS),
     Family(
         "fuyu",

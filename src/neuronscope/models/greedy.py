@@ -14,7 +14,8 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from ..errors import InvalidOption, suggest
+from ..errors import InvalidOption, UnsupportedModel, suggest
+from ..fields import shown
 from ..types import Json
 
 #: Settings that can change a greedy caption and may be asked for, with the values that do nothing.
@@ -101,6 +102,16 @@ def of_checkpoint(model: Any) -> dict[str, Any]:
 def own_ids(model: Any) -> dict[str, Any]:
     """The ids of a model's generation_config that begin, end and fill up a text; None for what it does not say."""
     return {name: getattr(model.generation_config, name, None) for name in _KEPT} if _has_config(model) else {}
+
+
+def require_token_ids(model: Any, name: str) -> None:
+    """Raise UnsupportedModel where what begins, ends or fills up a text is no token's number, or no list of them."""
+    for setting, value in own_ids(model).items():
+        listed: Any = value if isinstance(value, list) else [] if value is None else [value]
+        if not all(type(one) is int and abs(one) < 2**31 for one in listed):
+            raise UnsupportedModel(
+                f"{name}: generation_config.json has {setting}={shown(value)}; the number of a token is expected"
+            )
 
 
 def _has_config(model: Any) -> bool:

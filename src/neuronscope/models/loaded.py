@@ -36,6 +36,7 @@ from ..tokens import (
 )
 from ..types import Json
 from .chat import chat_text, chats
+from .context import require_context
 from .decoding import Decoding
 from .families import Family
 from .finite import finite_logits
@@ -204,6 +205,7 @@ class LoadedModel:
 
     def _row(self, shown: Sequence[Image.Image], text: str) -> Row:
         tensors = self._tensors(shown, text)
+        require_context(self.model.config, tensors["input_ids"].shape[1], text)
         positions = torch.nonzero(self.image_mask(tensors["input_ids"], tensors)[0])[:, 0].cpu().numpy()
         if self.family.no_image:
             none = (0,) * len(shown) if len(shown) > 1 else ()

@@ -71,7 +71,7 @@ def _found(where: str | Path, file: str, revision: str) -> dict[str, Any] | None
         )
         if not found:
             return None
-        content: Any = read_json(found)
+        content: Any = read_json(found, finite=False)  # some have Infinity where there is no limit
     except (OSError, ValueError) as error:
         raise UnsupportedModel(f"{where}: {file} cannot be read: {first_line(error)}") from error
     if not isinstance(content, dict):

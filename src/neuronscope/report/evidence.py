@@ -39,7 +39,7 @@ FOLDER = "evidence"
 DOCUMENT = "evidence.json"
 
 #: What damaged JSON, arrays and fields raise.
-_DAMAGED = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
+_DAMAGED = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from . import charts
 from .data_uri import heat, mask_picture, photo, with_boxes
 from .evidence import Evidence, Unit
 from .marked import Piece, marked, names
-from .page import write_page
+from .page import telling_damage, write_page
 
 #: Condition -> what a reader is told, and whether its captions should lose the concept.
 _CONDITIONS: Mapping[str, tuple[str, bool | None]] = {
@@ -105,8 +105,12 @@ class Section:
 
 
 def write_located(evidence: Evidence, path: str | Path) -> Path:
-    """Write the page of a result. Raises InvalidOption where it cannot be written."""
-    return write_page("located.html", path, {"section": section(evidence, "result"), "version": __version__})
+    """Write the page of a result.
+
+    Raises InvalidOption where it cannot be written, and RunMismatch for evidence that cannot be shown.
+    """
+    with telling_damage(f"the evidence of {evidence.image}"):
+        return write_page("located.html", path, {"section": section(evidence, "result"), "version": __version__})
 
 
 def section(evidence: Evidence, name: str) -> Section:

@@ -8,16 +8,37 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import RunMismatch, first_line
 from ..files import write_text
 
 if TYPE_CHECKING:
     from jinja2 import Environment
+
+
+@contextmanager
+def telling_damage(place: str | Path) -> Generator[None]:
+    """Make pages of documents that anybody may have written: what does not fit a page is RunMismatch with the place.
+
+    Readers look at the form of a document; a number that is a text, or a list of another length, is only found by what
+    shows it.
+    """
+    from jinja2 import TemplateError
+
+    try:
+        yield
+    except RunMismatch as error:
+        if str(place) in str(error):
+            raise
+        raise RunMismatch(f"{place}: {error}") from error
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, TemplateError) as error:
+        raise RunMismatch(f"{place} is damaged: {type(error).__name__}: {first_line(error)}") from error
 
 
 def write_page(template: str, path: str | Path, context: Mapping[str, Any]) -> Path:

@@ -15,7 +15,6 @@ system, may work in one directory.
 
 from __future__ import annotations
 
-import shutil
 import time
 import uuid
 from collections import Counter
@@ -28,7 +27,7 @@ from typing import Any, cast
 import pyarrow as pa
 
 from ..errors import InvalidOption, RunMismatch
-from ..files import create_once, output_folder, refusing, write_bytes
+from ..files import create_once, output_folder, refusing, require_space, write_bytes
 from ..types import Json
 from .claims import Claims, Owner
 from .parts import SUFFIX, DamagedPart, Stamp, encode, verify
@@ -285,9 +284,7 @@ class Run:
 
     def require_space(self, needed: int) -> None:
         """Raise InvalidOption, with both amounts, unless so many bytes are free where the run is."""
-        free = shutil.disk_usage(self.folder).free
-        if free < needed:
-            raise InvalidOption(f"{self.folder} needs {needed / 1e6:,.1f} MB and has {free / 1e6:,.1f} MB free")
+        require_space(self.folder, needed)
 
     def estimate(self, kind: str, keys: Iterable[Key]) -> Progress:
         """How many of the units are there (judged by name), and what the others will take."""

@@ -17,6 +17,7 @@ import numpy as np
 
 from ..errors import InvalidOption, InvalidSample, suggest
 from ..fields import check_fields
+from ..files import is_folder
 from ..types import Json
 from .boxes import Box, boxes_mask, require_inside
 from .coco_boxes import box_of, frame_of, require_agreement, require_widths
@@ -60,6 +61,8 @@ class CocoFolder:
         Raises InvalidSample when there is none, or several and `split` does not choose.
         """
         root = Path(folder)
+        if not is_folder(root):
+            raise InvalidSample(f"{root} is no folder: a COCO folder with annotations/instances_*.json is needed")
         found = sorted(path for path in (root / "annotations").glob("instances*.json") if path.stem[9:10] in ("", "_"))
         splits = [path.stem[10:] for path in found]
         if not splits:

@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from ..errors import InvalidSample
-from ..parsing import parse_json
+from ..fields import is_unicode
+from ..parsing import read_json
 
 #: A row of a table: an object of the JSON.
 Row: TypeAlias = dict[str, Any]
@@ -99,7 +100,7 @@ class Tables:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        document: Any = parse_json(path.read_text(encoding="utf-8-sig"))
+        document: Any = read_json(path, finite=False)
     except (OSError, ValueError) as error:
         what = f"{type(error).__name__}: {error}"
         raise InvalidSample(f"{path} cannot be read as COCO annotations: {what}") from error
@@ -162,7 +163,7 @@ def _identifier(row: Row, key: str) -> str:
 def _text(key: str) -> Check:
     def check(row: Row) -> str:
         value = row.get(key)
-        if isinstance(value, str) and value.strip():
+        if isinstance(value, str) and value.strip() and is_unicode(value):
             return ""
         return f"has {key} {value!r:.40}; text is expected" if key in row else f"has no {key}; give it one"
 

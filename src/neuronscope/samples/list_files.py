@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import InvalidSample
-from ..parsing import parse_json
+from ..parsing import parse_json, read_text
 
 if TYPE_CHECKING:
     from _csv import Reader as CsvReader  # the type has no public name before Python 3.13
@@ -44,8 +44,7 @@ class Entry:
 
 def _text(path: Path) -> str:
     try:
-        with path.open(encoding="utf-8-sig", newline="") as stream:
-            return stream.read()
+        return read_text(path)
     except (OSError, UnicodeDecodeError) as error:
         raise InvalidSample(f"{path} cannot be read as UTF-8 text: {error}") from error
 

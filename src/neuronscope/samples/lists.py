@@ -23,6 +23,7 @@ from urllib.parse import unquote
 import numpy as np
 
 from ..errors import InvalidOption, InvalidSample, suggest
+from ..files import is_folder
 from .image import read_image
 from .list_files import READERS, Entry, lines
 from .place import place
@@ -122,7 +123,7 @@ class ImageList(Sequence[Captioned]):
         Raises InvalidSample when it is no folder or holds no picture.
         """
         root = Path(path)
-        if not root.is_dir():
+        if not is_folder(root):
             raise InvalidSample(f"{root} is not a folder of pictures")
         items: list[Captioned] = []
         refused: list[Refused] = []
@@ -179,7 +180,7 @@ def _collect(
 
     With `part` the folder is expected to hold a part of them only, and those that it lacks are refused together.
     """
-    if not images.is_dir():
+    if not is_folder(images):
         raise InvalidSample(f"{images} is not a folder; the pictures of {source} are looked for there")
     there = frozenset(os.listdir(images)) if part else frozenset[str]()
     captions: dict[Path, list[str]] = {}

@@ -71,6 +71,10 @@ def noun_finder(name: str = "auto") -> NounFinder:
     return TaggedNouns()
 
 
+#: Letters of a word that the tagger is given; of several hundred it takes minutes.
+_LONGEST = 100
+
+
 @dataclass(frozen=True)
 class TaggedNouns:
     """Nouns by their part of speech.
@@ -93,7 +97,7 @@ class TaggedNouns:
         if not pieces:
             return []
         given = [caption[start:end] for start, end, _ in pieces]
-        tagged: Sequence[tuple[str, str, str]] = _tagger().tag_sent([*before, *given])
+        tagged: Sequence[tuple[str, str, str]] = _tagger().tag_sent([word[:_LONGEST] for word in (*before, *given)])
         spans: list[tuple[int, int]] = []
         joins = False
         for (start, end, word), (_, _, tag) in zip(pieces, tagged[len(before) :], strict=True):

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InvalidOption, InvalidSample
+from ..files import is_folder
 from .image import read_image
 from .lists import ImageList, Refused
 
@@ -68,15 +69,17 @@ def gather(sources: Sequence[str | Path], images: str | Path | None = None, *, a
         allow_outside: also take what tables and links in folders lead to outside of them.
 
     Raises InvalidSample for a file that cannot be read as a picture and for a folder or table without one; what they
-    hold besides is in `refused`. Raises InvalidOption for no sources.
+    hold besides is in `refused`. Raises InvalidOption for no sources, and for `images` without a table.
     """
     if not sources:
         raise InvalidOption("no images were given: name files, folders or a table (.csv, .tsv, .jsonl, .json)")
+    if images is not None and all(is_folder(one) or Path(one).suffix.lower() not in TABLES for one in sources):
+        raise InvalidOption(f"images={str(images)!r} is the folder of a table's pictures, and no table was given")
     paths: list[Path] = []
     refused: list[Refused] = []
     for source in map(Path, sources):
-        if source.is_dir() or source.suffix.lower() in TABLES:
-            if source.is_dir():
+        if is_folder(source) or source.suffix.lower() in TABLES:
+            if is_folder(source):
                 found = ImageList.folder(source, allow_outside=allow_outside).checked()
             else:
                 found = ImageList.table(source, images, allow_outside=allow_outside).checked()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath, PureWindowsPath
 
 from ..errors import InvalidSample
+from ..fields import is_unicode
 
 #: What helps, for errors.
 ALLOW = "--allow-outside (allow_outside=True) reads it nevertheless"
@@ -32,6 +33,8 @@ def place(folder: Path, name: str, *, allow_outside: bool = False) -> Path:
     link, unless that is allowed. The folder may itself be a link.
     """
     path = folder / name
+    if not is_unicode(name):
+        raise InvalidSample(f"{name!r:.100} cannot be a file of {folder}: bytes of it are no UTF-8; rename it")
     try:
         real, root = path.resolve(), folder.resolve()
         path.exists()  # says what a name itself is not

@@ -21,7 +21,7 @@ from ..models.origin import require_own
 from ..notebook import picture_html
 from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens
-from ..types import SITES, Neurons, one_of
+from ..types import SITES, Neurons, one_of, whole_number
 from .rollout import cross_attention_rollout
 from .trace import input_times_gradient, occlusion
 
@@ -119,10 +119,11 @@ def heatmap(
         decoding: what is asked; text before the image decides what neurons do at it.
         force: take neurons of other weights at their addresses.
 
-    Raises RunMismatch for neurons of other weights, InvalidOption for an empty set and for neurons outside the decoder,
-    NoGrid for trace="tokens" where image tokens have no place on the image and for trace="rollout" where no learned
-    queries look at it, and NoImagePositions where there are no image tokens.
+    Raises RunMismatch for neurons of other weights, InvalidOption for an empty set, a `top` below 1 and neurons outside
+    the decoder, NoGrid for trace="tokens" where image tokens have no place on the image and for trace="rollout" where
+    no learned queries look at it, and NoImagePositions where there are no image tokens.
     """
+    whole_number("top", top, 1)
     neurons = neurons.anywhere() if force else neurons
     chosen = neurons.top(top, by) if by in neurons.scores else neurons[:top]
     return heatmaps(vlm, image, [chosen], resize=resize, trace=trace, decoding=decoding)[0]

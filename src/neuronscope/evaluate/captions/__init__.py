@@ -8,6 +8,7 @@ from .registry import METRICS as METRICS
 from .registry import metric as metric
 from .registry import releases as releases
 from .registry import require as require
+from .registry import require_here as require_here
 from .registry import scorer as scorer
 from .scored import CaptionMetric as CaptionMetric
 from .scored import Scored as Scored

@@ -15,7 +15,7 @@ from .bertscore import BertScore
 from .clipscore import ClipScore
 from .overlap import Bleu, Rouge
 from .scored import CaptionMetric
-from .sources import contents, find, library
+from .sources import contents, find, library, require_there
 
 #: name -> what makes it; what a `partial` fixes is part of the name and no option.
 METRICS: Mapping[str, Callable[..., CaptionMetric]] = {
@@ -48,6 +48,14 @@ def require(name: str, **options: Any) -> None:
         library(*_LIBRARIES[name])
     if hasattr(made, "model"):
         find(made.model)
+
+
+def require_here(name: str, **options: Any) -> None:
+    """As :func:`require`, where the metric is used on this machine: its model has to be found from here, too."""
+    require(name, **options)
+    made: Any = metric(name, **options)
+    if hasattr(made, "model"):
+        require_there(find(made.model))
 
 
 def scorer(name: str, **options: Any) -> dict[str, Json]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,10 +20,14 @@ from typing import Any
 from xxhash import xxh3_128
 
 from ...errors import MODEL_ERRORS, InvalidOption, UnsupportedModel, first_line
+from ...fields import shown
+from ...files import is_file, is_folder
 from ...models.weight_files import require_safetensors
 
 INSTALL = "pip install 'neuronscope[metrics]'"
 _PACKAGE = "package:"
+_HUB_ID = re.compile(r"[A-Za-z0-9_][\w.-]*(/[A-Za-z0-9_][\w.-]*)?", re.ASCII)
+_LONGEST_ID = 96  # characters, of the hub
 _WEIGHTS = ("model.safetensors", "model.safetensors.index.json")
 
 #: Endings of what a checkpoint is loaded from.
@@ -73,11 +78,27 @@ def find(model: str | os.PathLike[str]) -> Source:
     if name.startswith(_PACKAGE):
         return Source(name, str(_in_package(name.removeprefix(_PACKAGE))))
     folder = Path(name).expanduser()
-    if folder.is_dir():
+    if is_folder(folder):
         return Source(folder.resolve().name, str(folder))
-    if isinstance(model, os.PathLike) or folder.is_absolute() or name.startswith((".", "~")) or folder.exists():
-        raise InvalidOption(f"model={name!r} is not a directory")
+    if isinstance(model, os.PathLike) or folder.is_absolute() or name.startswith((".", "~")) or is_file(folder):
+        raise InvalidOption(f"model={shown(name)} is not a directory")
+    if not _HUB_ID.fullmatch(name) or len(name) > _LONGEST_ID or "--" in name or ".." in name:
+        raise InvalidOption(
+            f"model={shown(name)} is neither a directory nor a hub id: letters, digits, '-', '_' and '.', with one '/' "
+            f"at most, in up to {_LONGEST_ID} characters"
+        )
     return Source(name, name)
+
+
+def require_there(source: Source) -> None:
+    """Raise InvalidOption for a folder without a config, and for a hub id that neither hub nor cache have."""
+    if is_folder(source.where):
+        if not is_file(Path(source.where) / "config.json"):
+            raise InvalidOption(f"model={source.name!r}: {source.where} has no config.json: it holds no model")
+    elif _commit(source) is None:
+        raise InvalidOption(
+            f"model={source.name!r} is no directory, and neither on the hub nor in this machine's cache"
+        )
 
 
 def _in_package(name: str) -> Path:

@@ -13,6 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from ...errors import UnsupportedModel
+from ...files import is_file
 
 #: Buffers that a model makes of its config when it is built. Code that saves all but frozen *parameters* writes them,
 #: and older releases of transformers kept them in checkpoints: under whatever name the module has, as in PEFT's models.
@@ -96,6 +97,12 @@ class Keys:
             )
 
 
+def require_file(path: str | Path) -> None:
+    """Raise UnsupportedModel where there is no regular file."""
+    if not is_file(path):
+        raise UnsupportedModel(f"{path} is not a file")
+
+
 def read_tensors(path: str | Path) -> dict[str, Tensor]:
     """The tensors of a .pth or .safetensors file, without running anything that is in it.
 
@@ -104,8 +111,7 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     Raises UnsupportedModel for a file that cannot be read, or holds anything but named tensors.
     """
     file = Path(path)
-    if not file.is_file():
-        raise UnsupportedModel(f"{file} is not a file")
+    require_file(file)
     try:
         if file.suffix == ".safetensors":
             return load_file(file)

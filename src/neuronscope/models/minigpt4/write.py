@@ -10,7 +10,9 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ...errors import UnsupportedModel
-from ..conversion.keys import read_tensors
+from ...files import is_file
+from ...types import whole_number
+from ..conversion.keys import read_tensors, require_file
 from ..conversion.llama import read_tokenizer
 from ..conversion.write import build_model, dtype_of, fit_tokenizer, require_writable, write_checkpoint
 from ..weight_files import require_safetensors
@@ -49,6 +51,13 @@ def convert_files(
     Raises UnsupportedModel for files that do not make a MiniGPT-4, InvalidOption for an output that is there already.
     """
     target = require_writable(out, dtype)
+    for name, value in (("image_size", image_size), ("depth", depth), ("qformer_depth", qformer_depth)):
+        if value is not None:
+            whole_number(name, value, 1)
+    for path in (vit, checkpoint, qformer):  # all of them before the first is read, which takes minutes
+        if path is not None:
+            require_file(path)
+    _require_llama(Path(llama))
     others = [read_tensors(vit), read_tensors(checkpoint), read_tensors(qformer) if qformer is not None else None]
     weights, text_config, tokenizer = _read_llama(Path(llama))
     converted = convert(
@@ -83,13 +92,16 @@ def assemble(converted: Converted, tokenizer: Any, dtype: torch.dtype) -> tuple[
     return build_model(MiniGPT4ForConditionalGeneration, config, converted.state, processor, dtype), processor
 
 
+def _require_llama(place: Path) -> None:
+    if not is_file(place / "config.json"):
+        raise UnsupportedModel(f"{place} is not a directory with Llama in the format of transformers (no config.json)")
+    require_safetensors(place)
+
+
 def _read_llama(place: Path) -> tuple[dict[str, Tensor], Any, Any]:
     """State dict, config and tokenizer of a Llama in the format of transformers."""
     from transformers import AutoConfig, LlamaForCausalLM
 
-    if not (place / "config.json").is_file():
-        raise UnsupportedModel(f"{place} is not a directory with Llama in the format of transformers (no config.json)")
-    require_safetensors(place)
     try:
         config: Any = AutoConfig.from_pretrained(place, trust_remote_code=False)
         if config.model_type != "llama":

@@ -11,13 +11,15 @@ import numpy as np
 from jaxtyping import Bool
 
 from ...errors import InvalidOption
-from ...files import replacing_folder
+from ...files import replacing_folder, require_space
+from ...types import whole_number
 from ..boxes import mask_box
 from ..sample import Region, Sample
 from .registry import CONCEPTS
 from .scene import FRAME, Rendered, Scene, render, sample_scene
 
 _INSTANCES = "instances_scenes.json"
+_BYTES = 20_000  # that a scene takes on the disk at least
 
 
 def scene_sample(scene: Scene, concept: str, rendered: Rendered | None = None) -> Sample:
@@ -46,11 +48,13 @@ def write_coco(folder: str | Path, count: int, seed: int = 0, done: Callable[[],
     `images/` holds the pictures, `exact/` each picture without one object, `annotations/` instances and captions in
     the official format (masks as RLE). A folder with the instances is complete.
 
-    Returns the folder. Raises InvalidOption for a count below 1 or a folder that cannot be written.
+    Returns the folder. Raises InvalidOption for a count below 1, and for a folder that cannot be written or has no room
+    for so many.
     """
-    if count < 1 or seed < 0:
-        raise InvalidOption(f"count must be at least 1 and seed at least 0, got count={count}, seed={seed}")
+    whole_number("count", count, 1)
+    whole_number("seed", seed, 0)
     root = Path(folder)
+    require_space(root, count * _BYTES)
     with replacing_folder(root, f"annotations/{_INSTANCES}") as temporary:
         _draw(temporary, count, seed, done)
     return root

@@ -15,6 +15,7 @@ from ...files import clear_result, output_folder, write_text
 from ...parsing import read_json
 from ...report.evidence import Evidence
 from ...report.located import section
+from ...report.page import telling_damage
 from ...report.page import write_page as write_template
 from ...version import __version__
 from .study import Study
@@ -56,12 +57,14 @@ def write_page(folder: str | Path, path: str | Path) -> Path:
         raise RunMismatch(f"{place} cannot be read: {error}") from error
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise RunMismatch(f"{place} is not of schema {SCHEMA!r}: run `neuronscope demo` again")
-    try:
-        scores = [{"label": label, **document["scores"][name]} for name, label in _CONDITIONS.items()]
-        images = range(1, document["images"] + 1)
-        _ = [document[name] for name in _SHOWN]
-    except (LookupError, TypeError) as error:
-        raise RunMismatch(f"{place} is damaged: {type(error).__name__}: {error}") from error
+    with telling_damage(place):
+        return _write(document, place, path)
+
+
+def _write(document: dict[str, Any], place: Path, path: str | Path) -> Path:
+    scores = [{"label": label, **document["scores"][name]} for name, label in _CONDITIONS.items()]
+    images = range(1, document["images"] + 1)
+    _ = [document[name] for name in _SHOWN]
     found = [Evidence.load(place.parent / f"image-{k}") for k in images]
     if not found:
         raise RunMismatch(f"{place} is damaged: it has no image")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
+from ...errors import InvalidOption
 from ...evaluate.effect import Labelled
 from ...samples.sample import Sample
 from ...samples.scenes import CONCEPTS, Scene, render, sample_scene, scene_sample
+from ...types import whole_number
 
 #: Training draws its scenes from seeds below this one.
 HELD_OUT = 10_000_000
 _BLOCK = 100_000
+_MOST = 1000  # scenes of a concept; any block has more
 
 
 def scenes_of(concept: str, count: int, seed: int = 0) -> list[Sample]:
@@ -29,8 +33,10 @@ def bystanders(concept: str, seed: int = 0) -> list[Labelled]:
 
 
 def _scenes(concept: str, count: int, seed: int) -> list[Scene]:
-    stream = scene_stream(concept, seed)
-    return [next(stream) for _ in range(count)]
+    whole_number("count", count, 1)
+    if count > _MOST:
+        raise InvalidOption(f"count={count} must be at most {_MOST:,}: so many scenes of each concept are held out")
+    return list(islice(scene_stream(concept, seed), count))
 
 
 def scene_stream(concept: str, seed: int) -> Iterator[Scene]:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from ...loading import VLM
+from ...models.usable import require_prompt
 from ...run.directory import Run
 from .settings import DiscoveryPlan
 
@@ -38,8 +39,11 @@ SCHEMAS: Mapping[str, pa.Schema] = {
 
 
 def open_discovery(folder: str | Path, vlm: VLM, plan: DiscoveryPlan) -> Run:
-    """Create the run directory, or go on with one of the same plan and model. Raises RunMismatch naming what differs.
+    """Create the run directory, or go on with one of the same plan and model.
 
+    Raises RunMismatch naming what differs, and InvalidOption, with nothing written, for what the model cannot be asked.
     Images are no setting: a run can be gone on with for more of them.
     """
+    plan.discovery.require_few(vlm)
+    require_prompt(vlm, plan.discovery.decoding)
     return Run.open(folder, plan.settings(vlm), schemas=SCHEMAS)

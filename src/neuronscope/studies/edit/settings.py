@@ -9,6 +9,7 @@ from typing import Any
 from ...errors import InvalidOption
 from ...fields import check_fields
 from ...options import MISSING, SETTING, Asking, Loading, Reading, option
+from ...types import one_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +20,10 @@ class Rewrite(Loading, Reading, Asking):
     """
 
     prefix: str | None = option(  # --prompt is another one here
-        None, "--prefix", help='What the answer begins with; "The image shows a", or nothing after a question.'
+        None,
+        "--prefix",
+        blank=True,
+        help='What the answer begins with; "The image shows a", or nothing after a question.',
     )
     images: tuple[str, ...] = option(
         MISSING, "--images", help="Files or folders; may be repeated. Captions sort them.", repeated=True
@@ -41,16 +45,16 @@ class Rewrite(Loading, Reading, Asking):
     donors: Path | None = option(None, "--donors", help="The target's neurons.json, for graft.")
     any_model: bool = option(False, "--any-model", help="Take neurons of other weights at their addresses.")
     focused: bool = option(False, "--focused", help="Weight the changes so that little is heard on other images.")
-    count: int = option(20, "--count", help="How many are ranked.")
+    count: int = option(20, "--count", least=1, help="How many are ranked.")
     position: str | None = option(
         None, "--position", help="Where they are ranked: predict, or image; of suppressed words image, else predict."
     )
     made_with: int | None = option(
-        None, "--made-with", help="Images of the source that the edit is made with; half, up to 8."
+        None, "--made-with", least=1, help="Images of the source that the edit is made with; half, up to 8."
     )
     texts: Path | None = option(None, "--texts", help="Texts, one a line, read without images; else captions.")
     prompts: tuple[str, ...] = option((), "--prompt", help="Another prompt; may be repeated.", repeated=True)
-    controls: int = option(1, "--controls", help="Random sets of neurons.")
+    controls: int = option(1, "--controls", least=0, help="Random sets of neurons.")
     bertscore: str | None = option(
         None, "--bertscore", help="Similarity by it, not ROUGE-L: hub id, directory, package:NAME."
     )
@@ -58,12 +62,12 @@ class Rewrite(Loading, Reading, Asking):
 
     def __post_init__(self) -> None:
         check_fields(self)
+        from ...locate.target import POSITIONS
+
+        if self.position is not None:
+            one_of("position", self.position, POSITIONS)
         if bool(self.source) == (self.suppress is not None):
             raise InvalidOption("one word is to be given by --source, or several by --suppress FILE")
         for name in ("target", "neurons", "donors"):
             if self.suppress is not None and getattr(self, name) is not None:
                 raise InvalidOption(f"--{name} {getattr(self, name)} is for one word, not for those of --suppress")
-        if (self.made_with is not None and self.made_with < 1) or self.controls < 0:
-            raise InvalidOption(
-                f"--made-with {self.made_with} must be at least 1, and --controls {self.controls} at least 0"
-            )

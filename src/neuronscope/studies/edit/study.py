@@ -16,6 +16,7 @@ from ...edit.ranked import rank_for_edit
 from ...edit.registry import EDITORS, editor_options
 from ...errors import InvalidOption
 from ...evaluate import metric, named
+from ...evaluate.captions import require_here
 from ...evaluate.editing import Evaluation, Probes, Wording, evaluate_edit
 from ...files import clear_result, output_folder, write_text
 from ...held import in_turn
@@ -23,6 +24,7 @@ from ...loading import VLM
 from ...models.decoding import Decoding
 from ...models.origin import require_own
 from ...models.usable import unprocessable
+from ...parsing import read_text
 from ...run.settings import environment
 from ...samples.lists import Refused
 from ...samples.picture_files import Picture, Pictures, gather
@@ -160,7 +162,11 @@ class Job:
         texts = None if asked.texts is None else _lines(asked.texts)
         found = gather(asked.images, allow_outside=asked.allow_outside) if found is None else found
         tuned = next(iter(several.items()), None)
-        return cls(asked, single, tuned, donors, neurons, texts, found)
+        if asked.bertscore is not None:
+            require_here("bertscore", model=asked.bertscore)
+        job = cls(asked, single, tuned, donors, neurons, texts, found)
+        job.editor()
+        return job
 
     @in_turn
     def run(
@@ -232,6 +238,10 @@ class Job:
 
     def make(self, vlm: VLM, neurons: Neurons, images: Sequence[Path], kept: Sequence[Path]) -> Edit:
         """The edit of some neurons."""
+        return self.editor().edit(vlm, neurons, images, **({"keep": kept} if self.keeps else {}))
+
+    def editor(self) -> Any:
+        """What makes edits. Raises InvalidOption for a setting with a value that it cannot have."""
         fixed = {
             "source": self.asked.source,
             "target": self.asked.target,
@@ -247,7 +257,7 @@ class Job:
             made = Tuned.over(made, focused=self.asked.focused, **{option: values})
         elif self.asked.focused:
             made = Focused(made)
-        return made.edit(vlm, neurons, images, **({"keep": kept} if self.keeps else {}))
+        return made
 
     def captions(self, vlm: VLM, pictures: Sequence[Picture]) -> list[str]:
         """Of all pictures, by the model as it is."""
@@ -284,7 +294,7 @@ def _read(path: Path | None, any_model: bool) -> Neurons | None:
 
 def _lines(path: Path) -> tuple[str, ...]:
     try:
-        texts = tuple(line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip())
+        texts = tuple(line.strip() for line in read_text(path).splitlines() if line.strip())
     except (OSError, ValueError) as error:
         raise InvalidOption(f"--texts {path} cannot be read: {error}") from error
     if not texts:

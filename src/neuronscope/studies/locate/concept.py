@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidSample
 from ...options import MISSING, Asking, Loading, Taking, option
-from ...types import whole_number
+from ...types import one_of
 
 if TYPE_CHECKING:
     from ...loading import VLM
@@ -31,7 +31,7 @@ class Concept(Loading, Asking, Taking):
 
     data: Path = option(MISSING, help="COCO-format folder of photographs.")
     concept: str = option(MISSING, help="One of its categories.")
-    photographs: int = option(8, "--photographs", "-n", help="At most so many that meet the conditions.")
+    photographs: int = option(8, "--photographs", "-n", least=1, help="At most so many that meet the conditions.")
     edits: tuple[str, ...] = option(
         ("telea",), "--edit", help="telea, navier_stokes or mean_fill; may be repeated.", repeated=True
     )
@@ -51,9 +51,14 @@ class Concept(Loading, Asking, Taking):
     test: bool = option(True, "--test/--no-test", help="Also patch each photograph with the set of the others.")
 
     def __post_init__(self) -> None:
-        Asking.__post_init__(self)
         Taking.__post_init__(self)
-        whole_number("--photographs", self.photographs, 1)
+        from ...locate import method
+        from ...samples.inpaint import INPAINTERS
+
+        method(self.method)
+        for edit in self.edits:
+            one_of("edit", edit, [*INPAINTERS, "exact"])
+        self.pooling()
 
     def samples(self, concept: str) -> Iterator[Sample]:
         """The folder's photographs of a concept. Raises InvalidSample where it has none such category."""
@@ -131,7 +136,7 @@ def _scored(vlm: VLM, asked: Concept, concept: str, step: Callable[[str], None])
         if used == asked.photographs:
             break
     if not pairs:
-        raise InvalidSample("\n".join([f"no photograph of {concept!r} in {asked.data} can be used", *notes]))
+        raise InvalidSample("; ".join([f"no photograph of {concept!r} in {asked.data} can be used", *notes]))
     return ScoredConcept.of(vlm, pairs, method(asked.method, **as_option(decoding)), validities=validities), notes
 
 

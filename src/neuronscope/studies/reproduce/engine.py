@@ -61,7 +61,9 @@ class Engine(Protocol):
 
 
 class Local:
-    """In this process; further ones may be started on the same directory. The first error ends the work.
+    """In this process; further ones may be started on the same directory.
+
+    Units whose numbers are not finite are given up, any other error ends the work.
 
     Args:
         job: what to do.
@@ -88,10 +90,9 @@ class Local:
         return self._work.cost()
 
     def work(self, step: Step) -> Sequence[Failure]:
-        """See :class:`Engine`. Raises the error of the first unit that fails."""
+        """See :class:`Engine`. Raises the error of the first unit that fails for another reason than its numbers."""
         self._work.step = step
-        self._work.work()
-        return ()
+        return self._work.work()
 
     def results(self) -> Results:
         """See :class:`Engine`."""
@@ -118,11 +119,11 @@ class UnitsFailed(NeuronscopeError):
 
     @classmethod
     def of(cls, failures: Sequence[Failure]) -> UnitsFailed:
-        """With one line for each of the first failures."""
+        """With the first failures."""
         lines = [str(failure) for failure in failures[:_SHOWN]]
         if len(failures) > _SHOWN:
             lines.append(f"... and {len(failures) - _SHOWN} more")
         return cls(
             f"{len(failures)} units failed; everything that does not need them is done, and the tables leave out what "
-            "is not complete. The same command tries them again.\n" + "\n".join(lines)
+            "is not complete. The same command tries them again: " + "; ".join(lines)
         )

@@ -23,10 +23,10 @@ from markupsafe import Markup
 from PIL import Image
 
 from ...errors import InvalidOption, RunMismatch
-from ...parsing import read_json
+from ...parsing import parse_json, read_json
 from ...report.blocks import Section
 from ...report.data_uri import THUMBNAIL, photo, uri, with_boxes
-from ...report.page import write_page
+from ...report.page import telling_damage, write_page
 from ...run.directory import Run
 from ...samples.boxes import Box
 from ...samples.image import read_image
@@ -68,15 +68,19 @@ class RunPage:
 
 
 def write_run(page: RunPage, path: str | Path) -> Path:
-    """Write the page of a run. Raises InvalidOption where it cannot be written."""
-    context: dict[str, Any] = {
-        "page": page,
-        "figures": {name: uri(svg, "image/svg+xml") for name, svg in page.figures.items()},
-        "long": _LONG,
-        "data": embedded(page.gallery.to_dict()),
-        "version": __version__,
-    }
-    return write_page("run.html", path, context)
+    """Write the page of a run.
+
+    Raises InvalidOption where it cannot be written, and RunMismatch for tables that cannot be shown.
+    """
+    with telling_damage("the run's tables.json"):
+        context: dict[str, Any] = {
+            "page": page,
+            "figures": {name: uri(svg, "image/svg+xml") for name, svg in page.figures.items()},
+            "long": _LONG,
+            "data": embedded(page.gallery.to_dict()),
+            "version": __version__,
+        }
+        return write_page("run.html", path, context)
 
 
 def embedded(document: Mapping[str, Any]) -> Markup:
@@ -101,7 +105,11 @@ def run_page(folder: str | Path, data: str | Path | None = None, *, allow_outsid
     """
     root = Path(folder)
     run = Run.existing(root)
-    document = _document(root)
+    with telling_damage(root / "tables.json"):
+        return _page(root, run, _document(root), data, allow_outside)
+
+
+def _page(root: Path, run: Run, document: dict[str, Any], data: str | Path | None, allow_outside: bool) -> RunPage:
     figures = {name: root / "figures" / f"{name}.svg" for name in document.get("figures", {})}
     drawn = {name: path.read_bytes() for name, path in figures.items() if path.is_file()}
     model, settings = run.settings.get("model"), run.settings
@@ -138,7 +146,7 @@ def _document(root: Path) -> dict[str, Any]:
 def _again(root: Path) -> str:
     """The command that made a run; runs that were made from Python have none."""
     path = root / AGAIN
-    return path.read_text(encoding="utf-8").strip() if path.is_file() else ""
+    return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
 
 
 def read_gallery(
@@ -161,7 +169,7 @@ def read_gallery(
 
 def _samples(run: Run) -> list[dict[str, Any]]:
     """The records of all samples."""
-    documents = [json.loads(row["document"]) for row in run.table("dataset").to_pylist()]
+    documents = [parse_json(row["document"]) for row in run.table("dataset").to_pylist()]
     return [record for document in documents for record in document["samples"]]
 
 

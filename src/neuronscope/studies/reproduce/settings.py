@@ -192,7 +192,7 @@ class Experiment(Taking):
     match: Mode = option("lexicon", "--match", help="When a caption names a concept: lexicon, strict or substring.")
     seed: int = option(0, "--seed", help="Of image order, controls and noise.")
     limits: Limits = field(default_factory=Limits)
-    limit: int | None = option(None, "--limit", help="Candidates looked at per concept.")
+    limit: int | None = option(None, "--limit", least=1, help="Candidates looked at per concept.")
     decoding: Decoding = field(default_factory=_decoding)
     allow_missing: bool = option(
         False, "--allow-missing", help="Go on with what there is where concepts have too few samples."

@@ -34,9 +34,11 @@ from ...samples.sample import Sample
 from ...types import Json, Neurons
 from ...view.heatmap import heatmap
 from .dataset import Dataset, build
+from .failures import carried_out
 from .kept import Kept, Rejection, Source
 from .record import from_row, kept_row, of_kept_row, to_row
 from .rows import TRUTH, localisation_rows, located_row, refused_row
+from .schedule import Failure
 from .settings import Condition, Experiment
 from .specs import MethodSpec
 from .units import CANDIDATE, DATASET, Cost, Unit, sample_key, units
@@ -159,13 +161,9 @@ class Reproduction:
         return self._doing[unit.kind](unit.key)
 
     @in_turn
-    def work(self) -> None:
-        """Do every unit that is not done. Units that another process is busy with are left for the end."""
-        left = [unit for unit in self.units() if not self._try(unit)]
-        for kind in dict.fromkeys(unit.kind for unit in left):
-            theirs = [unit for unit in left if unit.kind == kind]
-            for key in self.run.todo(kind, [unit.key for unit in theirs]):  # waits, and takes over from the dead
-                self._do(next(unit for unit in theirs if unit.key == key))
+    def work(self) -> tuple[Failure, ...]:
+        """Do every unit that is not done; those are returned whose numbers are not finite, without what needs them."""
+        return carried_out(self.units(), self.run, self._try, self._do)
 
     def left(self) -> int:
         """How many units are not done."""
@@ -180,7 +178,10 @@ class Reproduction:
         self.neurons(str(left[0].key["method"]), self._sample(left[0].key))
         self.captioner.captions()  # whatever is done once is not counted
         start = time.perf_counter()
-        rows = self.rows(left[0])
+        try:
+            rows = self.rows(left[0])
+        except NotFinite:
+            return cost  # it is told of in its turn
         return replace(cost, seconds=(time.perf_counter() - start) * cost.captions / len(rows))
 
     def _try(self, unit: Unit) -> bool:
@@ -192,10 +193,11 @@ class Reproduction:
                 self._do(unit)
         return ours
 
-    def _do(self, unit: Unit) -> None:
+    def _do(self, unit: Unit) -> bool:
         if not self.run.done(unit.kind, unit.key):
             self.step(str(unit))
             self.run.write(unit.kind, unit.key, self.rows(unit))
+        return True
 
     def key(self, text: str, kept: Kept) -> dict[str, Json]:
         """What a method's unit for a sample is called."""
