@@ -215,13 +215,17 @@ def main() -> None:
     for seed, one in enumerate(every[: args.photographs]):
         found += rows(vlm, one, every, args.others, seed)
         console.print(f"{seed + 1}: {one.concept} {one.pair.sample.image_id}")
-    text = pages(found)
-    Console().print(text, soft_wrap=True)
-    if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "retention.md").write_text(f"# Retention\n\n{text}\n", encoding="utf-8")
-        document = {"rows": [asdict(row) for row in found]}
-        (args.out / "retention.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+        if args.out is not None:
+            write(args.out, found)
+    Console().print(pages(found), soft_wrap=True)
+
+
+def write(out: Path, found: Sequence[Row]) -> None:
+    """The tables and the numbers, of as many photographs as there are."""
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "retention.md").write_text(f"# Retention\n\n{pages(found)}\n", encoding="utf-8")
+    document = {"rows": [asdict(row) for row in found]}
+    (out / "retention.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -15,9 +15,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING as MISSING
 from dataclasses import dataclass
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
-from .errors import InvalidOption
+from .errors import InvalidOption, suggest
 from .fields import check_fields
 from .parsing import parse_json
 
@@ -230,6 +230,45 @@ class Reading:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+
+def _share(text: str) -> float | None:
+    return None if text == "none" else number(text)
+
+
+#: What is inpainted: one region (`Sample.region`), or as much as takes the word away (locate/validity.py).
+Reach: TypeAlias = Literal["grown", "auto", "boxes", "mask"]
+REACHES: tuple[Reach, ...] = get_args(Reach)
+
+#: A share, or none where there is no limit.
+SHARE = Form(_share, lambda share: "none" if share is None else plain(share), "a number, or none")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Taking:
+    """How much of a picture goes with the object, and which samples that spoils (locate/validity.py)."""
+
+    reach: Reach = option(
+        "grown", "--reach", help="Inpainted: grown (mask, larger where the word stays), auto, boxes or mask."
+    )
+    max_other_share: float | None = option(
+        None,
+        "--max-other-share",
+        help="Refuse samples of which more of another object goes, too; none for any.",
+        form=SHARE,
+    )
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.reach not in REACHES:
+            raise InvalidOption(f"reach={self.reach!r} is not known.{suggest(self.reach, list(REACHES))}")
+        check_other_share(self.max_other_share)
+
+
+def check_other_share(share: float | None) -> None:
+    """Raise InvalidOption for a `max_other_share` outside 0 to 1; None is any."""
+    if share is not None and not 0 <= share <= 1:
+        raise InvalidOption(f"max_other_share={share} must be between 0 and 1, or None for any")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -118,3 +118,25 @@ def test_a_question_and_a_system_turn_reach_the_model(
     code, text, _ = cli("caption", bears[0][0], "--chat", "always", "--json")
     assert code == 1
     assert "demo has no chat template that shows an image" in json.loads(text)["error"]["message"]
+
+
+def test_a_map_of_a_located_set_asks_what_was_asked_then(
+    cli: Callable[..., tuple[int, str, str]], bears: list[tuple[Path, str]], tmp_path: Path
+):
+    """Unless another thing is asked for; a set that does not say was asked the usual."""
+    path, box = bears[1]
+    given = ("--box", box, "--no-test", "--method", "activation", "--count", 3)
+    told = ("--template", "now {image} {prefix}")
+    assert cli("locate", path, "bear", *given, *told, "--out", tmp_path / "out")[0] == 0
+
+    def sent(*neurons: object) -> str:
+        return json.loads(cli("heatmap", path, *neurons, "--out", tmp_path / "map.png", "--json")[1])["sent"]
+
+    found = tmp_path / "out" / "neurons.json"
+    assert (
+        sent(found)
+        == json.loads(found.read_text(encoding="utf-8"))["provenance"]["sent"]
+        == ("now <image> The image shows a")
+    )
+    assert sent(found, "--prefix", "There is a") == "<image>\nThere is a"
+    assert sent("3.5") == "<image>\nThe image shows a"

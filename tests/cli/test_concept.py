@@ -75,6 +75,8 @@ def test_less_what_other_concepts_share(cli, folder, concept, tmp_path, demo):
         (("--scale", "effects"), "scale='effects' is not known"),
         (("--method", "nothing"), "method='nothing' is not known"),
         (("--edit", "erase"), "method 'erase'|method='erase'"),
+        (("--reach", "wide"), "reach='wide' is not known"),
+        (("--max-other-share", 2), "max_other_share=2.0 must be between 0 and 1"),
         (("-n", 0), "--photographs=0 is not a whole number of at least 1"),
         (("--weight", "nan"), "weight"),
         (("--held", 4), "least_held=4 is more than the 3 photographs"),

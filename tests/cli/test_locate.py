@@ -160,11 +160,43 @@ def test_both_doors_write_the_same_folder(locate, tmp_path, checkpoint):
         draws=2,
     )
     other = tmp_path / "other"
-    locate_into(other, ns.load(checkpoint), asked.locator(), asked.pair(), draws=2, origin=asked.origin())
+    vlm = ns.load(checkpoint)
+    pair, known = asked.pair(vlm)
+    locate_into(other, vlm, asked.locator(), pair, validity=known, draws=2, origin=asked.origin())
     files = {path.relative_to(other) for path in other.rglob("*") if path.is_file()}
     assert files == {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file()}
     for name in files:
         assert (other / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
+
+
+def test_the_strict_reading_and_the_reach_are_options(locate, tmp_path, monkeypatch):
+    code, _, err = locate("--budget", "9", "--no-test", "--reach", "boxes", "--max-other-share", "0.1")
+    assert code == 0, err
+    kept = Evidence.load(tmp_path / "out")
+    assert "--reach boxes --max-other-share 0.1" in kept.command
+    assert "valid_pair(vlm, sample, 'telea', reach='boxes', max_other_share=0.1)" in kept.python
+    for words, said in {
+        ("--reach", "far"): "reach='far' is not known",
+        ("--max-other-share", "2"): "max_other_share=2.0 must be between 0 and 1",
+        ("--control", "p.png"): "--control: pictures for thresholds",
+    }.items():
+        code, _, err = locate(*words)
+        assert code == 1
+        assert said in err
+
+
+def test_other_pictures_as_controls(locate, tmp_path, monkeypatch):
+    monkeypatch.setattr("neuronscope.locate.decoys.clean_captions", lambda *_, **__: [Caption("grass", "grass", (1,))])
+    for name in "ab":
+        noise = np.random.default_rng(ord(name)).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(tmp_path / f"{name}.png")
+    words = [word for name in "ab" for word in ("--control", tmp_path / f"{name}.png")]
+    code, out, err = locate("--q", "0.9", "--no-test", *words, "--json")
+    assert code == 0, err
+    assert [one["kind"] for one in json.loads(out)["provenance"]["controls"]] == ["photograph"] * 2
+    kept = Evidence.load(tmp_path / "out")
+    assert f"photographs=('{tmp_path}/a.png', '{tmp_path}/b.png')" in kept.python
+    assert locate("--q", "0.9", "--control", tmp_path / "none.png")[0] == 1
 
 
 @pytest.mark.parametrize("stop", ["generate", "save", "layers", "summary"])

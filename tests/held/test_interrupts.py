@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import pytest
+import torch
 from benchmarks.interrupts import WAYS, Bench, alarms, interrupted, odd, places
 
+import neuronscope as ns
 from neuronscope.held import Changing
+from neuronscope.held.modes import FunctionMode
+from neuronscope.held.undo import opened
+from neuronscope.intervene.permuted import permuted_image
 from neuronscope.testing import tiny_vlm
+from neuronscope.view.rollout import watched
 
 #: Operation -> places that are tried, spread over all.
 TRIED = {
@@ -87,3 +96,72 @@ def test_a_handler_set_inside_the_block_stays():
 
 def test_an_operation_that_is_not_interrupted_says_so():
     assert interrupted(lambda: None, "raise", -1)[0] is False
+
+
+def left(vlm: ns.VLM) -> dict[str, object]:
+    """What beginning and ending a block could leave, in a millisecond: no values of weights."""
+    modules = list(vlm.model.modules())
+    return {
+        "hooks": [
+            list(hooks)
+            for m in modules
+            for name, hooks in vars(m).items()
+            if "_hooks" in name and isinstance(hooks, dict)
+        ],
+        "attributes": [sorted(vars(m)) for m in modules],
+        "training": [m.training for m in modules],
+        "requires_grad": [p.requires_grad for p in vlm.model.parameters()],
+        "modes": (torch.is_grad_enabled(), torch._C._len_torch_function_stack()),
+        "opened": list(opened()),
+        "handlers": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)],
+    }
+
+
+NEURONS = ns.Neurons.of([(layer, unit) for layer in (0, 2) for unit in (1, 5)])
+BLOCKS: dict[str, Callable[[ns.VLM], Callable[[], AbstractContextManager[object]]]] = {
+    "intervene": lambda vlm: lambda: vlm.intervene(ns.Zero(NEURONS)),
+    "intervene in the tower": lambda vlm: lambda: vlm.intervene(ns.Zero(ns.Neurons.at("vision.0.3"))),
+    "permuted image": lambda vlm: lambda: permuted_image(vlm, 1),
+    "frozen": lambda vlm: vlm.frozen,
+    "watched": lambda vlm: lambda: watched(vlm),
+    "within each other": lambda vlm: (
+        lambda: Changing(
+            lambda undo: [undo.enter(Changing(lambda inner: inner.hook(vlm.model, "before", print))) for _ in range(2)]
+        )
+    ),
+    "a mode of torch": lambda _: lambda: Changing(lambda undo: undo.enter(FunctionMode())),
+}
+
+
+#: Blocks that do the same for every parameter or part: of how many lines one is tried; else all are.
+STEPS = {"frozen": 5, "watched": 3}
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize("name", BLOCKS)
+def test_an_exception_before_any_line_of_beginning_or_ending_a_block_leaves_nothing(bench: Bench, name: str):
+    block = BLOCKS[name](bench.vlm)
+
+    def run() -> None:
+        with block():
+            raise ZeroDivisionError  # an intervention that meets no call is an error of its own
+
+    def tried(at: int) -> int:
+        try:
+            return interrupted(run, "raise", at)[1]
+        except ZeroDivisionError:
+            return -1
+
+    tried(0)
+    before = left(bench.vlm)
+    lines = 0
+    with alarms():
+        inside = left(bench.vlm)["handlers"]
+        for at in range(1, 10**5, STEPS.get(name, 1)):
+            came = tried(at) >= 0
+            gc.collect(0)
+            assert left(bench.vlm) == {**before, "handlers": inside}, at
+            lines = at
+            if not came:
+                break
+    assert lines > 20

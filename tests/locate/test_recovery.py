@@ -11,9 +11,9 @@ from neuronscope.caption import clean_captions
 from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.evaluate import named
 from neuronscope.intervene import Patch
-from neuronscope.locate import Recovery, edit_effect, equal_size, method
+from neuronscope.locate import Exchange, Recovery, ScoredConcept, edit_effect, equal_size, method
 from neuronscope.locate.scores import Layout, best_first
-from neuronscope.locate.target import concept_word
+from neuronscope.locate.target import CONCEPT_TOKENS, concept_word
 from neuronscope.locate.validity import check_validity
 from neuronscope.models import Decoding
 from neuronscope.studies.demo.scenes import scenes_of
@@ -121,3 +121,41 @@ def test_an_edit_without_an_effect_is_refused(demo, pair, validity, values):
 def test_bad_options_are_refused(wrong):
     with pytest.raises(InvalidOption, match=next(iter(wrong))):
         Recovery(**wrong)
+
+
+@pytest.fixture
+def surfboard(vlm, speaks):
+    """A word of two tokens, and an edit that makes both less likely."""
+    speaks(vlm, "surfboard on grass", "grass")
+    for seed in range(40):
+        image = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
+        pair = ns.counterfactual(ns.Sample(image, "surfboard", boxes=[(3, 3, 20, 12)]))
+        known = check_validity(vlm, pair)
+        effects = {t: edit_effect(vlm, pair, concept_word(known, t), Decoding()) for t in CONCEPT_TOKENS}
+        if min(effects.values()) > 1e-3 and abs(effects["first"] - effects["last"]) > 1e-3:
+            return pair, known, effects
+    raise AssertionError("no edit of forty makes both tokens less likely")
+
+
+@pytest.mark.parametrize("token", CONCEPT_TOKENS)
+def test_the_cut_recovers_the_sub_tokens_that_the_ranking_scores(vlm, surfboard, token):
+    pair, known, effects = surfboard
+    cut = Recovery(share=0.3, word=False, gap=None)
+    methods = {
+        "ranking": method("difference-x-gradient", target="logprob", cut=cut, concept_token=token),
+        "pan": method("pan", cut=cut, concept_token=token),
+        "product": ns.TwoStage(cut=cut, concept_token=token, points=1, rounds=0),
+    }
+    for chosen in methods.values():
+        located = chosen.locate(vlm, pair, validity=known)
+        told = located.neurons.provenance["recovery"]
+        assert told["effect"] == pytest.approx(effects[token], rel=1e-4, abs=1e-6)
+        if told["count"]:
+            word = concept_word(known, token)
+            exchange = Exchange.of(vlm, pair.original, pair.edited, word, Decoding())
+            share = exchange.effects([Layout(vlm.widths).mask(located.neurons)])[0] / effects[token]
+            assert told["share"] == pytest.approx(share, rel=1e-3)
+    top = ns.ceiling(vlm, pair, validity=known, concept_token=token)
+    assert top.effect == pytest.approx(effects[token], rel=1e-4, abs=1e-6)
+    scored = ScoredConcept.of(vlm, [pair], methods["pan"], validities=[known])
+    assert scored.effects == pytest.approx([effects[token]], rel=1e-4, abs=1e-6)

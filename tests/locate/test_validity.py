@@ -1,4 +1,5 @@
 from dataclasses import replace
+from itertools import islice
 
 import numpy as np
 import pytest
@@ -7,7 +8,7 @@ import neuronscope as ns
 from neuronscope.caption import Caption, Decoding
 from neuronscope.errors import ConceptNotNamed, ConceptStillNamed, InvalidOption, InvalidSample, OtherConceptRemoved
 from neuronscope.locate import validity
-from neuronscope.locate.validity import MAX_OTHER_SHARE, check_validity, valid_pair
+from neuronscope.locate.validity import MAX_OTHER_SHARE, check_validity, valid_pair, valid_pairs
 
 ORIGINAL, EDITED = "brown bear and dog on grass", "red grass with snow"
 
@@ -302,3 +303,35 @@ def test_the_models_own_captions_are_used(vlm, pair):
         check_validity(vlm, replace(with_concept(pair, word), edited=pair.original))
     assert caught.type is ConceptStillNamed
     assert str(caught.value).count(text) == 2
+
+
+@pytest.mark.parametrize("reach", ["grown", "boxes", "auto"])
+@pytest.mark.parametrize("batch_size", [3, 32])
+def test_several_samples_are_judged_as_one_by_one(demo, scenes, tmp_path, reach, batch_size):
+    """Kept with the same edit and captions, or refused for the same reason, whoever shares the batch."""
+    source = ns.CocoFolder.open(scenes)
+    samples = [sample for concept in ("bear", "bus", "pizza") for sample in islice(source.samples(concept), 3)]
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    samples.insert(1, replace(samples[0], image=str(broken), image_id="broken"))
+    samples.insert(3, replace(samples[4], boxes=(), mask=None, image_id="no object"))
+    samples.insert(5, replace(samples[6], concept="zebra", image_id="not named"))
+
+    def alone(sample):
+        try:
+            return valid_pair(demo, sample, reach=reach)
+        except InvalidSample as error:
+            return error
+
+    together = valid_pairs(demo, samples, reach=reach, batch_size=batch_size)
+    assert len(together) == len(samples)
+    kept = 0
+    for sample, found in zip(samples, together, strict=True):
+        expected = alone(sample)
+        if isinstance(expected, Exception):
+            assert (type(found), str(found)) == (type(expected), str(expected))
+            continue
+        kept += 1
+        assert np.array_equal(np.asarray(found[0].edited), np.asarray(expected[0].edited))
+        assert found[1] == expected[1]
+    assert 0 < kept < len(samples) - 2

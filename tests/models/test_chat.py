@@ -10,8 +10,10 @@ import pytest
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
+from neuronscope.loading.checks.common import noise_picture
 from neuronscope.models.chat import has_chat
 from neuronscope.models.families import FAMILIES
+from zoo import Loaded
 
 #: The manners of chat templates: turns in marks; names and colons; a mark around the question; a beginning of text;
 #: a switch for thinking; a thought that is always begun; answers behind a space.
@@ -170,3 +172,47 @@ def test_minigpt4_keeps_its_conversation_and_can_do_without():
     assert ns.Decoding().text(row, "<I>") == "[INST] <Img><I></Img> The image shows a [/INST] "
     assert ns.Decoding(chat="never").text(row, "<I>") == "<Img><I></Img> The image shows a"
     assert ns.Decoding("a", question="What?").text(row, "<I>") == "[INST] <Img><I></Img> What? [/INST] a"
+
+
+#: Families whose real processors put a placeholder of their own into the text.
+FAMILIES_THAT_CHAT = (
+    *(
+        "qwen2_vl",
+        "qwen2_5_vl",
+        "qwen3_vl",
+        "internvl",
+        "gemma3",
+        "llava_onevision",
+        "smolvlm",
+        "idefics3",
+        "llava_next",
+    ),
+    *("aya_vision", "glm4v", "ovis2", "mistral3"),
+)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> Loaded:
+    return Loaded()
+
+
+@pytest.mark.parametrize("kind", FAMILIES_THAT_CHAT)
+@pytest.mark.parametrize("template", [MARKS, NAMES, BEGUN], ids=["marks", "names", "begun"])
+def test_real_processors_find_the_image_in_a_conversation(loaded: Any, kind: str, template: str):
+    """Whatever an image's placeholder is: as many image tokens as without a conversation, at places further back."""
+    vlm = loaded[kind]
+    own = template.replace("<image>", vlm.placeholder)
+    model = chatting(vlm, own)
+    assert model.chat
+    picture = noise_picture((96, 64))
+    asked = ns.Decoding("a", question="what is it")
+    sent = model.sent(asked)
+    assert sent.count(vlm.placeholder) == 1
+    assert sent.endswith("a")
+    plain, told = (one.prepare([picture], asked).rows[0] for one in (vlm, model))
+    assert told.image.count == plain.image.count
+    if not vlm.family.no_image:
+        assert (told.tensors["input_ids"][0, told.image.positions] == vlm.image_token).all()
+    begin = vlm.tokenizer.bos_token_id
+    assert begin is None or told.tensors["input_ids"][0].tolist().count(begin) <= 1
+    assert len(model.captions([picture], decoding=ns.Decoding("a", question="what", max_new_tokens=2))) == 1

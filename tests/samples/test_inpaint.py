@@ -1,12 +1,10 @@
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from PIL import Image
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, InvalidSample
-from neuronscope.samples import control_boxes, inpaint
+from neuronscope.samples import inpaint
 from neuronscope.samples.boxes import boxes_mask
 from neuronscope.samples.inpaint import INPAINTERS
 
@@ -114,33 +112,3 @@ def test_bad_options_are_refused(sample, options, reason):
 def test_inpaint_refuses_masks_it_cannot_use(scene, mask, reason):
     with pytest.raises(InvalidSample, match=reason):
         inpaint(scene, mask)
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.integers(1, 30), st.integers(1, 25), st.integers(0, 8), st.integers(0, 5))
-def test_control_boxes_fit_avoid_the_object_and_differ(w, h, count, seed):
-    avoid = boxes_mask([(10, 8, 10, 8)], SIZE)
-    boxes = control_boxes(SIZE, (w, h), avoid, count, seed)
-    assert boxes == control_boxes(SIZE, (w, h), avoid, count, seed)
-    assert len(set(boxes)) == len(boxes) <= count
-    for x, y, bw, bh in boxes:
-        assert 0 <= x <= x + bw <= 48
-        assert 0 <= y <= y + bh <= 32
-        assert round(w / 2) <= bw <= w
-        assert round(h / 2) <= bh <= h
-        assert not (boxes_mask([(x, y, bw, bh)], SIZE) & avoid).any()
-
-
-def test_control_boxes_shrink_only_where_they_must():
-    avoid = boxes_mask([(0, 0, 38, 32)], SIZE)  # leaves 10 columns
-    assert {b[2:] for b in control_boxes(SIZE, (8, 8), avoid, 5)} == {(8, 8)}
-    assert {b[2] for b in control_boxes(SIZE, (16, 8), avoid, 5)} == {10}  # 16 x 0.6
-    assert control_boxes(SIZE, (24, 8), avoid, 5) == []
-    assert control_boxes(SIZE, (8, 8), np.ones((32, 48), bool), 5) == []
-
-
-def test_control_boxes_depend_on_the_seed():
-    avoid = np.zeros((32, 48), bool)
-    assert control_boxes(SIZE, (6, 6), avoid, 5, 0) != control_boxes(SIZE, (6, 6), avoid, 5, 1)
-    with pytest.raises(InvalidOption, match="count=-1"):
-        control_boxes(SIZE, (6, 6), avoid, -1)

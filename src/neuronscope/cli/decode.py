@@ -43,13 +43,14 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Read neurons' value vectors through the unembedding, beside random neurons of the same layers."""
+    from ..locate.located import asked_of
     from ..meaning import decode
     from ..models.decoding import Decoding
 
     chosen = parse_neurons(neurons)
     chosen = chosen if concept is None else replace(chosen, concept=concept)
     kind: Any = norm
-    decoding = Decoding.asked(made(Asking, parsed))
+    decoding = Decoding.asked(made(Asking, parsed)) if parsed else asked_of(chosen)
     vlm = open_model(model, device, dtype)
     found = decode(vlm, chosen, top=top, norm=kind, seed=seed, force=any_model, decoding=decoding)
 

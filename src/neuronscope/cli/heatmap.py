@@ -37,7 +37,11 @@ def run(
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Write the heat map of some neurons over an image; with a box, say whether it lies on it beside random neurons."""
+    """Write the heat map of some neurons over an image; with a box, say whether it lies on it beside random neurons.
+
+    The model is asked what it was asked when the set was located, unless an option says otherwise.
+    """
+    from ..locate.located import asked_of
     from ..meaning import place
     from ..models.decoding import Decoding
     from ..samples.image import read_image
@@ -50,8 +54,8 @@ def run(
     chosen = parse_neurons(neurons)
     require_picture(out)
     output_folder(out.parent)
+    decoding = Decoding.asked(made(Asking, parsed)) if parsed else asked_of(chosen)
     vlm = open_model(model, device, dtype)
-    decoding = Decoding.asked(made(Asking, parsed))
     how: Any = {"resize": resize, "trace": trace, "decoding": decoding}
     chosen = chosen.anywhere() if any_model else chosen
     heat = heatmap(vlm, picture, chosen, top=top, **how)

@@ -32,11 +32,12 @@ def run(
     from ..studies.locate.study import locate_into
 
     asked = made(Locate, parsed)
-    method, pair, folder = asked.locator(), asked.pair(), output_folder(out)
+    method, sample, folder = asked.locator(), asked.sample(), output_folder(out)
     with progress(6 if asked.test else 4, "loading the model") as step:
         vlm = open_model(asked.model, asked.device, asked.dtype)
-        draws = asked.draws if asked.test else None
-        result = locate_into(folder, vlm, method, pair, draws=draws, origin=asked.origin(), step=step)
+        pair, validity = asked.pair(vlm, sample)
+        draws, origin = asked.draws if asked.test else None, asked.origin()
+        result = locate_into(folder, vlm, method, pair, validity=validity, draws=draws, origin=origin, step=step)
 
     def show() -> None:
         lines(*result.summary)

@@ -20,7 +20,7 @@ from .takes import Given, takes
 _SETTINGS = {name: type(getattr(Repair, name)) for name in ("toward", "right", "against")}
 
 
-@takes(Repair, Asking, Measuring, Loading, Reading)
+@takes(Repair, Measuring, Asking, Loading, Reading)
 def run(
     parsed: Given,
     images: Annotated[str, typer.Option("--images", help="A COCO folder with annotated objects.")],
@@ -54,7 +54,11 @@ def run(
     with progress(0, "captioning the pictures") as step:
         vlm = open_model(loading.model, loading.device, loading.dtype)
         found = repair(vlm, folder, how, only=source, done=step)
-    result = document(found, lists) | {"model": vlm.identity(), "environment": environment()}
+    result = document(found, lists) | {
+        "model": vlm.identity(),
+        "sent": vlm.sent(decoding),
+        "environment": environment(),
+    }
     text = tables({how.by: result})
     clear_result(target, "tables.json", "tables.md", "edit.safetensors")
     if found.together.edit is not None:

@@ -22,6 +22,7 @@ from ..errors import InvalidOption, InvalidSample
 from ..files import temporary_folder
 from ..intervene import activations
 from ..locate import layer_matched
+from ..locate.validity import valid_pair
 from ..models.decoding import Decoding
 from ..report import Origin, Test, gather, locate_watched, write_located
 from ..samples.inpaint import counterfactual
@@ -208,10 +209,13 @@ class Session:
         mask = marks.mask(picture.image.size)
         boxes = marks.boxes if mask is None else ()
         sample = Sample(picture.image, question.concept, boxes=boxes, mask=mask, image_id=picture.name)
-        pair = counterfactual(sample, question.edit)  # pyright: ignore[reportArgumentType]
-        asked: Changes = {**_NOTHING, "question": question, "edited": Picture(picture.name, pair.edited, "")}
+        edit: Any = question.edit
+        first = counterfactual(sample, edit)  # shown whatever becomes of it
+        asked = {**_NOTHING, "question": question, "edited": Picture(picture.name, first.edited, "")}
         job.step("locating neurons", asked)
-        located, curves = locate_watched(question.locator(self.shop.decoding), vlm, pair)
+        pair, validity = valid_pair(vlm, sample, edit, decoding=self.shop.decoding)
+        asked["edited"] = Picture(picture.name, pair.edited, "")
+        located, curves = locate_watched(question.locator(self.shop.decoding), vlm, pair, validity)
         origin = replace(self.shop.origin(question, picture.path, marks), image=picture.name)
         job.step("maps of the neurons")
         evidence = gather(vlm, pair, located, curves, test=None, origin=origin, decoding=self.shop.decoding)

@@ -68,17 +68,20 @@ class Undo:
 
     @whole
     def enter(self, block: AbstractContextManager[T]) -> T:
-        """Enter a block that is left with this one."""
-        entered: list[bool] = []
+        """Enter a block that is left with this one. Its `__exit__` may be called twice, and before it was entered."""
+        entered = [True]
 
         def leave() -> None:
             if entered:
-                entered.clear()
                 block.__exit__(None, None, None)
+                entered.clear()  # only now: what was interrupted is called again
 
         self.note(leave)
-        made = block.__enter__()
-        entered.append(True)
+        try:
+            made = block.__enter__()
+        except Exception:  # it has put back what it did, and an outer use of it is not to be left
+            entered.clear()
+            raise
         HANDLERS.deliver()
         return made
 

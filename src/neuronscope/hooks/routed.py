@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 
 from ..held import Changing, Held, Undo
+from ..held.modes import FunctionMode
 from ..held.undo import of_this_thread
 
 #: Sees [tokens, experts * channels]; returns a replacement or None.
@@ -42,7 +42,7 @@ def tap_routed(undo: Undo, experts: nn.Module, call: Call) -> None:
     undo.replace(experts, "forward", of_this_thread(forward))
 
 
-class _Watch(TorchFunctionMode):
+class _Watch(FunctionMode):
     """Sees, and replaces, the input of each expert's last linear map."""
 
     def __init__(self, experts: nn.Module, index: Int[Tensor, "tokens k"], new: Tensor | None = None) -> None:

@@ -14,6 +14,7 @@ from .discovery import Discovered as Discovered
 from .discovery import Discovery as Discovery
 from .discovery import discover as discover
 from .integrated_gradients import IntegratedGradients as IntegratedGradients
+from .learned_mask import LearnedMask as LearnedMask
 from .located import Located as Located
 from .located import Method as Method
 from .matched import layer_matched as layer_matched

@@ -23,7 +23,7 @@ from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, Site
 from .patching import Change, Exchange, require_effect
 from .scores import Layout
-from .target import concept_word
+from .target import ConceptToken, concept_word
 from .validity import Validity, check_validity
 
 #: Names of the sets that are not single layers.
@@ -67,6 +67,7 @@ def ceiling(
     layers: bool = True,
     sets: Mapping[str, Neurons] = MappingProxyType({}),
     site: Site = "neuron",
+    concept_token: ConceptToken = "first",
     decoding: Decoding = Decoding(),
 ) -> Ceiling:
     """What all FFN neurons, thirds of the layers and single layers recover of the edit's effect.
@@ -79,6 +80,7 @@ def ceiling(
         layers: whether single layers are asked as well, one more row of a batch each.
         sets: name -> neurons that are asked beside them.
         site: where activations are exchanged.
+        concept_token: which sub-tokens of the word the effect is on.
         decoding: caption settings.
 
     Raises RunMismatch for sets of other weights, InvalidOption for another part's or one that is named like a built-in
@@ -89,7 +91,7 @@ def ceiling(
     for of in sets.values():
         require_own(vlm, of, "text")
     validity = validity or check_validity(vlm, pair, decoding=decoding)
-    word = concept_word(validity)
+    word = concept_word(validity, concept_token)
     effect = require_effect(vlm, pair, word, decoding)
     layout = Layout(vlm.widths)
     masks = _sets(layout, vlm.structure.studied, layers)

@@ -31,7 +31,7 @@ from .matched import layer_matched
 from .patching import Exchange, edit_effect
 from .pooling import JOINS, SCALES, Join, Scale, held, pooled, scaled
 from .scores import Layout, Pooled, best_first
-from .target import concept_word
+from .target import concept_word, token_of
 from .validity import Validity
 
 #: What scores each pair by default.
@@ -123,7 +123,7 @@ class ScoredConcept:
         known = validities if validities is not None else [None] * len(pairs)
         located = [method.locate(vlm, pair, validity=own) for pair, own in zip(pairs, known, strict=True)]
         effects = [
-            edit_effect(vlm, pair, concept_word(one.validity), decoding_of(method))
+            edit_effect(vlm, pair, concept_word(one.validity, token_of(method)), decoding_of(method))
             for pair, one in zip(pairs, located, strict=True)
         ]
         return cls(vlm, tuple(pairs), method, tuple(located), tuple(effects))
@@ -172,6 +172,7 @@ class ScoredConcept:
         members, scores = Scores(Layout(self.vlm.widths), arrays).members(order)
         sources: list[Json] = [self._source(k, int(of_edits[k, order].sum())) for k in range(len(edits))]
         rival_names: list[Json] = [one.pairs[0].sample.concept for one in against]
+        sent = self.vlm.sent(decoding_of(self.method))
         return Neurons(
             members,
             scores,
@@ -179,7 +180,7 @@ class ScoredConcept:
             concept=self.pairs[0].sample.concept,
             method=f"{self.method.name}, pooled",
             options={"method": options_of(self.method), **asdict(pooling), "against": rival_names},
-            provenance={"ranked_by": "pooled", "photographs": len(each), "pairs": sources},
+            provenance={"ranked_by": "pooled", "photographs": len(each), "pairs": sources, "sent": sent},
             model=self.vlm.identity(),
         )
 
@@ -206,7 +207,7 @@ class ScoredConcept:
         return found
 
     def _exchange(self, k: int, site: Site) -> Exchange:
-        pair, word = self.pairs[k], concept_word(self.located[k].validity)
+        pair, word = self.pairs[k], concept_word(self.located[k].validity, token_of(self.method))
         return Exchange.of(self.vlm, pair.original, pair.edited, word, decoding_of(self.method), site=site)
 
     def _source(self, k: int, members: int) -> Json:

@@ -2,38 +2,118 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
 import numpy as np
 from PIL import Image
 
+from ..caption import clean_captions
 from ..errors import InvalidSample
 from ..loading import VLM
 from ..models.decoding import Decoding
-from ..samples.boxes import boxes_mask, mask_box
-from ..samples.inpaint import INPAINTERS, Counterfactual, control_boxes, inpaint
+from ..samples.controls import controls_of
+from ..samples.image import read_image
+from ..samples.inpaint import INPAINTERS, Counterfactual, inpaint
 from ..samples.lexicon import Lexicon
 from ..tokens.words import added_tokens, first_token
+from ..types import Json, Site
+from .pooling import spread
+from .scores import Flat, Pool, Pooled, Sign, activation_differences
 from .validity import Validity
 
+#: Whether controls are brought to the pair's amount of change: by the robust spread of V over neurons, or not at all.
+ControlScale: TypeAlias = Literal["spread", "none"]
+CONTROL_SCALES: tuple[ControlScale, ...] = get_args(ControlScale)
 
-def control_images(pair: Counterfactual, count: int, seed: int) -> list[Image.Image]:
-    """The original with one empty box inpainted, each box about as large as the object's.
 
-    No box touches the concept or, where they are annotated, other objects: taking those away would be no control.
+@dataclass(frozen=True)
+class ControlDifference:
+    """V of one control: what changes at the image tokens where the concept cannot be the reason.
 
-    Inpainted as the pair was, by Telea where the pair is no inpainting. Fewer than `count` where fewer boxes fit.
+    Attributes:
+        values: of all neurons, multiplied by `factor`.
+        kind: what was inpainted, or "photograph" for a picture of another scene.
+        area: its pixels, as a share of those of the edit.
+        factor: the robust spread of the pair's V over that of the control, where controls are brought to one amount of
+            change; 1 otherwise.
+        shift: how far the middle of the scaled values lies above that of the pair's, in robust spreads of the pair's.
     """
-    sample, size = pair.sample, pair.original.size
-    occupied = pair.mask
-    if sample.boxes or sample.mask is not None:
-        occupied = occupied | sample.region(size)
-    for other in sample.others:
-        occupied = occupied | (other.mask if other.mask is not None else boxes_mask([other.box], size))
-    _, _, width, height = mask_box(pair.mask)
+
+    values: Flat
+    kind: str
+    area: float
+    factor: float
+    shift: float
+
+    def to_dict(self) -> dict[str, Json]:
+        """For neurons.json, without the values."""
+        return {name: value for name, value in vars(self).items() if name != "values"}
+
+
+@dataclass(frozen=True)
+class Differences:
+    """How V is taken: the arguments of :func:`activation_differences`, and whether controls are scaled."""
+
+    site: Site
+    sign: Sign
+    pool: Pool
+    decoding: Decoding
+    scale: ControlScale = "spread"
+
+    def of(
+        self, vlm: VLM, pair: Counterfactual, count: int, seed: int, photographs: Sequence[str] = ()
+    ) -> tuple[Pooled, list[ControlDifference]]:
+        """V of the pair, and of up to `count` controls.
+
+        Args:
+            vlm: the model.
+            pair: the image and its counterfactual.
+            count: how many parts of the pair's own picture are inpainted (:func:`neuronscope.samples.controls_of`).
+            seed: of their places.
+            photographs: files of other pictures without the concept. Where there are some, the controls are these, the
+                region of the edit inpainted in each, and none of the pair's own picture.
+
+        A control that changes no activation says nothing and is left out. Raises InvalidSample for a photograph that
+        cannot be read, or whose caption names the concept.
+        """
+        own = [] if photographs else controls_of(pair, count, seed)
+        target, *rest = self._read(vlm, pair.original, [pair.edited, *(control.edited for control in own)])
+        found = [self._scaled(target, other, c.kind, c.area) for other, c in zip(rest, own, strict=True)]
+        found += [
+            self._scaled(target, self._read(vlm, other.original, [other.edited])[0], "photograph", 1.0)
+            for other in _elsewhere(vlm, pair, photographs, self.decoding)
+        ]
+        return target, [one for one in found if one is not None]
+
+    def _read(self, vlm: VLM, original: Image.Image, others: list[Image.Image]) -> list[Pooled]:
+        return activation_differences(
+            vlm, original, others, site=self.site, sign=self.sign, pool=self.pool, decoding=self.decoding
+        )
+
+    def _scaled(self, target: Pooled, other: Pooled, kind: str, area: float) -> ControlDifference | None:
+        own, wanted = spread(other.values), spread(target.values)
+        if not own or not wanted:
+            return None
+        factor = wanted / own if self.scale == "spread" else 1.0
+        values = other.values * factor
+        shift = float(np.median(values) - np.median(target.values)) / wanted
+        return ControlDifference(values, kind, area, factor, shift)
+
+
+def _elsewhere(
+    vlm: VLM, pair: Counterfactual, photographs: Sequence[str], decoding: Decoding
+) -> Iterator[Counterfactual]:
+    """Each photograph with the region of the edit inpainted, at the same place of the picture."""
     method = pair.method if pair.method in INPAINTERS else "telea"
-    radius = pair.options.get("radius")
-    pixels = float(radius) if isinstance(radius, (int, float)) else 3.0
-    boxes = control_boxes(size, (width, height), occupied, count, seed)
-    return [inpaint(pair.original, boxes_mask([box], size), method, pixels) for box in boxes]
+    for path in photographs:
+        picture = read_image(path)
+        mask = np.asarray(Image.fromarray(pair.mask).resize(picture.size, Image.Resampling.NEAREST))
+        said = clean_captions(vlm, [picture], decoding=decoding)[0]
+        if Lexicon.default().match(said.text, pair.sample.concept) is not None:
+            raise InvalidSample(f'{path} is no control for {pair.sample.concept!r}: its caption is "{said.full}"')
+        yield Counterfactual(pair.sample, picture, inpaint(picture, mask, method), mask, method)
 
 
 def decoy_tokens(

@@ -5,10 +5,16 @@
     g = ds/dO' at the original                                  attribution patching (Nanda 2023; Syed et al. 2023)
     g averaged over K points between the image embeddings of    (EAP-IG, Hanna et al. 2024)
         the two pictures, k / K for k = 0 .. K - 1
+    g averaged over K points between the two pictures'          (`path="activations"`)
+        activations at the image tokens, all layers held together
     g averaged also over states in which the best neurons so    (ours: `rounds`)
         far are exchanged themselves, 25, 50, 100 ... of them
 
     a_1 / sum a_1^+ + a_2 / sum a_2^+                           (ours: `also`) of two targets, each by its positive sum
+
+s is a score of the concept's token; as contrast it is y_c - y_c', with c' what the model says of the edited picture
+after the same words (METHODS n1). While all activations are held, what a neuron does by later FFNs at the image tokens
+does not show: that path ranks far worse than the one between the embeddings, and is there for comparison.
 
 Both stages of two-stage filtering as one product: what the object's removal changes, times what the word depends on.
 The gradient at the original alone sees nothing of a model that is sure of its word; on the way to the edited picture it
@@ -25,7 +31,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
@@ -40,13 +46,28 @@ from ..loading import VLM
 from ..models.loaded import Inputs
 from ..models.origin import require_own
 from ..samples.inpaint import Counterfactual
-from ..types import SITES, Neuron, Neurons, Site, one_of, whole_number
-from .patching import TOKEN_TARGETS, exchanging, image_values
+from ..types import SITES, Json, Neuron, Neurons, Site, one_of, whole_number
+from .patching import exchanging, image_values
 from .ranking import Ranked, Ranking
-from .scores import Flat, Layout, Pool, Pooled, Target, backward_scale, best_first, no_neurons, reduce_patches
+from .scores import (
+    TARGETS,
+    Flat,
+    Layout,
+    Pool,
+    Pooled,
+    Target,
+    backward_scale,
+    best_first,
+    no_neurons,
+    reduce_patches,
+)
 from .scores import target_value as value_of
 from .target import CONCEPT_TOKENS, ConceptToken, Word, concept_word
 from .validity import Validity
+
+#: What is moved from the original to the edit between the points where gradients are taken.
+Path: TypeAlias = Literal["embeddings", "activations"]
+PATHS: tuple[Path, ...] = get_args(Path)
 
 #: How many of the best neurons are exchanged in the first of the rounds; twice as many in each further one.
 FIRST_ROUND = 25
@@ -57,10 +78,11 @@ class DifferenceTimesGradient(Ranking):
     """Attribution patching from the edited picture to the original, and its averaged forms.
 
     Attributes:
-        target: s, the score of the concept's token.
+        target: s, the score of the concept's token; "contrast" is its logit minus that of the edited picture's token.
         also: a second one, whose attribution over the same points is added, each divided by its positive sum; None for
             none.
         points: K; 1 is the gradient at the original alone.
+        path: what lies between the points: image embeddings, or all layers' activations held at the image tokens.
         rounds: how many times the gradient is taken again with the best neurons exchanged.
         pool: over image tokens; the sum is the estimate of the effect.
         site: where activations are compared and exchanged.
@@ -70,6 +92,7 @@ class DifferenceTimesGradient(Ranking):
     target: Target = "logprob"
     also: Target | None = None
     points: int = 1
+    path: Path = "embeddings"
     rounds: int = 0
     pool: Pool = "sum"
     site: Site = "neuron"
@@ -77,7 +100,8 @@ class DifferenceTimesGradient(Ranking):
     name: str = "difference-x-gradient"
 
     choices: ClassVar = {
-        "target": TOKEN_TARGETS,
+        "target": TARGETS,
+        "path": PATHS,
         "pool": ("sum", "max", "mean"),
         "site": SITES,
         "concept_token": CONCEPT_TOKENS,
@@ -88,7 +112,7 @@ class DifferenceTimesGradient(Ranking):
         whole_number("points", self.points, 1)
         whole_number("rounds", self.rounds, 0)
         if self.also is not None:
-            one_of("also", self.also, TOKEN_TARGETS)
+            one_of("also", self.also, TARGETS)
 
     @classmethod
     def refined(cls) -> DifferenceTimesGradient:
@@ -107,6 +131,10 @@ class DifferenceTimesGradient(Ranking):
         targets = (self.target,) if self.also is None else (self.target, self.also)
         points = [states.attributions(targets, between=k / self.points) for k in range(self.points)]
         found = [of[0] for of in points]
+        provenance: dict[str, Json] = {}
+        if self.points > 1 and self.pool == "sum":
+            attributed = float(np.sum(_mean(found), dtype=np.float64))
+            provenance["completeness"] = {"attributed": attributed, "change": states.change(self.target)}
         for done in range(self.rounds):
             best = np.zeros(layout.total, dtype=bool)
             best[best_first(_mean(found))[: FIRST_ROUND * 2**done]] = True
@@ -120,7 +148,7 @@ class DifferenceTimesGradient(Ranking):
             "attribution",
             {"attribution": pooled, "activation": states.differences(), "gradient": states.gradient},
             site=self.site,
-            provenance={"inert": inert},
+            provenance={"inert": inert, **provenance},
             notes=(f"{inert} of {layout.total} neurons have no effect to first order, as those of a last layer",),
         )
 
@@ -171,8 +199,32 @@ class _States:
         self._clean = image_values(vlm, self._inputs, options.site)
         self._edited = image_values(vlm, edited, options.site)
         self._at = torch.as_tensor(self._inputs.images[0].positions, device=vlm.device)
-        self._embeddings = _entering(vlm, edited, self._at) if options.points > 1 else None
+        self._embeddings, self._said = _entering(vlm, edited, self._at, self._farthest)
+        self._rivals = [(place, _rival(self._said[-place], token)) for place, token in word.entries]
         self.gradient = Pooled(np.zeros(0))  # of the original, once its attribution has been asked for
+
+    @property
+    def _farthest(self) -> int:
+        return max(position for position, _ in self._word.entries)
+
+    def change(self, target: Target) -> float:
+        """How much s falls from one end of the path to the other: what attributions over enough points sum to."""
+        with torch.no_grad():
+            start = self._logits(None if self._options.path == "embeddings" else 0.0)
+            end = self._said if self._options.path == "embeddings" else self._logits(1.0)
+        return float(self._score(start, target) - self._score(end, target))
+
+    def _logits(self, held: float | None) -> Float[Tensor, "positions vocabulary"]:
+        """Of the original's row; with all neurons held between the two pictures where that is asked."""
+        with HookSession(self._vlm.structure, self._taps(None, held)):
+            return self._vlm.logits(self._inputs, last=self._farthest)[0].float()
+
+    def _score(self, logits: Float[Tensor, "positions vocabulary"], target: Target) -> Tensor:
+        entries, average = self._word.entries, self._word.average
+        if target == "contrast":
+            own, rival = (value_of(logits, some, [some], "logit", average) for some in (entries, self._rivals))
+            return own - rival
+        return value_of(logits, entries, [entries], target, average)
 
     def differences(self) -> Pooled:
         """The largest difference of each neuron between the two pictures' image tokens, and where it is."""
@@ -188,11 +240,14 @@ class _States:
 
         Args:
             targets: scores of the word.
-            between: 0 for the original's image embeddings, 1 for the edited picture's.
+            between: 0 for the original's end of the path, 1 for the edited picture's.
             exchanged: the neurons that have the edited picture's activations.
         """
         products, found = no_neurons(self._vlm), [no_neurons(self._vlm) for _ in targets]
-        plain = not between and exchanged is None
+        held = between if self._options.path == "activations" and exchanged is None else None
+        if held is not None and not len(self.gradient.values):
+            self._original_gradient(targets)
+        plain = not between and exchanged is None and held is None
 
         def see(number: int, layer: int, slope: Tensor) -> None:
             difference = self._clean[layer].float() - self._edited[layer].float()
@@ -200,10 +255,20 @@ class _States:
             if plain and not number:
                 products[layer] = reduce_patches(self._clean[layer].float() * slope, self._options.pool)
 
-        self._differentiate(targets, see, between, exchanged)
+        self._differentiate(targets, see, between if held is None else 0.0, exchanged, held)
         if plain:
             self.gradient = Pooled.of(products)
         return [Pooled.of(layers) for layers in found]
+
+    def _original_gradient(self, targets: Sequence[Target]) -> None:
+        """What the path of activations does not pass: at its beginning all neurons are held already."""
+        products = no_neurons(self._vlm)
+
+        def see(_: int, layer: int, slope: Tensor) -> None:
+            products[layer] = reduce_patches(self._clean[layer].float() * slope, self._options.pool)
+
+        self._differentiate(targets[:1], see, 0.0, None, None)
+        self.gradient = Pooled.of(products)
 
     def at_tokens(self, neurons: Neurons) -> Float[np.ndarray, "tokens neurons"]:
         """a before it is pooled, for some neurons, with the gradient at the original."""
@@ -214,7 +279,7 @@ class _States:
                 difference = self._clean[layer][:, unit].float() - self._edited[layer][:, unit].float()
                 found[Neuron(layer, unit)] = (difference * slope[:, unit]).cpu()
 
-        self._differentiate((self._options.target,), see, 0.0, None)
+        self._differentiate((self._options.target,), see, 0.0, None, None)
         return torch.stack([found[neuron] for neuron in neurons], dim=1).numpy()
 
     def _differentiate(
@@ -223,6 +288,7 @@ class _States:
         see: Callable[[int, int, Tensor], None],
         between: float,
         exchanged: Bool[np.ndarray, "neurons"] | None,
+        held: float | None,
     ) -> None:
         """One forward pass, and a backward pass for each target: `see` is given its number, a layer, and the slope."""
         vlm, scale = self._vlm, backward_scale(self._vlm)
@@ -231,27 +297,30 @@ class _States:
             see(number, place[0], slope.float() / scale)
 
         places: list[Place] = [(layer, self._options.site) for layer in vlm.structure.studied]
-        farthest = max(position for position, _ in self._word.entries)
-        entries = self._word.entries
         with (
             torch.enable_grad(),
             self._moved(between),
-            HookSession(vlm.structure, self._taps(exchanged)),
+            HookSession(vlm.structure, self._taps(exchanged, held)),
             GradientSession(vlm.structure, places, self._at) as session,
         ):
             with session.forward():
-                logits = vlm.logits(self._inputs, last=farthest)[0].float()
-            values = [value_of(logits, entries, [entries], target, self._word.average) for target in targets]
+                logits = vlm.logits(self._inputs, last=self._farthest)[0].float()
+            values = [self._score(logits, target) for target in targets]
             for number, y in enumerate(values):
                 session.backward(y * scale, partial(unscaled, number=number), again=number + 1 < len(values))
 
-    def _taps(self, exchanged: Bool[np.ndarray, "neurons"] | None) -> list[Tap]:
+    def _taps(self, exchanged: Bool[np.ndarray, "neurons"] | None, held: float | None) -> list[Tap]:
+        if held is not None:
+            pairs = ((layer, clean, self._edited[layer]) for layer, clean in self._clean.items())
+            values = {layer: torch.lerp(clean.float(), other.float(), held).to(clean) for layer, clean, other in pairs}
+            everyone = np.ones((1, Layout(self._vlm.widths).total), dtype=bool)
+            return exchanging(self._vlm, self._inputs, everyone, values, self._options.site)
         if exchanged is None:
             return []
         return exchanging(self._vlm, self._inputs, exchanged[None], self._edited, self._options.site)
 
     def _moved(self, between: float) -> AbstractContextManager[Any]:
-        if self._embeddings is None or not between:
+        if not between:
             return nullcontext()
         at, other = self._at, self._embeddings
 
@@ -269,8 +338,16 @@ def _stream(given: tuple[Any, ...], named: Mapping[str, Any]) -> Float[Tensor, "
     return given[0] if given else named["hidden_states"]
 
 
-def _entering(vlm: VLM, inputs: Inputs, at: Tensor) -> Float[Tensor, "positions hidden"]:
-    """The residual stream at the image tokens as it enters the first layer: the image embeddings."""
+def _rival(logits: Float[Tensor, "vocabulary"], token: int) -> int:
+    """The most probable token but one."""
+    best = logits.topk(2).indices.tolist()
+    return int(best[1] if best[0] == token else best[0])
+
+
+def _entering(
+    vlm: VLM, inputs: Inputs, at: Tensor, last: int
+) -> tuple[Float[Tensor, "positions hidden"], Float[Tensor, "last vocabulary"]]:
+    """The residual stream at the image tokens as it enters the first layer, the image embeddings; and last logits."""
     found: list[Tensor] = []
 
     def read(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
@@ -278,5 +355,5 @@ def _entering(vlm: VLM, inputs: Inputs, at: Tensor) -> Float[Tensor, "positions 
         found.append(stream[0].index_select(0, at.to(stream.device)).clone())
 
     with torch.no_grad(), hooked(vlm.structure.layers[0], "before", read):
-        vlm.logits(inputs)
-    return found[-1]
+        logits = vlm.logits(inputs, last=last)[0].float()
+    return found[-1], logits

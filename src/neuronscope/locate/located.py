@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
@@ -102,6 +102,15 @@ def decoding_of(chosen: Method) -> Decoding:
     """What a method asks, and how its captions are written; the usual for one that writes none."""
     found: object = getattr(chosen, "decoding", None)
     return found if isinstance(found, Decoding) else Decoding()
+
+
+def asked_of(neurons: Neurons) -> Decoding:
+    """What was asked when a set was located, from its options; the usual for a set that does not say."""
+    found: Any = neurons.options.get("decoding")
+    method: Any = neurons.options.get("method")
+    if found is None and isinstance(method, dict):  # of a set from several photographs
+        found = cast("dict[str, Any]", method).get("decoding")
+    return Decoding.from_dict(cast("dict[str, Any]", found)) if isinstance(found, dict) else Decoding()
 
 
 class Clock:

@@ -57,13 +57,14 @@ def scaled(scores: Float[np.ndarray, "neurons"], scale: Scale, effect: float = 1
         places = np.empty(len(values))
         places[best_first(values)] = np.arange(1, len(values) + 1)
         return -np.log(places) if scale == "log_rank" else 1 - (places - 1) / max(len(values) - 1, 1)
-    unit = {"effect": lambda: effect, "largest": values.max, "spread": lambda: _spread(values)}[scale]()
+    unit = {"effect": lambda: effect, "largest": values.max, "spread": lambda: spread(values)}[scale]()
     if not unit > 0:
         raise InvalidSample(f"scale={scale!r} divides by {unit:.4g}, which is not positive; 'rank' divides by nothing")
     return values / unit
 
 
-def _spread(values: Float[np.ndarray, "neurons"]) -> float:
+def spread(values: Float[np.ndarray, "neurons"]) -> float:
+    """The robust spread of those that are not 0: 1.4826 times the median distance from their median; 0 for none."""
     some = values[values != 0]
     return 1.4826 * float(np.median(np.abs(some - np.median(some)))) if len(some) else 0.0
 

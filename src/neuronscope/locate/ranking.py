@@ -28,6 +28,7 @@ from ..types import SITES, Json, Neurons, Site, one_of, options_of, whole_number
 from .located import Clock, Located, Scores
 from .recovery import Recovery
 from .scores import Layout, Pooled, best_first
+from .target import token_of
 from .validity import Validity, check_validity
 
 
@@ -112,7 +113,14 @@ class Ranking(ABC):
         keep, notes, provenance = self.count if ranked.keep is None else ranked.keep, ranked.notes, ranked.provenance
         if self.cut is not None:
             cut = self.cut.choose(
-                vlm, pair, validity, values, site=self.address or ranked.site, mode=self.match, decoding=self.decoding
+                vlm,
+                pair,
+                validity,
+                values,
+                site=self.address or ranked.site,
+                concept_token=token_of(self),
+                mode=self.match,
+                decoding=self.decoding,
             )
             clock.lap("cut")
             keep, notes, provenance = cut.count, (*notes, *cut.notes()), {**provenance, "recovery": cut.to_dict()}

@@ -32,7 +32,7 @@ from ..words import wordless
 from .matched import layer_matched
 from .patching import Exchange, require_effect
 from .scores import Flat, Layout, best_first
-from .target import Word, concept_word
+from .target import ConceptToken, Word, concept_word
 from .validity import Validity
 
 #: The sizes that are tried first; between the last that fails and the first that holds it is halved.
@@ -99,7 +99,8 @@ class Recovery:
     Exact up to 40, to a twentieth above: each further halving costs a caption.
 
     Attributes:
-        share: rho, of the effect on the log-probability of the concept's word, or of the ceiling where that is less.
+        share: rho, of the effect on the log-probability of the concept's word, or of the ceiling where that is less; of
+            the sub-tokens that the ranking's own `concept_token` says.
         word: whether the whole caption has to lose the concept as well; half of the effect alone rarely takes it.
         gap: a group ends where the score falls by more than this factor between neighbours; None keeps the fewest.
         reach: how many neurons of the ranking are looked through for the end of the group.
@@ -133,6 +134,7 @@ class Recovery:
         values: Flat,
         *,
         site: Site = "neuron",
+        concept_token: ConceptToken = "first",
         mode: Mode = "lexicon",
         decoding: Decoding = Decoding(),
     ) -> Recovered:
@@ -144,12 +146,13 @@ class Recovery:
             validity: the captions of the pair.
             values: one score per neuron, on the flat axis of :class:`Layout`.
             site: where activations are exchanged.
+            concept_token: whose log-probability is recovered, of a word of several tokens: their sum, for example.
             mode: when a caption counts as naming the concept.
             decoding: caption settings.
 
         Raises InvalidSample where the edit does not make the word less likely, so that there is nothing to recover.
         """
-        word = concept_word(validity)
+        word = concept_word(validity, concept_token)
         effect = require_effect(vlm, pair, word, decoding)
         asked = _Asked(vlm, pair, word, values, effect, site, mode, decoding)
         ceiling = float(asked.shares_of([np.ones(len(values), dtype=bool)])[0])

@@ -13,6 +13,7 @@ from ..types import Neurons, one_of
 from .activation import Activation, ActivationDifference, GradTimesActivation
 from .difference_x_gradient import DifferenceTimesGradient
 from .integrated_gradients import IntegratedGradients
+from .learned_mask import LearnedMask
 from .located import Method
 from .pan import Pan
 from .random import Random, RandomLayerMatched
@@ -33,7 +34,14 @@ _TABLE: dict[str, Callable[[], Method]] = {
     "integrated-gradients-published": IntegratedGradients.as_published,
     "difference-x-gradient": DifferenceTimesGradient,
     "difference-x-gradient-averaged": partial(DifferenceTimesGradient, points=4, name="difference-x-gradient-averaged"),
+    "difference-x-gradient-contrast": partial(
+        DifferenceTimesGradient, target="contrast", name="difference-x-gradient-contrast"
+    ),
+    "difference-x-gradient-activations": partial(
+        DifferenceTimesGradient, points=4, path="activations", name="difference-x-gradient-activations"
+    ),
     "difference-x-gradient-refined": DifferenceTimesGradient.refined,
+    "learned-mask": LearnedMask,
     "activation-difference": ActivationDifference,
     "grad-x-activation": GradTimesActivation,
     "activation": Activation,

@@ -225,7 +225,8 @@ def attributions(
         targets: for each y the entries of the logits that are summed: (position counted from the end, token id), where
             position 1 is the last one. Several entries make y the sum over a word's sub-tokens.
         wanted: the scores; all come from the same passes.
-        target: raw logit, log-probability, probability, or the logit minus the mean logit of the other targets.
+        target: raw logit, log-probability, probability, or the logit minus the mean logit of the other targets, the
+            first of which is no rival of the others (:func:`target_value`).
         average: y is the mean over its entries instead of their sum.
 
     Returns, for each target, what was wanted. Raises InvalidOption for "pre" where a layer's activation is a function.
@@ -352,7 +353,11 @@ def target_value(
     target: Target,
     average: bool = False,
 ) -> Tensor:
-    """y of one target: the sum, or mean, over its entries; `targets` are all of them, for "contrast"."""
+    """y of one target: the sum, or mean, over its entries; `targets` are all of them, for "contrast".
+
+    The contrast of the first target is with the mean of all others, that of another with the mean of the others but the
+    first: those are its controls, and a control is compared with its like (METHODS n8).
+    """
     if target == "logodds":
         return _log_odds(logits, entries, average)
     if target == "logprob":
@@ -362,7 +367,7 @@ def target_value(
     each = torch.stack([logits[-position, token] for position, token in entries])
     y = each.mean() if average else each.sum()
     if target == "contrast":
-        rivals = [other for other in targets if other is not entries]
+        rivals = [other for other in targets[1:] if other is not entries]
         if rivals:
             y = y - torch.stack([logits[-p, t] for other in rivals for p, t in other]).mean()
     return y

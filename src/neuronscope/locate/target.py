@@ -72,6 +72,11 @@ def concept_word(validity: Validity, token: ConceptToken = "first") -> Word:
     return Word(ids[: chosen[-1]], entries_of(ids, chosen, chosen[-1]), average=token == "mean")
 
 
+def token_of(method: object) -> ConceptToken:
+    """Which sub-tokens a method scores; the first where it has no such option."""
+    return getattr(method, "concept_token", "first")
+
+
 def chosen_tokens(spelled: Sequence[int], token: ConceptToken) -> Sequence[int]:
     """Of the places of a word's tokens in the caption those that count; "sum" and "mean" are over all of them."""
     return {"first": spelled[:1], "last": spelled[-1:]}.get(token, spelled)

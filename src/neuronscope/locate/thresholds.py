@@ -1,7 +1,7 @@
 """Where to cut a score: fixed numbers, a budget, the knee, or target-decoy control of the share of false finds.
 
 A rule sees the scores of the sample (`target`) and of controls in which the concept cannot be the reason (`decoys`:
-inpaintings of empty boxes for stage 1, other nouns' logits for stage 2), and answers with a threshold and how it came
+inpaintings elsewhere for stage 1, other nouns' logits for stage 2), and answers with a threshold and how it came
 about. All comparisons are strict (METHODS b: at least one patch, strictly greater).
 """
 
@@ -148,8 +148,9 @@ class TargetDecoy:
         rule = f"target_decoy({self.q:g}, {self.scan})"
         if not len(decoys):
             raise InvalidSample(
-                "target-decoy thresholds need at least one control, and none could be made for this sample: beside the "
-                "object there is no empty place of half its width and height. Budget, Knee and Fixed need none"
+                "target-decoy thresholds need at least one control, and none could be made for this sample: the edit "
+                "leaves nothing of the picture to inpaint elsewhere, or changes no activation. photographs=... "
+                "(--control PICTURE) takes them from other pictures; Budget, Knee and Fixed need none"
             )
         pool = np.sort(decoys.ravel())
         kept = np.sort(target)

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool
 
 from ..errors import InvalidOption
 from ..fields import check_fields
@@ -31,9 +31,10 @@ from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import Mode, published_thresholds
-from ..types import SITES, Json, Neurons, Site, one_of, options_of
-from .decoys import control_images, decoy_tokens
+from ..types import SITES, Json, Neurons, Site, one_of, options_of, whole_number
+from .decoys import CONTROL_SCALES, ControlDifference, ControlScale, Differences, decoy_tokens
 from .difference_x_gradient import DifferenceTimesGradient
+from .emptied import emptied
 from .located import Clock, Located, Scores
 from .recovery import Recovery
 from .scores import (
@@ -47,7 +48,6 @@ from .scores import (
     Score,
     Sign,
     Target,
-    activation_differences,
     best_first,
     grad_times_activation,
     patch_scores,
@@ -63,7 +63,10 @@ _POOLED: Mapping[Quantifier, Pool] = {"any": "max", "mean": "mean", "sum": "sum"
 PatchRule: TypeAlias = Literal["any", "same_patch"]
 
 #: Options that only filters have.
-_OF_FILTERS = ("diff_sign", "diff_pool", "grad_pool", "grad_score", "patch_rule", "controls", "decoys", "seed")
+_OF_FILTERS = (
+    *("diff_sign", "diff_pool", "grad_pool", "grad_score", "patch_rule"),
+    *("controls", "control_scale", "photographs", "decoys", "seed"),
+)
 
 
 @dataclass(frozen=True)
@@ -81,11 +84,17 @@ class TwoStage:
         diff_pool, grad_pool: over patches; "any" is the paper's "at least one patch". For the gradient the sum is the
             default: small effects of either sign cancel, where the largest of many patches always finds some; against
             the bundled model's planted neurons it is the more precise (docs/usage.md).
-        grad_target: raw logit, log-probability, probability, or contrast with the decoys' mean logit (B6).
+        grad_target: raw logit, log-probability, log-odds, probability, or contrast: with the decoys' mean logit (B6),
+            in the product with the logit of what the edited picture is said to show.
         grad_score: n * dy/dn, or Schwettmann's pre-activation form.
         patch_rule: both conditions at any patches, or at one and the same patch (B1).
         concept_token: which sub-tokens of the word y_c belongs to (B3).
-        controls: how many empty boxes are inpainted as stage-1 decoys.
+        controls: how many other parts of the picture are inpainted as stage-1 decoys; see
+            :func:`neuronscope.samples.controls_of`.
+        control_scale: stage-1 decoys are brought to the pair's amount of change by the robust spread of V over neurons
+            ("spread"), or taken as they are ("none").
+        photographs: files of pictures without the concept; the region of the edit is inpainted in each, and these are
+            the stage-1 decoys instead.
         decoys: how many other nouns serve as stage-2 decoys.
         match: when a caption counts as naming the concept.
         seed: of control boxes and decoy nouns.
@@ -108,6 +117,8 @@ class TwoStage:
     patch_rule: PatchRule = "any"
     concept_token: ConceptToken = "first"
     controls: int = 6
+    control_scale: ControlScale = "spread"
+    photographs: tuple[str, ...] = ()
     decoys: int = 8
     match: Mode = "lexicon"
     seed: int = 0
@@ -128,6 +139,9 @@ class TwoStage:
         one_of("grad_score", self.grad_score, SCORES)
         one_of("patch_rule", self.patch_rule, get_args(PatchRule))
         one_of("concept_token", self.concept_token, CONCEPT_TOKENS)
+        one_of("control_scale", self.control_scale, CONTROL_SCALES)
+        whole_number("controls", self.controls, 0)
+        whole_number("decoys", self.decoys, 1)
         if self.stages not in ((1, 2), (1,), (2,)):
             raise InvalidOption(f"stages={self.stages} is not one of (1, 2), (1,), (2,)")
         if self.patch_rule == "same_patch" and (self.stages != (1, 2) or {self.diff_pool, self.grad_pool} != {"any"}):
@@ -198,12 +212,13 @@ class TwoStage:
         arrays: dict[str, Pooled] = {}
         cuts: dict[str, Cut] = {}
 
-        pooled = self._differences(vlm, pair)
-        arrays["activation"] = pooled[0]
+        difference, controls = self._differences(vlm, pair)
+        arrays["activation"] = difference
         if 1 in self.stages:
-            decoys = np.stack([p.values for p in pooled[1:]]) if len(pooled) > 1 else np.zeros((0, len(keep)))
-            cuts["activation"] = self.thresholds[0].choose(pooled[0].values, decoys)
-            keep &= pooled[0].values > cuts["activation"].threshold
+            decoys = np.stack([one.values for one in controls]) if controls else np.zeros((0, len(keep)))
+            cuts["activation"] = self.thresholds[0].choose(difference.values, decoys)
+            keep &= difference.values > cuts["activation"].threshold
+        passed = int(keep.sum())
         clock.lap("stage 1")
 
         target, rivals = self._gradients(vlm, pair, validity)
@@ -218,26 +233,17 @@ class TwoStage:
             keep = self._same_patch(vlm, pair, validity, layout, keep, cuts)
         clock.lap("stage 2")
 
-        notes = _notes(arrays, cuts, keep)
+        notes = () if keep.any() else emptied(arrays, cuts, controls, passed, len(rivals))
         scores = Scores(layout, arrays)
         ranked_by = "gradient" if 2 in self.stages else "activation"
-        neurons = self._neurons(vlm, pair, scores, ranked_by, cuts, keep, notes)
+        neurons = self._neurons(vlm, pair, scores, ranked_by, cuts, controls, keep, notes)
         return Located(neurons, scores, validity, ranked_by, notes, clock.laps)
 
-    def _differences(self, vlm: VLM, pair: Counterfactual) -> list[Pooled]:
-        """V of the pair, then of every control: the object's image against itself with an empty box inpainted."""
-        others = [pair.edited]
-        if 1 in self.stages and self.thresholds[0].needs_decoys:
-            others += control_images(pair, self.controls, self.seed)
-        return activation_differences(
-            vlm,
-            pair.original,
-            others,
-            site=self.site,
-            sign=self.diff_sign,
-            pool=_POOLED[self.diff_pool],
-            decoding=self.decoding,
-        )
+    def _differences(self, vlm: VLM, pair: Counterfactual) -> tuple[Pooled, list[ControlDifference]]:
+        """V of the pair, and of every control."""
+        how = Differences(self.site, self.diff_sign, _POOLED[self.diff_pool], self.decoding, self.control_scale)
+        wanted = 1 in self.stages and self.thresholds[0].needs_decoys
+        return how.of(vlm, pair, self.controls if wanted else 0, self.seed, self.photographs if wanted else ())
 
     def _gradients(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> tuple[Pooled, list[Pooled]]:
         """g of the concept's token, and of each decoy noun's at the same position."""
@@ -298,6 +304,7 @@ class TwoStage:
         scores: Scores,
         ranked_by: str,
         cuts: dict[str, Cut],
+        controls: list[ControlDifference],
         keep: Bool[np.ndarray, "n"],
         notes: tuple[str, ...],
     ) -> Neurons:
@@ -313,6 +320,7 @@ class TwoStage:
             provenance={
                 "sent": vlm.sent(self.decoding),
                 "thresholds": {name: cut.to_dict() for name, cut in cuts.items()},
+                "controls": [one.to_dict() for one in controls],
                 "edit": {"method": pair.method, **dict(pair.options)},
                 "notes": list(notes),
             },
@@ -322,20 +330,3 @@ class TwoStage:
     def to_dict(self) -> dict[str, Json]:
         """All options, as a file can hold them."""
         return options_of(self)
-
-
-def _notes(arrays: dict[str, Pooled], cuts: dict[str, Cut], keep: Bool[np.ndarray, "n"]) -> tuple[str, ...]:
-    """For an empty set: which stage kept nothing, and what the nearest thresholds would give."""
-    if keep.any():
-        return ()
-    notes: list[str] = []
-    for name, cut in cuts.items():
-        values: Float[np.ndarray, "n"] = np.sort(arrays[name].values)[::-1]
-        if np.isfinite(cut.threshold):
-            notes.append(f"{name}: threshold {cut.threshold:.4g} ({cut.rule}), largest score {values[0]:.4g}")
-        else:
-            share = f" (best share of false finds: {cut.achieved:.2f})" if cut.achieved is not None else ""
-            notes.append(f"{name}: {cut.rule} keeps nothing{share}")
-        near = ", ".join(f"{n} neurons above {values[n]:.4g}" for n in (1, 10, 50) if n < len(values))
-        notes.append(f"{name}: {near}")
-    return tuple(notes)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Literal, TypeAlias, get_args
+from typing import TypeAlias
 
 from PIL import Image
 
@@ -22,7 +22,6 @@ from ..errors import (
     ConceptNotNamed,
     ConceptStillNamed,
     ImageTokenMismatch,
-    InvalidOption,
     InvalidSample,
     NotFinite,
     OtherConceptRemoved,
@@ -30,7 +29,9 @@ from ..errors import (
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
+from ..options import REACHES, Reach, check_other_share
 from ..samples.boxes import boxes_mask
+from ..samples.image import ImageSource
 from ..samples.inpaint import INPAINTERS, Counterfactual, Method, counterfactual
 from ..samples.lexicon import Lexicon, Match, Mode
 from ..samples.sample import RegionSource, Sample
@@ -43,10 +44,6 @@ MAX_OTHER_SHARE = 0.1
 
 #: How far a region grows until the concept is gone from the caption, in shares of the image's longer side.
 GROWTH = (0.0, 0.02, 0.04, 0.08, 0.12)
-
-#: What is inpainted: one region (:meth:`Sample.region`), or as much as takes the word away (:func:`valid_pair`).
-Reach: TypeAlias = Literal["grown", "auto", "boxes", "mask"]
-REACHES: tuple[Reach, ...] = get_args(Reach)
 
 
 @dataclass(frozen=True)
@@ -92,7 +89,7 @@ def check_validity(
     Raises ConceptNotNamed, ConceptStillNamed or OtherConceptRemoved, with both captions in the message, InvalidSample
     for an annotated object whose box or mask does not fit the image, and InvalidOption for a share outside 0 to 1.
     """
-    _check_share(max_other_share)
+    check_other_share(max_other_share)
     original, edited = (row[0] for row in generate_captions(vlm, [pair.original, pair.edited], decoding=decoding))
     return _judged(vlm, pair, original, edited, mode, max_other_share)
 
@@ -113,16 +110,22 @@ def valid_pair(
     mode: Mode = "lexicon",
     decoding: Decoding = Decoding(),
     max_other_share: float | None = None,
+    edited: ImageSource | None = None,
 ) -> tuple[Counterfactual, Validity]:
-    """The counterfactual of a sample whose caption no longer names the concept.
+    """The counterfactual of a sample whose caption no longer names the concept: what every verb makes of a sample.
 
     With `reach="grown"` the mask is inpainted; where the word stays, the mask is grown in steps up to 12 % of the
     image's longer side, and then the boxes, where the sample has them. The first edit that takes the word away is
     kept: an outline leaves more of the picture than a box, and what is left of an object at its rim is often enough for
-    its name. Other reaches, and methods that are no inpainting, make one edit; see :meth:`Sample.region`.
+    its name. Other reaches, and methods that are no inpainting, make one edit; see :meth:`Sample.region`. `edited` is
+    the picture of method "edited". What of other objects goes too is recorded, and refused above `max_other_share`.
 
     Raises what :func:`check_validity` raises, and what :func:`neuronscope.counterfactual` does.
     """
+    if edited is not None:
+        one_of("reach", reach, REACHES)
+        pair = counterfactual(sample, method, region="auto" if reach == "grown" else reach, edited=edited)
+        return pair, check_validity(vlm, pair, mode=mode, decoding=decoding, max_other_share=max_other_share)
     (found,) = valid_pairs(
         vlm, [sample], method, reach=reach, mode=mode, decoding=decoding, max_other_share=max_other_share
     )
@@ -148,7 +151,7 @@ def valid_pairs(
     Raises InvalidOption for values out of range.
     """
     one_of("reach", reach, REACHES)
-    _check_share(max_other_share)
+    check_other_share(max_other_share)
     write = partial(_written, vlm, decoding=decoding, batch_size=batch_size)
     judged: dict[int, Judged] = {}
     edits: dict[int, Iterator[Counterfactual]] = {}
@@ -292,8 +295,3 @@ def _shares_inside(pair: Counterfactual) -> list[tuple[str, float]]:
             )
         found.append((other.concept, float((mask & pair.mask).sum() / max(mask.sum(), 1))))
     return found
-
-
-def _check_share(share: float | None) -> None:
-    if share is not None and not 0 <= share <= 1:
-        raise InvalidOption(f"max_other_share={share} must be between 0 and 1, or None for any")

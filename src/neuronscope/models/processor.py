@@ -132,7 +132,12 @@ class _WithoutVideo(ProcessorMixin):
     def apply_chat_template(self, conversation: Any, *args: Any, **kwargs: Any) -> Any:
         if _shows_video(conversation):
             raise _no_videos(self)
-        return super().apply_chat_template(conversation, *args, **kwargs)
+        try:
+            return super().apply_chat_template(conversation, *args, **kwargs)
+        except AttributeError:  # a class of its own that asks the video part how many frames it takes
+            from transformers import ProcessorMixin
+
+            return ProcessorMixin.apply_chat_template(self, conversation, *args, **kwargs)  # pyright: ignore[reportArgumentType]
 
     def to_dict(self) -> dict[str, Any]:
         return {key: value for key, value in super().to_dict().items() if key != _VIDEO}

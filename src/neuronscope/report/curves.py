@@ -21,6 +21,7 @@ from ..held import in_turn
 from ..loading import VLM
 from ..locate import Located, Method, TwoStage
 from ..locate.thresholds import Cut, Threshold
+from ..locate.validity import Validity
 from ..samples.inpaint import Counterfactual
 from ..types import Json
 
@@ -108,15 +109,17 @@ class _Watched:
 
 
 @in_turn
-def locate_watched(method: Method, vlm: VLM, pair: Counterfactual) -> tuple[Located, dict[str, Curve]]:
-    """`method.locate(vlm, pair)` and, for two-stage filtering, the curve behind each threshold by name of the score.
+def locate_watched(
+    method: Method, vlm: VLM, pair: Counterfactual, validity: Validity | None = None
+) -> tuple[Located, dict[str, Curve]]:
+    """What a method locates and, for two-stage filtering, the curve behind each threshold, by name of the score.
 
     The result is what the method itself gives, its options included. Raises what the method raises.
     """
     if not isinstance(method, TwoStage) or not method.filters:
-        return method.locate(vlm, pair), {}
+        return method.locate(vlm, pair, validity=validity), {}
     rules = dict(zip(("activation", "gradient"), map(_Watched, method.thresholds), strict=True))
-    found = dataclasses.replace(method, **rules).locate(vlm, pair)  # pyright: ignore[reportArgumentType]
+    found = dataclasses.replace(method, **rules).locate(vlm, pair, validity=validity)  # pyright: ignore[reportArgumentType]
     neurons = dataclasses.replace(found.neurons, options=method.to_dict())
     curves = {name: rule.curve for name, rule in rules.items() if rule.curve is not None}
     return dataclasses.replace(found, neurons=neurons), curves

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -180,10 +181,18 @@ def _exchanged(
 ) -> tuple[Mapping[str, float], tuple[str, ...]]:
     """What the set, its control and all neurons recover of the edit; or nothing, and the reason for the page."""
     sets = {"located": found.neurons} | ({} if control is None else {"random": control})
-    site = found.neurons.site
+    token: Any = found.neurons.options.get("concept_token", "first")
     try:
         top = ceiling(
-            vlm, pair, validity=found.validity, changes=(), layers=False, sets=sets, site=site, decoding=decoding
+            vlm,
+            pair,
+            validity=found.validity,
+            changes=(),
+            layers=False,
+            sets=sets,
+            site=found.neurons.site,
+            concept_token=token,
+            decoding=decoding,
         )
     except InvalidSample as error:
         return {}, (f"shares of the edit's effect are unknown: {error}",)

@@ -2,9 +2,12 @@
 
 from .boxes import Box as Box
 from .coco import CocoFolder as CocoFolder
+from .controls import Control as Control
+from .controls import control_boxes as control_boxes
+from .controls import control_patches as control_patches
+from .controls import controls_of as controls_of
 from .image import read_image as read_image
 from .inpaint import Counterfactual as Counterfactual
-from .inpaint import control_boxes as control_boxes
 from .inpaint import counterfactual as counterfactual
 from .inpaint import inpaint as inpaint
 from .lexicon import Lexicon as Lexicon

@@ -14,7 +14,6 @@ from PIL import Image
 
 from ..errors import InvalidOption, InvalidSample
 from ..types import Json, one_of
-from .boxes import Box
 from .image import ImageSource, read_image
 from .sample import RegionSource, Sample
 
@@ -128,31 +127,3 @@ def counterfactual(
         if not mask.any():
             raise InvalidSample("the edited picture is identical to the original")
     return Counterfactual(sample, original, other, mask, method, {"region": region, "dilate": dilate})
-
-
-def control_boxes(size: tuple[int, int], box: tuple[float, float], avoid: Mask, count: int, seed: int = 0) -> list[Box]:
-    """Boxes of about the object's size where the object is not, for control inpaintings (METHODS G1 i).
-
-    Args:
-        size: (width, height) of the image.
-        box: (width, height) of the object's box; shrunk in steps down to half where the image has no room for it.
-        avoid: pixels that no control box may touch.
-        count: how many are wanted; fewer are returned when fewer different ones fit.
-        seed: of the random positions.
-    """
-    if count < 0:
-        raise InvalidOption(f"count={count} must not be negative")
-    rng = np.random.default_rng(seed)
-    width, height = size
-    free = np.zeros((height + 1, width + 1), np.int32)
-    free[1:, 1:] = avoid.cumsum(0, dtype=np.int32).cumsum(1, dtype=np.int32)
-    found: dict[Box, None] = {}
-    for shrink in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5):
-        w, h = max(1, min(width, round(box[0] * shrink))), max(1, min(height, round(box[1] * shrink)))
-        touched = free[h:, w:] - free[:-h, w:] - free[h:, :-w] + free[:-h, :-w]
-        places = np.argwhere(touched == 0)
-        for y, x in rng.permutation(places)[: 4 * count]:
-            found[(float(x), float(y), float(w), float(h))] = None
-            if len(found) == count:
-                return list(found)
-    return list(found)

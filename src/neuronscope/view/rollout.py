@@ -34,10 +34,10 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention
-from torch.overrides import TorchFunctionMode
 
 from ..errors import NoGrid
 from ..held import Changing, Held, Undo, in_turn
+from ..held.modes import FunctionMode
 from ..intervene.capture import activations
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -303,7 +303,7 @@ def _are_weights(value: Any) -> bool:
     return bool((value >= 0).all()) and bool(((value.float().sum(-1) - 1).abs() < _ROUNDING).all())
 
 
-class _DotProducts(TorchFunctionMode):
+class _DotProducts(FunctionMode):
     """Keeps the weights of attentions that torch computes in one go: their value vectors become the identity."""
 
     def __init__(self, watch: Watch) -> None:

@@ -332,7 +332,7 @@ def test_those_that_take_the_size_of_a_refused_set_refuse_too(
     demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """An object that leaves no room for a control: no method has anything to be compared with."""
-    monkeypatch.setattr("neuronscope.locate.two_stage.control_images", lambda *_: [])
+    monkeypatch.setattr("neuronscope.locate.decoys.controls_of", lambda *_: [])
     filters = "two-stage:activation=decoy-0.1"
     work = begin(demo, scenes, tmp_path, replace(PLAN, methods=(filters, "pan", "pan:count=3"), metrics={}))
     kept = work.samples[0]
@@ -389,3 +389,53 @@ def test_a_sample_that_one_method_refuses_is_in_no_comparison(
     text = (render(found, tmp_path) and tmp_path / "tables.md").read_text(encoding="utf-8")
     assert "1 samples are in no comparison" in text
     assert "InvalidSample: not this one" in text
+
+
+def test_a_picture_that_stands_for_two_concepts_is_two_samples(demo: ns.VLM, scenes: Path, tmp_path: Path):
+    """Each with its own word, object and captions; for neither concept does it count among the others."""
+    whole = ns.CocoFolder.open(scenes)
+    both = next(
+        one
+        for one in whole.samples("bear")
+        if "stop sign" in {other.concept for other in one.others}
+        and {"bear", "stop"} <= set(demo.caption(one.load()).replace(",", " ").split())
+    )
+
+    class Few:
+        """One picture of a bear and a stop sign, and those of busses."""
+
+        def concepts(self) -> tuple[str, ...]:
+            return ("bear", "stop sign", "bus")
+
+        def samples(self, concept: str, *, seed: int = 0) -> Any:
+            own = (s for s in whole.samples(concept, seed=seed) if concept == "bus" or s.image_id == both.image_id)
+            return (s for s in own if concept != "bus" or not {"bear", "stop sign"} & {o.concept for o in s.others})
+
+    plan = replace(
+        PLAN,
+        concepts=("bear", "stop sign", "bus"),
+        images=1,
+        methods=("two-stage", "pan"),
+        random_sets=0,
+        distinct=False,
+    )
+    source = Few()
+    work = Reproduction(demo, source, plan, open_run(tmp_path, demo, whole.identity(), plan))
+    assert [kept.image_id == both.image_id for kept in work.samples] == [True, True, False]
+    work.work()
+    document = render(collect(work), tmp_path)
+    rows = {(one["method"], one["concept"]): one for one in document["table_2"]["concepts"] if one["scope"] == "zero"}
+    bear = rows["two-stage", "bear"]
+    assert (bear["own_trials"], bear["other_trials"]) == (1, 1)  # the bus alone
+    sets = {kept.concept: work.neurons("two-stage", kept) for kept in work.samples}
+    assert sets["bear"] is not None
+    assert sets["bear"] != sets["stop sign"]
+    gallery = run_page(tmp_path).gallery
+    assert [shot.concept for shot in gallery.shots] == ["bear", "stop sign", "bus"]
+    again = Reproduction(demo, source, plan, open_run(tmp_path, demo, whole.identity(), plan))
+    assert again.left() == 0
+    assert [kept.concept for kept in again.samples] == ["bear", "stop sign", "bus"]
+    apart = replace(plan, distinct=True)
+    work = Reproduction(demo, source, apart, open_run(tmp_path / "apart", demo, whole.identity(), apart))
+    with pytest.raises(TooFewSamples, match=r"stop sign lacks 1 \(1 AlreadyUsed\)"):
+        _ = work.samples

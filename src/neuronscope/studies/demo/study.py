@@ -16,9 +16,11 @@ from ...held import in_turn
 from ...intervene import Noise, Zero, recommended_level
 from ...loading import VLM
 from ...locate import Located, Method, TwoStage, layer_matched
+from ...locate.located import decoding_of
+from ...locate.validity import valid_pair
 from ...report.evidence import Evidence
 from ...report.gather import Origin, Test, gather
-from ...samples.inpaint import Counterfactual, counterfactual
+from ...samples.inpaint import Counterfactual
 from ...samples.inpaint import Method as Edit
 from ...samples.sample import Sample
 from ...types import Neurons
@@ -143,8 +145,8 @@ def study(
     for sample in samples:
         step(f"locating {concept!r} in image {sample.image_id}")
         try:
-            pair = counterfactual(sample, edit)
-            found.append((pair, locator.locate(vlm, pair)))
+            pair, validity = valid_pair(vlm, sample, edit, decoding=decoding_of(locator))
+            found.append((pair, locator.locate(vlm, pair, validity=validity)))
         except (InvalidSample, NotFinite) as error:
             refused.append((sample.image_id, f"{type(error).__name__}: {error}"))
     if not found:

@@ -145,6 +145,7 @@ class DiscoveryPlan:
             "model": vlm.record(),
             "finder": noun_finder(self.discovery.nouns).provenance(),
             "discovery": self.discovery.to_dict(),
+            "sent": vlm.sent(self.discovery.decoding),
             "described": list(self.described),
             "draws": self.draws,
             "seed": self.seed,

@@ -57,12 +57,14 @@ class Rewritten:
         neurons: whose value vectors it changes.
         groups: the pictures.
         refused: those that cannot be used.
+        asked: what the model was asked, and how that was written.
     """
 
     found: Evaluation
     neurons: Neurons
     groups: Groups
     refused: Sequence[Refused]
+    asked: Mapping[str, Any]
 
     def save(self, folder: str | Path, *, adapter: bool = False) -> dict[str, Any]:
         """Write edit.safetensors, neurons.json, tables.md, tables.json, and the folder adapter where it is asked for.
@@ -73,6 +75,7 @@ class Rewritten:
         result = document(self.found) | {
             "images": self.groups.each(lambda picture: picture.name),
             "refused": [{"where": one.where, "reason": one.reason} for one in self.refused],
+            "asked": dict(self.asked),
             "environment": environment(),
         }
         others = () if adapter else (f"adapter/{name}" for name in FILES)
@@ -207,7 +210,8 @@ class Job:
             similarity=None if asked.bertscore is None else metric("bertscore", model=asked.bertscore),
             done=step,
         )
-        return Rewritten(found, chosen, groups, usable.refused)
+        asked_of = {**self.decoding.to_dict(), "sent": vlm.sent(self.decoding)}
+        return Rewritten(found, chosen, groups, usable.refused, asked_of)
 
     @property
     def decoding(self) -> Decoding:

@@ -7,13 +7,13 @@ summary.txt     the photographs that were used, and why others were not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidSample
-from ...options import MISSING, Asking, Loading, option
+from ...options import MISSING, Asking, Loading, Taking, option
 from ...types import whole_number
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concept(Loading, Asking):
+class Concept(Loading, Asking, Taking):
     """A folder of photographs, a concept, a method, and how photographs become one."""
 
     data: Path = option(MISSING, help="COCO-format folder of photographs.")
@@ -51,6 +51,8 @@ class Concept(Loading, Asking):
     test: bool = option(True, "--test/--no-test", help="Also patch each photograph with the set of the others.")
 
     def __post_init__(self) -> None:
+        Asking.__post_init__(self)
+        Taking.__post_init__(self)
         whole_number("--photographs", self.photographs, 1)
 
     def samples(self, concept: str) -> Iterator[Sample]:
@@ -119,7 +121,7 @@ def _scored(vlm: VLM, asked: Concept, concept: str, step: Callable[[str], None])
     for sample in asked.samples(concept):
         step(f"photograph {sample.image_id}")
         try:
-            found = _pairs(vlm, sample, asked.edits, decoding)
+            found = _pairs(vlm, sample, asked, decoding)
         except InvalidSample as error:
             notes.append(f"refused   {sample.image_id}: {type(error).__name__}: {error}")
             continue
@@ -133,11 +135,12 @@ def _scored(vlm: VLM, asked: Concept, concept: str, step: Callable[[str], None])
     return ScoredConcept.of(vlm, pairs, method(asked.method, **as_option(decoding)), validities=validities), notes
 
 
-def _pairs(vlm: VLM, sample: Sample, edits: Sequence[str], decoding: Decoding) -> list[tuple[Counterfactual, Validity]]:
+def _pairs(vlm: VLM, sample: Sample, asked: Concept, decoding: Decoding) -> list[tuple[Counterfactual, Validity]]:
     from ...locate.validity import valid_pair
 
-    methods: Sequence[Any] = edits
-    return [valid_pair(vlm, sample, method, decoding=decoding) for method in methods]
+    methods: Any = asked.edits
+    how: Any = {"reach": asked.reach, "max_other_share": asked.max_other_share, "decoding": decoding}
+    return [valid_pair(vlm, sample, method, **how) for method in methods]
 
 
 def _held(neurons: Neurons) -> int:

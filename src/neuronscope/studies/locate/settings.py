@@ -8,19 +8,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
-from ...fields import check_fields
-from ...options import BOX, MISSING, Asking, Loading, option, words
+from ...options import BOX, MISSING, Asking, Loading, Taking, option, words
 from ...types import one_of
 
 if TYPE_CHECKING:
+    from ...loading import VLM
     from ...locate import Method
+    from ...locate.validity import Validity
     from ...models.decoding import Decoding
     from ...report import Origin
-    from ...samples import Box, Counterfactual
+    from ...samples import Box, Counterfactual, Sample
 
 
 @dataclass(frozen=True, kw_only=True)
-class Locate(Loading, Asking):
+class Locate(Loading, Asking, Taking):
     """One image, one concept, one method; None stands for what was not given.
 
     Attributes:
@@ -42,6 +43,12 @@ class Locate(Loading, Asking):
     preset: str | None = option(None, "--preset", help="two-stage: recommended or paper.")
     budget: int | None = option(None, "--budget", help="two-stage: keep this many per stage instead.")
     q: float | None = option(None, "--q", help="two-stage: thresholds by this share of false finds instead.")
+    control: tuple[str, ...] = option(
+        (),
+        "--control",
+        help="With thresholds by --q: another picture without the object, as a control; may be repeated.",
+        repeated=True,
+    )
     recover: float | None = option(
         None, "--recover", help="Keep what recovers this share of the edit's effect; two-stage: 0.5."
     )
@@ -49,7 +56,8 @@ class Locate(Loading, Asking):
     draws: int = option(3, "--draws", help="Noise draws of the test.")
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        Asking.__post_init__(self)
+        Taking.__post_init__(self)
         if self.draws < 1:
             raise InvalidOption(f"--draws {self.draws} must be at least 1")
 
@@ -78,6 +86,10 @@ class Locate(Loading, Asking):
         for name, value in {"--preset": self.preset, "--budget": self.budget, "--q": self.q}.items():
             if value is not None and not filters:
                 raise InvalidOption(f"{name} sets the thresholds of two-stage filtering; {self.method} has none")
+        if self.control and not (filters and (self.q is not None or self.method == "stage-1")):
+            raise InvalidOption(
+                "--control: pictures for thresholds by the share of false finds; give --q, with two-stage or stage-1"
+            )
         if self.count is not None and filters:
             raise InvalidOption(
                 f"--count: {self.method} keeps what passes its thresholds; --budget sets a number for each stage"
@@ -102,10 +114,15 @@ class Locate(Loading, Asking):
             found |= dict.fromkeys(("activation", "gradient"), TargetDecoy(self.q))
         if self.recover is not None:
             found["cut"] = Recovery(self.recover)
+        if self.control:
+            found["photographs"] = self.control
         return found
 
-    def pair(self) -> Counterfactual:
-        """The image with and without the object. Raises InvalidSample for files that do not fit."""
+    def sample(self) -> Sample:
+        """The image and where the object is. Raises InvalidSample for files that do not fit, InvalidOption for no edit.
+
+        Nothing is captioned yet: what would be refused in any case is, before a model is loaded.
+        """
         import numpy as np
 
         from ...samples import Sample, counterfactual
@@ -113,8 +130,32 @@ class Locate(Loading, Asking):
 
         region = np.asarray(read_image(self.mask).convert("L")) > 127 if self.mask is not None else None
         sample = Sample(read_image(self.image), self.concept, boxes=self.boxes, mask=region, image_id=self.image)
-        how: Any = "edited" if self.edited else self.edit
-        return counterfactual(sample, how, edited=self.edited)
+        for picture in self.control:
+            read_image(picture)
+        reach: Any = "auto" if self.reach == "grown" else self.reach
+        counterfactual(sample, self._how, edited=self.edited, region=reach)
+        return sample
+
+    def pair(self, vlm: VLM, sample: Sample | None = None) -> tuple[Counterfactual, Validity]:
+        """The image with and without the object, and what the model says of both.
+
+        Raises what :meth:`sample` and :func:`neuronscope.locate.validity.valid_pair` do.
+        """
+        from ...locate.validity import valid_pair
+
+        return valid_pair(
+            vlm,
+            sample or self.sample(),
+            self._how,
+            reach=self.reach,
+            decoding=self.decoding,
+            max_other_share=self.max_other_share,
+            edited=self.edited,
+        )
+
+    @property
+    def _how(self) -> Any:
+        return "edited" if self.edited else self.edit
 
     def origin(self) -> Origin:
         """Where the result comes from, for its page."""
@@ -129,20 +170,26 @@ class Locate(Loading, Asking):
 
     def python(self) -> str:
         """The same neurons with the library."""
+        from ...models.decoding import spelled
+
         region = f", boxes={list(self.boxes)!r}" if self.boxes else ""
         region += f", mask=np.asarray(read_image({str(self.mask)!r}).convert('L')) > 127" if self.mask else ""
         edit = f"'edited', edited={str(self.edited)!r}" if self.edited else repr(self.edit)
+        edit += f", reach={self.reach!r}" if self.reach != "grown" else ""
+        edit += spelled(self.decoding)
+        edit += f", max_other_share={self.max_other_share!r}" if self.max_other_share is not None else ""
         imports = ["import numpy as np", "from neuronscope.samples import read_image"] if self.mask else []
         place = f", device={self.device!r}" if self.device else ""
         place += f", dtype={self.dtype!r}" if self.dtype != "auto" else ""
         lines = [
             *imports,
             "import neuronscope as ns",
+            "from neuronscope.locate.validity import valid_pair",
             "",
             f"vlm = ns.load({self.model!r}{place})",
             f"sample = ns.Sample(image={self.image!r}, concept={self.concept!r}{region})",
-            f"pair = ns.counterfactual(sample, {edit})",
-            f"found = {self._method()}.locate(vlm, pair)",
+            f"pair, validity = valid_pair(vlm, sample, {edit})",
+            f"found = {self._method()}.locate(vlm, pair, validity=validity)",
             'found.neurons.save("neurons.json")',
         ]
         return "\n".join(lines)
@@ -156,7 +203,7 @@ class Locate(Loading, Asking):
             return f"ns.TwoStage.paper({self.concept!r}{stages.get(self.method, '')}{asked})"
         rule = next((given for given in (self.budget, self.q, self.recover) if given is not None), 0)
         given = {
-            name: value if name == "count" else f"ns.{type(value).__name__}({rule:g})"
+            name: repr(value) if name in ("count", "photographs") else f"ns.{type(value).__name__}({rule:g})"
             for name, value in self._options().items()
         }
         given |= (

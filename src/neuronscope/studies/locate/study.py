@@ -20,6 +20,7 @@ from ...intervene import recommended_level
 from ...loading import VLM
 from ...locate import Located, Method
 from ...locate.located import decoding_of
+from ...locate.validity import Validity
 from ...report import Evidence, Origin, Test, gather, locate_watched
 from ...report.evidence import DOCUMENT, FOLDER
 from ...samples import Counterfactual
@@ -59,6 +60,7 @@ def locate_into(
     method: Method,
     pair: Counterfactual,
     *,
+    validity: Validity | None = None,
     draws: int | None = 3,
     origin: Origin | None = None,
     step: Callable[[str], None] = lambda _: None,
@@ -70,6 +72,7 @@ def locate_into(
         vlm: the model.
         method: such as `ns.method("two-stage")`.
         pair: the image and its counterfactual.
+        validity: the captions of the pair, where they are known (:func:`neuronscope.locate.validity.valid_pair`).
         draws: noise draws of the test beside a random control; None for no test, which saves most of the time.
         origin: the image's name, and how the result was made, for the page.
         step: told what is being done, for progress displays.
@@ -78,7 +81,7 @@ def locate_into(
     """
     target = output_folder(folder)
     step("locating neurons")
-    found, curves = locate_watched(method, vlm, pair)
+    found, curves = locate_watched(method, vlm, pair, validity)
     neurons = found.neurons
     test = None if draws is None else Test(_level(neurons), draws)
     decoding = decoding_of(method)

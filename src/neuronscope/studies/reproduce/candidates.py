@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 from ...errors import InvalidOption
 from ...loading import VLM
-from ...locate.validity import REFUSALS, Judged, Reach, valid_pairs
+from ...locate.validity import REFUSALS, Judged, valid_pairs
 from ...models.decoding import Decoding
+from ...options import Reach
 from ...samples.inpaint import Method
 from ...samples.lexicon import Mode
 from ...samples.sample import Sample

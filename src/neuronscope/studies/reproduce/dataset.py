@@ -23,8 +23,8 @@ from typing import Any
 from ...errors import InvalidOption, InvalidSample
 from ...fields import whole
 from ...loading import VLM
-from ...locate.validity import REACHES, Reach
 from ...models.decoding import Decoding
+from ...options import Reach
 from ...samples.inpaint import INPAINTERS, Method
 from ...samples.lexicon import MODES, Mode
 from ...samples.sample import Sample
@@ -161,7 +161,6 @@ def build(
     """
     limits = limits or Limits()
     _check_options(source, concepts, per_concept, edit, match, limit)
-    one_of("reach", reach, REACHES)
     candidates = source.everything() if isinstance(source, Choosy) else source
     model = vlm.record()
     size = SizeCheck(vlm, limits)

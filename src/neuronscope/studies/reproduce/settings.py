@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import NUMBERS, WORDS, Form, number, option, plain
+from ...options import NUMBERS, WORDS, Form, Taking, option
 from ...types import SITES, Json, Site, one_of
 
 if TYPE_CHECKING:
     from ...locate import Method as Locator
-    from ...locate.validity import Reach
     from ...models.decoding import Decoding
     from ...samples.inpaint import Method
     from ...samples.lexicon import Mode
@@ -111,15 +110,9 @@ def _metrics(text: str) -> dict[str, dict[str, Json]]:
     return {name: {} for name in WORDS.read(text)}
 
 
-def _share(text: str) -> float | None:
-    return None if text == "none" else number(text)
-
-
 METHODS = Form(_methods, ",".join)
 #: Metrics with a model have options of their own (options.py).
 PLAIN_METRICS = Form(_metrics, lambda found: WORDS.write([name for name in found if "model" not in found[name]]))
-#: A share, or none where there is no limit.
-SHARE = Form(_share, lambda share: "none" if share is None else plain(share), "a number, or none")
 
 
 def _decoding() -> Decoding:
@@ -140,7 +133,7 @@ class Condition:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class Experiment(Taking):
     """Settings of one reproduction; the defaults are the recommended preset.
 
     Attributes:
@@ -195,15 +188,6 @@ class Experiment:
     )
     random_sets: int = option(0, "--random-sets", help="Random sets behind each empirical p.")
     edit: Method = option("telea", "--edit", help="telea, navier_stokes, mean_fill or exact.")
-    reach: Reach = option(
-        "grown", "--reach", help="Inpainted: grown (mask, larger where the word stays), auto, boxes or mask."
-    )
-    max_other_share: float | None = option(
-        None,
-        "--max-other-share",
-        help="Refuse samples of which more of another object goes, too; none for any.",
-        form=SHARE,
-    )
     distinct: bool = option(True, "--distinct/--shared", help="Each picture for one concept, or for any that it shows.")
     match: Mode = option("lexicon", "--match", help="When a caption names a concept: lexicon, strict or substring.")
     seed: int = option(0, "--seed", help="Of image order, controls and noise.")
@@ -218,9 +202,8 @@ class Experiment:
     )
 
     def __post_init__(self) -> None:
-        check_fields(self)
+        super().__post_init__()
         from ...evaluate.captions import METRICS
-        from ...locate.validity import REACHES
         from ...samples.inpaint import INPAINTERS
         from ...samples.lexicon import MODES
 
@@ -229,7 +212,6 @@ class Experiment:
         one_of("site", self.site, SITES)
         one_of("sharing", self.sharing, ("per_neuron", "shared"))
         one_of("edit", self.edit, [*INPAINTERS, "exact"])
-        one_of("reach", self.reach, REACHES)
         one_of("match", self.match, MODES)
         for name in self.ablations:
             one_of("ablations", name, ABLATIONS)
@@ -253,8 +235,6 @@ class Experiment:
             raise InvalidOption(
                 f"random_sets={self.random_sets}: an empirical p needs at least {MIN_RANDOM_SETS}, or none"
             )
-        if self.max_other_share is not None and not 0 <= self.max_other_share <= 1:
-            raise InvalidOption(f"max_other_share={self.max_other_share} must be between 0 and 1, or None for any")
         if len(self.concepts) < 2:
             raise InvalidOption(
                 "one concept alone has no other images whose captions could be kept; give at least two concepts"

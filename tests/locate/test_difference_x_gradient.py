@@ -1,0 +1,117 @@
+"""The named forms of difference x gradient against plain hooks and autograd."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from neuronscope.errors import InvalidOption
+from neuronscope.locate import DifferenceTimesGradient, Exchange, edit_effect, method
+from neuronscope.locate.target import concept_word
+from neuronscope.locate.validity import check_validity
+from neuronscope.models import Decoding
+
+
+@pytest.fixture
+def known(vlm, pair, speaks):
+    speaks(vlm, "brown bear on grass", "horse on grass")
+    return check_validity(vlm, pair)
+
+
+def y_of(logits, own: int, rival: int | None) -> torch.Tensor:
+    return logits[own] - logits[rival] if rival is not None else logits.log_softmax(-1)[own]
+
+
+def naive(vlm, pair, known, read, *, held: float | None, contrast: bool) -> np.ndarray:
+    """a with all activations held at a share of the way, or free, by plain hooks: [neurons]."""
+    word = concept_word(known)
+    inputs = vlm.prepare([pair.original]).extend(word.ids)
+    at, (_, own) = inputs.images[0].positions, word.entries[0]
+    clean, other = read(vlm, pair.original, word.ids), read(vlm, pair.edited, word.ids)
+    with torch.no_grad():
+        said = vlm.logits(vlm.prepare([pair.edited]).extend(word.ids))[0, -1]
+    rival = next(int(token) for token in said.argsort(descending=True) if token != own) if contrast else None
+    leaves: dict[int, torch.Tensor] = {}
+
+    def hook(layer: int):
+        def run(_module, args):
+            z = args[0]
+            values = z[0, at] if held is None else torch.lerp(clean[layer], other[layer], held)
+            leaves[layer] = values.detach().requires_grad_() if held is not None else values
+            if held is None:
+                leaves[layer].retain_grad()
+            changed = z.clone()
+            changed[0, at] = leaves[layer]
+            return (changed,)
+
+        return run
+
+    handles = [layer.mlp.down_proj.register_forward_pre_hook(hook(i)) for i, layer in enumerate(vlm.structure.layers)]
+    vlm.model.requires_grad_(held is None)  # without a leaf the graph has to begin somewhere
+    try:
+        y_of(vlm.model(**inputs.tensors).logits[0, -1], own, rival).backward()
+    finally:
+        for handle in handles:
+            handle.remove()
+        vlm.model.zero_grad()
+        vlm.model.requires_grad_(False)
+    slopes = [leaves[i].grad if leaves[i].grad is not None else torch.zeros_like(clean[i]) for i in range(vlm.layers)]
+    return np.concatenate([((c - o) * g).sum(0).detach().numpy() for c, o, g in zip(clean, other, slopes, strict=True)])
+
+
+def attribution(chosen: DifferenceTimesGradient, vlm, pair, known) -> np.ndarray:
+    return chosen.score(vlm, pair, known).arrays["attribution"].values
+
+
+def test_the_contrast_is_with_what_the_edited_picture_says(vlm, pair, known, naive_activations):
+    found = attribution(method("difference-x-gradient-contrast"), vlm, pair, known)
+    expected = naive(vlm, pair, known, naive_activations, held=None, contrast=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-6)
+    assert np.abs(expected).max() > 1e-4
+
+
+@pytest.mark.parametrize("target", ["logprob", "contrast"])
+def test_the_path_of_activations_holds_all_layers_between_the_pictures(vlm, pair, known, naive_activations, target):
+    chosen = method("difference-x-gradient-activations", target=target, points=3)
+    each = [naive(vlm, pair, known, naive_activations, held=k / 3, contrast=target == "contrast") for k in range(3)]
+    found = attribution(chosen, vlm, pair, known)
+    np.testing.assert_allclose(found, np.mean(each, axis=0), rtol=1e-3, atol=1e-6)
+    other = attribution(method("difference-x-gradient-averaged", target=target, points=3), vlm, pair, known)
+    assert not np.allclose(found, other, rtol=1e-2, atol=1e-5)
+
+
+def test_with_many_points_the_scores_sum_to_the_change_along_the_path_of_activations(vlm, pair, known):
+    found = method("difference-x-gradient-activations", points=64).score(vlm, pair, known).provenance["completeness"]
+    exchange = Exchange.of(vlm, pair.original, pair.edited, concept_word(known), Decoding())
+    assert found["change"] == pytest.approx(float(exchange.effects([np.ones(192, dtype=bool)])[0]), abs=1e-5)
+    assert found["attributed"] == pytest.approx(found["change"], rel=0.05, abs=1e-3)
+
+
+def test_along_the_image_embeddings_the_change_is_the_effect_of_the_edit(vlm, pair, known):
+    """The sum is near it on a natural model; it need not be: neurons act through each other, too."""
+    found = method("difference-x-gradient-averaged").score(vlm, pair, known)
+    told, scores = found.provenance["completeness"], found.arrays["attribution"].values
+    assert told["change"] == pytest.approx(edit_effect(vlm, pair, concept_word(known), Decoding()), abs=1e-5)
+    assert told["attributed"] == pytest.approx(float(scores.sum()), rel=1e-4, abs=1e-6)
+
+
+def test_completeness_is_told_only_where_the_scores_are_the_estimate(vlm, pair, known):
+    for options in ({"points": 1}, {"points": 2, "pool": "max"}):
+        assert "completeness" not in DifferenceTimesGradient(**options).score(vlm, pair, known).provenance
+
+
+def test_both_paths_tell_the_originals_own_gradient(vlm, pair, known):
+    plain, held = (
+        method(name).score(vlm, pair, known).arrays["gradient"].values
+        for name in ("difference-x-gradient", "difference-x-gradient-activations")
+    )
+    np.testing.assert_allclose(held, plain, rtol=1e-5, atol=1e-8)
+
+
+@pytest.mark.parametrize("option", ["target", "also", "path"])
+def test_unknown_forms_are_refused_with_the_choices(option):
+    with pytest.raises(
+        InvalidOption, match=f"{option}='nonsense' is not known.*{'activations' if option == 'path' else 'contrast'}"
+    ):
+        DifferenceTimesGradient(**{option: "nonsense"})
