@@ -60,6 +60,13 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, set[ns.Decoding]]:
 
 Verb = Callable[[list[tuple[Path, str]], Path, Path, Path], tuple[object, ...]]
 
+
+def _list(folder: Path) -> Path:
+    """A word to suppress."""
+    (folder / "words.txt").write_text("bear\n")
+    return folder / "words.txt"
+
+
 VERBS: dict[str, Verb] = {
     "caption": lambda bears, *_: ("caption", bears[0][0]),
     "locate": lambda bears, busses, scenes, out: ("locate", bears[0][0], "bear", "--box", bears[0][1], "--draws", 1),
@@ -73,6 +80,10 @@ VERBS: dict[str, Verb] = {
     "discover": lambda bears, *_: ("discover", bears[0][0], bears[1][0], "--nouns", "lexicon", "--top", 20),
     "edit": lambda bears, busses, scenes, out: (
         *("edit", "--images", bears[0][0].parent, "--images", busses, "--source", "bear", "--target", "bus"),
+        *("--editor", "swap", "--count", 5),
+    ),
+    "edit of a list": lambda bears, busses, scenes, out: (
+        *("edit", "--images", bears[0][0].parent, "--images", busses, "--suppress", _list(out)),
         *("--editor", "swap", "--count", 5),
     ),
     "concept": lambda bears, busses, scenes, out: ("concept", scenes, "bear", "-n", 2, "--count", 20),

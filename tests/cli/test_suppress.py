@@ -49,6 +49,7 @@ def test_words_alone_and_together(cli, demo: ns.VLM, folder: Path, tmp_path: Pat
         ("bear", None, "ablate"),
         ("pizza", "horse", "embed"),
     ]
+    assert result["asked"]["sent"] == demo.sent()
     (left,) = result["left_out"]
     assert left["word"] == "zebra"
     assert "the captions of 0 name 'zebra'" in left["reason"]

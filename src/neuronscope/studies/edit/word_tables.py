@@ -43,6 +43,7 @@ def save_words(found: Suppressed, folder: str | Path) -> dict[str, Any]:
 def words_document(found: Suppressed) -> dict[str, Any]:
     """All words as JSON: each by itself as one edit's document, and what all edits in force at once did."""
     return {
+        "asked": dict(next(iter(found.words.values())).asked),
         "words": [
             document(made.found) | {"images": made.groups.each(lambda picture: picture.name)}
             for made in found.words.values()
