@@ -138,12 +138,10 @@ def test_bad_usage_is_exit_code_2(cli, arguments):
 
 
 def test_interrupt_leaves_nothing_half_written(cli, checkpoint, image, tmp_path, monkeypatch):
-    from neuronscope.locate import TwoStage
-
-    def interrupted(*_):
+    def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(TwoStage, "locate", interrupted)
+    monkeypatch.setattr("neuronscope.locate.validity.valid_pair", interrupted)
     code, _, _ = cli("locate", image, "bear", "--box", "1,1,9,9", "--model", checkpoint, "--out", tmp_path / "r")
     assert code == 130
     assert not list((tmp_path / "r").iterdir())

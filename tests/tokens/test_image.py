@@ -109,7 +109,7 @@ def test_the_model_input_holds_the_image_where_the_library_says(vlm: ns.VLM, pic
     ("template", "prompt", "reason"),
     [
         ("{prompt}", "the", "holds the image 0 times; once is needed"),
-        ("", "the", "holds the image 0 times; once is needed"),
+        ("", "the", "has no {prompt}, and 'the' is given"),
         ("{image}{prompt}", "the <image>", "holds the image 2 times; once is needed"),
         ("{image} {words}", "the", r"'{image} {words}' cannot be filled in; it holds {image} and {prompt}"),
         ("{image} {prompt", "the", "cannot be filled in"),

@@ -315,7 +315,7 @@ class _Page:
             update(visible=has),
             update(visible=has and rule == "target-decoy"),
             update(visible=has and rule == "budget"),
-            update(visible=not has),
+            update(visible=question.counts and not has),
         ]
 
     def _follow(self, tab: str, action: Callable[[Session], object]) -> Iterator[Any]:

@@ -141,7 +141,7 @@ def _question(question: Any) -> Parts:
         "rule": {"value": question.rule, "visible": thresholds},
         "q": {"value": question.q, "visible": thresholds and question.rule == "target-decoy"},
         "budget": {"value": question.budget, "visible": thresholds and question.rule == "budget"},
-        "keep": {"value": question.count, "visible": not thresholds},
+        "keep": {"value": question.count, "visible": question.counts and not thresholds},
         "edit": {"value": question.edit},
     }
 

@@ -11,7 +11,7 @@ Everything is done to the first `count` located neurons and, as the control, to 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
@@ -79,6 +79,11 @@ class Question:
         """Whether the method has thresholds."""
         return has_thresholds(self.method)
 
+    @property
+    def counts(self) -> bool:
+        """Whether the method keeps a set number; those that choose it themselves do not."""
+        return any(one.name == "count" and one.init for one in fields(by_name(self.method)))  # pyright: ignore[reportArgumentType]
+
     def locator(self, decoding: Decoding = Decoding()) -> Method:
         """The method, with what the model is asked.
 
@@ -86,7 +91,8 @@ class Question:
         """
         made = by_name(self.method)
         if not isinstance(made, TwoStage):
-            return by_name(self.method, count=self.count, decoding=decoding)
+            counted = {"count": self.count} if self.counts else {}
+            return by_name(self.method, **counted, decoding=decoding)
         if self.rule == "paper":
             return TwoStage.paper(self.concept, stages=made.stages, decoding=decoding)
         if self.rule == "recommended":
@@ -97,7 +103,7 @@ class Question:
     def options(self) -> dict[str, Any]:
         """What `neuronscope locate` has to be told beside the method's name."""
         if not self.thresholds:
-            return {"count": self.count}
+            return {"count": self.count} if self.counts else {}
         return {
             "recommended": {},
             "target-decoy": {"q": self.q},

@@ -64,6 +64,8 @@ class Pooling:
         whole_number("count", self.count, 0)
         whole_number("within", self.within, 1)
         whole_number("least_held", self.least_held, 1)
+        if self.weight < 0:
+            raise InvalidOption(f"weight={self.weight} must be at least 0")
         one_of("scale", self.scale, SCALES)
         one_of("join", self.join, JOINS)
 

@@ -36,7 +36,7 @@ METHODS = {
 def test_the_python_makes_the_method(text):
     code = dataclasses.replace(PLAIN, **METHODS[text]).python()
     compile(code, "again", "exec")
-    assert f"found = {text}.locate(vlm, pair)" in code
+    assert f"found = {text}.locate(vlm, pair, validity=validity)" in code
     assert eval(text, {"ns": ns}).name
 
 
@@ -48,13 +48,17 @@ def test_the_python_runs(tmp_path, monkeypatch, pictures):
     taken = []
 
     class Method:
-        def locate(self, vlm, pair):
-            taken.extend((vlm, pair))
+        def locate(self, vlm, pair, validity):
+            taken.extend((vlm, pair, validity))
             return SimpleNamespace(neurons=ns.Neurons.of([(0, 1)]))
 
     monkeypatch.setattr(ns, "load", lambda *given, **options: (given, options))
     monkeypatch.setattr(ns, "method", lambda name: Method())
+    monkeypatch.setattr(
+        "neuronscope.locate.validity.valid_pair", lambda vlm, sample, edit: (ns.counterfactual(sample, edit), "said")
+    )
     exec(asked.python(), {})
     assert taken[0] == (("demo",), {"dtype": "float32"})
     assert taken[1].mask.sum() == 400
+    assert taken[2] == "said"
     assert list(ns.Neurons.load(tmp_path / "neurons.json")) == [ns.Neuron(0, 1)]

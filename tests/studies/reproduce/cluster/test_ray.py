@@ -32,7 +32,7 @@ from neuronscope.studies.reproduce.record import named_in
 from neuronscope.studies.reproduce.schedule import Failure
 from neuronscope.studies.reproduce.settings import Experiment
 from neuronscope.studies.reproduce.tables import render
-from neuronscope.studies.reproduce.units import DATASET, Unit, units
+from neuronscope.studies.reproduce.units import CANDIDATE, DATASET, Unit, units
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
@@ -102,11 +102,16 @@ def carry_out(engine: Any, meanwhile: Callable[[int], None] = lambda _: None) ->
 
 
 def content(folder: Path) -> dict[str, Any]:
-    """Every part by kind and name: its bytes, or its rows where a time is among them."""
+    """Every part by kind and name: its bytes, or its rows where a time is among them.
+
+    Judged candidates are not: they are what the building of the data set goes on from, and stay where it is built.
+    """
     run = Run.existing(folder)
     found: dict[str, Any] = {}
     for path in sorted((folder / "parts").glob("*/*")):
         kind = path.parent.name
+        if kind == CANDIDATE:
+            continue
         found[f"{kind}/{path.name}"] = None if kind == "located" else path.read_bytes()
     if "located" in run.kinds():
         for row in run.table("located").drop_columns(["seconds"]).to_pylist():
