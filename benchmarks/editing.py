@@ -38,6 +38,7 @@ from neuronscope.evaluate import planted
 from neuronscope.evaluate.editing import Evaluation, Probes, Wording, evaluate_edit, read
 from neuronscope.files import output_folder, write_text
 from neuronscope.run.settings import environment
+from neuronscope.samples.image import ImageSource
 from neuronscope.samples.scenes import CONCEPTS, PLACES, render
 from neuronscope.studies.demo.scenes import scene_stream
 from neuronscope.studies.edit.tables import across, tables
@@ -58,7 +59,7 @@ EDITORS = (
     *("learned", "learned from graft"),
 )
 
-Making = Callable[[ns.Neurons, Sequence[Image.Image], Sequence[Image.Image]], Edit]
+Making = Callable[[ns.Neurons, Sequence[ImageSource], Sequence[ImageSource]], Edit]
 
 
 def editors(vlm: ns.VLM, source: str, target: str) -> Mapping[str, Making]:
@@ -77,6 +78,11 @@ def editors(vlm: ns.VLM, source: str, target: str) -> Mapping[str, Making]:
         "learned": ns.editor("learned", **words),
         "learned from graft": ns.editor("learned", **words, start=graft),
     }
+    return makings(vlm, closed, fitted)
+
+
+def makings(vlm: ns.VLM, closed: Mapping[str, Any], fitted: Mapping[str, Any]) -> dict[str, Making]:
+    """Editors as what makes an edit; the `fitted` ones are also given photographs that are to stay."""
     made: dict[str, Making] = {
         name: lambda neurons, images, _, editor=editor: editor.edit(vlm, neurons, images)
         for name, editor in closed.items()

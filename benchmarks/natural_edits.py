@@ -18,7 +18,7 @@ import argparse
 import json
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from rich.console import Console
 
 import neuronscope as ns
 from neuronscope.caption import clean_captions
-from neuronscope.edit import Edit
 from neuronscope.errors import InvalidSample, NeuronscopeError
 from neuronscope.evaluate import named
 from neuronscope.evaluate.editing import MEASURES, Evaluation, Probes, Wording, estimate, evaluate_edit, read
@@ -40,6 +39,8 @@ from neuronscope.report.cells import Cell, interval
 from neuronscope.report.markdown import table
 from neuronscope.run.settings import environment
 from neuronscope.samples import CocoFolder
+
+from .editing import Making, makings
 
 #: A circle: every word is once the source and once the target.
 PAIRS = ("dog-cat", "cat-boat", "boat-car", "car-chair", "chair-bird", "bird-dog")
@@ -58,8 +59,6 @@ TEXTS = (
     "In winter the lake freezes, and children skate on it until it is dark.",
     "A good map tells you not only where you are but also where you could go.",
 )
-
-Making = Callable[[ns.Neurons, Sequence[Path], Sequence[Path]], Edit]
 
 
 @dataclass(frozen=True)
@@ -106,14 +105,7 @@ def editors(vlm: ns.VLM, source: str, target: str, donors: ns.Neurons) -> dict[s
         "focused graft": ns.Focused(graft),
         "learned": ns.editor("learned", **words, steps=STEPS),
     }
-    made: dict[str, Making] = {
-        name: lambda neurons, images, _, editor=editor: editor.edit(vlm, neurons, images)
-        for name, editor in closed.items()
-    }
-    return made | {
-        name: lambda neurons, images, keep, editor=editor: editor.edit(vlm, neurons, images, keep=keep)
-        for name, editor in fitted.items()
-    }
+    return makings(vlm, closed, fitted)
 
 
 def measure(

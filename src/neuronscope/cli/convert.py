@@ -5,12 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeAlias
 
 import typer
 
 from .output import JsonOption, emit, table
 from .strict import strict
+
+OutOption: TypeAlias = Annotated[Path, typer.Option("--out", "-o", help="Directory to make.")]
+TokenizerOption: TypeAlias = Annotated[
+    Path | None, typer.Option("--tokenizer", help="Directory with its tokenizer, if not the checkpoint's.")
+]
+DtypeOption: TypeAlias = Annotated[
+    str, typer.Option("--dtype", help="float32, bfloat16, float16, or auto for the decoder's.")
+]
 
 app = typer.Typer(help="Make a checkpoint directory of a model that transformers does not have.", no_args_is_help=True)
 
@@ -21,7 +29,7 @@ def minigpt4(
     vit: Annotated[Path, typer.Option("--vit", help="eva_vit_g.pth.")],
     llama: Annotated[Path, typer.Option("--llama", help="Directory with Llama-2-chat (or Vicuna), safetensors.")],
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="The MiniGPT-4 or MiniGPT-v2 file.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Directory to make.")],
+    out: OutOption,
     qformer: Annotated[
         Path | None, typer.Option("--qformer", help="blip2_pretrained_flant5xxl.pth; for the Vicuna versions.")
     ] = None,
@@ -30,7 +38,7 @@ def minigpt4(
     ] = None,
     depth: Annotated[int, typer.Option("--depth", help="Blocks of the tower that are run.")] = 39,
     qformer_depth: Annotated[int, typer.Option("--qformer-depth", help="Layers of the Q-Former.")] = 12,
-    dtype: Annotated[str, typer.Option("--dtype", help="float32, bfloat16, float16, or auto for Llama's.")] = "auto",
+    dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Convert the published MiniGPT-4 files. Nothing in them is run, and every tensor is accounted for."""
@@ -56,19 +64,15 @@ def minigpt4(
 def llava_v1(
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Directory with LLaVA v1 (or a Llama).")],
     vit: Annotated[Path, typer.Option("--vit", help="Directory with CLIP, such as clip-vit-large-patch14.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Directory to make.")],
+    out: OutOption,
     projector: Annotated[
         Path | None, typer.Option("--projector", help="mm_projector.bin, where it is a file of its own.")
     ] = None,
-    tokenizer: Annotated[
-        Path | None, typer.Option("--tokenizer", help="Directory with its tokenizer, if not the checkpoint's.")
-    ] = None,
+    tokenizer: TokenizerOption = None,
     conversation: Annotated[
         str, typer.Option("--conversation", help="How it was asked: llama-2, vicuna-v1, or vicuna-v0.")
     ] = "llama-2",
-    dtype: Annotated[
-        str, typer.Option("--dtype", help="float32, bfloat16, float16, or auto for the decoder's.")
-    ] = "auto",
+    dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Convert the published LLaVA v1 files. Nothing in them is run, and every tensor is accounted for."""
@@ -84,13 +88,9 @@ def llava_v1(
 @strict
 def mplug_owl2(
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Directory with mPLUG-Owl2.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="Directory to make.")],
-    tokenizer: Annotated[
-        Path | None, typer.Option("--tokenizer", help="Directory with its tokenizer, if not the checkpoint's.")
-    ] = None,
-    dtype: Annotated[
-        str, typer.Option("--dtype", help="float32, bfloat16, float16, or auto for the decoder's.")
-    ] = "auto",
+    out: OutOption,
+    tokenizer: TokenizerOption = None,
+    dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Convert the published mPLUG-Owl2 files. Nothing in them is run, and every tensor is accounted for."""

@@ -11,6 +11,7 @@ Blocks are classes: contextlib's generators run instructions of their own betwee
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
@@ -140,9 +141,9 @@ class Held(AbstractContextManager[T], Generic[T]):
     def _wait(self, undo: Undo) -> None:
         """What may take long before the change, and may be interrupted."""
 
+    @abstractmethod
     def _change(self, undo: Undo) -> T:
         """Make the change, noting first how it is put back. Not interrupted, so it should be short."""
-        raise NotImplementedError
 
     def _left(self, error: BaseException | None) -> None:
         """After everything was put back: what is to be raised. `error`: what the block raised."""

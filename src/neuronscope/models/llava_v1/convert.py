@@ -25,6 +25,7 @@ from ..conversion.chat import Conversation
 from ..conversion.files import read_folder, read_settings
 from ..conversion.keys import Keys
 from ..conversion.llama import llama_config, read_tokenizer, take_decoder
+from ..conversion.report import Report
 from ..conversion.write import build_model, dtype_of, fit_tokenizer, require_writable, write_checkpoint
 from .modeling import LlavaV1Config, LlavaV1ForConditionalGeneration
 from .processing import IMAGE_TOKEN, MARKED_TOKEN, LlavaV1Processor, conversations, make_processor
@@ -33,25 +34,11 @@ _NAME = "LLaVA v1"
 _OTHER = r"text_model\..+|logit_scale|(visual|text)_projection\.weight"
 
 
-@dataclass(frozen=True)
-class Report:
-    """What became of the tensors of the original files.
+@dataclass(frozen=True, kw_only=True)
+class LlavaReport(Report):
+    """The same, and where the vision `tower` came from."""
 
-    Attributes:
-        kind: what the files make.
-        layout: the image tokens.
-        template: what the model is asked by, which the checkpoint's chat template writes.
-        tower: where the vision tower came from.
-        used: the tensors that went into the model, with their file.
-        ignored: the others, and why.
-    """
-
-    kind: str
-    layout: str
-    template: str
     tower: str
-    used: tuple[str, ...]
-    ignored: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -61,7 +48,7 @@ class Converted:
     config: LlavaV1Config
     state: dict[str, Tensor]
     conversation: Conversation
-    report: Report
+    report: LlavaReport
 
 
 def convert(
@@ -115,7 +102,7 @@ def convert(
     marked = bool(settings.get("mm_use_im_start_end"))
     asked = conversations(MARKED_TOKEN if marked else IMAGE_TOKEN)[conversation]
     side = round(config.image_seq_length**0.5)
-    report = Report(
+    report = LlavaReport(
         kind=_NAME,
         layout=f"{side * side} = {side} x {side}",
         template=asked.shown,
@@ -166,7 +153,7 @@ def convert_files(
     tokenizer: str | Path | None = None,
     conversation: str = "llama-2",
     dtype: str = "auto",
-) -> Report:
+) -> LlavaReport:
     """Convert and write a checkpoint directory; `conversion.json` in it is the report.
 
     Args:

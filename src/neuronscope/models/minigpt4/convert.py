@@ -21,6 +21,7 @@ from torch import Tensor
 from ...errors import UnsupportedModel
 from ..conversion.chat import Conversation
 from ..conversion.keys import Keys
+from ..conversion.report import Report
 from .modeling import MiniGPT4Config
 from .parts import convert_norm, convert_qformer, convert_tower, merge_lora, tower_width
 from .processing import LLAMA_2, V2, VICUNA
@@ -39,27 +40,12 @@ _TEXT_SIDE = (
 _OTHER_TASKS = r"(t5_proj|opt_proj|llm_proj|vision_proj|text_proj|itm_head)\..+|temp"
 
 
-@dataclass(frozen=True)
-class Report:
-    """What became of the tensors of the original files.
+@dataclass(frozen=True, kw_only=True)
+class MiniGPT4Report(Report):
+    """The same, where the norm between tower and projector came from, and how many matrices LoRA was merged into."""
 
-    Attributes:
-        kind: what the files make.
-        layout: the image tokens.
-        template: what the model is asked by, which the checkpoint's chat template writes.
-        ln_vision: where the norm between tower and projector came from.
-        lora: number of decoder matrices that LoRA was merged into.
-        used: the tensors that went into the model, with their file.
-        ignored: the others, and why.
-    """
-
-    kind: str
-    layout: str
-    template: str
     ln_vision: str
     lora: int
-    used: tuple[str, ...]
-    ignored: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -69,7 +55,7 @@ class Converted:
     config: MiniGPT4Config
     state: dict[str, Tensor]
     conversation: Conversation
-    report: Report
+    report: MiniGPT4Report
 
 
 def convert(
@@ -142,7 +128,7 @@ def convert(
         state[name if name.startswith("lm_head.") else f"model.language_model.{name.removeprefix('model.')}"] = value
     grid = config.grid
     conversation = VICUNA if queried else (V2 if merged else LLAMA_2)
-    report = Report(
+    report = MiniGPT4Report(
         kind="MiniGPT-4 with Q-Former" if queried else ("MiniGPT-v2" if merged else "MiniGPT-4 (Llama-2)"),
         layout=f"{grid[0] * grid[1]} = {grid[0]} x {grid[1]}" if grid else f"{queries} queries without a grid",
         template=conversation.shown,

@@ -16,7 +16,7 @@ from ..conversion.keys import read_tensors, require_file
 from ..conversion.llama import read_tokenizer
 from ..conversion.write import build_model, dtype_of, fit_tokenizer, require_writable, write_checkpoint
 from ..weight_files import require_safetensors
-from .convert import LORA_ALPHA, QFORMER_DEPTH, TOWER_DEPTH, Converted, Report, convert
+from .convert import LORA_ALPHA, QFORMER_DEPTH, TOWER_DEPTH, Converted, MiniGPT4Report, convert
 from .modeling import MiniGPT4ForConditionalGeneration
 from .processing import make_processor
 
@@ -33,7 +33,7 @@ def convert_files(
     depth: int = TOWER_DEPTH,
     qformer_depth: int = QFORMER_DEPTH,
     lora_alpha: float = LORA_ALPHA,
-) -> Report:
+) -> MiniGPT4Report:
     """Convert and write a checkpoint directory; `conversion.json` in it is the report.
 
     Args:

@@ -20,6 +20,7 @@ from ...errors import UnsupportedModel
 from ..conversion.files import read_folder, read_settings
 from ..conversion.keys import Keys
 from ..conversion.llama import decoder_name, decoder_shapes, llama_config, read_tokenizer
+from ..conversion.report import Report
 from ..conversion.write import build_model, dtype_of, fit_tokenizer, require_writable, write_checkpoint
 from .modeling import MPLUGOwl2Config, MPLUGOwl2ForConditionalGeneration
 from .processing import USER, make_processor
@@ -45,25 +46,6 @@ _ABSTRACTOR = {
     "layer_norm_eps": 1e-6,
     "encoder_hidden_size": 1024,
 }
-
-
-@dataclass(frozen=True)
-class Report:
-    """What became of the tensors of the original files.
-
-    Attributes:
-        kind: what the files make.
-        layout: the image tokens.
-        template: what the model is asked by, which the checkpoint's chat template writes.
-        used: the tensors that went into the model, with their file.
-        ignored: the others, and why.
-    """
-
-    kind: str
-    layout: str
-    template: str
-    used: tuple[str, ...]
-    ignored: Mapping[str, str]
 
 
 @dataclass(frozen=True)
