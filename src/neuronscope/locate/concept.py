@@ -22,6 +22,7 @@ from jaxtyping import Float
 
 from ..errors import InvalidOption, InvalidSample
 from ..fields import check_fields
+from ..given import checked, checked_methods
 from ..loading import VLM
 from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, Site, one_of, options_of, whole_number
@@ -85,6 +86,7 @@ class LeftOut:
     random: float
 
 
+@checked_methods
 @dataclass(frozen=True)
 class ScoredConcept:
     """What a method says of every neuron on each of several pairs of one concept.
@@ -100,6 +102,9 @@ class ScoredConcept:
     method: Method
     located: tuple[Located, ...]
     effects: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def of(
@@ -225,6 +230,7 @@ class ScoredConcept:
         }
 
 
+@checked
 def locate_concept(
     vlm: VLM,
     pairs: Sequence[Counterfactual],

@@ -24,6 +24,7 @@ from jaxtyping import Float
 from ..caption import Caption, clean_captions
 from ..errors import InvalidOption
 from ..fields import check_fields
+from ..given import checked, checked_methods
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -51,6 +52,7 @@ UNITS: Mapping[str, str] = {
 SCORE = "contribution"
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Discovery:
     """How neurons are discovered.
@@ -126,6 +128,7 @@ class NounNeurons:
     neurons: Neurons
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Discovered:
     """What was discovered in one image.
@@ -144,6 +147,9 @@ class Discovered:
     layout: Layout
     finder: Mapping[str, Json]
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def __getitem__(self, noun: str) -> NounNeurons:
         """The neurons of a noun. Raises InvalidOption for one that the caption does not have."""
         one_of("noun", noun, [found.noun.text for found in self.nouns])
@@ -155,6 +161,7 @@ class Discovered:
         return self.scores[:, flat].T
 
 
+@checked
 @in_turn
 def discover(
     vlm: VLM, images: Sequence[ImageSource], options: Discovery | None = None, *, batch_size: int = 32

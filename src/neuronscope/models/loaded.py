@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ..architecture.devices import device_of, present
 from ..architecture.structure import Structure
-from ..errors import ImageTokenMismatch, InvalidOption, NoImagePositions
+from ..errors import MODEL_ERRORS, ImageTokenMismatch, InvalidOption, NoImagePositions
+from ..given import checked_methods
 from ..held import Held, in_turn
 from ..hooks import check_unit
 from ..samples.image import read_image
@@ -46,10 +47,8 @@ from .identity import fingerprint
 from .inputs import ImageRow, Inputs, Row, sources_of
 from .processing import about, processed
 
-#: What processors and models raise that take one image per prompt only.
-_REFUSALS = (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
 
-
+@checked_methods
 class LoadedModel:
     """Model, processor and what was found out about them; :class:`neuronscope.VLM` adds captions and interventions.
 
@@ -231,7 +230,7 @@ class LoadedModel:
         try:
             with torch.no_grad():
                 self.logits(Inputs((row,)))
-        except _REFUSALS as error:
+        except MODEL_ERRORS as error:
             raise InvalidOption(f"{self.id} does not take {len(sizes)} images in one prompt: {error}") from error
         self._readable.add(sizes)
 
