@@ -45,6 +45,7 @@ from .frozen import Frozen, entries
 from .greedy import of_checkpoint
 from .identity import fingerprint
 from .inputs import ImageRow, Inputs, Row, sources_of
+from .placing import placing
 from .processing import about, processed
 
 
@@ -67,8 +68,8 @@ class LoadedModel:
         self.family = family
         self.structure = structure
         self.chat = False
-        self._placed: dict[tuple[tuple[tuple[int, int], ...], int], ImageTokens] = {}
-        self._readable: set[tuple[tuple[int, int], ...]] = set()
+        self._placed: dict[tuple[object, ...], ImageTokens] = {}
+        self._readable: set[tuple[object, ...]] = set()
 
     @property
     def layers(self) -> int:
@@ -85,7 +86,7 @@ class LoadedModel:
         """The processor's tokenizer."""
         return self.processor.tokenizer
 
-    @cached_property
+    @property
     def image_token(self) -> int | None:
         """Id of the placeholder at image positions; None where the model has none."""
         config: Any = self.model.config
@@ -225,14 +226,15 @@ class LoadedModel:
 
     def _require_readable(self, row: Row, sizes: tuple[tuple[int, int], ...]) -> None:
         """Raise InvalidOption where a model type without a row fails on a prompt of several images, tried once."""
-        if sizes in self._readable:
+        key = (sizes, placing(self))
+        if key in self._readable:
             return
         try:
             with torch.no_grad():
                 self.logits(Inputs((row,)))
         except MODEL_ERRORS as error:
             raise InvalidOption(f"{self.id} does not take {len(sizes)} images in one prompt: {error}") from error
-        self._readable.add(sizes)
+        self._readable.add(key)
 
     @property
     def _unlisted(self) -> str:
@@ -272,7 +274,7 @@ class LoadedModel:
         tensors: dict[str, Tensor],
         positions: Int[np.ndarray, "tokens"],
     ) -> ImageTokens:
-        key = (tuple(picture.size for picture in shown), len(positions))
+        key = (tuple(picture.size for picture in shown), len(positions), placing(self))
         if len(shown) > 1:
             if key not in self._placed:
                 self._placed[key] = self._several(shown, tensors, len(positions))
