@@ -238,10 +238,7 @@ class LoadedModel:
 
     @property
     def _unlisted(self) -> str:
-        return (
-            f"model type {self.family.model_type!r} is not in the family table, where a row could say where its image "
-            "is (ns.register_family)"
-        )
+        return f"model type {self.family.model_type!r} has no row that says where its image is (ns.register_family)"
 
     def _tensors(self, shown: Sequence[Image.Image], text: str) -> dict[str, Tensor]:
         """What the model is called with for one prompt."""

@@ -76,6 +76,8 @@ class Cluster:
         resources: where.
         say: told what a person should know, such as a worker that died; one line at a time.
         worker: what the actors are.
+
+    Raises TooFewSamples, before any worker is started, where data that are seen from here cannot be enough.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class Cluster:
     ) -> None:
         self._job, self._folder, self._say, self._worker = job, Path(folder).resolve(), say, worker
         self._resources = resources or Resources()
+        if (job.place / job.data).exists():  # else only the workers see the data, and one of them says it
+            job.require_candidates()
         self._ray, self._ours = connected(self._resources.address, say)
         self._run: Run | None = None
         self._members: list[_Member] = []
