@@ -156,8 +156,18 @@ class Discovered:
         return next(found for found in self.nouns if found.noun.text == noun)
 
     def matrix(self, rows: Sequence[Neurons]) -> Float[np.ndarray, "rows nouns"]:
-        """M[a, b]: what the first neuron of set a contributes to noun b (METHODS f, metric 4)."""
-        flat = [self.layout.starts[neurons[0].layer] + neurons[0].unit for neurons in rows]
+        """M[a, b]: what the first neuron of set a contributes to noun b (METHODS f, metric 4).
+
+        Raises InvalidOption for an empty set and one of another part of the model, RunMismatch for one of other
+        weights, and NeuronOutOfRange for a neuron that the model does not have.
+        """
+        flat: list[int] = []
+        for number, neurons in enumerate(rows):
+            if not neurons:
+                raise InvalidOption(f"rows[{number}] is an empty set: the first neuron of each is asked for")
+            own = self.nouns[0].neurons if self.nouns else Neurons(())
+            own.require_like(neurons)
+            flat.append(self.layout.at(neurons[0]))
         return self.scores[:, flat].T
 
 

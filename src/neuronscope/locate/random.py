@@ -77,7 +77,7 @@ class RandomLayerMatched(Ranking):
         layout = Layout(vlm.widths)
         values = _uniform(vlm, self.seed)
         for neuron in layer_matched(vlm, self.like, self.seed):
-            values[layout.starts[neuron.layer] + neuron.unit] += 1
+            values[layout.at(neuron)] += 1
         return Ranked("random", {"random": Pooled(values)}, site=self.like.site)
 
     def to_dict(self) -> dict[str, Json]:
