@@ -301,7 +301,9 @@ def _plain(value: Any) -> Json:
         return {"kind": type(value).__name__, **options_of(value)}
     if isinstance(value, tuple):
         return [_plain(part) for part in cast("tuple[object, ...]", value)]
-    return cast("Json", value)
+    if value is None or isinstance(value, (bool, int, float, str, list, dict)):
+        return cast("Json", value)
+    return {"kind": type(value).__name__}  # a threshold of somebody's own, of which nothing more is known
 
 
 def _address(address: str) -> tuple[Part, int, int]:

@@ -30,7 +30,7 @@ from ....run.directory import Run
 from ....run.settings import differences
 from ..engine import Step
 from ..job import Job
-from ..record import named_in
+from ..record import read_named
 from ..results import Results
 from ..schedule import Failure, Schedule
 from ..units import DATASET, SCHEMAS, Cost, Name, Unit, units
@@ -166,8 +166,7 @@ class Cluster:
     # ---- what there is to do
 
     def _samples(self) -> list[tuple[str, str]]:
-        row = self.run.read(DATASET.kind, DATASET.key).to_pylist()[0]
-        return named_in(row, self._job.experiment.concepts)
+        return read_named(self.run, self._job.experiment.concepts)
 
     def _units(self) -> list[Unit]:
         return list(units(self._job.experiment, self._samples()))
