@@ -250,6 +250,8 @@ class Edit(AbstractContextManager["Edit"]):
                 document["report"],
             )
             intact = edit.digest == document["digest"]
+        except RunMismatch as error:
+            raise RunMismatch(f"{path}: {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError, InvalidOption, NotFinite) as error:
             raise RunMismatch(f"{path} is a damaged edit: {type(error).__name__}: {error}") from error
         if not intact:
