@@ -10,7 +10,7 @@ both pictures alike. `values` are the edited picture's activations (patching), z
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -29,6 +29,7 @@ from ..models.finite import finite_scores
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Neurons, Site, one_of
+from .exchanged import ROWS, Activations, Kept, by_first_layer, exchange_at
 from .scores import TARGETS, Layout, Target, read_layers, target_value
 from .target import Word
 
@@ -39,8 +40,8 @@ CHANGES: tuple[Change, ...] = get_args(Change)
 #: Scores of one token that stand for themselves; a contrast needs other tokens.
 TOKEN_TARGETS: tuple[Target, ...] = tuple(target for target in TARGETS if target != "contrast")
 
-#: layer -> activations of one picture at its image tokens.
-Activations: TypeAlias = Mapping[int, Float[Tensor, "positions width"]]
+#: Sets per plain forward pass, which holds the picture once for every row.
+_PLAIN_ROWS = 16
 
 
 @in_turn
@@ -68,6 +69,7 @@ class Exchange:
         target: the score: logit, log-probability, log-odds or probability.
         site: where activations are exchanged.
         clean: s without any exchange.
+        kept: reads sets from the first exchanged layer on, where that gives what a plain pass gives.
         batch_size: sets per forward pass; no effect on the result.
     """
 
@@ -78,7 +80,8 @@ class Exchange:
     target: Target
     site: Site
     clean: float
-    batch_size: int = 16
+    kept: Kept
+    batch_size: int = ROWS
 
     @classmethod
     @in_turn
@@ -93,7 +96,7 @@ class Exchange:
         change: Change = "patch",
         target: Target = "logprob",
         site: Site = "neuron",
-        batch_size: int = 16,
+        batch_size: int = ROWS,
     ) -> Exchange:
         """The row of `image`, whose neurons are exchanged for those of `other` (or for zero or their means).
 
@@ -103,7 +106,8 @@ class Exchange:
         one_of("change", change, CHANGES)
         one_of("target", target, TOKEN_TARGETS)
         one_of("site", site, SITES)
-        inputs = word.inputs(vlm, image, decoding)
+        prompt = vlm.prepare([image], decoding)
+        inputs = prompt.extend(word.ids)
         source = word.inputs(vlm, other, decoding) if change == "patch" else inputs
         counts = [row.images[0].count for row in (inputs, source)]
         if counts[0] != counts[1]:
@@ -113,7 +117,10 @@ class Exchange:
             values = {layer: torch.zeros_like(z) for layer, z in values.items()}
         if change == "mean":
             values = {layer: z.mean(0, keepdim=True).expand_as(z) for layer, z in values.items()}
-        return cls(vlm, inputs, word, values, target, site, word_score(vlm, inputs, word, target), batch_size)
+        clean = word_score(vlm, inputs, word, target)
+        inert = inputs.images[0].positions[-1] < inputs.rows[0].length - farthest(word)
+        kept = Kept(vlm, prompt.rows[0], word.ids, values, site, farthest(word), bool(inert))
+        return cls(vlm, inputs, word, values, target, site, clean, kept, batch_size)
 
     @in_turn
     def effects(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
@@ -122,20 +129,38 @@ class Exchange:
         Args:
             sets: masks over the flat axis of all neurons (:class:`Layout`); each is one row of a batch.
         """
-        step = 1 if self.inputs.rows[0].alone else self.batch_size
-        chunks = [sets[start : start + step] for start in range(0, len(sets), step)]
-        scores = [score for chunk in chunks for score in self._scores(chunk)]
-        return self.clean - np.array(scores, dtype=np.float64)
+        scores = np.full(len(sets), self.clean, dtype=np.float64)
+        waiting = by_first_layer(self.vlm, sets, inert=self.kept.inert)
+        while waiting:
+            rows = self.kept.rows(self.batch_size)
+            numbers, waiting = waiting[:rows], waiting[rows:]
+            scores[numbers] = self._scores(np.stack([sets[n] for n in numbers]))
+        return self.clean - scores
 
     def columns(self, neurons: Neurons) -> Float[np.ndarray, "positions neurons"]:
         """What some neurons are exchanged for, as :class:`neuronscope.Patch` takes it."""
         picked = [self.values[neuron.layer][:, neuron.unit].float().cpu() for neuron in neurons]
         return torch.stack(picked, 1).numpy() if picked else np.zeros((self.inputs.images[0].count, 0), np.float32)
 
-    def _scores(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> list[float]:
-        taps = exchanging(self.vlm, self.inputs, np.stack(sets), self.values, self.site)
+    @in_turn
+    def plain_effects(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
+        """The same by forward passes from the beginning: what :meth:`effects` has to give."""
+        return self.clean - np.array(self._plain_scores(np.stack(sets)), dtype=np.float64)
+
+    def _scores(self, sets: Bool[np.ndarray, "rows neurons"]) -> list[float]:
+        logits = self.kept.logits(sets, self._plainly)
+        return self._plain_scores(sets) if logits is None else scores_of(logits, self.word, self.target)
+
+    def _plain_scores(self, sets: Bool[np.ndarray, "rows neurons"]) -> list[float]:
+        step = 1 if self.inputs.rows[0].alone else _PLAIN_ROWS
+        chunks = [self._plainly(sets[start : start + step]) for start in range(0, len(sets), step)]
+        return [score for chunk in chunks for score in scores_of(chunk, self.word, self.target)]
+
+    def _plainly(self, sets: Bool[np.ndarray, "rows neurons"]) -> Float[Tensor, "rows predictions vocabulary"]:
+        last = farthest(self.word)
+        taps = exchanging(self.vlm, self.inputs, sets, self.values, self.site)
         with torch.no_grad(), HookSession(self.vlm.structure, taps):
-            return word_scores(self.vlm, self.inputs.repeat(len(sets)), self.word, self.target)
+            return self.vlm.logits(self.inputs.repeat(len(sets)), last=last)[:, -last:]
 
 
 def exchanging(
@@ -148,24 +173,23 @@ def exchanging(
         start = layout.starts[layer]
         chosen = sets[:, start : start + layout.widths[layer]]
         if chosen.any():
-            taps.append(Tap(layer, site, _exchange(at, torch.from_numpy(chosen.copy()), values[layer])))
+            taps.append(Tap(layer, site, exchange_at(at, torch.from_numpy(chosen.copy()), values[layer])))
     return taps
 
 
-def _exchange(
-    at: Tensor, chosen: Bool[Tensor, "sets width"], values: Float[Tensor, "positions width"]
-) -> Callable[[Tensor], Tensor]:
-    def run(z: Float[Tensor, "sets sequence width"]) -> Tensor:
-        where, own = at.to(z.device), chosen.to(z.device)[:, None, :]
-        return z.index_copy(1, where, torch.where(own, values.to(z.device), z.index_select(1, where)))
-
-    return run
+def farthest(word: Word) -> int:
+    """How far from the end the first position lies that predicts a token of the word."""
+    return max(position for position, _ in word.entries)
 
 
 def word_scores(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> list[float]:
     """s of each row."""
-    farthest = max(position for position, _ in word.entries)
-    rows = vlm.logits(inputs, last=farthest).float()
+    return scores_of(vlm.logits(inputs, last=farthest(word)), word, target)
+
+
+def scores_of(logits: Float[Tensor, "rows predictions vocabulary"], word: Word, target: Target) -> list[float]:
+    """s of each row, from the logits of the last positions."""
+    rows = logits.float()
     found = [float(target_value(row, word.entries, [word.entries], target, word.average)) for row in rows]
     finite_scores({f"the {target} of the concept's word": np.array(found)})
     return found
