@@ -117,7 +117,7 @@ def test_the_effect_of_the_edit_is_the_scores_difference(vlm, pair, word):
     assert edit_effect(vlm, pair, word, Decoding()) == pytest.approx(there - back, abs=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [{"target": "contrast"}, {"change": "swap"}, {"site": "attention"}])
+@pytest.mark.parametrize("wrong", [{"target": "loss"}, {"change": "swap"}, {"site": "attention"}])
 def test_what_an_exchange_cannot_do_is_refused(vlm, pair, word, wrong):
     with pytest.raises(InvalidOption, match=next(iter(wrong))):
         Exchange.of(vlm, pair.original, pair.edited, word, Decoding(), **wrong)

@@ -167,6 +167,11 @@ class Kept:
         except (*MODEL_ERRORS, Unfit) as error:
             return f"its states are not kept: {type(error).__name__}: {error}"
 
+    @property
+    def why(self) -> str:
+        """Why there are no clean states; empty where there are."""
+        return self.state if isinstance(self.state, str) else ""
+
     def rows(self, most: int) -> int:
         """How many sets are read together."""
         state = self.state

@@ -30,14 +30,14 @@ from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Neurons, Site, one_of
 from .exchanged import ROWS, Activations, Kept, by_first_layer, exchange_at
-from .scores import TARGETS, Layout, Target, read_layers, target_value
+from .scores import TARGETS, Entry, Layout, Target, read_layers, target_value
 from .target import Word
 
 #: What a neuron's activations become: those of the other picture, zero, or their own mean over the image tokens.
 Change: TypeAlias = Literal["patch", "zero", "mean"]
 CHANGES: tuple[Change, ...] = get_args(Change)
 
-#: Scores of one token that stand for themselves; a contrast needs other tokens.
+#: Scores of one token that stand for themselves; a contrast needs the word that the other picture is said to show.
 TOKEN_TARGETS: tuple[Target, ...] = tuple(target for target in TARGETS if target != "contrast")
 
 #: Sets per plain forward pass, which holds the picture once for every row.
@@ -66,7 +66,8 @@ class Exchange:
         inputs: one row: the prompt with the picture, and the caption up to the concept's word.
         word: whose score s is.
         values: what neurons are exchanged for.
-        target: the score: logit, log-probability, log-odds or probability.
+        target: the score: logit, log-probability, log-odds, probability, or the logit minus that of the rivals.
+        rivals: for "contrast", what the edited picture is said to show: entries like the word's.
         site: where activations are exchanged.
         clean: s without any exchange.
         kept: reads sets from the first exchanged layer on, where that gives what a plain pass gives.
@@ -79,6 +80,7 @@ class Exchange:
     values: Activations
     target: Target
     site: Site
+    rivals: tuple[Entry, ...]
     clean: float
     kept: Kept
     batch_size: int = ROWS
@@ -104,7 +106,7 @@ class Exchange:
         different numbers of image tokens, so that a token of one has no partner in the other.
         """
         one_of("change", change, CHANGES)
-        one_of("target", target, TOKEN_TARGETS)
+        one_of("target", target, TARGETS)
         one_of("site", site, SITES)
         prompt = vlm.prepare([image], decoding)
         inputs = prompt.extend(word.ids)
@@ -117,10 +119,15 @@ class Exchange:
             values = {layer: torch.zeros_like(z) for layer, z in values.items()}
         if change == "mean":
             values = {layer: z.mean(0, keepdim=True).expand_as(z) for layer, z in values.items()}
-        clean = word_score(vlm, inputs, word, target)
+        rivals: tuple[Entry, ...] = ()
+        if target == "contrast":
+            with torch.no_grad():
+                said = vlm.logits(word.inputs(vlm, other, decoding), last=farthest(word))[0]
+            rivals = rival_entries(said, word)
+        clean = word_score(vlm, inputs, word, target, rivals)
         inert = inputs.images[0].positions[-1] < inputs.rows[0].length - farthest(word)
         kept = Kept(vlm, prompt.rows[0], word.ids, values, site, farthest(word), bool(inert))
-        return cls(vlm, inputs, word, values, target, site, clean, kept, batch_size)
+        return cls(vlm, inputs, word, values, target, site, rivals, clean, kept, batch_size)
 
     @in_turn
     def effects(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
@@ -149,12 +156,15 @@ class Exchange:
 
     def _scores(self, sets: Bool[np.ndarray, "rows neurons"]) -> list[float]:
         logits = self.kept.logits(sets, self._plainly)
-        return self._plain_scores(sets) if logits is None else scores_of(logits, self.word, self.target)
+        return self._plain_scores(sets) if logits is None else self._of(logits)
 
     def _plain_scores(self, sets: Bool[np.ndarray, "rows neurons"]) -> list[float]:
         step = 1 if self.inputs.rows[0].alone else _PLAIN_ROWS
         chunks = [self._plainly(sets[start : start + step]) for start in range(0, len(sets), step)]
-        return [score for chunk in chunks for score in scores_of(chunk, self.word, self.target)]
+        return [score for chunk in chunks for score in self._of(chunk)]
+
+    def _of(self, logits: Float[Tensor, "rows predictions vocabulary"]) -> list[float]:
+        return scores_of(logits, self.word, self.target, self.rivals)
 
     def _plainly(self, sets: Bool[np.ndarray, "rows neurons"]) -> Float[Tensor, "rows predictions vocabulary"]:
         last = farthest(self.word)
@@ -182,24 +192,40 @@ def farthest(word: Word) -> int:
     return max(position for position, _ in word.entries)
 
 
-def word_scores(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> list[float]:
-    """s of each row."""
-    return scores_of(vlm.logits(inputs, last=farthest(word)), word, target)
+def rival_entries(logits: Float[Tensor, "positions vocabulary"], word: Word) -> tuple[Entry, ...]:
+    """Where each token of the word is predicted, the most probable other token by a picture's logits."""
+    best = {place: logits[-place].topk(2).indices.tolist() for place, _ in word.entries}
+    return tuple((place, best[place][best[place][0] == token]) for place, token in word.entries)
 
 
-def scores_of(logits: Float[Tensor, "rows predictions vocabulary"], word: Word, target: Target) -> list[float]:
-    """s of each row, from the logits of the last positions."""
-    rows = logits.float()
-    found = [float(target_value(row, word.entries, [word.entries], target, word.average)) for row in rows]
+def value_of_word(
+    logits: Float[Tensor, "positions vocabulary"], word: Word, target: Target, rivals: Sequence[Entry] = ()
+) -> Tensor:
+    """s of one row, differentiable; a contrast is the logit less that of the rivals, sum less sum or mean less mean."""
+    if target == "contrast":
+        own, other = (target_value(logits, some, [some], "logit", word.average) for some in (word.entries, rivals))
+        return own - other
+    return target_value(logits, word.entries, [word.entries], target, word.average)
+
+
+def scores_of(
+    logits: Float[Tensor, "rows predictions vocabulary"], word: Word, target: Target, rivals: Sequence[Entry] = ()
+) -> list[float]:
+    """s of each row, from the logits of the last positions.
+
+    Effects are small differences of scores: what follows the logits is computed in float64 where the device has it.
+    """
+    kind = torch.float32 if logits.device.type == "mps" else torch.float64
+    found = [float(value_of_word(row.to(kind), word, target, rivals)) for row in logits]
     finite_scores({f"the {target} of the concept's word": np.array(found)})
     return found
 
 
 @in_turn
-def word_score(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> float:
+def word_score(vlm: VLM, inputs: Inputs, word: Word, target: Target, rivals: Sequence[Entry] = ()) -> float:
     """s of one row."""
     with torch.no_grad():
-        return word_scores(vlm, inputs, word, target)[0]
+        return scores_of(vlm.logits(inputs, last=farthest(word)), word, target, rivals)[0]
 
 
 @in_turn
