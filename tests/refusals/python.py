@@ -100,6 +100,10 @@ class Good:
         return ns.heatmap(self.vlm, self.sample.load(), self.neurons)
 
     @cached_property
+    def effects(self) -> ns.Effects:
+        return ns.effects(self.vlm, self.pair, self.neurons[:2])
+
+    @cached_property
     def edit(self) -> ns.Edit:
         return ns.Ablate().edit(self.vlm, self.neurons)
 
@@ -120,6 +124,7 @@ class Good:
             "Region": lambda: ns.Region("dog", (1, 2, 9, 9)),
             "Located": lambda: self.located,
             "Scores": lambda: self.located.scores,
+            "Effects": lambda: self.effects,
             "Validity": lambda: check_validity(self.vlm, self.pair),
             "ScoredConcept": lambda: self.scored,
             "Discovered": lambda: self.discovered,
@@ -192,6 +197,7 @@ class Good:
             "mask": self.pair.mask,
             "decoys": np.zeros((2, 3)),
             "values": self.heatmap.values if "height" in str(hint) else np.zeros(3, np.float32),
+            "flat": np.zeros(3, np.int64),
             "grids": self.heatmap.grids,
             "scores": self.located.scores if "Scores" in str(hint) else self.discovered.scores,
             "images": self.coco / "images" if hint in (Path, str | Path, str | Path | None) else [self.sample.load()],
@@ -204,7 +210,7 @@ class Good:
             "shares": {"patch": {"all layers": 0.5}},
         }
         drawn = hint is Image.Image and name == "picture"
-        own = name in ("mask", "decoys", "values", "scores") or not hasattr(hint, "array_type")
+        own = name in ("mask", "decoys", "values", "scores", "flat") or not hasattr(hint, "array_type")
         if name in named and own and not drawn:
             return named[name]
         origin = typing.get_origin(hint)
