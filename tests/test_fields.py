@@ -40,6 +40,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Graft": {"source": "bear", "target": "dog", "donors": NEURONS},
     "Experiment": {"concepts": ("bear", "dog")},
     "Locate": {"image": "a.png", "concept": "bear"},
+    "OnePicture": {"image": "a.png", "concept": "bear"},
     "Condition": {"name": "noise"},
     "Statistics": {},
     "Neuron": {"layer": 1, "unit": 2},
@@ -57,7 +58,19 @@ NEEDED: dict[str, dict[str, Any]] = {
 #: Dataclasses among them that are results, or made by the engine.
 RESULTS = {
     *("Attempt", "Beside", "Caption", "Counterfactual", "Cut", "Difference", "Edit", "Heatmap", "Located", "Moment"),
-    *("Ceiling", "ScoredConcept", "Scores", "Validity", "Decoded", "Cell", "Estimate", "Results", "Scope", "Trials"),
+    *(
+        "Ceiling",
+        "Effects",
+        "ScoredConcept",
+        "Scores",
+        "Validity",
+        "Decoded",
+        "Cell",
+        "Estimate",
+        "Results",
+        "Scope",
+        "Trials",
+    ),
 }
 
 
