@@ -28,7 +28,7 @@ from neuronscope.locate.validity import Validity
 from neuronscope.models import Decoding
 from neuronscope.report.markdown import table
 from neuronscope.samples import Counterfactual
-from neuronscope.view.rollout import rank_correlation
+from neuronscope.view.agreement import rank_correlation
 
 from .natural import RANKINGS, SMALLEST, valid_pairs
 

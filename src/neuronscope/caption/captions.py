@@ -21,6 +21,7 @@ from ..models.greedy import neutral
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
 from ..tokens import spoken
+from ..types import ALONG_PROMPT
 from .finite import Watch, refuse
 
 
@@ -65,7 +66,7 @@ def generate_captions(
         change = None  # nothing to change: every draw is the clean caption
     # Before the decoder, images of different sizes stand in one queue: there every batch holds one image.
     part = "text" if change is None else change.neurons.part
-    one_image = bool(vlm.family.single) or part != "text"
+    one_image = bool(vlm.family.single) or part not in ALONG_PROMPT
     for chunk in _chunks(rows, 1 if one_row_at_a_time(vlm, part) else batch_size, one_image=one_image):
         distinct = list(dict.fromkeys(i for i, _ in chunk))
         numbers = distinct if len(images) > 1 else None

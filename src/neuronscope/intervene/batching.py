@@ -16,7 +16,7 @@ from torch import Tensor
 from ..held import in_turn
 from ..hooks import HookSession, Tap
 from ..models.loaded import LoadedModel
-from ..types import Part
+from ..types import ALONG_PROMPT, Part
 
 _KNOWN: WeakKeyDictionary[LoadedModel, dict[Part, bool]] = WeakKeyDictionary()
 
@@ -26,7 +26,8 @@ def one_row_at_a_time(vlm: LoadedModel, part: Part) -> bool:
     """Whether a part's FFNs are called more often for two rows than for one. Tried out once for each model."""
     known = _KNOWN.setdefault(vlm, {})
     if part not in known:
-        known[part] = part != "text" and (bool(vlm.family.single) or _calls(vlm, part, 2) > _calls(vlm, part, 1))
+        before = part not in ALONG_PROMPT
+        known[part] = before and (bool(vlm.family.single) or _calls(vlm, part, 2) > _calls(vlm, part, 1))
     return known[part]
 
 

@@ -14,6 +14,7 @@ from typing import Any
 from ..errors import InvalidOption, UnsupportedModel
 from ..fields import check_fields
 from ..tokens import Separators
+from .media import CrossAttention as CrossAttention
 
 _QUERIES = "a fixed number of learned queries looks at the whole image"
 #: The remark of the plain row.
@@ -39,6 +40,10 @@ class Family:
         no_grid: why image tokens have no place on the image; empty where they have; None to tell from the config
             whether a projector of learned queries is there, which some families have and have not.
         no_image: why there are no image tokens in the decoder's sequence; empty where there are.
+        media: how the decoder's text positions attend to the image, where there are no image tokens; None where the
+            decoder has no cross-attention to it.
+        closed: the model's own `generate` puts the text decoder's first token in the place of the prompt's, and takes
+            the prompt's last (BERT's [SEP]) away.
         prefix: the image goes before the ids as vectors without tokens.
         discrete: why image tokens do not follow the pixels smoothly; empty where they do.
         cached: why text can be written with a KV cache only; empty where it also can without.
@@ -69,6 +74,8 @@ class Family:
     separators: Separators = field(default_factory=Separators)
     no_grid: str | None = None
     no_image: str = ""
+    media: CrossAttention | None = None
+    closed: bool = False
     prefix: bool = False
     discrete: str = ""
     cached: str = ""
@@ -152,6 +159,7 @@ _ROWS = (
         "Llama 3.2 Vision",
         placeholder="<|image|>",
         no_image=_CROSS,
+        media=CrossAttention("cross_attention_states", "cross_attention_mask"),
         unpadded="tokens before the first image attend to what pads the images",
     ),
     Family(
@@ -173,8 +181,24 @@ _ROWS = (
         no_image="the image comes before the text as vectors without tokens",
         one_image=_ONE_READ,
     ),
-    Family("blip", "BLIP", placeholder="", no_image=_CROSS, one_image=_ONE_READ, ends=False),
-    Family("idefics", "IDEFICS", placeholder="", no_image=_CROSS),
+    Family(
+        "blip",
+        "BLIP",
+        placeholder="",
+        no_image=_CROSS,
+        media=CrossAttention("encoder_hidden_states"),
+        closed=True,
+        one_image=_ONE_READ,
+        ends=False,
+    ),
+    Family(
+        "idefics",
+        "IDEFICS",
+        placeholder="",
+        no_image=_CROSS,
+        media=CrossAttention("image_hidden_states", "image_attention_mask", queries="use_resampler"),
+        notes="Perceiver resampler; gated blocks between the layers",
+    ),
     Family(
         "fuyu",
         "Fuyu",

@@ -6,6 +6,7 @@ it. Whether it is about the picture is tried, with plain pictures in its place.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -118,3 +119,18 @@ def _require_scalable(processor: Any, picture: Image.Image, id: str) -> None:
 def _words(error: Exception) -> str:
     text = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def accepted(model: Any) -> frozenset[str]:
+    """Names of the inputs that a model takes; processors may return more."""
+    inner: Any = getattr(model, "model", model)
+    calls = (model.forward, inner.forward, getattr(model, "prepare_inputs_for_generation", None))
+    return frozenset(name for call in calls if call is not None for name in inspect.signature(call).parameters)
+
+
+def mismatch(error: ValueError, counts: Sequence[int], id: str) -> ImageTokenMismatch | None:
+    """What to raise for a model's own comparison of image tokens and features; None for another error of it."""
+    if "features" not in str(error) or "tokens" not in str(error):
+        return None
+    held = ", ".join(map(str, sorted(set(counts))))
+    return ImageTokenMismatch(f"the prompt holds {held} image tokens; {id} says: {error}")
