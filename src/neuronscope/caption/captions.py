@@ -123,6 +123,9 @@ def ends_of(vlm: LoadedModel) -> list[int]:
     """The token ids that end a caption."""
     config: Any = vlm.model.generation_config
     ends = config.eos_token_id
+    if vlm.family.closed:  # its own generate asks for this one, whatever the settings say
+        whole: Any = vlm.model.config
+        return [int(whole.get_text_config(decoder=True).sep_token_id)]
     return [] if ends is None else list(ends) if isinstance(ends, list) else [int(ends)]
 
 

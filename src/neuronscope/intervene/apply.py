@@ -46,8 +46,8 @@ class Intervening(Held[None]):
                 _check_before_decoder(change)
             require_own(vlm, change.neurons)
         self._vlm = vlm
-        parts = (change.neurons.part for change in changes if change.neurons)
-        self._towers: set[Part] = {part for part in parts if part not in ALONG_PROMPT}
+        parts: list[Part] = [change.neurons.part for change in changes if change.neurons]
+        self._towers: list[Part] = [part for part in dict.fromkeys(parts) if part not in ALONG_PROMPT]
         # Hooks hold the taps, not this object: when it is gone, and its block was not left, hooks go too.
         self._taps = _Taps(vlm, None if draws is None else torch.tensor(list(draws)))
         taps = [tap for index, change in enumerate(changes) for tap in self._taps.of(index, change)]

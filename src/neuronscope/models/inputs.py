@@ -188,9 +188,12 @@ class Inputs:
 
     def written(self, output: Int[Tensor, "batch positions"]) -> Int[Tensor, "batch new"]:
         """The new tokens of what `generate` returned, which repeats the prompt in most models."""
-        prompt = self.tensors["decoder_input_ids" if self.rows[0].encoded else "input_ids"]
+        tensors, encoded = self.read.tensors, self.rows[0].encoded
+        prompt = tensors["decoder_input_ids" if encoded else "input_ids"]
         start = output[:, : prompt.shape[1]]
-        repeats = start.shape == prompt.shape and bool((start == prompt).all())
+        mask = None if encoded else tensors.get("attention_mask")
+        told = torch.ones_like(prompt, dtype=torch.bool) if mask is None else mask.bool()  # padding may be written over
+        repeats = start.shape == prompt.shape and bool((start == prompt)[told].all())
         return output[:, prompt.shape[1] :] if repeats else output
 
     def batches(self) -> list[list[int]]:
