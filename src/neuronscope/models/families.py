@@ -49,6 +49,7 @@ class Family:
         cached: why text can be written with a KV cache only; empty where it also can without.
         one_image: why a prompt holds one image only; empty where it can hold several.
         each: the part of a prompt that is repeated for each of several images, with {image} for the placeholder.
+        mixed: several images of one prompt go to the processor as parts of the prompt, before its text.
         nested: several images of one prompt go to the processor as a list within the list of images.
         unpadded: why prompts share a batch only where their pixels have one shape; empty where pixels can be padded.
         alone: why a prompt is read differently in a batch, so that captions are written one by one; empty where not.
@@ -81,6 +82,7 @@ class Family:
     cached: str = ""
     one_image: str = ""
     each: str = "{image}"
+    mixed: bool = False
     nested: bool = True
     unpadded: str = ""
     alone: str = ""
@@ -197,6 +199,7 @@ _ROWS = (
         placeholder="",
         no_image=_CROSS,
         media=CrossAttention("image_hidden_states", "image_attention_mask", queries="use_resampler"),
+        mixed=True,
         notes="Perceiver resampler; gated blocks between the layers",
     ),
     Family(

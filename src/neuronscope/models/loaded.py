@@ -254,7 +254,8 @@ class LoadedModel:
         return tensors
 
     def _process(self, shown: Sequence[Image.Image], text: str) -> Mapping[str, Any]:
-        return processed(self.processor, shown, text, id=self.id, nested=self.family.nested)
+        row = self.family
+        return processed(self.processor, shown, text, id=self.id, nested=row.nested, mixed=row.mixed)
 
     @cached_property
     def _accepted(self) -> frozenset[str]:

@@ -23,7 +23,9 @@ MAX_SCALED = 64_000_000
 _PLAIN = (336, 336)
 
 
-def processed(processor: Any, shown: Sequence[Image.Image], text: str, *, id: str, nested: bool) -> Mapping[str, Any]:
+def processed(
+    processor: Any, shown: Sequence[Image.Image], text: str, *, id: str, nested: bool, mixed: bool = False
+) -> Mapping[str, Any]:
     """What a processor makes of one prompt.
 
     Args:
@@ -32,12 +34,15 @@ def processed(processor: Any, shown: Sequence[Image.Image], text: str, *, id: st
         text: the prompt.
         id: what errors call the model.
         nested: it takes a list of pictures for each prompt.
+        mixed: it takes pictures as parts of a prompt, and puts several that are given beside it behind the text.
 
     Raises InvalidSample for a picture that it does not take, InvalidOption where it does not take so many in a prompt,
     UnsupportedModel where it takes none.
     """
 
     def call(pictures: Sequence[Image.Image]) -> Mapping[str, Any]:
+        if mixed and len(pictures) > 1:
+            return processor(text=[[*pictures, text]], return_tensors="pt")
         images: Any = [list(pictures)] if nested and len(pictures) > 1 else list(pictures)
         return processor(text=[text], images=images, return_tensors="pt")
 

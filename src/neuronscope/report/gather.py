@@ -30,6 +30,7 @@ from ..locate import Located, ceiling, layer_matched
 from ..locate.target import concept_word
 from ..meaning import Place, decode, place
 from ..models.decoding import Decoding
+from ..models.lens import usual_norm
 from ..samples.inpaint import Counterfactual
 from ..tokens import ImageTokens
 from ..types import Json, Neurons
@@ -128,7 +129,7 @@ def gather(
         spoken=tuple(spoken),
         neurons=neurons,
         units=_units(shown, tokens, alone),
-        words=decode(vlm, neurons),
+        words=decode(vlm, neurons, norm=usual_norm(vlm)),
         maps=_maps(vlm, pair, shown, tokens, decoding),
         curves=dict(curves),
         original=pair.original,
