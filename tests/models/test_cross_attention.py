@@ -22,8 +22,10 @@ from neuronscope.hooks.attended import attending, reading_blocks
 from neuronscope.intervene import activations
 from neuronscope.locate import DifferenceTimesGradient
 from neuronscope.locate.patching import Exchange, image_values
+from neuronscope.locate.registry import METHODS
 from neuronscope.locate.scores import activation_differences, grad_times_activation
 from neuronscope.locate.target import Word
+from neuronscope.locate.validity import check_validity
 from neuronscope.models.decoding import Decoding
 from neuronscope.samples.inpaint import Counterfactual
 from neuronscope.testing import CROSS_ATTENTION, tiny_cross_attention
@@ -306,6 +308,20 @@ def test_filters_with_thresholds_keep_what_passes_both(models, kind: str, pair_o
     anywhere = ns.TwoStage(activation=Fixed(0.01), gradient=Fixed(0.0), grad_pool="any")
     same = dataclasses.replace(anywhere, patch_rule="same_patch")
     assert {*same.locate(vlm, pair).neurons} <= {*anywhere.locate(vlm, pair).neurons}
+
+
+@kinds
+def test_every_method_ranks_neurons_at_media_positions(models, kind: str, pair_of):
+    vlm, pair = models[kind], pair_of(kind)
+    known = check_validity(vlm, pair)
+    every = ns.Neurons.of([(layer, 5) for layer in range(4)])
+    for name, make in METHODS.items():
+        if name == "learned-mask":  # takes seconds, and does what the others do at these positions
+            continue
+        method: Any = make(like=every) if name == "random-layer-matched" else make()
+        found = method.locate(vlm, pair, validity=known)
+        assert all(np.isfinite(pooled.values).all() for pooled in found.scores.arrays.values()), name
+        assert len(found.neurons) or isinstance(method, ns.TwoStage), name
 
 
 # -- neurons beside the decoder's

@@ -253,7 +253,8 @@ def _find_ffn(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
     name, output = found[0]
     # BERT-like `output` modules add the residual and normalise: there the linear map itself is the FFN's output.
     block = layer if name.endswith("output.dense") else layer.get_submodule(name.rpartition(".")[0])
-    activation = next((m for key, m in block.named_children() if key in ACTIVATION_NAMES), None)
+    before = getattr(layer, "intermediate", block) if block is layer else block  # BERT: a module beside `output`
+    activation = next((m for key, m in before.named_children() if key in ACTIVATION_NAMES), None)
     after = next((m for key, m in layer.named_children() if key in _AFTER_NAMES), None)
     shape = shape_of(output, hidden)
     assert shape is not None
