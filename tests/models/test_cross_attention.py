@@ -466,6 +466,8 @@ def test_the_command_line_goes_from_files_to_files(kind: str, tmp_path: Path):
     neurons = ns.Neurons.load(out / "neurons.json")
     assert len(neurons)
     assert (out / "heatmap.png").exists()
+    units = json.loads((out / "evidence" / "evidence.json").read_text(encoding="utf-8"))["units"]
+    assert [unit["token"] for unit in units] == [None] * len(neurons)  # no image token, so none to name
     if kind == "idefics":
         assert run("heatmap", image, "gated.1.3", "gated.0.5", "-o", tmp_path / "gated.png")["neurons"]
     for trace in ("auto", "occlusion"):
