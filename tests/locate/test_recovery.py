@@ -73,12 +73,14 @@ def test_it_is_the_fewest_that_do_it(demo, pair, validity, values, share, word):
 
 
 @pytest.mark.parametrize("share", [0.9, 5.0])
-def test_a_set_without_which_nothing_is_recovered_is_whole(demo, pair, validity, values, share):
-    """However much of a saturating score is asked for: also of shares that no set reaches."""
-    found = Recovery(share=share, gap=None).choose(demo, pair, validity, values)
+def test_in_place_of_a_large_set_one_without_which_nothing_is_recovered(demo, pair, validity, values, share):
+    """However much of a saturating score is asked for: also of shares that no set reaches. Small sets stay."""
+    found = Recovery(share=share, reach=3, gap=None).choose(demo, pair, validity, values)
     alone = Recovery(share=share, rest=None, gap=None).choose(demo, pair, validity, values)
     assert 0 < found.count < (alone.count or len(values))
     assert bool(alone.count) is (share < 1)
+    if share < 1:
+        assert Recovery(share=share, gap=None).choose(demo, pair, validity, values).count == alone.count
     order = best_first(values)
     for size, whole in ((found.count, True), (found.count - 1, False)):
         outside = np.where(np.isin(np.arange(len(values)), order[:size]), -1.0, values)

@@ -1,10 +1,10 @@
 """Where to cut a ranking: at the fewest neurons that carry the edit (METHODS n5).
 
-    n = min { n : r(top n) >= rho min(1, r(all))  or  r(all but the top n) <= epsilon,
-                  and the caption with the top n exchanged does not name the concept }
+    n = min { n : r(top n) >= rho min(1, r(all)), and the caption with the top n exchanged does not name the concept }
 
-r(all) is the ceiling: what all FFN neurons at the image tokens recover. More cannot be asked of any of them. Where all
-others recover nothing the set is whole already, however little of a score that saturates it recovers by itself.
+r(all) is the ceiling: what all FFN neurons at the image tokens recover. More cannot be asked of any of them. Where the
+score saturates, a few neurons may be all there is, r(all but the top n) <= epsilon, and recover little by themselves:
+sets that would get large are cut there instead.
 Each question is asked of the model itself, so no control and no null is needed; beside the answer stand the same for
 random sets of the same layers, for all other neurons, and for all of them: the ceiling.
 
@@ -104,7 +104,7 @@ class Recovery:
     Attributes:
         share: rho, of the effect on the log-probability of the concept's word, or of the ceiling where that is less; of
             the sub-tokens that the ranking's own `concept_token` says.
-        rest: epsilon; None asks for the share alone.
+        rest: epsilon, of sets larger than `reach`; None asks for the share alone.
         word: whether the whole caption has to lose the concept as well; half of the effect alone rarely takes it.
         gap: a group ends where the score falls by more than this factor between neighbours; None keeps the fewest.
         reach: how many neurons of the ranking are looked through for the end of the group.
@@ -188,9 +188,9 @@ class Recovery:
         return 0
 
     def _whole(self, asked: _Asked, enough: int) -> int:
-        """The fewest without which nothing is recovered, where that is fewer than `enough`, which may be 0 for none."""
+        """In place of a set larger than `reach`, or of none (0), the fewest without which nothing is recovered."""
         most = enough or min(self.most, int(np.count_nonzero(asked.values > 0)))
-        if self.rest is None or not most or not self._complete(asked, most):
+        if 0 < enough <= self.reach or not most or not self._complete(asked, most):
             return enough
         return self._halved(0, most, lambda size: self._complete(asked, size))
 
