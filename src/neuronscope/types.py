@@ -22,17 +22,21 @@ from .parsing import digits, read_json
 Site: TypeAlias = Literal["neuron", "act", "pre"]
 SITES: tuple[Site, ...] = get_args(Site)
 
-#: Which positions of the prompt: the image tokens, everything after them, or all.
-Span: TypeAlias = Literal["image", "text", "all"]
+#: Which positions: the image tokens; in a decoder that reads the image through cross-attention the text positions that
+#: attend to it; everything after the image tokens; or all.
+Span: TypeAlias = Literal["image", "media", "text", "all"]
 SPANS: tuple[Span, ...] = get_args(Span)
 
 #: When: while the prompt is read, while new tokens are written, or both.
 Phase: TypeAlias = Literal["prefill", "decode", "both"]
 PHASES: tuple[Phase, ...] = get_args(Phase)
 
-#: Which part of the model: the decoder, the vision tower, or the projector between them.
-Part: TypeAlias = Literal["text", "vision", "projector"]
+#: Which part of the model: the decoder, the gated cross-attention blocks between its layers where these are blocks of
+#: their own, the vision tower, or the projector (Q-Former, resampler) between tower and decoder.
+Part: TypeAlias = Literal["text", "gated", "vision", "projector"]
 PARTS: tuple[Part, ...] = get_args(Part)
+#: Parts whose neurons see the prompt's positions; the others see the image's patches.
+ALONG_PROMPT: tuple[Part, ...] = ("text", "gated")
 
 Json: TypeAlias = bool | int | float | str | list["Json"] | dict[str, "Json"] | None
 

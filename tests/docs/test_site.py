@@ -243,7 +243,12 @@ def test_source_leaves_out_the_docstring_only() -> None:
 
 def test_messages_are_read_from_the_source() -> None:
     found = messages.raised()["NoImagePositions"]
-    assert found == {"neuronscope.models.loaded": ["… has no neurons at image positions: …"]}
+    assert found == {
+        "neuronscope.models.spans": [
+            "… has no neurons at image positions: …",
+            "… has no text positions that attend to the image by cross-attention: …",
+        ]
+    }
     assert "- `neuronscope.locate.validity`" in messages.expand("ConceptNotNamed")
     assert not messages.raised()["NeuronscopeError"]
 

@@ -75,7 +75,7 @@ def test_left_padding_does_not_move_the_noise(vlm: ns.VLM, pictures):
         tuple(vlm.prepare([p], ns.Decoding(text)).rows[0] for p, text in zip(pictures, prompts, strict=True))
     )
     assert not together.tensors["attention_mask"].all()
-    for change in (replace(NOISE, span=span) for span in SPANS):
+    for change in (replace(NOISE, span=span) for span in SPANS if span != "media"):
         difference = rewritten(vlm, together, change, draws=[0, 1, 2])
         for row, prompt in enumerate(prompts):
             single = vlm.prepare([pictures[row]], ns.Decoding(prompt))

@@ -38,7 +38,7 @@ def test_shared_noise_through_the_value_vectors_is_an_outer_product(monkeypatch:
 def test_the_paper_profile_is_absolute_shared_noise_that_is_added():
     change = ns.Noise.paper(PAIR)
     assert (change.level, change.draws, change.sharing, change.op) == (40.0, 10, "shared", "add")
-    assert (change.relative, change.span, change.phase) == (False, "image", "prefill")
+    assert (change.relative, change.span, change.phase) == (False, None, "prefill")
     noise = noise_of(change, moment([0, 1, 2]))
     torch.testing.assert_close(noise[..., 0], noise[..., 1], rtol=0, atol=0)
     assert noise[0, :, 0].unique().numel() == 3
@@ -142,7 +142,7 @@ def test_bad_options_are_refused_with_their_value(make: Callable[[], object], re
 @pytest.mark.parametrize(
     ("option", "value", "choices"),
     [
-        ("span", "images", "'images' is not known. Did you mean 'image'? Choices: image, text, all."),
+        ("span", "images", "'images' is not known. Did you mean 'image'? Choices: image, media, text, all."),
         ("phase", "later", "'later' is not known. Choices: prefill, decode, both."),
         ("sharing", "all", "'all' is not known. Choices: per_neuron, shared."),
         ("op", "ad", "'ad' is not known. Did you mean 'add'? Choices: add, replace."),

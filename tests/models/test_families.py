@@ -134,8 +134,9 @@ def test_an_error_inside_a_check_is_a_failed_line_not_a_traceback(monkeypatch: p
 
 def test_image_positions_are_refused_with_the_reason_where_there_are_none():
     vlm = ns.load(ZOO["mllama"].build())
-    zero = ns.Zero(ns.Neurons.of([(0, 1)]))
-    with pytest.raises(NoImagePositions, match="no neurons at image positions: the decoder reads the image through"):
+    zero = ns.Zero(ns.Neurons.of([(0, 1)]), span="image")
+    advice = 'no neurons at image positions: the decoder reads the image through cross-attention; span="media" is where'
+    with pytest.raises(NoImagePositions, match=advice):
         vlm.intervene(zero)
     with vlm.intervene(ns.Zero(ns.Neurons.of([(0, 1)]), span="text")):
         vlm.logits(vlm.prepare([_picture()]))

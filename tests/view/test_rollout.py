@@ -15,6 +15,7 @@ from neuronscope.errors import InvalidOption, NeuronOutOfRange, NoGrid, NoImageP
 from neuronscope.held import Changing
 from neuronscope.intervene import activations
 from neuronscope.view import rollout
+from neuronscope.view.agreement import rank_correlation, trace_agreement
 from neuronscope.view.rollout import (
     Look,
     Part,
@@ -22,9 +23,7 @@ from neuronscope.view.rollout import (
     cross_attention_rollout,
     paint_queries,
     projector_looks,
-    rank_correlation,
     roll_out,
-    trace_agreement,
     watched,
 )
 from neuronscope.view.trace import input_times_gradient, occlusion
@@ -215,8 +214,8 @@ def test_weights_that_modules_do_not_return_are_those_of_the_eager_ones(queried,
     """torch's scaled_dot_product_attention, with masks, grouped heads and all."""
     vlm = queried[name]
     eager = looked(vlm, noise)
-    monkeypatch.setattr(rollout, "_ask_eager", lambda _undo, _module: None)
-    monkeypatch.setattr(rollout, "_are_weights", lambda _value: False)
+    monkeypatch.setattr(rollout, "ask_eager", lambda _undo, _module: None)
+    monkeypatch.setattr(rollout, "are_weights", lambda _value: False)
     for fused, look in zip(looked(vlm, noise), eager, strict=True):
         assert fused.patches == look.patches
         np.testing.assert_allclose(fused.weights, look.weights, atol=1e-5)
@@ -344,7 +343,7 @@ def test_models_without_queries_are_refused(vlm, picture, noise):
     with pytest.raises(NoGrid, match=r"learned queries.*16 image tokens.*there are 0.*gradient.*occlusion.*tokens"):
         ns.heatmap(vlm, picture, ns.Neurons.of([(1, 2)]), trace="rollout")
     with pytest.raises(NoImagePositions):
-        ns.heatmap(ns.load(ZOO["mllama"].build()), noise, NEURONS, trace="rollout")
+        ns.heatmap(ns.load(ZOO["git"].build()), noise, NEURONS, trace="rollout")
     with pytest.raises(NoGrid, match="there are 0"):
         ns.heatmap(ns.load(ZOO["granite4_vision"].build()), noise, NEURONS, trace="rollout")
 

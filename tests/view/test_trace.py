@@ -117,4 +117,4 @@ def test_patches_that_begin_with_their_row_and_column_lie_where_their_pixels_are
 
 def test_a_model_without_image_positions_is_refused(noise):
     with pytest.raises(NoImagePositions):
-        ns.heatmap(ns.load(ZOO["mllama"].build()), noise, NEURONS)
+        ns.heatmap(ns.load(ZOO["git"].build()), noise, NEURONS)

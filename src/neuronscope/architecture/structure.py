@@ -23,6 +23,8 @@ _LINEAR_ONLY = ("down_proj", "fc2", "dense_4h_to_h", "fc_out")
 #: Names of an FFN's activation function where it is a module.
 ACTIVATION_NAMES = ("act_fn", "activation_fn", "act", "intermediate_act_fn", "activation")
 _NOT_FFN = ("attn", "attention", "conv", "mixer")
+#: Parameters whose tanh what an FFN gives is multiplied with.
+_GATE_NAMES = ("cross_attn_mlp_gate",)
 _AFTER_NAMES = ("post_feedforward_layernorm", "post_mlp_layernorm", "post_ff_layernorm", "post_feedforward_norm")
 
 
@@ -40,6 +42,7 @@ class FFN:
         note: what a user should know, such as that these are the neurons of shared experts only.
         experts: number of routed experts whose neurons these are (hooks/routed.py); 0 for an ordinary FFN.
         hidden: width of what `output` gives, for maps that do not tell it; 0 where they do.
+        gate: module and name of the number whose tanh the FFN's output is multiplied with; None where there is none.
     """
 
     name: str
@@ -51,6 +54,16 @@ class FFN:
     note: str = ""
     experts: int = 0
     hidden: int = 0
+    gate: tuple[nn.Module, str] | None = None
+
+    @property
+    def opening(self) -> float:
+        """What the FFN's output is multiplied with on its way into the residual stream; 1 without a gate."""
+        if self.gate is None:
+            return 1.0
+        module, name = self.gate
+        with present(module):
+            return float(getattr(module, name).detach().float().tanh())
 
     @property
     def sites(self) -> tuple[Site, ...]:
@@ -240,12 +253,15 @@ def _find_ffn(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
     name, output = found[0]
     # BERT-like `output` modules add the residual and normalise: there the linear map itself is the FFN's output.
     block = layer if name.endswith("output.dense") else layer.get_submodule(name.rpartition(".")[0])
-    activation = next((m for key, m in block.named_children() if key in ACTIVATION_NAMES), None)
+    before = getattr(layer, "intermediate", block) if block is layer else block  # BERT: a module beside `output`
+    activation = next((m for key, m in before.named_children() if key in ACTIVATION_NAMES), None)
     after = next((m for key, m in layer.named_children() if key in _AFTER_NAMES), None)
     shape = shape_of(output, hidden)
     assert shape is not None
     note = "shared experts" if "shared" in name else ""
-    return FFN(names[id(output)], output, activation, block, shape[1], after, note, hidden=hidden)
+    gates = [(layer, key) for key, _ in layer.named_parameters(recurse=False) if key in _GATE_NAMES]
+    gate = gates[0] if gates else None
+    return FFN(names[id(output)], output, activation, block, shape[1], after, note, hidden=hidden, gate=gate)
 
 
 def _routed(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:

@@ -20,6 +20,7 @@ from .wrapped import shape_of
 VISION_TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "image_encoder", "image_tower")
 #: Words in a module's dotted name that place it. The first list is looked at first: a merger may sit inside a tower.
 _PLACES: tuple[tuple[Part, tuple[str, ...]], ...] = (
+    ("gated", ("gated_cross_attn",)),
     ("projector", ("projector", "projection", "connector", "merger", "qformer", "resampler", "aligner", "adapter")),
     ("vision", VISION_TOWERS),
 )
@@ -35,7 +36,7 @@ _OUTPUTS = (
 def with_towers(model: nn.Module, structure: Structure) -> Structure:
     """The structure with the dense FFNs of vision tower and projector, in the order of the model's modules."""
     inside = {id(module) for layer in structure.layers for module in layer.modules()}
-    found: dict[Part, list[tuple[nn.Module, FFN]]] = {"vision": [], "projector": []}
+    found: dict[Part, list[tuple[nn.Module, FFN]]] = {part: [] for part, _ in _PLACES}
     for name, module in model.named_modules():
         part = _part(name)
         if part is None or id(module) in inside or (shape := _map(name, module)) is None:
@@ -51,7 +52,10 @@ def with_towers(model: nn.Module, structure: Structure) -> Structure:
 
 
 def _part(name: str) -> Part | None:
-    if any(word in name for word in _ELSEWHERE):
+    plain = name
+    for word in (word for _, words in _PLACES for word in words):
+        plain = plain.replace(word, "")  # a place may be named after the attention that is in it
+    if any(word in plain for word in _ELSEWHERE):
         return None
     return next((part for part, words in _PLACES if any(word in name for word in words)), None)
 

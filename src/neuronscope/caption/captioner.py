@@ -372,4 +372,4 @@ def _draws(change: Intervention) -> int:
 
 def _reusable(change: Intervention) -> bool:
     """Whether everything before the intervention's first layer stays as it was, and new tokens are written freely."""
-    return change.neurons.part == "text" and change.span == "image" and change.phase == "prefill"
+    return change.neurons.part == "text" and change.span in (None, "image") and change.phase == "prefill"

@@ -21,6 +21,7 @@ from ..models.greedy import neutral
 from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
 from ..tokens import spoken
+from ..types import ALONG_PROMPT
 from .finite import Watch, refuse
 
 
@@ -65,7 +66,7 @@ def generate_captions(
         change = None  # nothing to change: every draw is the clean caption
     # Before the decoder, images of different sizes stand in one queue: there every batch holds one image.
     part = "text" if change is None else change.neurons.part
-    one_image = bool(vlm.family.single) or part != "text"
+    one_image = bool(vlm.family.single) or part not in ALONG_PROMPT
     for chunk in _chunks(rows, 1 if one_row_at_a_time(vlm, part) else batch_size, one_image=one_image):
         distinct = list(dict.fromkeys(i for i, _ in chunk))
         numbers = distinct if len(images) > 1 else None
@@ -122,6 +123,9 @@ def ends_of(vlm: LoadedModel) -> list[int]:
     """The token ids that end a caption."""
     config: Any = vlm.model.generation_config
     ends = config.eos_token_id
+    if vlm.family.closed:  # its own generate asks for this one, whatever the settings say
+        whole: Any = vlm.model.config
+        return [int(whole.get_text_config(decoder=True).sep_token_id)]
     return [] if ends is None else list(ends) if isinstance(ends, list) else [int(ends)]
 
 

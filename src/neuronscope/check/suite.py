@@ -21,7 +21,7 @@ from ..types import one_of
 from .copied import check_copied_states, check_single_neurons
 from .gradients import check_earlier_layers, check_gradient, check_last_layer
 from .scores import check_heatmap, check_two_stage_scores
-from .towers import check_projector, check_vision
+from .towers import check_gated, check_projector, check_vision
 from .traces import check_memory, check_model_is_left_alone
 
 
@@ -80,6 +80,7 @@ CHECKS: dict[str, Callable[[VLM], Outcome]] = {
     "heat map": check_heatmap,
     "vision neurons": check_vision,
     "projector neurons": check_projector,
+    "gated neurons": check_gated,
     "model left alone": check_model_is_left_alone,
     "memory released": check_memory,
 }

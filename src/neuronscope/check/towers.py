@@ -1,4 +1,4 @@
-"""Neurons before the decoder: those of the vision tower and the projector."""
+"""Neurons beside the decoder's: those of the vision tower, the projector and gated cross-attention blocks."""
 
 from __future__ import annotations
 
@@ -16,6 +16,11 @@ from ..types import Neurons, Part
 def check_vision(vlm: VLM) -> Outcome:
     """Neurons of the vision tower are reached, change the logits, and noise on them is the same in a batch."""
     return _check(vlm, "vision")
+
+
+def check_gated(vlm: VLM) -> Outcome:
+    """The same for the neurons of gated cross-attention blocks that are blocks of their own."""
+    return _check(vlm, "gated")
 
 
 def check_projector(vlm: VLM) -> Outcome:

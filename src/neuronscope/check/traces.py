@@ -12,7 +12,15 @@ from torch import Tensor, nn
 from ..errors import NeuronOutOfRange
 from ..held import hooked
 from ..loading import VLM
-from ..loading.checks.common import STEPS, Outcome, checked_span, generate, noise_picture, some_neurons
+from ..loading.checks.common import (
+    STEPS,
+    Outcome,
+    checked_span,
+    generate,
+    noise_picture,
+    some_neurons,
+    without_positions,
+)
 from ..models.inputs import Inputs
 from ..types import Neurons
 
@@ -102,7 +110,7 @@ def check_memory(vlm: VLM) -> Outcome:
 
     def run() -> None:
         generate_captions(vlm, [picture], noise, decoding=short)
-        if not vlm.family.no_image:
+        if not without_positions(vlm):
             grad_times_activation(vlm, vlm.prepare([picture]), [[(1, 5)]])
             activation_differences(vlm, picture, [picture], site="neuron")
 

@@ -69,6 +69,8 @@ def parse_neurons(texts: list[str]) -> Neurons:
     """Addresses or a neurons.json. Raises InvalidOption for anything else."""
     if len(texts) == 1 and texts[0].endswith(".json"):
         return Neurons.load(texts[0])
+    if all(text.count(".") == 2 for text in texts):  # with the part: gated.0.17
+        return Neurons.at(*texts)
     pairs: list[tuple[int, int]] = []
     for text in texts:
         layer, dot, unit = text.partition(".")

@@ -14,7 +14,8 @@ from ..held.turns import take
 from ..hooks import HookSession, Tap
 from ..models.loaded import LoadedModel
 from ..models.origin import require_own
-from ..types import Part
+from ..models.spans import require_span
+from ..types import ALONG_PROMPT, Part
 from .batching import one_row_at_a_time
 from .operations import Intervention, Moment, Noise
 from .positions import Positions
@@ -39,13 +40,14 @@ class Intervening(Held[None]):
         super().__init__()
         _check_draws(changes, draws)
         for change in changes:
-            if change.neurons.part != "text":
+            if change.neurons.part in ALONG_PROMPT:
+                require_span(vlm.family, change.span or vlm.picture_span)
+            else:
                 _check_before_decoder(change)
-            elif change.span == "image":
-                vlm.require_image_positions()
             require_own(vlm, change.neurons)
         self._vlm = vlm
-        self._towers: set[Part] = {c.neurons.part for c in changes if c.neurons and c.neurons.part != "text"}
+        parts: list[Part] = [change.neurons.part for change in changes if change.neurons]
+        self._towers: list[Part] = [part for part in dict.fromkeys(parts) if part not in ALONG_PROMPT]
         # Hooks hold the taps, not this object: when it is gone, and its block was not left, hooks go too.
         self._taps = _Taps(vlm, None if draws is None else torch.tensor(list(draws)))
         taps = [tap for index, change in enumerate(changes) for tap in self._taps.of(index, change)]
@@ -90,15 +92,17 @@ class _Taps:
         part = change.neurons.part
         for layer, units in change.neurons.by_layer().items():
             self.expected.add((index, layer))
-            make = self._function if part == "text" else self._tower_function
+            make = self._function if part in ALONG_PROMPT else self._tower_function
             taps.append(Tap(layer, change.site, make(index, change, layer, tuple(units)), part))
         return taps
 
     def _function(
         self, index: int, change: Intervention, layer: int, units: tuple[int, ...]
     ) -> Callable[[Tensor], Tensor | None]:
+        span = change.span or self._vlm.picture_span
+
         def apply(z: Float[Tensor, "batch positions width"]) -> Tensor | None:
-            rank = self.positions.ranks(change.span, change.phase, z.shape[1]).to(z.device)
+            rank = self.positions.ranks(span, change.phase, z.shape[1]).to(z.device)
             if not bool((rank >= 0).any()):
                 return None
             self.touched.add((index, layer))
@@ -141,7 +145,7 @@ def _changed(change: Intervention, z: Float[Tensor, "batch positions width"], at
 
 def _check_before_decoder(change: Intervention) -> None:
     """Raise InvalidOption for a span or phase that vision tower and projector do not have."""
-    if change.span == "text" or change.phase == "decode":
+    if change.span in ("text", "media") or change.phase == "decode":
         raise InvalidOption(
             f"{change.neurons.part} neurons see the image only, while the prompt is read: span={change.span!r}, "
             f"phase={change.phase!r} is out of their reach"

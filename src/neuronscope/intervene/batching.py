@@ -17,7 +17,7 @@ from ..held import in_turn
 from ..hooks import HookSession, Tap
 from ..models.loaded import LoadedModel
 from ..models.placing import placing
-from ..types import Part
+from ..types import ALONG_PROMPT, Part
 
 #: Model -> part, and the settings under which it was tried -> whether it was so.
 _KNOWN: WeakKeyDictionary[LoadedModel, dict[object, bool]] = WeakKeyDictionary()
@@ -29,7 +29,7 @@ def one_row_at_a_time(vlm: LoadedModel, part: Part) -> bool:
 
     Tried out once for each model, and again when settings have changed that decide how pictures are processed.
     """
-    if part == "text":
+    if part in ALONG_PROMPT:
         return False
     known, key = _KNOWN.setdefault(vlm, {}), (part, placing(vlm))
     if key not in known:

@@ -16,8 +16,9 @@ from ..models.decoding import Decoding
 from ..models.finite import finite_scores
 from ..models.loaded import LoadedModel
 from ..models.origin import require_own
+from ..models.spans import require_span
 from ..samples.image import ImageSource
-from ..types import Neuron, Neurons, Site, Span
+from ..types import ALONG_PROMPT, Neuron, Neurons, Site, Span
 from .positions import Positions
 
 
@@ -27,23 +28,26 @@ def activations(
     image: ImageSource,
     neurons: Neurons,
     *,
-    span: Span = "image",
+    span: Span | None = None,
     decoding: Decoding = Decoding(),
     force: bool = False,
 ) -> Float[np.ndarray, "positions neurons"]:
     """Activations of some neurons over a span of one image's prompt, columns in the order of `neurons`.
 
     Only the chosen neurons are kept, in float32. Neurons before the decoder are read at all positions that they see;
-    `span` does not concern them. Raises RunMismatch for neurons of other weights, unless `force` takes them at their
-    addresses, NeuronOutOfRange for neurons the model does not have, HookNeverFired when no
-    position of the prompt belongs to the span, and NoImagePositions where the decoder has no image tokens.
+    `span` does not concern them. Without a span the others are read where the decoder meets the image:
+    :attr:`LoadedModel.picture_span`.
+
+    Raises RunMismatch for neurons of other weights, unless `force` takes them at their addresses, NeuronOutOfRange for
+    neurons the model does not have, HookNeverFired when no position of the prompt belongs to the span, and
+    NoImagePositions where the decoder has no such positions.
     """
     neurons = neurons.anywhere() if force else neurons
     require_own(vlm, neurons)
-    if neurons.part != "text":
+    if neurons.part not in ALONG_PROMPT:
         return _before_decoder(vlm, image, neurons, decoding)
-    if span == "image":
-        vlm.require_image_positions()
+    span = span or vlm.picture_span
+    require_span(vlm.family, span)
     inputs = vlm.prepare([image], decoding)
     positions = Positions(vlm)
     columns = {neuron: i for i, neuron in enumerate(neurons)}
@@ -54,7 +58,7 @@ def activations(
             inside = positions.ranks(span, "both", z.shape[1])[0].to(z.device) >= 0
             taken[layer] = z[0, inside][:, units].float().cpu()
 
-        return Tap(layer, neurons.site, read)
+        return Tap(layer, neurons.site, read, neurons.part)
 
     taps = [keep(layer, units) for layer, units in neurons.by_layer().items()]
     with torch.no_grad(), positions.watching(), HookSession(vlm.structure, taps):

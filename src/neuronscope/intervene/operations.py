@@ -57,8 +57,8 @@ class Intervention(Protocol):
         ...
 
     @property
-    def span(self) -> Span:
-        """At which positions."""
+    def span(self) -> Span | None:
+        """At which positions; where the decoder meets the image (:attr:`VLM.picture_span`) when None."""
         ...
 
     @property
@@ -78,15 +78,18 @@ class Intervention(Protocol):
 
 @dataclass(frozen=True)
 class _Operation:
+    """Attributes of every operation: which neurons, at which positions (:class:`Intervention`), and when."""
+
     neurons: Neurons
-    span: Span = field(default="image", kw_only=True)
+    span: Span | None = field(default=None, kw_only=True)
     phase: Phase = field(default="prefill", kw_only=True)
 
     def __post_init__(self) -> None:
         if not isinstance(self.neurons, Neurons):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidOption(f"neurons={self.neurons!r} is no set of neurons; Neurons.of makes one of pairs")
         check_fields(self)
-        one_of("span", self.span, SPANS)
+        if self.span is not None:
+            one_of("span", self.span, SPANS)
         one_of("phase", self.phase, PHASES)
         one_of("site", self.site, SITES)
 
@@ -140,10 +143,13 @@ class Mean(_Operation):
         neurons: Neurons,
         images: Sequence[ImageSource],
         *,
-        span: Span = "image",
+        span: Span | None = None,
         decoding: Decoding = Decoding(),
     ) -> Mean:
-        """The mean of each neuron over the span's positions of some images. Raises InvalidOption without images."""
+        """The mean of each neuron over the span's positions of some images; where the decoder meets them by default.
+
+        Raises InvalidOption without images.
+        """
         from .capture import activations
 
         if not images:
@@ -188,7 +194,7 @@ class Patch(_Operation):
     @classmethod
     @checked
     def take(cls, vlm: LoadedModel, neurons: Neurons, image: ImageSource, *, decoding: Decoding = Decoding()) -> Patch:
-        """The activations of `image` at its image tokens."""
+        """The activations of `image` where the decoder meets it: at image tokens, or at span "media"."""
         from .capture import activations
 
         return cls(neurons, source=activations(vlm, image, neurons, decoding=decoding))

@@ -16,6 +16,7 @@ from ..held import Held, Undo
 from ..held.turns import take
 from ..hooks.permute import Permuting
 from ..models.loaded import LoadedModel
+from ..models.spans import require_span
 from .positions import Positions
 
 
@@ -30,7 +31,7 @@ def permuted_image(vlm: LoadedModel, order: int | Sequence[int] = 0) -> Held[Non
     Raises InvalidOption for a sequence that is no permutation, or of another length than an image has tokens;
     NoImagePositions where the decoder has no image tokens; HookNeverFired when the model was not run inside the block.
     """
-    vlm.require_image_positions()
+    require_span(vlm.family, "image")
     if isinstance(order, int):
         if order < 0:
             raise InvalidOption(f"order={order}: a seed has to be at least 0")

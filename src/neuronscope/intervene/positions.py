@@ -19,6 +19,7 @@ from ..held import Changing, Held, Undo
 from ..held.undo import of_this_thread
 from ..hooks.running import Call
 from ..models.loaded import LoadedModel
+from ..models.media import media_mask
 from ..types import Phase, Span
 
 
@@ -50,6 +51,7 @@ class Positions:
         self._inside: dict[Span, Bool[Tensor, "batch positions"]] = {}
         self._before: dict[Span, Int[Tensor, "batch 1"]] = {}
         self._prompt = 0
+        self._forced: Int[Tensor, "batch 1"] | None = None  # ids behind each row's prompt
         self._offset = 0
         self._reached = 0  # offset of the call before this one
         self._vectors = 0  # how many vectors without ids come first
@@ -137,10 +139,17 @@ class Positions:
         if isinstance(mask, Tensor) and mask.ndim == 2:
             real = mask[:, -ids.shape[1] :].bool()
         text = real & (image.flip(1).cumsum(1).flip(1) == 0)  # after the last image token
-        inside: dict[Span, Bool[Tensor, "batch positions"]] = {"image": image, "text": text, "all": real}
+        media = real & media_mask(self._vlm.family.media, ids, tensors)
+        inside: dict[Span, Bool[Tensor, "batch positions"]] = {
+            "image": image,
+            "media": media,
+            "text": text,
+            "all": real,
+        }
         if not self._offset:
             if not self._continues(ids):
                 self._prompt = ids.shape[1]
+                self._forced = self._behind(ids)
             self._before = {span: torch.zeros_like(ids[:, :1]) for span in inside}
         elif self._inside and self._ids is not None and self._ids.shape[1] + self._reached == self._offset:
             self._before = {span: self._before[span] + self._inside[span].sum(1, keepdim=True) for span in inside}
@@ -182,7 +191,8 @@ class Positions:
             )
         inside = self._inside[span]
         rank = inside.cumsum(1) - 1 + self._before[span]
-        decoding = torch.arange(inside.shape[1], device=inside.device) + self._offset >= self._prompt
+        at = torch.arange(inside.shape[1], device=inside.device) + self._offset
+        decoding = at >= (self._prompt if self._forced is None else self._prompt - self._forced)
         when = {"prefill": ~decoding, "decode": decoding, "both": torch.ones_like(decoding)}[phase]
         rank = torch.where(inside & when, rank, -1)
         extra = 0 if length is None else length - rank.shape[1]
@@ -195,6 +205,13 @@ class Positions:
     @property
     def _in_call(self) -> bool:
         return self._outermost is not None and self._outermost[1].running
+
+    def _behind(self, ids: Tensor) -> Int[Tensor, "batch 1"] | None:
+        """How many ids of each row stand behind its prompt, as if they had been written; None where none does."""
+        forced = self._vlm.forced
+        if not any(forced) or len(forced) != len(ids):
+            return None
+        return torch.tensor(forced, device=ids.device)[:, None]
 
     def _continues(self, ids: Tensor) -> bool:
         """Uncached generation calls the model with the same prompt and a few more ids; beams may trade theirs."""

@@ -60,7 +60,7 @@ class Ceiling:
         """In one sentence."""
         of = self.shares["patch"]
         thirds = ", ".join(f"{name} {of[name]:.0%}" for name in PARTS[1:])
-        return f"all FFN neurons at the image tokens recover {self.share:.0%} of what the edit does ({thirds})"
+        return f"all FFN neurons at the image's positions recover {self.share:.0%} of what the edit does ({thirds})"
 
 
 @checked

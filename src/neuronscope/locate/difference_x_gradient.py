@@ -27,26 +27,24 @@ many; no cut uses it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal, TypeAlias, get_args
+from typing import ClassVar, Literal, TypeAlias, get_args
 
 import numpy as np
 import torch
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import InvalidOption
-from ..held import hooked
 from ..hooks import HookSession, Tap
 from ..hooks.backward import GradientSession, Place
 from ..loading import VLM
-from ..models.loaded import Inputs
 from ..models.origin import require_own
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Json, Neuron, Neurons, Site, one_of, whole_number
+from .between import entering, moved
 from .patching import exchanging, image_values, rival_entries, value_of_word
 from .ranking import Ranked, Ranking
 from .scores import (
@@ -198,7 +196,7 @@ class _States:
         self._clean = image_values(vlm, self._inputs, options.site)
         self._edited = image_values(vlm, edited, options.site)
         self._at = torch.as_tensor(self._inputs.images[0].positions, device=vlm.device)
-        self._embeddings, self._said = _entering(vlm, edited, self._at, self._farthest)
+        self._embeddings, self._said = entering(vlm, edited, self._at, self._farthest)
         self._rivals = rival_entries(self._said, word)
         self.gradient = Pooled(np.zeros(0))  # of the original, once its attribution has been asked for
 
@@ -294,7 +292,7 @@ class _States:
         places: list[Place] = [(layer, self._options.site) for layer in vlm.structure.studied]
         with (
             torch.enable_grad(),
-            self._moved(between),
+            moved(vlm, self._at, self._embeddings, between),
             HookSession(vlm.structure, self._taps(exchanged, held)),
             GradientSession(vlm.structure, places, self._at) as session,
         ):
@@ -313,36 +311,3 @@ class _States:
         if exchanged is None:
             return []
         return exchanging(self._vlm, self._inputs, exchanged[None], self._edited, self._options.site)
-
-    def _moved(self, between: float) -> AbstractContextManager[Any]:
-        if not between:
-            return nullcontext()
-        at, other = self._at, self._embeddings
-
-        def mix(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
-            stream = _stream(given, named)
-            where = at.to(stream.device)
-            own = stream.index_select(1, where)
-            mixed = stream.index_copy(1, where, torch.lerp(own, other.to(own), between))
-            return ((mixed, *given[1:]), named) if given else (given, {**named, "hidden_states": mixed})
-
-        return hooked(self._vlm.structure.layers[0], "before", mix)
-
-
-def _stream(given: tuple[Any, ...], named: Mapping[str, Any]) -> Float[Tensor, "batch sequence hidden"]:
-    return given[0] if given else named["hidden_states"]
-
-
-def _entering(
-    vlm: VLM, inputs: Inputs, at: Tensor, last: int
-) -> tuple[Float[Tensor, "positions hidden"], Float[Tensor, "last vocabulary"]]:
-    """The residual stream at the image tokens as it enters the first layer, the image embeddings; and last logits."""
-    found: list[Tensor] = []
-
-    def read(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        stream = _stream(given, named)
-        found.append(stream[0].index_select(0, at.to(stream.device)).clone())
-
-    with torch.no_grad(), hooked(vlm.structure.layers[0], "before", read):
-        logits = vlm.logits(inputs, last=last)[0].float()
-    return found[-1], logits

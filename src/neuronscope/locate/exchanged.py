@@ -176,7 +176,7 @@ class Kept:
         """How many sets are read together."""
         state = self.state
         if isinstance(state, str) or self.row.alone:
-            return 1
+            return 1 if self.row.alone else most  # plain passes hold few rows each by themselves
         numbers = sum(k[:, 0].numel() + v[:, 0].numel() for k, v in zip(state.keys, state.values, strict=True))
         need = row_bytes(
             cached=numbers,

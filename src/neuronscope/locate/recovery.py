@@ -77,9 +77,10 @@ class Recovered:
         if not self.count:
             best = max(self.tried.values(), default=0.0)
             return (
-                f"no set of the best neurons recovers enough of what the edit does and takes the word away: they "
-                f"recover at most {best:.0%} of it, all FFN neurons at the image tokens {self.ceiling:.0%}. A lower "
-                "share, word=False, or a fixed count keeps some; where the ceiling is low no method on them can",
+                "no set of the best neurons recovers enough of what the edit does and takes the word away: they "
+                f"recover at most {best:.0%} of it, all FFN neurons at the image's positions "
+                f"{self.ceiling:.0%}. A lower share, word=False, or a fixed count keeps some; where the ceiling is low "
+                "no method on them can",
             )
         beside = "" if not self.random else f", as many random ones of the same layers {np.mean(self.random):.0%}"
         return (

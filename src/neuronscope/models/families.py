@@ -15,6 +15,7 @@ from ..errors import InvalidOption, UnsupportedModel
 from ..fields import check_fields
 from ..given import checked, checked_methods
 from ..tokens import Separators
+from .media import CrossAttention as CrossAttention
 
 _QUERIES = "a fixed number of learned queries looks at the whole image"
 #: The remark of the plain row.
@@ -41,11 +42,16 @@ class Family:
         no_grid: why image tokens have no place on the image; empty where they have; None to tell from the config
             whether a projector of learned queries is there, which some families have and have not.
         no_image: why there are no image tokens in the decoder's sequence; empty where there are.
+        media: how the decoder's text positions attend to the image, where there are no image tokens; None where the
+            decoder has no cross-attention to it.
+        closed: the model's own `generate` puts the text decoder's first token in the place of the prompt's, and takes
+            the prompt's last (BERT's [SEP]) away.
         prefix: the image goes before the ids as vectors without tokens.
         discrete: why image tokens do not follow the pixels smoothly; empty where they do.
         cached: why text can be written with a KV cache only; empty where it also can without.
         one_image: why a prompt holds one image only; empty where it can hold several.
         each: the part of a prompt that is repeated for each of several images, with {image} for the placeholder.
+        mixed: several images of one prompt go to the processor as parts of the prompt, before its text.
         nested: several images of one prompt go to the processor as a list within the list of images.
         unpadded: why prompts share a batch only where their pixels have one shape; empty where pixels can be padded.
         alone: why a prompt is read differently in a batch, so that captions are written one by one; empty where not.
@@ -71,11 +77,14 @@ class Family:
     separators: Separators = field(default_factory=Separators)
     no_grid: str | None = None
     no_image: str = ""
+    media: CrossAttention | None = None
+    closed: bool = False
     prefix: bool = False
     discrete: str = ""
     cached: str = ""
     one_image: str = ""
     each: str = "{image}"
+    mixed: bool = False
     nested: bool = True
     unpadded: str = ""
     alone: str = ""
@@ -156,6 +165,7 @@ _ROWS = (
         "Llama 3.2 Vision",
         placeholder="<|image|>",
         no_image=_CROSS,
+        media=CrossAttention("cross_attention_states", "cross_attention_mask"),
         unpadded="tokens before the first image attend to what pads the images",
     ),
     Family(
@@ -177,8 +187,25 @@ _ROWS = (
         no_image="the image comes before the text as vectors without tokens",
         one_image=_ONE_READ,
     ),
-    Family("blip", "BLIP", placeholder="", no_image=_CROSS, one_image=_ONE_READ, ends=False),
-    Family("idefics", "IDEFICS", placeholder="", no_image=_CROSS),
+    Family(
+        "blip",
+        "BLIP",
+        placeholder="",
+        no_image=_CROSS,
+        media=CrossAttention("encoder_hidden_states"),
+        closed=True,
+        one_image=_ONE_READ,
+        ends=False,
+    ),
+    Family(
+        "idefics",
+        "IDEFICS",
+        placeholder="",
+        no_image=_CROSS,
+        media=CrossAttention("image_hidden_states", "image_attention_mask", queries="use_resampler"),
+        mixed=True,
+        notes="Perceiver resampler; gated blocks between the layers",
+    ),
     Family(
         "fuyu",
         "Fuyu",

@@ -8,13 +8,14 @@ from .families import FAMILIES, Family
 def applies(row: Family) -> dict[str, bool]:
     """What can be done with a family: the columns of the table that people see.
 
-    Neurons at text positions, at image positions, heat maps, batches of prompts of different lengths, and writing
-    without a KV cache.
+    Neurons at text positions, at image positions, at text positions that attend to the image, image tokens with
+    a place on the image, batches of prompts of different lengths, and writing without a KV cache.
     """
     works = not row.refused
     return {
         "text": works,
         "image": works and not row.no_image,
+        "media": works and row.media is not None,
         "map": works and not row.no_image and not row.no_grid,
         "batch": works and not row.single,
         "uncached": works and not row.cached,

@@ -53,6 +53,8 @@ class Row:
         pixels: name of the tensor that holds the pixels.
         unpadded: why rows share a batch only where their pixels have one shape; empty where pixels can be padded.
         alone: why a row is read differently in a batch; empty where it is not.
+        closing: how many positions at the end `generate` takes away before it reads the prompt; see :attr:`read`.
+        forced: how many positions at the end were added to the prompt.
     """
 
     tensors: dict[str, Tensor]
@@ -62,6 +64,17 @@ class Row:
     pixels: str = "pixel_values"
     unpadded: str = ""
     alone: str = ""
+    closing: int = 0
+    forced: int = 0
+
+    @property
+    def read(self) -> Row:
+        """The row as `generate` reads it."""
+        if not self.closing:
+            return self
+        kept = self.length - self.closing
+        tensors = {name: v[:, :kept] if self.along_sequence(name) else v for name, v in self.tensors.items()}
+        return replace(self, tensors=tensors, closing=0)
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -100,13 +113,15 @@ class Row:
 
     def extended(self, ids: Sequence[int]) -> Row:
         """The row with more token ids, or none, at the end."""
+        if self.closing:
+            return self.read.extended(ids)
         if not len(ids):
             return self
-        tensors = dict(self.tensors)
+        tensors, forced = dict(self.tensors), self.forced + len(ids)
         more_ids = torch.tensor([list(ids)], dtype=torch.long, device=self.tensors["input_ids"].device)
         if self.encoded:
             tensors["decoder_input_ids"] = torch.cat([tensors["decoder_input_ids"], more_ids], 1)
-            return replace(self, tensors=tensors)
+            return replace(self, tensors=tensors, forced=forced)
         for name, value in self.tensors.items():
             if self.along_sequence(name):
                 fill = _ADDED.get(name, 0)
@@ -114,7 +129,7 @@ class Row:
                 more = last if fill is None else torch.full_like(last, fill)
                 tensors[name] = torch.cat([value, more], 1)
         tensors["input_ids"] = torch.cat([self.tensors["input_ids"], more_ids], 1)
-        return replace(self, tensors=tensors)
+        return replace(self, tensors=tensors, forced=forced)
 
 
 @dataclass(frozen=True)
@@ -126,6 +141,11 @@ class Inputs:
     """
 
     rows: tuple[Row, ...]
+
+    @cached_property
+    def read(self) -> Inputs:
+        """The rows as `generate` reads them."""
+        return Inputs(tuple(row.read for row in self.rows)) if any(row.closing for row in self.rows) else self
 
     @property
     def length(self) -> int:
@@ -168,9 +188,12 @@ class Inputs:
 
     def written(self, output: Int[Tensor, "batch positions"]) -> Int[Tensor, "batch new"]:
         """The new tokens of what `generate` returned, which repeats the prompt in most models."""
-        prompt = self.tensors["decoder_input_ids" if self.rows[0].encoded else "input_ids"]
+        tensors, encoded = self.read.tensors, self.rows[0].encoded
+        prompt = tensors["decoder_input_ids" if encoded else "input_ids"]
         start = output[:, : prompt.shape[1]]
-        repeats = start.shape == prompt.shape and bool((start == prompt).all())
+        mask = None if encoded else tensors.get("attention_mask")
+        told = torch.ones_like(prompt, dtype=torch.bool) if mask is None else mask.bool()  # padding may be written over
+        repeats = start.shape == prompt.shape and bool((start == prompt)[told].all())
         return output[:, prompt.shape[1] :] if repeats else output
 
     def batches(self) -> list[list[int]]:

@@ -69,8 +69,9 @@ def token_directions(
 def in_layer(
     model: LoadedModel, layer: int, directions: Float[Tensor, "rows hidden"], norm: ShareNorm
 ) -> Float[Tensor, "rows hidden"]:
-    """Directions times the gain of the norm after a layer's FFN, in families that normalise before adding."""
-    after = model.structure.ffns[layer].after
+    """Directions times what stands between a layer's FFN and the residual stream: a gate, and the gain of a norm."""
+    ffn = model.structure.ffns[layer]
+    after, directions = ffn.after, directions * ffn.opening if ffn.gate is not None else directions
     if norm == "none" or after is None:
         return directions
     return _through(directions, after, model.structure.hidden, norm)
@@ -92,6 +93,11 @@ def lens(
     return in_layer(model, layer, directions.to(vectors.device), norm) @ vectors.float()
 
 
+def usual_norm(model: LoadedModel) -> DecodeNorm:
+    """How value vectors are read unless one says otherwise: with the final norm's gain, plainly where there is none."""
+    return "none" if model.structure.norm is None else "gain"
+
+
 @torch.no_grad()
 def through_norms(
     model: LoadedModel, layer: int, vectors: Float[Tensor, "units hidden"], norm: DecodeNorm
@@ -101,7 +107,7 @@ def through_norms(
     Raises UnsupportedModel when a final norm is asked for and there is none.
     """
     if norm == "none":
-        return vectors
+        return in_layer(model, layer, vectors, "none")
     final = _final(model, norm, "norm")
     vectors = in_layer(model, layer, vectors, "gain")
     if norm == "full":

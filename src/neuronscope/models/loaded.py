@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from ..architecture.devices import device_of, present
 from ..architecture.structure import Structure
-from ..errors import MODEL_ERRORS, ImageTokenMismatch, InvalidOption, NoImagePositions
+from ..errors import MODEL_ERRORS, ImageTokenMismatch, InvalidOption
 from ..given import checked_methods
 from ..held import Held, in_turn
 from ..hooks import check_unit
@@ -35,7 +35,7 @@ from ..tokens import (
     share_out,
     two_grids,
 )
-from ..types import Json
+from ..types import Json, Span
 from .chat import chat_text, chats
 from .context import require_context
 from .decoding import Decoding
@@ -45,8 +45,10 @@ from .frozen import Frozen, entries
 from .greedy import of_checkpoint
 from .identity import fingerprint
 from .inputs import ImageRow, Inputs, Row, sources_of
+from .media import image_mask, image_token_of, media_tokens
 from .placing import placing
-from .processing import about, processed
+from .processing import about, accepted, mismatch, processed
+from .spans import picture_span, require_span
 
 
 @checked_methods
@@ -70,6 +72,7 @@ class LoadedModel:
         self.chat = False
         self._placed: dict[tuple[object, ...], ImageTokens] = {}
         self._readable: set[tuple[object, ...]] = set()
+        self.forced: tuple[int, ...] = ()  # while logits are computed: ids behind each row's prompt
 
     @property
     def layers(self) -> int:
@@ -89,24 +92,11 @@ class LoadedModel:
     @property
     def image_token(self) -> int | None:
         """Id of the placeholder at image positions; None where the model has none."""
-        config: Any = self.model.config
-        for holder in (config, getattr(config, "vision_config", None), self.processor):
-            for name in ("image_token_id", "image_token_index", "image_patch_id"):
-                value = getattr(holder, name, None)
-                if isinstance(value, int):
-                    return value
-        return None
+        return image_token_of(self.model.config, self.processor)
 
     def image_mask(self, ids: Int[Tensor, "batch positions"], tensors: Mapping[str, Any]) -> Bool[Tensor, "batch _"]:
         """Which positions of a call's ids are image tokens. `tensors` are the call's other inputs."""
-        mask = tensors.get("image_embeds_position_mask")  # models that mark image positions instead of giving an id
-        if self.family.no_image:
-            return torch.zeros_like(ids, dtype=torch.bool)
-        if isinstance(mask, Tensor) and mask.shape == ids.shape:
-            return mask == 1  # -1 marks the borders of the image in some
-        if self.image_token is None:
-            return torch.zeros_like(ids, dtype=torch.bool)
-        return ids == self.image_token
+        return image_mask(self.image_token, ids, tensors, bool(self.family.no_image))
 
     @cached_property
     def entries(self) -> tuple[tuple[nn.Module, str], ...]:
@@ -134,10 +124,14 @@ class LoadedModel:
         """What the checkpoint's generation_config asks of captions, which is not done unless `Decoding` asks for it."""
         return of_checkpoint(self.model)
 
+    @property
+    def picture_span(self) -> Span:
+        """Where the decoder meets the image: "image", its tokens, or "media", where its text attends to the image."""
+        return picture_span(self.family)
+
     def require_image_positions(self) -> None:
-        """Raise NoImagePositions where the decoder's sequence holds no image tokens."""
-        if self.family.no_image:
-            raise NoImagePositions(f"{self.family.title} has no neurons at image positions: {self.family.no_image}")
+        """Raise NoImagePositions where the decoder meets the image at no position of its sequence."""
+        require_span(self.family, self.picture_span)
 
     def identity(self) -> dict[str, str]:
         """What saved results say about the model."""
@@ -207,9 +201,10 @@ class LoadedModel:
         tensors = self._tensors(shown, text)
         require_context(self.model.config, tensors["input_ids"].shape[1], text)
         positions = torch.nonzero(self.image_mask(tensors["input_ids"], tensors)[0])[:, 0].cpu().numpy()
+        closing = int(self.family.closed)
         if self.family.no_image:
-            none = (0,) * len(shown) if len(shown) > 1 else ()
-            tokens = ImageTokens(positions, no_grid=self.family.no_image, counts=none)
+            reading = self.family.media
+            tokens = media_tokens(reading, self.family.no_image, tensors, len(shown), closing=closing)
         elif not len(positions):
             general = "" if self.family.listed else f"; {self._unlisted}"
             raise ImageTokenMismatch(
@@ -219,7 +214,7 @@ class LoadedModel:
             tokens = self._image_tokens(shown, text, tensors, positions)
         pad = int(getattr(self.tokenizer, "pad_token_id", None) or 0)
         row = self.family
-        made = Row(tensors, tokens, pad, row.strip, row.pixels, row.unpadded, row.alone)
+        made = Row(tensors, tokens, pad, row.strip, row.pixels, row.unpadded, row.alone, closing)
         if len(shown) > 1 and not row.listed:
             self._require_readable(made, tuple(picture.size for picture in shown))
         return made
@@ -252,17 +247,17 @@ class LoadedModel:
         if getattr(config, "is_encoder_decoder", False):
             start = getattr(self.model.generation_config, "decoder_start_token_id", None)
             tensors["decoder_input_ids"] = torch.tensor([[start or 0]], device=self.device)
+        if self.family.closed:
+            tensors["input_ids"][:, 0] = config.get_text_config(decoder=True).bos_token_id
         return tensors
 
     def _process(self, shown: Sequence[Image.Image], text: str) -> Mapping[str, Any]:
-        return processed(self.processor, shown, text, id=self.id, nested=self.family.nested)
+        row = self.family
+        return processed(self.processor, shown, text, id=self.id, nested=row.nested, mixed=row.mixed)
 
     @cached_property
     def _accepted(self) -> frozenset[str]:
-        """Inputs that the model names; processors may return more."""
-        inner: Any = getattr(self.model, "model", self.model)
-        calls = (self.model.forward, inner.forward, getattr(self.model, "prepare_inputs_for_generation", None))
-        return frozenset(name for call in calls if call is not None for name in inspect.signature(call).parameters)
+        return accepted(self.model)
 
     def _image_tokens(
         self,
@@ -342,9 +337,9 @@ class LoadedModel:
         row = self.family
         return [equal_cells(b, own, row.cell, row.separators) for b, own in zip(among, counts, strict=True)]
 
-    def frames(self, picture: Image.Image) -> tuple[Frame, ...]:
-        """One frame for each picture or tile that the vision tower sees of an image."""
-        return self._frames([picture], self.sent())
+    def frames(self, picture: Image.Image, *, padding: bool = False) -> tuple[Frame, ...]:
+        """One frame for each picture or tile that the vision tower sees; with `padding` also those that are empty."""
+        return self._frames([picture], self.sent(), padding=padding)
 
     def _frames(
         self, shown: Sequence[Image.Image], text: str, image: int = 0, *, padding: bool = False
@@ -371,15 +366,16 @@ class LoadedModel:
     @in_turn
     def logits(self, inputs: Inputs, *, last: int = 1) -> Float[Tensor, "batch last vocabulary"]:
         """Logits of the last positions, one forward pass. Raises NotFinite where they are no numbers."""
+        self.forced = tuple(row.forced for row in inputs.rows)
         try:
             with self.frozen():
-                output: Any = self.model(**inputs.tensors, **self.last_only(last), use_cache=False)
+                output: Any = self.model(**inputs.read.tensors, **self.last_only(last), use_cache=False)
         except ValueError as error:  # transformers' own comparison of image tokens and features
-            if "features" in str(error) and "tokens" in str(error):
-                counts = sorted({tokens.count for tokens in inputs.images})
-                held = ", ".join(map(str, counts))
-                raise ImageTokenMismatch(f"the prompt holds {held} image tokens; {self.id} says: {error}") from error
+            if told := mismatch(error, [tokens.count for tokens in inputs.images], self.id):
+                raise told from error
             raise
+        finally:
+            self.forced = ()
         return finite_logits(output.logits[:, -last:], self.id, self.dtype)
 
     def frozen(self) -> Held[None]:

@@ -6,6 +6,7 @@ it. Whether it is about the picture is tried, with plain pictures in its place.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +23,9 @@ MAX_SCALED = 64_000_000
 _PLAIN = (336, 336)
 
 
-def processed(processor: Any, shown: Sequence[Image.Image], text: str, *, id: str, nested: bool) -> Mapping[str, Any]:
+def processed(
+    processor: Any, shown: Sequence[Image.Image], text: str, *, id: str, nested: bool, mixed: bool = False
+) -> Mapping[str, Any]:
     """What a processor makes of one prompt.
 
     Args:
@@ -31,12 +34,15 @@ def processed(processor: Any, shown: Sequence[Image.Image], text: str, *, id: st
         text: the prompt.
         id: what errors call the model.
         nested: it takes a list of pictures for each prompt.
+        mixed: it takes pictures as parts of a prompt, and puts several that are given beside it behind the text.
 
     Raises InvalidSample for a picture that it does not take, InvalidOption where it does not take so many in a prompt,
     UnsupportedModel where it takes none.
     """
 
     def call(pictures: Sequence[Image.Image]) -> Mapping[str, Any]:
+        if mixed and len(pictures) > 1:
+            return processor(text=[[*pictures, text]], return_tensors="pt")
         images: Any = [list(pictures)] if nested and len(pictures) > 1 else list(pictures)
         return processor(text=[text], images=images, return_tensors="pt")
 
@@ -118,3 +124,18 @@ def _require_scalable(processor: Any, picture: Image.Image, id: str) -> None:
 def _words(error: Exception) -> str:
     text = str(error).strip().partition("\n")[0]
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def accepted(model: Any) -> frozenset[str]:
+    """Names of the inputs that a model takes; processors may return more."""
+    inner: Any = getattr(model, "model", model)
+    calls = (model.forward, inner.forward, getattr(model, "prepare_inputs_for_generation", None))
+    return frozenset(name for call in calls if call is not None for name in inspect.signature(call).parameters)
+
+
+def mismatch(error: ValueError, counts: Sequence[int], id: str) -> ImageTokenMismatch | None:
+    """What to raise for a model's own comparison of image tokens and features; None for another error of it."""
+    if "features" not in str(error) or "tokens" not in str(error):
+        return None
+    held = ", ".join(map(str, sorted(set(counts))))
+    return ImageTokenMismatch(f"the prompt holds {held} image tokens; {id} says: {error}")

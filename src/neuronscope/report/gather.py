@@ -30,9 +30,10 @@ from ..locate import Located, ceiling, layer_matched
 from ..locate.target import concept_word
 from ..meaning import Place, decode, place
 from ..models.decoding import Decoding
+from ..models.lens import usual_norm
 from ..samples.inpaint import Counterfactual
 from ..tokens import ImageTokens
-from ..types import Json, Neurons
+from ..types import Json, Neurons, Span
 from ..view.heatmap import Heatmap, heatmap, paint
 from .curves import Curve
 from .evidence import Evidence, Spoken, Unit, Word
@@ -127,8 +128,8 @@ def gather(
         sent=vlm.sent(decoding),
         spoken=tuple(spoken),
         neurons=neurons,
-        units=_units(shown, tokens, alone),
-        words=decode(vlm, neurons),
+        units=_units(shown, tokens, alone, vlm.picture_span),
+        words=decode(vlm, neurons, norm=usual_norm(vlm)),
         maps=_maps(vlm, pair, shown, tokens, decoding),
         curves=dict(curves),
         original=pair.original,
@@ -239,9 +240,9 @@ def _probability(log_odds: float) -> float:
     return 1 / (1 + math.exp(-log_odds)) if log_odds >= 0 else math.exp(log_odds) / (1 + math.exp(log_odds))
 
 
-def _units(shown: Neurons, tokens: ImageTokens, alone: Sequence[float] | None) -> tuple[Unit, ...]:
+def _units(shown: Neurons, tokens: ImageTokens, alone: Sequence[float] | None, span: Span) -> tuple[Unit, ...]:
     # Methods that look where the word is predicted count other positions than image tokens.
-    at_image = shown.options.get("position", "image") == "image"
+    at_image = span == "image" and shown.options.get("position", "image") == "image"
     patches = [values for name, values in shown.scores.items() if name.endswith("_patch")]
     places = patches[0] if patches and at_image else None
     units: list[Unit] = []

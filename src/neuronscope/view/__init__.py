@@ -1,5 +1,6 @@
 """Looking at neurons: decoded tokens, heat maps, layers, pages."""
 
+from .agreement import trace_agreement as trace_agreement
 from .decode import Decoded as Decoded
 from .decode import promoted as promoted
 from .heatmap import Heatmap as Heatmap
@@ -7,4 +8,3 @@ from .heatmap import heatmap as heatmap
 from .layers import LayerDistribution as LayerDistribution
 from .layers import layer_distribution as layer_distribution
 from .layers import plot_layers as plot_layers
-from .rollout import trace_agreement as trace_agreement

@@ -23,9 +23,9 @@ from ..models.origin import require_own
 from ..notebook import picture_html
 from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens
-from ..types import SITES, Neurons, one_of, whole_number
-from .rollout import cross_attention_rollout
-from .trace import input_times_gradient, occlusion
+from ..types import ALONG_PROMPT, SITES, Neurons, one_of, whole_number
+from .agreement import looked, sloped
+from .trace import occlusion
 
 #: How grid cells become pixels: bilinear between half-pixel centres; bilinear as the code of Pan et al. does it, which
 #: extrapolates past the last cell; or each token's own footprint, flat - the faithful view of merged patches.
@@ -34,7 +34,9 @@ Resize: TypeAlias = Literal["half_pixel", "pan", "footprint"]
 
 #: What is painted: the activation at each image token; or, traced back to the vision tower's patches, input x gradient,
 #: the effect of painting the patch grey, or the activation where attention rollout says the learned queries look.
-#: "auto": at the tokens where they have a place, else the gradient.
+#: In a decoder without image tokens "rollout" is the activation at the positions that attend to the image, spread by
+#: its own cross-attention.
+#: "auto": at the tokens where they have a place, else the gradient; in a decoder without image tokens "rollout".
 Trace: TypeAlias = Literal["auto", "tokens", "gradient", "occlusion", "rollout"]
 
 
@@ -158,7 +160,7 @@ def heatmaps(
     for neurons in sets:
         if not len(neurons):
             raise InvalidOption("an empty set of neurons has no heat map")
-        if neurons.part != "text":
+        if neurons.part not in ALONG_PROMPT:
             raise InvalidOption(f"part={neurons.part!r}: heat maps show what the decoder's neurons do at image tokens")
         require_own(vlm, neurons)
     picture = read_image(image)
@@ -189,7 +191,8 @@ def _at_tokens(
 def _traced(
     vlm: VLM, picture: Image.Image, neurons: Neurons, resize: Resize, trace: Trace, decoding: Decoding
 ) -> Heatmap:
-    traced = cross_attention_rollout if trace == "rollout" else input_times_gradient
+    by_attention = trace == "rollout" or (trace == "auto" and vlm.family.media is not None)
+    traced = looked if by_attention else sloped
     values, patches = traced(vlm, picture, neurons, decoding=decoding)
     if trace == "occlusion":
         values = occlusion(vlm, picture, neurons, patches, decoding=decoding)

@@ -18,7 +18,8 @@ compares it, and input x gradient, with occlusion, which is causal.
 
 The weights are read without a change to transformers: for the time of one call the projector's config asks for the
 eager implementation, whose modules return (output, weights), and forward hooks keep the weights. A module that calls
-torch's scaled_dot_product_attention instead is asked for the attention of the identity matrix, which is its weights.
+torch's scaled_dot_product_attention instead is asked for the attention of the identity matrix, which is its weights. In
+a part whose modules return none, such as the resampler of IDEFICS, they are what softmax gives.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import torch
 from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor, nn
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import scaled_dot_product_attention, softmax
 
 from ..errors import NoGrid
 from ..held import Changing, Held, Undo, in_turn
@@ -41,12 +42,12 @@ from ..held.modes import FunctionMode
 from ..intervene.capture import activations
 from ..loading import VLM
 from ..models.decoding import Decoding
-from ..samples.image import ImageSource, read_image
 from ..tokens import ImageTokens
 from ..types import Neurons
-from .trace import input_times_gradient, occlusion, patch_places, vision_layers
+from .trace import patch_places, vision_layers
 
 _BY_PLACE = ("query", "key", "value", "attn_mask", "dropout_p", "is_causal")  # of scaled_dot_product_attention
+_SOFTMAX = (torch.softmax, torch.Tensor.softmax, softmax)
 _ROUNDING = 0.02  # how far from 1 the sum of a row of bfloat16 probabilities may lie
 _OTHERS = 'trace="gradient" and trace="occlusion" need none, nor does trace="tokens" where image tokens have a place'
 
@@ -116,34 +117,6 @@ def paint_queries(
     return np.einsum("iqp,iq->ip", kept, active)
 
 
-@in_turn
-def trace_agreement(vlm: VLM, image: ImageSource, neurons: Neurons, *, batch_size: int = 16) -> dict[str, float]:
-    """Spearman's rank correlation of the gradient's and the rollout's map with occlusion's, over the placed patches.
-
-    Takes one forward pass per patch. NaN for a map that is the same everywhere. Raises what
-    :func:`cross_attention_rollout` raises.
-    """
-    picture = read_image(image)
-    rolled, where = cross_attention_rollout(vlm, picture, neurons)
-    gradient, _ = input_times_gradient(vlm, picture, neurons)
-    caused = occlusion(vlm, picture, neurons, where, batch_size=batch_size)
-    at = np.concatenate([tile.tokens.ravel() for tile in where.mapped()])
-    maps = {"gradient": gradient, "rollout": rolled}
-    return {name: rank_correlation(values[at], caused[at]) for name, values in maps.items()}
-
-
-def rank_correlation(first: Float[np.ndarray, "n"], second: Float[np.ndarray, "n"]) -> float:
-    """Spearman's: Pearson's correlation of the ranks, ties sharing their mean rank. NaN where all values are equal."""
-    x, y = (ranks - ranks.mean() for ranks in (_ranks(first), _ranks(second)))
-    scale = float(np.sqrt((x * x).sum() * (y * y).sum()))
-    return float((x * y).sum()) / scale if scale else float("nan")
-
-
-def _ranks(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:
-    _, place, counts = np.unique(values, return_inverse=True, return_counts=True)
-    return (np.cumsum(counts) - (counts - 1) / 2)[place]
-
-
 @dataclass
 class Part:
     """What was seen of one part of the model that holds neither layers of the vision tower nor of the decoder.
@@ -152,12 +125,14 @@ class Part:
         module: the part.
         weights: the attention weights of its modules in the order of the call, [batch, (heads,) rows, columns].
         unread: classes of modules that return no weights where others do.
+        softmaxes: what softmax gave, of the same form: the weights, where no module returns any.
         running: whether a call of it is in progress.
     """
 
     module: nn.Module
     weights: list[Tensor] = field(default_factory=list[Tensor])
     unread: list[str] = field(default_factory=list[str])
+    softmaxes: list[Tensor] = field(default_factory=list[Tensor])
     running: bool = False
 
 
@@ -186,7 +161,7 @@ def watched(vlm: VLM) -> Held[Watch]:
     def change(undo: Undo) -> Watch:
         undo.hook(tower[0], "before", enter, with_kwargs=True)
         for part in watch.parts:
-            _ask_eager(undo, part.module)
+            ask_eager(undo, part.module)
             for module in part.module.modules():
                 _listen(undo, part, module)
         undo.enter(_DotProducts(watch))
@@ -209,7 +184,7 @@ def projector_looks(watch: Watch, tokens: int, name: str) -> list[Look]:
     queries = tokens // pictures if pictures and tokens % pictures == 0 else 0
     found: list[Part] = []
     for part in watch.parts:
-        shapes = [weights.shape[-2:] for weights in part.weights]
+        shapes = [weights.shape[-2:] for weights in part.weights or part.softmaxes]
         if queries and any(rows >= queries and _patches(rows, columns, patches) for rows, columns in shapes):
             found.append(part)
     if len(found) != 1:
@@ -221,7 +196,7 @@ def projector_looks(watch: Watch, tokens: int, name: str) -> list[Look]:
     if part.unread:
         raise NoGrid(f"{name}: {', '.join(part.unread)} return no attention weights for trace='rollout'; {_OTHERS}")
     looks: list[Look] = []
-    for weights in part.weights:
+    for weights in part.weights or part.softmaxes:
         mean = (weights.float().mean(1) if weights.ndim == 4 else weights.float()).cpu().numpy().astype(np.float64)
         batch, rows, columns = mean.shape
         first = _patches(rows, columns, patches)
@@ -259,7 +234,7 @@ def _apart(module: nn.Module, layers: set[int]) -> Iterator[nn.Module]:
             yield child
 
 
-def _ask_eager(undo: Undo, module: nn.Module) -> None:
+def ask_eager(undo: Undo, module: nn.Module) -> None:
     """The module's configs ask for eager attention, the only implementation that returns weights."""
     held: list[Any] = [getattr(inner, "config", None) for inner in module.modules()]
     configs = {id(config): config for config in held if hasattr(config, "_attn_implementation")}
@@ -286,7 +261,7 @@ def _listen(undo: Undo, part: Part, module: nn.Module) -> None:
         part.running = module is not part.module
         if not isinstance(output, tuple) or len(cast("tuple[Any, ...]", output)) < 2:
             return
-        returned = [value for value in cast("tuple[Any, ...]", output)[1:] if _are_weights(value)]
+        returned = [value for value in cast("tuple[Any, ...]", output)[1:] if are_weights(value)]
         # A module may hand on what one inside it returned.
         part.weights += [value for value in returned if not any(value is kept for kept in part.weights)]
         if len(part.weights) == kept_before and output[1] is None:
@@ -296,7 +271,7 @@ def _listen(undo: Undo, part: Part, module: nn.Module) -> None:
     undo.hook(module, "after", leave)
 
 
-def _are_weights(value: Any) -> bool:
+def are_weights(value: Any) -> bool:
     """Whether something is a batch of attention weights: rows of numbers of at least 0 that sum to 1."""
     if not isinstance(value, Tensor) or not value.is_floating_point() or value.ndim not in (3, 4):
         return False
@@ -320,4 +295,7 @@ class _DotProducts(FunctionMode):
             key: Tensor = given["key"]
             unit = torch.eye(key.shape[-2], dtype=key.dtype, device=key.device).expand(*key.shape[:-2], -1, -1)
             part.weights.append(func(**{**given, "value": unit}))
-        return func(*args, **more)
+        output = func(*args, **more)
+        if func in _SOFTMAX and part is not None and are_weights(output):
+            part.softmaxes.append(output)
+        return output

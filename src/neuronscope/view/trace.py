@@ -28,7 +28,7 @@ from ..models.inputs import Inputs
 from ..models.origin import require_own
 from ..tokens import Frame, ImageTokens, Tile, equal_cells
 from ..tokens.frame import Box
-from ..types import Neurons
+from ..types import ALONG_PROMPT, Neurons
 
 _GREY = 128
 _DEEPEST = 3  # how many layers before the end of the tower a projector may read
@@ -111,7 +111,7 @@ def traced(vlm: VLM, inputs: Inputs, neurons: Neurons) -> Tensor:
 
 def _activations(vlm: VLM, inputs: Inputs, neurons: Neurons, *, graph: bool = False) -> Float[Tensor, "rows tokens n"]:
     """Activations of the neurons at the image tokens of each row."""
-    require_own(vlm, neurons, "text")
+    require_along_prompt(vlm, neurons)
     found: dict[int, Tensor] = {}
     at = [torch.as_tensor(tokens.positions, device=vlm.device) for tokens in inputs.images]
 
@@ -122,10 +122,15 @@ def _activations(vlm: VLM, inputs: Inputs, neurons: Neurons, *, graph: bool = Fa
 
         return run
 
-    taps = [Tap(layer, neurons.site, keep(layer, units)) for layer, units in neurons.by_layer().items()]
+    taps = [Tap(layer, neurons.site, keep(layer, units), neurons.part) for layer, units in neurons.by_layer().items()]
     with torch.set_grad_enabled(graph), HookSession(vlm.structure, taps):
         vlm.logits(inputs)
     return torch.cat([found[layer].to(vlm.device) for layer in sorted(found)], dim=2)
+
+
+def require_along_prompt(vlm: VLM, neurons: Neurons) -> None:
+    """Refuse neurons of another model, and those that do not see the prompt's positions."""
+    require_own(vlm, neurons, neurons.part if neurons.part in ALONG_PROMPT else "text")
 
 
 def vision_layers(vlm: VLM) -> list[nn.Module]:

@@ -40,9 +40,14 @@ def unmapped(vlm: VLM) -> str:
     return vlm.family.no_image or vlm.family.no_grid or ""
 
 
+def without_positions(vlm: VLM) -> str:
+    """Why the decoder meets the image at no position of its sequence; empty where it does."""
+    return "" if vlm.family.media is not None else vlm.family.no_image
+
+
 def checked_span(vlm: VLM) -> Span:
-    """Where there are neurons to disturb: at image positions if there are any."""
-    return "all" if vlm.family.no_image else "image"
+    """Where there are neurons to disturb: where the decoder meets the image, if it does anywhere."""
+    return "all" if vlm.family.no_image and vlm.family.media is None else vlm.picture_span
 
 
 def some_neurons(vlm: VLM) -> Neurons:

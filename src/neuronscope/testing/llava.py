@@ -7,8 +7,8 @@ from typing import Any
 
 import torch
 
-from .errors import InvalidOption
-from .loading import VLM, load
+from ..errors import InvalidOption
+from ..loading import VLM, load
 
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")
 _TEXT = "the image shows a brown bear dog cat bus on grass and red horse of with snow surf ##board"

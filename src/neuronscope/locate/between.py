@@ -1,0 +1,65 @@
+"""States of a model between two pictures: what the decoder is given of the image, mixed of both.
+
+embeddings   x_p = (1 - b) x_p^original + b x_p^edited     what enters the first layer at the image tokens p
+attended     x_k = (1 - b) x_k^original + b x_k^edited     what cross-attention reads, in a decoder without image tokens
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from ..held import hooked
+from ..hooks.attended import attending, reading_blocks
+from ..loading import VLM
+from ..models.loaded import Inputs
+
+
+def entering(
+    vlm: VLM, inputs: Inputs, at: Int[Tensor, "positions"], last: int
+) -> tuple[Float[Tensor, "..."], Float[Tensor, "last vocabulary"]]:
+    """What the decoder is given of one row's image, and the row's last logits."""
+    found: list[Tensor] = []
+    media = vlm.family.media
+
+    def read(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+        stream = _stream(given, named)
+        found.append(stream[0].index_select(0, at.to(stream.device)).clone())
+
+    if media is None:
+        watching = hooked(vlm.structure.layers[0], "before", read)
+    else:
+        watching = attending(reading_blocks(vlm.model, media.states), media.states, found.append)
+    with torch.no_grad(), watching:
+        logits = vlm.logits(inputs, last=last)[0].float()
+    return found[-1], logits
+
+
+def moved(
+    vlm: VLM, at: Int[Tensor, "positions"], other: Float[Tensor, "..."], between: float
+) -> AbstractContextManager[Any]:
+    """Inside the block the decoder is given a mixture: 0 is the picture of the call, 1 the other one."""
+    if not between:
+        return nullcontext()
+    media = vlm.family.media
+
+    def mix(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[tuple[Any, ...], Any]:
+        stream = _stream(given, named)
+        where = at.to(stream.device)
+        own = stream.index_select(1, where)
+        mixed = stream.index_copy(1, where, torch.lerp(own, other.to(own), between))
+        return ((mixed, *given[1:]), named) if given else (given, {**named, "hidden_states": mixed})
+
+    if media is None:
+        return hooked(vlm.structure.layers[0], "before", mix)
+    blocks = reading_blocks(vlm.model, media.states)
+    return attending(blocks, media.states, lambda states: torch.lerp(states, other.to(states), between))
+
+
+def _stream(given: tuple[Any, ...], named: Mapping[str, Any]) -> Float[Tensor, "batch sequence hidden"]:
+    return given[0] if given else named["hidden_states"]
