@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
+import operator
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from neuronscope.errors import InvalidOption, RunMismatch
 from neuronscope.evaluate.truth import agreement
-from neuronscope.types import SCHEMA, Neuron, Neurons, one_of
+from neuronscope.types import PARTS, SCHEMA, Neuron, Neurons, Part, one_of
 
 FULL = Neurons(
     (Neuron(2, 7), Neuron(0, 3), Neuron(2, 1)),
@@ -55,6 +57,85 @@ def test_intersection_and_difference_split_a_set_and_keep_its_order(a: Neurons, 
     assert set(rest) == set(a).difference(b)
     assert list(both) == [n for n in a if n in both]
     assert list(rest) == [n for n in a if n not in both]
+
+
+OTHERS: dict[str, Callable[[Neurons], Any]] = {
+    "neurons": lambda n: n,
+    "Neuron objects": list,
+    "pairs": lambda n: [(one.layer, one.unit) for one in n],
+    "addresses": lambda n: n.addresses,
+    "printed": lambda n: iter([str(one) for one in n]),
+    "numbers": lambda n: (f"{one.layer}.{one.unit}" for one in n),
+    "a set": set,
+    "a frozenset of pairs": lambda n: frozenset((one.layer, one.unit) for one in n),
+    "keys": lambda n: {(one.layer, one.unit): 0 for one in n}.keys(),
+}
+PYTHON: dict[str, Callable[[Any, Any], Any]] = {
+    one.__name__: one
+    for one in (
+        *(operator.and_, operator.or_, operator.sub, operator.xor),
+        *(operator.le, operator.lt, operator.ge, operator.gt),
+    )
+}
+
+
+@given(sets, sets, st.sampled_from(sorted(PYTHON)), st.sampled_from(sorted(OTHERS)))
+@settings(max_examples=300, deadline=None)
+def test_operations_are_those_of_pythons_sets(a: Neurons, b: Neurons, name: str, form: str) -> None:
+    do, expected = PYTHON[name], PYTHON[name](set(a), set(b))
+    found = do(a, OTHERS[form](b))
+    turned = do(set(a), b)  # Python's set on the left
+    if isinstance(expected, bool):
+        assert found is turned is expected
+        assert a.isdisjoint(OTHERS[form](b)) == set(a).isdisjoint(b)
+        return
+    for each in (found, turned):
+        assert isinstance(each, Neurons)
+        assert set(each) == expected
+        assert each == expected
+        assert len(each) == len(expected)
+        assert each != expected | {Neuron(99, 99)}
+    beside = sorted(b) if "set" in form else b  # a set of Python has no order
+    assert list(found) == list(dict.fromkeys(n for n in (*a, *beside) if n in expected))
+
+
+@given(documents, documents)
+@settings(max_examples=60, deadline=None)
+def test_scores_go_with_their_neurons(a: Neurons, b: Neurons) -> None:
+    b = replace(b, site=a.site)
+    own = {**dict(zip(b, b.scores["s"], strict=True)), **dict(zip(a, a.scores["s"], strict=True))}
+    for found in (a & b, a | b, a - b, a ^ b):
+        assert dict(zip(found, found.scores["s"], strict=True)) == {n: own[n] for n in found}
+
+
+def test_a_joined_set_says_where_it_comes_from() -> None:
+    other = replace(FULL, members=(Neuron(5, 5),), scores={"gradient": (2.0,)}, concept="dog")
+    both = FULL | other
+    assert both.scores == {"gradient": (1.0, -0.0, 1.7e308, 2.0)}
+    assert (both.method, both.site, both.model, both.concept) == ("two_stage", "act", FULL.model, "")
+    assert [one["concept"] for one in both.provenance["joined"]] == [FULL.concept, "dog"]  # pyright: ignore
+    assert (FULL | replace(other, method="pan")).scores == {}  # other numbers of the same name
+    assert (FULL | [(5, 5)]).scores == {}
+    assert FULL | FULL[:1] == FULL | {(2, 7)} == FULL
+
+
+def test_a_set_that_holds_nothing_of_the_other_silently_is_refused() -> None:
+    for do in PYTHON.values():
+        with pytest.raises(InvalidOption, match="read at site 'act' and one at 'pre'"):
+            do(FULL, replace(FULL, site="pre"))
+        with pytest.raises(InvalidOption, match="part 'text' and one of part 'vision'"):
+            do(FULL, ["vision.3.17"])
+        for wrong in (["x"], [3], [(1,)], [(1, 2, 3)], [None], [(1, "a")], "L1.U2", 3, None, [(-1, 2)]):
+            with pytest.raises(InvalidOption):
+                do(FULL, wrong)
+
+
+def test_membership_of_other_forms() -> None:
+    assert all(one in FULL for one in (Neuron(2, 7), (2, 7), (np.int64(2), np.int64(7)), "L2.U7", "2.7", "text.2.7"))
+    assert not any(one in FULL for one in (Neuron(7, 2), (7, 2), "vision.2.7", 3, None, (2,), ("2", "7")))
+    with pytest.raises(InvalidOption, match="'2-7' is not of the form"):
+        _ = "2-7" in FULL
+    assert [2, 7] not in FULL
 
 
 def test_every_way_to_pick_members_takes_their_scores_along() -> None:
@@ -178,12 +259,38 @@ def test_a_file_that_is_no_json_object_is_refused_by_name(tmp_path: Path, conten
 def test_addresses_name_part_layer_and_unit():
     neurons = Neurons.at("vision.3.17", "vision.0.2", "vision.3.17")
     assert (neurons.part, neurons.members) == ("vision", (Neuron(3, 17), Neuron(0, 2)))
-    assert neurons.addresses == ["vision.3.17", "vision.0.2"]
+    assert neurons.addresses == ["vision.L3.U17", "vision.L0.U2"]
     assert Neurons.at() == Neurons(())
 
 
+@given(st.integers(0, 99), st.integers(0, 10**6), st.sampled_from(PARTS), st.booleans(), st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_every_spelling_names_the_same_neuron(layer: int, unit: int, part: Part, letters: bool, said: bool):
+    text = f"L{layer}.U{unit}" if letters else f"{layer}.{unit}"
+    text = f"{part}.{text}" if said or part != "text" else text
+    for spelling in (text, f" {text}", f"{text},", text.replace("L", "l").replace("U", "u")):
+        neurons = Neurons.at(spelling)
+        assert (neurons.part, list(neurons)) == (part, [Neuron(layer, unit)])
+        assert Neurons.at(*neurons.addresses) == Neurons.of([spelling]) == neurons
+        assert spelling in neurons
+        assert str(neurons[0]) in neurons
+
+
 @pytest.mark.parametrize(
-    "address", ["3.17", "vision.3", "vision.x.1", "vision.3.-1", "vision.3.1.2", "vision.\u0663.1", ""]
+    "address",
+    [
+        "3 17",
+        "L3U17",
+        "U3.L17",
+        "vision.3",
+        "3.17.",
+        "L3.17b",
+        "vision.x.1",
+        "vision.3.-1",
+        "vision.3.1.2",
+        "vision.\u0663.1",
+        "",
+    ],
 )
 def test_an_address_of_another_form_is_refused(address: str):
     with pytest.raises(InvalidOption, match=r"is not of the form PART\.LAYER\.UNIT"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args, overload
@@ -14,8 +14,10 @@ from .fields import check_fields, finite_number, is_finite, shown, whole
 from .files import write_text
 from .given import checked_methods
 from .hints import is_unicode
+from .members import Members
+from .neuron import PLAIN_PART, Neuron, OneNeuron, read_address, read_neuron, write_address
 from .notebook import ROWS, table_html
-from .parsing import digits, read_json
+from .parsing import read_json
 
 #: Where a neuron is read (METHODS a): `neuron` is the input of the FFN's down projection, the coefficient of its value
 #: vector; `act` is the output of the activation function; `pre` is that function's input. Without a gate, act = neuron.
@@ -55,25 +57,9 @@ def whole_number(option: str, value: object, least: int) -> None:
         raise InvalidOption(f"{option}={value!r} is not a whole number of at least {least}")
 
 
-@dataclass(frozen=True, order=True)
-class Neuron:
-    """Unit `unit` of the FFN of layer `layer`, both counted from 0. Which part's layer, the set says."""
-
-    layer: int
-    unit: int
-
-    def __post_init__(self) -> None:
-        plain = type(self.layer) is type(self.unit) is int and self.layer >= 0 and self.unit >= 0
-        if not plain:  # many are made: the quick question first
-            check_fields(self)
-
-    def __str__(self) -> str:
-        return f"L{self.layer}.U{self.unit}"
-
-
 @checked_methods
 @dataclass(frozen=True)
-class Neurons(Sequence[Neuron]):
+class Neurons(Members):
     """An ordered set of neurons, best first, with whatever scores the method gave them.
 
     Attributes:
@@ -115,38 +101,35 @@ class Neurons(Sequence[Neuron]):
                     raise InvalidOption(f"score {name!r} of {neuron} is {value!r}, not a finite number")
 
     @classmethod
-    def of(cls, pairs: Iterable[tuple[int, int]], site: Site = "neuron") -> Neurons:
-        """A set from plain (layer, unit) pairs, duplicates dropped, order kept.
+    def of(cls, pairs: Iterable[OneNeuron], site: Site = "neuron") -> Neurons:
+        """A set from (layer, unit) pairs, Neuron objects or addresses, duplicates dropped, order kept.
 
-        Raises InvalidOption for numbers that are not whole.
+        Raises InvalidOption for what is none of them, numbers that are not whole, and addresses of more than one part.
         """
-        members: list[Neuron] = []
-        for pair in pairs:
-            try:
-                layer, unit = pair
-            except (TypeError, ValueError) as error:
-                raise InvalidOption(f"{pair!r} is no pair (layer, unit)") from error
-            members.append(Neuron(layer, unit))
-        return cls(tuple(dict.fromkeys(members)), site=site)
+        given = [read_neuron("pairs", one) for one in pairs]
+        parts = {part or PLAIN_PART for part, _ in given} or {PLAIN_PART}
+        if len(parts) > 1:
+            raise InvalidOption(f"pairs name several parts of the model, {', '.join(sorted(parts))}: one set for each")
+        return cls(tuple(dict.fromkeys(one for _, one in given)), site=site, part=cast("Part", parts.pop()))
 
     @classmethod
     def at(cls, *addresses: str, site: Site = "neuron") -> Neurons:
-        """A set from addresses `PART.LAYER.UNIT`, such as "vision.3.17" or "text.12.405".
+        """A set from addresses, such as "L12.U405" or "vision.L3.U17".
 
-        Raises InvalidOption for an address of another form, and for addresses of more than one part.
+        Also read are 12.405, text.12.405 and vision.3.17. Raises InvalidOption for an address of another form, and for
+        addresses of more than one part.
         """
-        parts = [_address(address) for address in addresses]
-        if len({part for part, _, _ in parts}) > 1:
+        parts = list(dict.fromkeys(read_address(one)[0] or PLAIN_PART for one in addresses))
+        if len(parts) > 1:
             raise InvalidOption(
                 f"addresses {', '.join(addresses)} name several parts of the model: make one set for each"
             )
-        made = cls.of(((layer, unit) for _, layer, unit in parts), site=site)
-        return replace(made, part=parts[0][0]) if parts else made
+        return cls.of(addresses, site=site)
 
     @property
     def addresses(self) -> list[str]:
         """The inverse of :meth:`at`."""
-        return [f"{self.part}.{neuron.layer}.{neuron.unit}" for neuron in self.members]
+        return [write_address(neuron.layer, neuron.unit, self.part) for neuron in self.members]
 
     def anywhere(self) -> Neurons:
         """The same set for any model that has such neurons: it is not asked any more where it was found.
@@ -156,6 +139,12 @@ class Neurons(Sequence[Neuron]):
         if not self.model:
             return self
         return replace(self, model={}, provenance={**self.provenance, "found_in": dict(self.model)})
+
+    def __repr__(self) -> str:
+        first = ", ".join(self.addresses[:5]) + (", ..." if len(self) > 5 else "")
+        said = [f"of {shown(self.concept)}"] * bool(self.concept) + [f"by {self.method}"] * bool(self.method)
+        scored = f"scores {', '.join(self.scores)}" if self.scores else ""
+        return f"<{'; '.join(filter(None, (' '.join([f'{len(self)} neurons', *said]), first, scored)))}>"
 
     def to_html(self) -> str:
         """The set as a table of its first members, with their scores."""
@@ -185,15 +174,6 @@ class Neurons(Sequence[Neuron]):
                 "are other neurons there. neurons.anywhere() is compared by its addresses all the same"
             )
 
-    def __len__(self) -> int:
-        return len(self.members)
-
-    def __iter__(self) -> Iterator[Neuron]:
-        return iter(self.members)
-
-    def __contains__(self, item: object) -> bool:
-        return item in self.members
-
     @overload
     def __getitem__(self, index: int) -> Neuron: ...
     @overload
@@ -218,15 +198,82 @@ class Neurons(Sequence[Neuron]):
         order = sorted(range(len(self)), key=lambda i: (-values[i], self.members[i]))
         return self._pick(order[:count])
 
-    def __and__(self, other: Iterable[Neuron]) -> Neurons:
-        self.require_like(other)
-        keep = set(other)
+    def __eq__(self, other: object) -> bool:
+        """With another Neurons everything, order and scores too; with Python's sets the members."""
+        if isinstance(other, Neurons):
+            return all(getattr(self, one.name) == getattr(other, one.name) for one in dataclasses.fields(self))
+        return self.same_members(other) if isinstance(other, Set) else NotImplemented
+
+    __hash__ = None  # pyright: ignore[reportAssignmentType]
+
+    def __and__(self, other: Iterable[OneNeuron]) -> Neurons:
+        keep = self.read(other).distinct
         return self._pick([i for i, neuron in enumerate(self.members) if neuron in keep])
 
-    def __sub__(self, other: Iterable[Neuron]) -> Neurons:
-        self.require_like(other)
-        drop = set(other)
+    def __sub__(self, other: Iterable[OneNeuron]) -> Neurons:
+        drop = self.read(other).distinct
         return self._pick([i for i, neuron in enumerate(self.members) if neuron not in drop])
+
+    def __or__(self, other: Iterable[OneNeuron]) -> Neurons:
+        return self._joined(self.read(other))
+
+    def __xor__(self, other: Iterable[OneNeuron]) -> Neurons:
+        beside = self.read(other)
+        return (self - beside)._joined(beside - self)
+
+    def __rsub__(self, other: Iterable[OneNeuron]) -> Neurons:
+        return self.read(other) - self
+
+    __rand__, __ror__, __rxor__ = __and__, __or__, __xor__
+
+    def read(self, other: Iterable[OneNeuron]) -> Neurons:
+        """The other side of an operation: a set whose addresses mean the same neurons.
+
+        Plain neurons, pairs and addresses without a part are of this set's part. Raises InvalidOption for what is none
+        of them, another part, or sets that methods read at two sites; RunMismatch for other weights.
+        """
+        if isinstance(other, Neurons):
+            self.require_like(other)
+            if other.site != self.site and all(one.method or one.model for one in (self, other)):
+                raise InvalidOption(
+                    f"a set read at site {self.site!r} and one at {other.site!r}: compare them by their members, "
+                    "set(a) & set(b), or say that it does not matter, dataclasses.replace(neurons, site=...)"
+                )
+            return other
+        if isinstance(other, (str, Neuron)) or not isinstance(other, Iterable):  # pyright: ignore
+            raise InvalidOption(f"{shown(other)} is no set of neurons: neurons, (layer, unit) pairs or addresses")
+        given = [read_neuron("the other set", one) for one in other]
+        if strange := next((part for part, _ in given if part not in (None, self.part)), None):
+            raise InvalidOption(f"a set of part {self.part!r} and one of part {strange!r} have no neurons in common")
+        members = dict.fromkeys(one for _, one in given)
+        ordered = sorted(members) if isinstance(other, (set, frozenset)) else members
+        return Neurons(tuple(ordered), site=self.site, part=self.part)
+
+    def _joined(self, other: Neurons) -> Neurons:
+        """This set's members, then the other's new ones; scores that all of them have, of one method, are kept.
+
+        Where the two sets were not found alike, the joined one says so in `provenance["joined"]`.
+        """
+        new = other - self
+        if not new:
+            return self
+        if not self:
+            return replace(new, site=self.site) if not new.method else new
+        alike: dict[str, Any] = {name: value for name in _FOUND if (value := getattr(self, name)) == getattr(new, name)}
+        scores = {name: of + new.scores[name] for name, of in self.scores.items() if name in new.scores}
+        if len(alike) < len(_FOUND):
+            pair: list[Json] = [
+                {"neurons": len(one), **{name: _plain(getattr(one, name)) for name in _FOUND}} for one in (self, new)
+            ]
+            alike["provenance"] = {"joined": pair}
+        return Neurons(
+            self.members + new.members,
+            scores if "method" in alike else {},
+            site=self.site if self.method or self.model else new.site,
+            part=self.part,
+            model=self.model or new.model,
+            **alike,
+        )
 
     def _pick(self, indices: Sequence[int]) -> Neurons:
         scores = {name: tuple(values[i] for i in indices) for name, values in self.scores.items()}
@@ -310,14 +357,8 @@ def _plain(value: Any) -> Json:
     return {"kind": type(value).__name__}  # a threshold of somebody's own, of which nothing more is known
 
 
-def _address(address: str) -> tuple[Part, int, int]:
-    part, _, rest = address.partition(".")
-    layer, _, unit = rest.partition(".")
-    at, number = digits(layer), digits(unit)
-    if at is None or number is None:
-        raise InvalidOption(f"address {address!r} is not of the form PART.LAYER.UNIT, such as vision.3.17")
-    one_of("part", part, PARTS)
-    return cast("Part", part), at, number
+#: What says how a set was found.
+_FOUND = ("concept", "method", "options", "provenance")
 
 
 def _typed(data: Mapping[str, Any], key: str, kind: type) -> Any:

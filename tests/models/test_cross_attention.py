@@ -331,7 +331,7 @@ def test_gated_blocks_and_the_resampler_have_addresses(models):
     vlm = models["idefics"]
     assert [len(vlm.structure.stack(part).ffns) for part in ("gated", "projector", "vision")] == [2, 2, 2]
     gated = ns.Neurons.at("gated.1.3", "gated.0.7")
-    assert gated.addresses == ["gated.1.3", "gated.0.7"]
+    assert gated.addresses == ["gated.L1.U3", "gated.L0.U7"]
     count = vlm.prepare([noisy()]).images[0].count
     assert activations(vlm, noisy(), gated).shape == (count, 2)
     assert activations(vlm, noisy(), ns.Neurons.at("projector.1.4")).shape == (6, 1)

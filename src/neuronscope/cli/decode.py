@@ -9,7 +9,6 @@ import typer
 
 from ..errors import InvalidOption
 from ..options import Asking, made
-from ..parsing import digits
 from ..types import Neurons
 from .output import (
     AnyModelOption,
@@ -29,7 +28,7 @@ from .words import WORDS, words_of
 @takes(Asking)
 def run(
     parsed: Given,
-    neurons: Annotated[list[str], typer.Argument(help="LAYER.UNIT addresses such as 3.417, or one neurons.json.")],
+    neurons: Annotated[list[str], typer.Argument(help="Addresses such as L3.U417, or one neurons.json.")],
     model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Tokens per neuron.")] = 5,
     concept: Annotated[
@@ -69,13 +68,8 @@ def parse_neurons(texts: list[str]) -> Neurons:
     """Addresses or a neurons.json. Raises InvalidOption for anything else."""
     if len(texts) == 1 and texts[0].endswith(".json"):
         return Neurons.load(texts[0])
-    if all(text.count(".") == 2 for text in texts):  # with the part: gated.0.17
-        return Neurons.at(*texts)
-    pairs: list[tuple[int, int]] = []
-    for text in texts:
-        layer, dot, unit = text.partition(".")
-        at, number = digits(layer), digits(unit)
-        if not dot or at is None or number is None:
-            raise InvalidOption(f"{text!r} is neither a neuron address LAYER.UNIT nor a neurons.json")
-        pairs.append((at, number))
-    return Neurons.of(pairs)
+    listed = [one for text in texts for one in text.replace(",", " ").split() or [text]]
+    try:
+        return Neurons.at(*listed)
+    except InvalidOption as error:
+        raise InvalidOption(f"{error}; one neurons.json can be named instead") from error

@@ -21,7 +21,7 @@ from .takes import Given, takes
 def run(
     parsed: Given,
     image: Annotated[str, typer.Argument(help="Image file.")],
-    neurons: Annotated[list[str], typer.Argument(help="LAYER.UNIT addresses, or one neurons.json.")],
+    neurons: Annotated[list[str], typer.Argument(help="Addresses such as L3.U417, or one neurons.json.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")] = Path("heatmap.png"),
     model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Average this many neurons of a located set.")] = 5,
@@ -73,7 +73,7 @@ def run(
         "file": str(out),
         "sent": vlm.sent(decoding),
         "grids": [grid.tolist() for grid in heat.grids],
-        "neurons": [str(n) for n in heat.neurons],
+        "neurons": heat.neurons.addresses,
         "place": None if placed is None else placed.to_dict(),
         "note": why,
     }

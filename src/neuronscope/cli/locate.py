@@ -45,8 +45,8 @@ def run(
         words = result.evidence.words
         names = [name for name in neurons.scores if not name.endswith("_patch")]
         rows = [
-            (neuron, *(f"{neurons.scores[name][i]:.3g}" for name in names), *words_of(words, i))
-            for i, neuron in enumerate(neurons)
+            (address, *(f"{neurons.scores[name][i]:.3g}" for name in names), *words_of(words, i))
+            for i, address in enumerate(neurons.addresses)
         ]
         if rows:
             headings = ("neuron", *(_HEADINGS.get(name, name) for name in names), *WORDS)

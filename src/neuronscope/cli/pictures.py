@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def run(
-    neurons: Annotated[str, typer.Argument(help="LAYER.UNIT addresses joined by commas, or one neurons.json.")],
+    neurons: Annotated[str, typer.Argument(help="Addresses such as L3.U417, joined by commas, or one neurons.json.")],
     sources: Annotated[list[str], typer.Argument(help="Folders, files or tables of pictures, or one COCO folder.")],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="PNG of the pictures: the set's above, random ones' below.")
@@ -55,7 +55,7 @@ def run(
     from ..meaning import top_pictures
     from ..view.sheet import contact_sheet
 
-    chosen = parse_neurons(neurons.split(","))
+    chosen = parse_neurons([neurons])
     chosen = chosen if concept is None else replace(chosen, concept=concept)
     paths, showing = _pictures(sources, chosen.concept, frozenset(exclude or ()))
     if out is not None:

@@ -199,7 +199,7 @@ class Evidence:
             data: dict[str, Any] = read_json(place / DOCUMENT)
             if data.get("schema") != SCHEMA:
                 raise RunMismatch(f"{place / DOCUMENT}: schema {data.get('schema')!r} is not {SCHEMA!r}")
-            if data["neurons"] != neurons.addresses or data.get("model", neurons.model) != neurons.model:
+            if neurons != set(data["neurons"]) or data.get("model", neurons.model) != neurons.model:
                 raise RunMismatch(f"{place / DOCUMENT} belongs to another result than {root / 'neurons.json'}")
             with np.load(place / "maps.npz", allow_pickle=False) as stored:
                 maps = np.asarray(stored["maps"], dtype=np.float32)
