@@ -1,111 +1,98 @@
-"""Exact effects of single neurons, and how well scores order them, on photographs and a model nobody planted.
+"""Exact effects of single neurons, and how well every method orders them, on photographs and a model nobody planted.
 
-    python -m benchmarks.exact FOLDER... [--photographs 3] [--best 150] [--drawn 500] [--out docs/results/natural]
+    python -m benchmarks.exact FOLDER... [--photographs 20] [--budget 1500] [--work DIR] [--out docs/results/natural]
 
-The effect of a neuron is E_{(l,i)} = s(o) - s(o | its activations at the image tokens are the edited picture's), s the
-log-probability of the concept's word (METHODS n2), each from a forward pass of its own. Asked are the best neurons of
-every ranking and as many drawn by chance of all. Correlations over the drawn ones speak for all neurons; precision at n
-is the share of the n largest exact effects, of all that were asked, that a ranking has among its own best n: what no
-ranking puts forward and no draw hits stays unseen, so it is an upper bound.
+Each photograph is one `neuronscope truth`: the best of every method and others by chance are exchanged one by one
+(METHODS n2), and the figures are those of evaluate/ordering.py. Photographs are of different concepts as long as there
+are any; intervals are over photographs. What is done lies under --work, from where the same command goes on. Without
+--budget every neuron is exchanged.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
-from rich.progress import track
 
 import neuronscope as ns
 from neuronscope.evaluate import bootstrap_mean
-from neuronscope.locate import Exchange, Ranking, edit_effect, method
-from neuronscope.locate.scores import Layout, best_first
+from neuronscope.evaluate.ordering import pooled
+from neuronscope.locate import edit_effect
 from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import Validity
 from neuronscope.models import Decoding
 from neuronscope.report.markdown import table
 from neuronscope.samples import Counterfactual
-from neuronscope.view.rollout import rank_correlation
+from neuronscope.studies.locate.truth import COUNTS, Judged, Truth, truth_into
 
-from .natural import RANKINGS, SMALLEST, valid_pairs
-
-#: Where precision is taken.
-DEPTHS = (20, 100)
+from .natural import SMALLEST, valid_pairs
 
 
-def exact_effects(
-    vlm: ns.VLM, pair: Counterfactual, validity: Validity, best: int, drawn: int, seed: int
-) -> tuple[dict[str, np.ndarray], np.ndarray, np.ndarray, np.ndarray]:
-    """Scores by ranking, the neurons that were asked, their exact effects, and which of them were drawn by chance."""
-    layout = Layout(vlm.widths)
-    scores: dict[str, np.ndarray] = {}
-    for name in RANKINGS:
-        chosen = method(name)
-        assert isinstance(chosen, Ranking)
-        ranked = chosen.score(vlm, pair, validity)
-        scores[name] = ranked.arrays[ranked.by].values
-    chance = np.random.default_rng(seed).choice(layout.total, drawn, replace=False)
-    asked = np.unique(np.concatenate([chance, *(best_first(values)[:best] for values in scores.values())]))
-    exchange = Exchange.of(vlm, pair.original, pair.edited, concept_word(validity), Decoding())
-    effects = np.concatenate(
-        [
-            exchange.effects([np.arange(layout.total) == flat for flat in asked[start : start + exchange.batch_size]])
-            for start in range(0, len(asked), exchange.batch_size)
-        ]
-    )
-    return scores, asked, effects, np.isin(asked, chance)
+def photographs(vlm: ns.VLM, folders: list[Path], count: int) -> Iterator[tuple[Counterfactual, Validity]]:
+    """One of each concept, then a second of each, and so on, whose edit costs the word enough to take shares of."""
+    waiting = [
+        (pair, validity)
+        for pair, validity in valid_pairs(vlm, folders, {})
+        if edit_effect(vlm, pair, concept_word(validity), Decoding()) >= SMALLEST
+    ]
+    seen: dict[str, int] = {}
+    places: list[tuple[int, int]] = []
+    for number, (pair, _) in enumerate(waiting):
+        seen[pair.sample.concept] = seen.get(pair.sample.concept, 0) + 1
+        places.append((seen[pair.sample.concept], number))
+    for _, number in sorted(places)[:count]:
+        yield waiting[number]
 
 
-def agreement(values: np.ndarray, asked: np.ndarray, effects: np.ndarray, chance: np.ndarray) -> dict[str, float]:
-    """How one ranking's scores go with the exact effects of one photograph."""
-    own = values[asked]
-    found = {
-        "Pearson, all asked": _pearson(own, effects),
-        "Pearson, drawn": _pearson(own[chance], effects[chance]),
-        "Spearman, drawn": rank_correlation(own[chance], effects[chance]),
+def tables(rows: list[Judged]) -> str:
+    """Pooled over photographs: figures, and what the best n recover together."""
+    methods = [name for name in rows[0].figures if all(name in row.figures for row in rows)]
+    means = {name: pooled([dict(row.figures[name]) for row in rows]) for name in methods}
+    columns = tuple(means[methods[0]])
+    shares = {
+        name: [bootstrap_mean([row.recovered[name][n] for row in rows]) for n in COUNTS if n in rows[0].recovered[name]]
+        for name in methods
     }
-    for depth in DEPTHS:
-        true = set(asked[best_first(effects)[:depth]].tolist())
-        found[f"precision at {depth}"] = len(true & set(best_first(values)[:depth].tolist())) / depth
-    return found
-
-
-def _pearson(a: np.ndarray, b: np.ndarray) -> float:
-    return float(np.corrcoef(a, b)[0, 1])
+    return "\n\n".join(
+        (
+            table(("method", *columns), [(name, *(str(of[c]) for c in columns)) for name, of in means.items()]),
+            "What the best n recover of the edit's effect, exchanged together:",
+            table(("method", *(f"n = {n}" for n in COUNTS)), [(name, *map(str, of)) for name, of in shares.items()]),
+        )
+    )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path)
-    parser.add_argument("--photographs", type=int, default=3)
-    parser.add_argument("--best", type=int, default=150)
-    parser.add_argument("--drawn", type=int, default=500)
+    parser.add_argument("--photographs", type=int, default=20)
+    parser.add_argument("--budget", type=int, default=None)
+    parser.add_argument("--work", type=Path, default=Path("exact"))
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
     vlm, console = ns.load("natural"), Console(stderr=True)
-    rows: list[dict[str, dict[str, float]]] = []
-    which: list[str] = []
-    for pair, validity in track(valid_pairs(vlm, args.folders, {}), console=console):
-        if pair.sample.concept in which or edit_effect(vlm, pair, concept_word(validity), Decoding()) < SMALLEST:
-            continue  # one photograph of a concept
-        scores, asked, effects, chance = exact_effects(vlm, pair, validity, args.best, args.drawn, len(rows))
-        rows.append({name: agreement(values, asked, effects, chance) for name, values in scores.items()})
-        which.append(pair.sample.concept)
-        console.print(f"{pair.sample.concept} {pair.sample.image_id}: {len(asked)} neurons asked")
-        if len(rows) == args.photographs:
-            break
-    columns = tuple(rows[0][RANKINGS[0]])
-    means = {name: {c: bootstrap_mean([row[name][c] for row in rows]) for c in columns} for name in RANKINGS}
-    lines = [(name, *(str(of[c]) for c in columns)) for name, of in means.items()]
-    text = f"Exact effects of single neurons on {len(rows)} photographs.\n\n{table(('ranking', *columns), lines)}"
-    Console().print(text, soft_wrap=True)
-    if args.out is not None:
-        args.out.mkdir(parents=True, exist_ok=True)
-        (args.out / "exact.md").write_text(text + "\n", encoding="utf-8")
-        (args.out / "exact.json").write_text(json.dumps({"concepts": which, "photographs": rows}, indent=1) + "\n")
+    rows: list[Judged] = []
+    names: list[str] = []
+    for pair, validity in photographs(vlm, args.folders, args.photographs):
+        sample = pair.sample
+        asked = Truth(image=sample.image_id, concept=sample.concept, model="natural", budget=args.budget)
+        folder = args.work / f"{sample.concept}-{Path(sample.image_id).stem}"
+        folder.mkdir(parents=True, exist_ok=True)
+        rows.append(truth_into(folder, vlm, pair, validity, asked))
+        names.append(folder.name)
+        console.print(f"{len(rows)} {folder.name}: {rows[-1].sentence} {rows[-1].seconds:.0f} s", soft_wrap=True)
+        asked_of = sum(row.asked for row in rows) // len(rows)
+        head = f"{len(rows)} photographs, {asked_of:,} of {rows[0].total:,} neurons exchanged one by one in each."
+        text = f"{head}\n\n{tables(rows)}"
+        if args.out is not None:
+            args.out.mkdir(parents=True, exist_ok=True)
+            (args.out / "exact.md").write_text(text + "\n", encoding="utf-8")
+            document = {name: row.to_dict() for name, row in zip(names, rows, strict=True)}
+            (args.out / "exact.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
+    Console().print(tables(rows), soft_wrap=True)
 
 
 if __name__ == "__main__":

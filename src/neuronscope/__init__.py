@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from .locate import Ceiling as Ceiling
     from .locate import Discovered as Discovered
     from .locate import Discovery as Discovery
+    from .locate import Effects as Effects
     from .locate import Fixed as Fixed
     from .locate import GradTimesActivation as GradTimesActivation
     from .locate import IntegratedGradients as IntegratedGradients
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
     from .locate import TwoStage as TwoStage
     from .locate import ceiling as ceiling
     from .locate import discover as discover
+    from .locate import effects as effects
     from .locate import equal_size as equal_size
     from .locate import layer_matched as layer_matched
     from .locate import locate_concept as locate_concept
@@ -102,6 +104,7 @@ _HOME = {
         "Ceiling",
         "Discovered",
         "Discovery",
+        "Effects",
         "Fixed",
         "GradTimesActivation",
         "IntegratedGradients",
@@ -120,6 +123,7 @@ _HOME = {
         "TwoStage",
         "ceiling",
         "discover",
+        "effects",
         "equal_size",
         "layer_matched",
         "locate_concept",

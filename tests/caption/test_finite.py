@@ -21,7 +21,7 @@ from neuronscope.evaluate.editing.measures import Wording
 from neuronscope.evaluate.effect import Effect, counts
 from neuronscope.intervene import activations, mean_activations
 from neuronscope.locate.located import Scores
-from neuronscope.locate.patching import word_scores
+from neuronscope.locate.patching import word_score
 from neuronscope.locate.scores import Layout, Pooled
 from neuronscope.locate.target import Word
 from neuronscope.locate.validity import _judged
@@ -174,7 +174,7 @@ def test_scores_of_neurons_and_of_captions(own: ns.VLM, picture: Any, value: flo
     with torch.no_grad():
         own.model.get_output_embeddings().weight[7] = value
     with torch.no_grad(), pytest.raises(NotFinite):
-        word_scores(own, own.prepare([picture]), Word((), ((1, 7),)), "logit")
+        word_score(own, own.prepare([picture]), Word((), ((1, 7),)), "logit")
 
 
 @pytest.mark.parametrize("caption", ["", "  \n", ".", "...", "\u200b\u00ad", "!?", "—", "🐻"])

@@ -25,7 +25,7 @@ from zoo import ZOO
 
 #: What does not hang on the type of the weights: where image tokens are, what is kept, and what is left behind.
 FORM = (
-    *("coloured square", "several images", "copied = whole", "heat map"),
+    *("coloured square", "several images", "copied = whole", "effects = one by one", "heat map"),
     *("vision neurons", "projector neurons", "model left alone", "memory released"),
 )
 

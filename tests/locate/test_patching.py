@@ -1,5 +1,7 @@
 """Sets exchanged in batches have the effects that one intervention after another has."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -60,6 +62,34 @@ def test_effects_are_those_of_single_interventions(vlm, pair, word, sets, change
     assert np.ptp(expected) > 1e-3  # there is something to agree about
 
 
+@pytest.mark.parametrize("site", ["neuron", "act"])
+def test_kept_states_give_what_passes_from_the_beginning_give(make_vlm, pair, speaks, sets, site):
+    """In float64, one neuron at a time and in sets, from every layer; nothing is read from the beginning."""
+    vlm = make_vlm()
+    vlm.model.double()
+    speaks(vlm, "a brown bear", "green grass")
+    word, layout = concept_word(check_validity(vlm, pair)), Layout(vlm.widths)
+    singles = [np.arange(layout.total) == start + unit for start in layout.starts for unit in (0, 3)]
+    exchange = Exchange.of(vlm, pair.original, pair.edited, word, Decoding(), site=site)
+    found = exchange.effects([*singles, *sets])
+    assert exchange.kept.plain
+    assert not any(exchange.kept.plain.values())
+    assert np.allclose(found, exchange.plain_effects([*singles, *sets]), rtol=0, atol=1e-10)
+    assert np.ptp(found[: len(singles)]) > 1e-6
+
+
+def test_sets_are_read_from_the_beginning_where_kept_states_are_another_model(vlm, pair, word, sets, monkeypatch):
+    """A trial finds it out; the effects are right all the same."""
+    exchange = Exchange.of(vlm, pair.original, pair.edited, word, Decoding())
+    state = exchange.kept.state
+    assert not isinstance(state, str)
+    wrong = dataclasses.replace(state, before=tuple(1.5 * each for each in state.before))
+    monkeypatch.setitem(vars(exchange.kept), "state", wrong)
+    found = exchange.effects(sets)
+    assert all("kept states differ" in why for why in exchange.kept.plain.values())
+    assert np.allclose(found, exchange.plain_effects(sets), atol=1e-5)
+
+
 @pytest.mark.parametrize("target", ["logit", "logprob", "logodds", "prob"])
 def test_exchanging_with_itself_does_nothing(vlm, pair, word, sets, target):
     exchange = Exchange.of(vlm, pair.original, pair.original, word, Decoding(), target=target)
@@ -87,7 +117,7 @@ def test_the_effect_of_the_edit_is_the_scores_difference(vlm, pair, word):
     assert edit_effect(vlm, pair, word, Decoding()) == pytest.approx(there - back, abs=1e-6)
 
 
-@pytest.mark.parametrize("wrong", [{"target": "contrast"}, {"change": "swap"}, {"site": "attention"}])
+@pytest.mark.parametrize("wrong", [{"target": "loss"}, {"change": "swap"}, {"site": "attention"}])
 def test_what_an_exchange_cannot_do_is_refused(vlm, pair, word, wrong):
     with pytest.raises(InvalidOption, match=next(iter(wrong))):
         Exchange.of(vlm, pair.original, pair.edited, word, Decoding(), **wrong)

@@ -62,7 +62,7 @@ def naive(vlm, pair, validity, neurons) -> tuple[float, bool]:
 @pytest.mark.parametrize("word", [True, False])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
 def test_it_is_the_fewest_that_do_it(demo, pair, validity, values, share, word):
-    found = Recovery(share=share, word=word, gap=None).choose(demo, pair, validity, values)
+    found = Recovery(share=share, word=word, rest=None, gap=None).choose(demo, pair, validity, values)
     least = share * min(1, found.ceiling)
     recovered, gone = naive(demo, pair, validity, best(demo, values, found.count))
     assert found.share == pytest.approx(recovered, abs=1e-4)
@@ -70,6 +70,23 @@ def test_it_is_the_fewest_that_do_it(demo, pair, validity, values, share, word):
     assert gone or not word
     recovered, gone = naive(demo, pair, validity, best(demo, values, found.count - 1))
     assert recovered < least or (word and not gone)
+
+
+@pytest.mark.parametrize("share", [0.9, 5.0])
+def test_in_place_of_a_large_set_one_without_which_nothing_is_recovered(demo, pair, validity, values, share):
+    """However much of a saturating score is asked for: also of shares that no set reaches. Small sets stay."""
+    found = Recovery(share=share, reach=3, gap=None).choose(demo, pair, validity, values)
+    alone = Recovery(share=share, rest=None, gap=None).choose(demo, pair, validity, values)
+    assert 0 < found.count < (alone.count or len(values))
+    assert bool(alone.count) is (share < 1)
+    if share < 1:
+        assert Recovery(share=share, gap=None).choose(demo, pair, validity, values).count == alone.count
+    order = best_first(values)
+    for size, whole in ((found.count, True), (found.count - 1, False)):
+        outside = np.where(np.isin(np.arange(len(values)), order[:size]), -1.0, values)
+        left = naive(demo, pair, validity, best(demo, outside, len(values) - size))[0]
+        gone = naive(demo, pair, validity, best(demo, values, size))[1]
+        assert (left <= 0.01 and gone) is whole
 
 
 def test_controls_stand_beside_it(demo, pair, validity, values):
@@ -116,7 +133,8 @@ def test_an_edit_without_an_effect_is_refused(demo, pair, validity, values):
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"share": 0.0}, {"share": float("nan")}, {"gap": 1.0}, {"most": 0}, {"draws": 1.5}, {"reach": -1}]
+    "wrong",
+    [{"share": 0.0}, {"share": float("nan")}, {"gap": 1.0}, {"most": 0}, {"draws": 1.5}, {"reach": -1}, {"rest": 1.0}],
 )
 def test_bad_options_are_refused(wrong):
     with pytest.raises(InvalidOption, match=next(iter(wrong))):

@@ -32,6 +32,10 @@ GOOD: Mapping[str, tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]
         {"data": ["{good}/coco"], "concept": ["bear"]},
         {"--photographs": ["1"], "--no-test": [], "--out": ["{out}"]},
     ),
+    "truth": (
+        {"image": ["{good}/bear.png"], "concept": ["bear"]},
+        {"--mask": ["{good}/mask.png"], "--method": ["grad-x-activation"], "--budget": ["100"], "--out": ["{out}"]},
+    ),
     "caption": ({"images": ["{good}/bear.png"]}, {}),
     "decode": ({"neurons": ["3.7"]}, {}),
     "heatmap": (
@@ -383,6 +387,13 @@ CONTRADICTORY: Mapping[str, Sequence[tuple[Sequence[str], str]]] = {
         (["--box", "1,2,3"], "--box"),
     ],
     "decode": [(["--norm", "all"], "norm"), (["--", "9.1"], "9"), (["--", "1.2.3"], "1.2.3"), (["--", "²"], "²")],
+    "truth": [
+        (["--budget", "99"], "budget"),
+        (["--method", "grad-x-activation"], "twice"),
+        (["--method", "pan", "--budget", "100"], "--budget"),
+        (["--change", "swap"], "--change"),
+        (["--measure", "loss"], "--measure"),
+    ],
     "concept": [(["--held", "5"], "held"), (["--join", "votes", "--within", "0"], "within")],
     "repair": [
         (["--set", "right=nan"], "right"),

@@ -1,18 +1,11 @@
-"""Prompts read under interventions, from the first changed layer on, out of clean states (METHODS h, 2).
+"""Prompts read under interventions out of clean states (reading.py), with the clean caption read ahead.
 
-With f the first changed layer, the residual stream behind it is
-
-    x[p] = clean[p] + sum_i (n'_i[p] - n_i[p]) w_i          at image positions p
-
-so that, where the FFN is added plainly, layer f itself is not run. What is run: the image positions, down to the keys
-and values of the last layer; then the text behind the image, with the clean caption read ahead. Where the model's
-prediction differs from that caption, writing begins.
+Where the model's prediction differs from that caption, writing begins.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -23,12 +16,10 @@ from jaxtyping import Float
 from torch import Tensor
 from transformers import DynamicCache
 
-from ..hooks import HookSession, Tap
-from ..hooks.skip import Enough, starting_at
+from ..hooks import Tap
 from ..intervene.operations import Intervention, Moment
-from ..models.loaded import LoadedModel
-from .clean import Clean, EndingCache, part_of, place_rows
-from .shortcuts import Engine
+from .clean import Clean
+from .reading import Reading, stacked
 
 
 @dataclass(frozen=True)
@@ -65,79 +56,41 @@ class Job:
 
 
 @dataclass(frozen=True)
-class Pass:
-    """Rows that are read together.
+class Pass(Reading):
+    """Rows under interventions that are read together.
 
     Attributes:
-        vlm: the model.
-        engine: what is left out.
         jobs: the rows; their prompts are of one shape, rows of one change stand together.
         ahead: how many tokens of the clean captions are read ahead at most.
     """
 
-    vlm: LoadedModel
-    engine: Engine
     jobs: tuple[Job, ...]
     ahead: int = 2**31
 
-    @cached_property
+    @property
     def drafts(self) -> list[tuple[int, ...]]:
         """The tokens of the clean caption that are read ahead in each row."""
         return [state.fed[: self.ahead] for state in self.states]
 
-    @cached_property
+    @property
     def states(self) -> list[Clean]:
         """The image of each row."""
         return [job.state for job in self.jobs]
 
-    @cached_property
-    def first(self) -> int:
-        """The first changed layer of all rows."""
-        return min(job.change.first for job in self.jobs)
-
-    @cached_property
-    def start(self) -> int:
-        """The first layer that is run."""
-        low = self.engine.low_rank and self.first < self.vlm.layers - 1
-        return self.first + 1 if low and all(plainly_at(job.change, self.first) for job in self.jobs) else self.first
+    @property
+    def layers(self) -> frozenset[int]:
+        """The layers in which some row is changed; those of the last layer in vain, but then it is to be reached."""
+        return frozenset(layer for job in self.jobs for layer in job.change.layers)
 
     @property
-    def length(self) -> int:
-        """Positions of the prompt."""
-        return self.states[0].row.length
+    def predictions(self) -> int:
+        """Behind the prompt and every token that is read ahead there are logits."""
+        return max(map(len, self.drafts)) + 1
 
-    @torch.no_grad()
-    def read(self) -> tuple[DynamicCache, Float[Tensor, "rows predictions vocabulary"] | None]:
-        """Keys and values from layer `start` on, and the logits behind the prompt and each token read ahead.
-
-        Without a draft no logits, and the keys and values of all positions but the prompt's last.
-        """
-        vlm, layers = self.vlm, self.vlm.structure.layers
-        image = self.states[0].row.image.positions
-        begin = int(image[0]) if self.engine.prefix else 0
-        end = int(image[-1]) + 1 if self.engine.draft else self.length - 1
-        cache = EndingCache(vlm.model.config)
-        if begin:
-            self._fill(cache, range(vlm.layers), 0, begin)
-        last = vlm.layers - 1
-        changed = any(last in job.change.layers for job in self.jobs)  # in vain, but then the layer is to be reached
-        cache.ends_at = last if self.engine.short_last and not changed else None
-        hidden = self._changed_residual(begin, end)
-        taps = HookSession(vlm.structure, self._taps(begin))
-        with vlm.frozen(), taps, starting_at(layers, self.start, hidden), suppress(Enough):
-            self._forward(part_of(self.states, begin, end), cache)
-        cache.ends_at = None
-        if not self.engine.draft:
-            return cache, None
-        self._fill(cache, range(self.start), begin, end)
-        longest = max(map(len, self.drafts))
-        ids = torch.tensor([[*draft, *[0] * (longest - len(draft))] for draft in self.drafts], dtype=torch.long)
-        until = self.length + longest
-        place_rows(vlm, self.states)
-        text = part_of(self.states, end, until, ids.to(vlm.device))
-        with vlm.frozen(), starting_at(layers, self.start, self._clean_residual(end, until)):
-            output = self._forward(text, cache, predictions=longest + 1)
-        return cache, output.logits[:, -longest - 1 :]
+    @property
+    def plain(self) -> bool:
+        """Whether the first changed layer is changed at neurons."""
+        return all(plainly_at(job.change, self.first) for job in self.jobs)
 
     def resumed(self, cache: DynamicCache, rows: Sequence[int], length: int) -> DynamicCache:
         """Keys and values of the first `length` positions of some rows in all layers, to go on from."""
@@ -147,7 +100,7 @@ class Pass:
         every = list(rows) == list(range(len(self.jobs)))
         for layer in range(self.vlm.layers):
             if layer < self.start:
-                keys, values = (_stacked(states, name, layer, 0, length) for name in ("keys", "values"))
+                keys, values = (stacked(states, name, layer, 0, length) for name in ("keys", "values"))
             else:
                 held: Any = cache.layers[layer]
                 keys, values = held.keys[..., :length, :], held.values[..., :length, :]
@@ -157,30 +110,9 @@ class Pass:
             result.update(keys, values, layer)
         return result
 
-    def _forward(self, text: dict[str, Tensor], cache: DynamicCache, predictions: int = 1) -> Any:
-        return self.vlm.model(**text, **self.vlm.last_only(predictions), past_key_values=cache, use_cache=True)
-
-    def _fill(self, cache: DynamicCache, layers: range, begin: int, end: int) -> None:
-        for layer in layers:
-            keys, values = (_stacked(self.states, name, layer, begin, end) for name in ("keys", "values"))
-            cache.update(keys, values, layer)
-
-    def _clean_residual(self, begin: int, end: int) -> Float[Tensor, "rows positions hidden"]:
-        """What enters layer `start`; behind the end of a row's own caption its last position again, never read."""
-        rows = [state.before[self.start] for state in self.states]
-        longest = min(end, max(len(row) for row in rows))
-        parts = [
-            torch.cat([row, row[-1:].expand(longest - len(row), -1)]) if len(row) < longest else row for row in rows
-        ]
-        return torch.stack([part[begin:end] for part in parts])
-
-    def _changed_residual(self, begin: int, end: int) -> Float[Tensor, "rows positions hidden"]:
-        """The clean residual with the low-rank update of layer `first`, where that layer is not run."""
-        hidden = self._clean_residual(begin, end)
-        if self.start == self.first:
-            return hidden
+    def add(self, hidden: Float[Tensor, "rows positions hidden"], at: Tensor) -> None:
+        """The low-rank update of each group of rows."""
         matrix = self.vlm.structure.ffns[self.first].value_vectors().to(hidden)
-        at = torch.as_tensor(self.states[0].row.image.positions - begin, device=hidden.device)
         for rows, change, draws in self._groups:
             units = change.layers.get(self.first)
             if units is None:
@@ -190,7 +122,6 @@ class Pass:
             old = torch.stack(picked)
             new = self._new(change, self.first, units, draws, old)
             hidden[rows, at] += ((new - old) @ matrix[:, columns].T).to(hidden)
-        return hidden
 
     @cached_property
     def _groups(self) -> list[tuple[slice, Change, list[int]]]:
@@ -207,7 +138,8 @@ class Pass:
         rank = torch.arange(old.shape[1], device=old.device).expand(old.shape[:2])
         return change.intervention.change(old, Moment(layer, units, rank, torch.tensor(draws)))
 
-    def _taps(self, begin: int) -> list[Tap]:
+    def taps(self, begin: int) -> list[Tap]:
+        """The interventions at the layers that are run."""
         wanted: dict[tuple[int, Any], list[tuple[slice, Change, list[int]]]] = {}
         for group in self._groups:
             for layer in group[1].layers:
@@ -233,11 +165,3 @@ class Pass:
 def plainly_at(change: Change, layer: int) -> bool:
     """Whether a change of a layer is a sum of value vectors: it does nothing there, or acts on their coefficients."""
     return layer not in change.layers or change.intervention.site == "neuron"
-
-
-def _stacked(states: Sequence[Clean], name: str, layer: int, begin: int, end: int) -> Tensor:
-    """Keys or values of a layer for each row; those of one image are one tensor that is seen several times."""
-    held: list[Tensor] = [getattr(state, name)[layer] for state in states]
-    if all(one is held[0] for one in held):
-        return held[0][:, begin:end].expand(len(held), -1, -1, -1)
-    return torch.stack([one[:, begin:end] for one in held])

@@ -18,7 +18,7 @@ from ..loading.checks.common import NotApplicable, Outcome
 from ..loading.checks.image import check_coloured_patch, check_several_images
 from ..loading.selfcheck import Check
 from ..types import one_of
-from .copied import check_copied_states
+from .copied import check_copied_states, check_single_neurons
 from .gradients import check_earlier_layers, check_gradient, check_last_layer
 from .scores import check_heatmap, check_two_stage_scores
 from .towers import check_projector, check_vision
@@ -74,6 +74,7 @@ CHECKS: dict[str, Callable[[VLM], Outcome]] = {
     "cached = uncached": check_cache,
     "batch = single": check_batch,
     "copied = whole": check_copied_states,
+    "effects = one by one": check_single_neurons,
     "noise repeats": check_noise,
     "two-stage scores": check_two_stage_scores,
     "heat map": check_heatmap,

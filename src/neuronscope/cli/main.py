@@ -29,6 +29,7 @@ from . import (
     report,
     reproduce,
     scenes,
+    truth,
 )
 from .strict import strict
 
@@ -50,6 +51,7 @@ for verb in (
     models,
     locate,
     concept,
+    truth,
     caption,
     decode,
     heatmap,

@@ -14,6 +14,8 @@ from .effect import Effect as Effect
 from .effect import Labelled as Labelled
 from .effect import measure as measure
 from .effect import named as named
+from .ordering import Sampled as Sampled
+from .ordering import figures as figures
 from .statistics import Estimate as Estimate
 from .statistics import Resampled as Resampled
 from .statistics import benjamini_hochberg as benjamini_hochberg

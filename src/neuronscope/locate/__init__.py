@@ -13,6 +13,8 @@ from .difference_x_gradient import DifferenceTimesGradient as DifferenceTimesGra
 from .discovery import Discovered as Discovered
 from .discovery import Discovery as Discovery
 from .discovery import discover as discover
+from .effects import Effects as Effects
+from .effects import effects as effects
 from .integrated_gradients import IntegratedGradients as IntegratedGradients
 from .learned_mask import LearnedMask as LearnedMask
 from .located import Located as Located

@@ -47,7 +47,7 @@ from ..models.loaded import Inputs
 from ..models.origin import require_own
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Json, Neuron, Neurons, Site, one_of, whole_number
-from .patching import exchanging, image_values
+from .patching import exchanging, image_values, rival_entries, value_of_word
 from .ranking import Ranked, Ranking
 from .scores import (
     TARGETS,
@@ -61,7 +61,6 @@ from .scores import (
     no_neurons,
     reduce_patches,
 )
-from .scores import target_value as value_of
 from .target import CONCEPT_TOKENS, ConceptToken, Word, concept_word
 from .validity import Validity
 
@@ -200,7 +199,7 @@ class _States:
         self._edited = image_values(vlm, edited, options.site)
         self._at = torch.as_tensor(self._inputs.images[0].positions, device=vlm.device)
         self._embeddings, self._said = _entering(vlm, edited, self._at, self._farthest)
-        self._rivals = [(place, _rival(self._said[-place], token)) for place, token in word.entries]
+        self._rivals = rival_entries(self._said, word)
         self.gradient = Pooled(np.zeros(0))  # of the original, once its attribution has been asked for
 
     @property
@@ -220,11 +219,7 @@ class _States:
             return self._vlm.logits(self._inputs, last=self._farthest)[0].float()
 
     def _score(self, logits: Float[Tensor, "positions vocabulary"], target: Target) -> Tensor:
-        entries, average = self._word.entries, self._word.average
-        if target == "contrast":
-            own, rival = (value_of(logits, some, [some], "logit", average) for some in (entries, self._rivals))
-            return own - rival
-        return value_of(logits, entries, [entries], target, average)
+        return value_of_word(logits, self._word, target, self._rivals)
 
     def differences(self) -> Pooled:
         """The largest difference of each neuron between the two pictures' image tokens, and where it is."""
@@ -336,12 +331,6 @@ class _States:
 
 def _stream(given: tuple[Any, ...], named: Mapping[str, Any]) -> Float[Tensor, "batch sequence hidden"]:
     return given[0] if given else named["hidden_states"]
-
-
-def _rival(logits: Float[Tensor, "vocabulary"], token: int) -> int:
-    """The most probable token but one."""
-    best = logits.topk(2).indices.tolist()
-    return int(best[1] if best[0] == token else best[0])
 
 
 def _entering(

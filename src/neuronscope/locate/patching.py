@@ -10,7 +10,7 @@ both pictures alike. `values` are the edited picture's activations (patching), z
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -29,18 +29,19 @@ from ..models.finite import finite_scores
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Neurons, Site, one_of
-from .scores import TARGETS, Layout, Target, read_layers, target_value
+from .exchanged import ROWS, Activations, Kept, by_first_layer, exchange_at
+from .scores import TARGETS, Entry, Layout, Target, read_layers, target_value
 from .target import Word
 
 #: What a neuron's activations become: those of the other picture, zero, or their own mean over the image tokens.
 Change: TypeAlias = Literal["patch", "zero", "mean"]
 CHANGES: tuple[Change, ...] = get_args(Change)
 
-#: Scores of one token that stand for themselves; a contrast needs other tokens.
+#: Scores of one token that stand for themselves; a contrast needs the word that the other picture is said to show.
 TOKEN_TARGETS: tuple[Target, ...] = tuple(target for target in TARGETS if target != "contrast")
 
-#: layer -> activations of one picture at its image tokens.
-Activations: TypeAlias = Mapping[int, Float[Tensor, "positions width"]]
+#: Sets per plain forward pass, which holds the picture once for every row.
+_PLAIN_ROWS = 16
 
 
 @in_turn
@@ -65,9 +66,11 @@ class Exchange:
         inputs: one row: the prompt with the picture, and the caption up to the concept's word.
         word: whose score s is.
         values: what neurons are exchanged for.
-        target: the score: logit, log-probability, log-odds or probability.
+        target: the score: logit, log-probability, log-odds, probability, or the logit minus that of the rivals.
+        rivals: for "contrast", what the edited picture is said to show: entries like the word's.
         site: where activations are exchanged.
         clean: s without any exchange.
+        kept: reads sets from the first exchanged layer on, where that gives what a plain pass gives.
         batch_size: sets per forward pass; no effect on the result.
     """
 
@@ -77,8 +80,10 @@ class Exchange:
     values: Activations
     target: Target
     site: Site
+    rivals: tuple[Entry, ...]
     clean: float
-    batch_size: int = 16
+    kept: Kept
+    batch_size: int = ROWS
 
     @classmethod
     @in_turn
@@ -93,7 +98,7 @@ class Exchange:
         change: Change = "patch",
         target: Target = "logprob",
         site: Site = "neuron",
-        batch_size: int = 16,
+        batch_size: int = ROWS,
     ) -> Exchange:
         """The row of `image`, whose neurons are exchanged for those of `other` (or for zero or their means).
 
@@ -101,9 +106,10 @@ class Exchange:
         different numbers of image tokens, so that a token of one has no partner in the other.
         """
         one_of("change", change, CHANGES)
-        one_of("target", target, TOKEN_TARGETS)
+        one_of("target", target, TARGETS)
         one_of("site", site, SITES)
-        inputs = word.inputs(vlm, image, decoding)
+        prompt = vlm.prepare([image], decoding)
+        inputs = prompt.extend(word.ids)
         source = word.inputs(vlm, other, decoding) if change == "patch" else inputs
         counts = [row.images[0].count for row in (inputs, source)]
         if counts[0] != counts[1]:
@@ -113,7 +119,15 @@ class Exchange:
             values = {layer: torch.zeros_like(z) for layer, z in values.items()}
         if change == "mean":
             values = {layer: z.mean(0, keepdim=True).expand_as(z) for layer, z in values.items()}
-        return cls(vlm, inputs, word, values, target, site, word_score(vlm, inputs, word, target), batch_size)
+        rivals: tuple[Entry, ...] = ()
+        if target == "contrast":
+            with torch.no_grad():
+                said = vlm.logits(word.inputs(vlm, other, decoding), last=farthest(word))[0]
+            rivals = rival_entries(said, word)
+        clean = word_score(vlm, inputs, word, target, rivals)
+        inert = inputs.images[0].positions[-1] < inputs.rows[0].length - farthest(word)
+        kept = Kept(vlm, prompt.rows[0], word.ids, values, site, farthest(word), bool(inert))
+        return cls(vlm, inputs, word, values, target, site, rivals, clean, kept, batch_size)
 
     @in_turn
     def effects(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
@@ -122,20 +136,41 @@ class Exchange:
         Args:
             sets: masks over the flat axis of all neurons (:class:`Layout`); each is one row of a batch.
         """
-        step = 1 if self.inputs.rows[0].alone else self.batch_size
-        chunks = [sets[start : start + step] for start in range(0, len(sets), step)]
-        scores = [score for chunk in chunks for score in self._scores(chunk)]
-        return self.clean - np.array(scores, dtype=np.float64)
+        scores = np.full(len(sets), self.clean, dtype=np.float64)
+        waiting = by_first_layer(self.vlm, sets, inert=self.kept.inert)
+        while waiting:
+            rows = self.kept.rows(self.batch_size)
+            numbers, waiting = waiting[:rows], waiting[rows:]
+            scores[numbers] = self._scores(np.stack([sets[n] for n in numbers]))
+        return self.clean - scores
 
     def columns(self, neurons: Neurons) -> Float[np.ndarray, "positions neurons"]:
         """What some neurons are exchanged for, as :class:`neuronscope.Patch` takes it."""
         picked = [self.values[neuron.layer][:, neuron.unit].float().cpu() for neuron in neurons]
         return torch.stack(picked, 1).numpy() if picked else np.zeros((self.inputs.images[0].count, 0), np.float32)
 
-    def _scores(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> list[float]:
-        taps = exchanging(self.vlm, self.inputs, np.stack(sets), self.values, self.site)
+    @in_turn
+    def plain_effects(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
+        """The same by forward passes from the beginning: what :meth:`effects` has to give."""
+        return self.clean - np.array(self._plain_scores(np.stack(sets)), dtype=np.float64)
+
+    def _scores(self, sets: Bool[np.ndarray, "rows neurons"]) -> list[float]:
+        logits = self.kept.logits(sets, self._plainly)
+        return self._plain_scores(sets) if logits is None else self._of(logits)
+
+    def _plain_scores(self, sets: Bool[np.ndarray, "rows neurons"]) -> list[float]:
+        step = 1 if self.inputs.rows[0].alone else _PLAIN_ROWS
+        chunks = [self._plainly(sets[start : start + step]) for start in range(0, len(sets), step)]
+        return [score for chunk in chunks for score in self._of(chunk)]
+
+    def _of(self, logits: Float[Tensor, "rows predictions vocabulary"]) -> list[float]:
+        return scores_of(logits, self.word, self.target, self.rivals)
+
+    def _plainly(self, sets: Bool[np.ndarray, "rows neurons"]) -> Float[Tensor, "rows predictions vocabulary"]:
+        last = farthest(self.word)
+        taps = exchanging(self.vlm, self.inputs, sets, self.values, self.site)
         with torch.no_grad(), HookSession(self.vlm.structure, taps):
-            return word_scores(self.vlm, self.inputs.repeat(len(sets)), self.word, self.target)
+            return self.vlm.logits(self.inputs.repeat(len(sets)), last=last)[:, -last:]
 
 
 def exchanging(
@@ -148,34 +183,49 @@ def exchanging(
         start = layout.starts[layer]
         chosen = sets[:, start : start + layout.widths[layer]]
         if chosen.any():
-            taps.append(Tap(layer, site, _exchange(at, torch.from_numpy(chosen.copy()), values[layer])))
+            taps.append(Tap(layer, site, exchange_at(at, torch.from_numpy(chosen.copy()), values[layer])))
     return taps
 
 
-def _exchange(
-    at: Tensor, chosen: Bool[Tensor, "sets width"], values: Float[Tensor, "positions width"]
-) -> Callable[[Tensor], Tensor]:
-    def run(z: Float[Tensor, "sets sequence width"]) -> Tensor:
-        where, own = at.to(z.device), chosen.to(z.device)[:, None, :]
-        return z.index_copy(1, where, torch.where(own, values.to(z.device), z.index_select(1, where)))
-
-    return run
+def farthest(word: Word) -> int:
+    """How far from the end the first position lies that predicts a token of the word."""
+    return max(position for position, _ in word.entries)
 
 
-def word_scores(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> list[float]:
-    """s of each row."""
-    farthest = max(position for position, _ in word.entries)
-    rows = vlm.logits(inputs, last=farthest).float()
-    found = [float(target_value(row, word.entries, [word.entries], target, word.average)) for row in rows]
+def rival_entries(logits: Float[Tensor, "positions vocabulary"], word: Word) -> tuple[Entry, ...]:
+    """Where each token of the word is predicted, the most probable other token by a picture's logits."""
+    best = {place: logits[-place].topk(2).indices.tolist() for place, _ in word.entries}
+    return tuple((place, best[place][best[place][0] == token]) for place, token in word.entries)
+
+
+def value_of_word(
+    logits: Float[Tensor, "positions vocabulary"], word: Word, target: Target, rivals: Sequence[Entry] = ()
+) -> Tensor:
+    """s of one row, differentiable; a contrast is the logit less that of the rivals, sum less sum or mean less mean."""
+    if target == "contrast":
+        own, other = (target_value(logits, some, [some], "logit", word.average) for some in (word.entries, rivals))
+        return own - other
+    return target_value(logits, word.entries, [word.entries], target, word.average)
+
+
+def scores_of(
+    logits: Float[Tensor, "rows predictions vocabulary"], word: Word, target: Target, rivals: Sequence[Entry] = ()
+) -> list[float]:
+    """s of each row, from the logits of the last positions.
+
+    Effects are small differences of scores: what follows the logits is computed in float64 where the device has it.
+    """
+    kind = torch.float32 if logits.device.type == "mps" else torch.float64
+    found = [float(value_of_word(row.to(kind), word, target, rivals)) for row in logits]
     finite_scores({f"the {target} of the concept's word": np.array(found)})
     return found
 
 
 @in_turn
-def word_score(vlm: VLM, inputs: Inputs, word: Word, target: Target) -> float:
+def word_score(vlm: VLM, inputs: Inputs, word: Word, target: Target, rivals: Sequence[Entry] = ()) -> float:
     """s of one row."""
     with torch.no_grad():
-        return word_scores(vlm, inputs, word, target)[0]
+        return scores_of(vlm.logits(inputs, last=farthest(word)), word, target, rivals)[0]
 
 
 @in_turn

@@ -2,7 +2,9 @@
 
     n = min { n : r(top n) >= rho min(1, r(all)), and the caption with the top n exchanged does not name the concept }
 
-r(all) is the ceiling: what all FFN neurons at the image tokens recover. More cannot be asked of any of them.
+r(all) is the ceiling: what all FFN neurons at the image tokens recover. More cannot be asked of any of them. Where the
+score saturates, a few neurons may be all there is, r(all but the top n) <= epsilon, and recover little by themselves:
+sets that would get large are cut there instead.
 Each question is asked of the model itself, so no control and no null is needed; beside the answer stand the same for
 random sets of the same layers, for all other neurons, and for all of them: the ceiling.
 
@@ -12,7 +14,7 @@ from there to the next place where the score falls by that factor between neighb
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -101,6 +103,7 @@ class Recovery:
     Attributes:
         share: rho, of the effect on the log-probability of the concept's word, or of the ceiling where that is less; of
             the sub-tokens that the ranking's own `concept_token` says.
+        rest: epsilon, of sets larger than `reach`; None asks for the share alone.
         word: whether the whole caption has to lose the concept as well; half of the effect alone rarely takes it.
         gap: a group ends where the score falls by more than this factor between neighbours; None keeps the fewest.
         reach: how many neurons of the ranking are looked through for the end of the group.
@@ -110,6 +113,7 @@ class Recovery:
     """
 
     share: float = 0.5
+    rest: float | None = 0.01
     word: bool = True
     gap: float | None = 1.6
     reach: int = 40
@@ -125,6 +129,8 @@ class Recovery:
         for name, value, least in (("reach", self.reach, 0), ("most", self.most, 1), ("draws", self.draws, 0)):
             whole_number(name, value, least)
         whole_number("seed", self.seed, 0)
+        if self.rest is not None and not 0 <= self.rest < 1:
+            raise InvalidOption(f"Recovery: rest={self.rest} must be at least 0 and less than 1, or None")
 
     def choose(
         self,
@@ -156,13 +162,15 @@ class Recovery:
         effect = require_effect(vlm, pair, word, decoding)
         asked = _Asked(vlm, pair, word, values, effect, site, mode, decoding)
         ceiling = float(asked.shares_of([np.ones(len(values), dtype=bool)])[0])
-        fewest = self._fewest(asked, self.share * min(1.0, ceiling)) if ceiling > 0 else 0
+        fewest = self._whole(asked, self._fewest(asked, self.share * min(1.0, ceiling))) if ceiling > 0 else 0
         count = self._group(asked.order, values, fewest) if fewest else 0
         kept = asked.mask(count)
         controls = asked.random(count, self.draws, self.seed) if count else []
-        share, others, *random = (float(each) for each in asked.shares_of([kept, ~kept, *controls]))
+        share, *random = (float(each) for each in asked.shares_of([kept, *controls]))
         restored, named = asked.back(count) if count else (0.0, False)
-        return Recovered(count, fewest, effect, share, ceiling, others, tuple(random), restored, named, asked.tried)
+        return Recovered(
+            count, fewest, effect, share, ceiling, asked.others(count), tuple(random), restored, named, asked.tried
+        )
 
     def _fewest(self, asked: _Asked, least: float) -> int:
         """By the grid, and by halving between its sizes; 0 for none."""
@@ -174,21 +182,35 @@ class Recovery:
             asked.shares(chunk)
             for size in chunk:
                 if self._holds(asked, size, least):
-                    return self._halved(asked, below, size, least)
+                    return self._halved(below, size, lambda middle: self._holds(asked, middle, least))
                 below = size
         return 0
 
-    def _halved(self, asked: _Asked, fails: int, holds: int, least: float) -> int:
+    def _whole(self, asked: _Asked, enough: int) -> int:
+        """In place of a set larger than `reach`, or of none (0), the fewest without which nothing is recovered."""
+        most = enough or min(self.most, int(np.count_nonzero(asked.values > 0)))
+        if 0 < enough <= self.reach or not most or not self._complete(asked, most):
+            return enough
+        return self._halved(0, most, lambda size: self._complete(asked, size))
+
+    @staticmethod
+    def _halved(fails: int, holds: int, does: Callable[[int], bool]) -> int:
         while holds - fails > max(1, holds // 20):
             middle = (fails + holds) // 2
-            if self._holds(asked, middle, least):
+            if does(middle):
                 holds = middle
             else:
                 fails = middle
         return holds
 
     def _holds(self, asked: _Asked, size: int, least: float) -> bool:
-        return asked.shares([size])[0] >= least and (not self.word or asked.gone(size))
+        return asked.shares([size])[0] >= least and self._takes_word(asked, size)
+
+    def _complete(self, asked: _Asked, size: int) -> bool:
+        return self.rest is not None and asked.others(size) <= self.rest and self._takes_word(asked, size)
+
+    def _takes_word(self, asked: _Asked, size: int) -> bool:
+        return not self.word or asked.gone(size)
 
     def _group(self, order: Int[np.ndarray, "n"], values: Flat, fewest: int) -> int:
         """The end of the group that the fewest belong to; the fewest where no end is within reach."""
@@ -222,6 +244,7 @@ class _Asked:
         self._mode: Mode = mode
         self._exchange = Exchange.of(vlm, pair.original, pair.edited, word, decoding, site=site)
         self._gone: dict[int, bool] = {}
+        self._others: dict[int, float] = {}
 
     def mask(self, size: int) -> Bool[np.ndarray, "neurons"]:
         chosen = np.zeros(len(self.values), dtype=bool)
@@ -237,6 +260,12 @@ class _Asked:
             found = self.shares_of([self.mask(size) for size in new])
             self.tried.update(zip(new, (float(share) for share in found), strict=True))
         return [self.tried[size] for size in sizes]
+
+    def others(self, size: int) -> float:
+        """r of all neurons but the best."""
+        if size not in self._others:
+            self._others[size] = float(self.shares_of([~self.mask(size)])[0])
+        return self._others[size]
 
     def gone(self, size: int) -> bool:
         if size not in self._gone:

@@ -8,34 +8,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
-from ...options import BOX, MISSING, Asking, Loading, Taking, option, words
+from ...options import option, words
 from ...types import one_of
+from .picture import OnePicture
 
 if TYPE_CHECKING:
-    from ...loading import VLM
     from ...locate import Method
-    from ...locate.validity import Validity
     from ...models.decoding import Decoding
     from ...report import Origin
-    from ...samples import Box, Counterfactual, Sample
+    from ...samples import Sample
 
 
 @dataclass(frozen=True, kw_only=True)
-class Locate(Loading, Asking, Taking):
+class Locate(OnePicture):
     """One image, one concept, one method; None stands for what was not given.
 
     Attributes:
         draws: of the test beside a random control, which `test` turns off.
     """
 
-    image: str = option(MISSING, help="Image file.")
-    concept: str = option(MISSING, help="The object to find neurons for, as a caption would name it.")
-    boxes: tuple[Box, ...] = option(
-        (), "--box", help="Its box x,y,w,h in pixels; may be repeated.", form=BOX, repeated=True
-    )
-    mask: Path | None = option(None, "--mask", help="A picture of the same size, white on the object.")
-    edited: Path | None = option(None, "--edited", help="Your own edit of the image without it.")
-    edit: str = option("telea", "--edit", help="telea, navier_stokes or mean_fill.")
     method: str = option("two-stage", "--method", help="two-stage, or another; a wrong name lists all.")
     count: int | None = option(None, "--count", help="Rankings: how many neurons; 100.")
     like: Path | None = option(None, "--like", help="random-layer-matched: the neurons.json it matches.")
@@ -56,8 +47,7 @@ class Locate(Loading, Asking, Taking):
     draws: int = option(3, "--draws", help="Noise draws of the test.")
 
     def __post_init__(self) -> None:
-        Asking.__post_init__(self)
-        Taking.__post_init__(self)
+        super().__post_init__()
         if self.draws < 1:
             raise InvalidOption(f"--draws {self.draws} must be at least 1")
 
@@ -73,13 +63,6 @@ class Locate(Loading, Asking, Taking):
         like = {} if self.like is None else {"like": Neurons.load(self.like)}
         like = {name: neurons.anywhere() for name, neurons in like.items()} if self.any_model else like
         return method(self.method, **self._options(), **like, **as_option(self.decoding))
-
-    @property
-    def decoding(self) -> Decoding:
-        """What is asked about the image."""
-        from ...models.decoding import Decoding
-
-        return Decoding.asked(self)
 
     def _check(self, filters: bool) -> None:
         one_of("--preset", self.preset or "recommended", ("recommended", "paper"))
@@ -119,43 +102,12 @@ class Locate(Loading, Asking, Taking):
         return found
 
     def sample(self) -> Sample:
-        """The image and where the object is. Raises InvalidSample for files that do not fit, InvalidOption for no edit.
-
-        Nothing is captioned yet: what would be refused in any case is, before a model is loaded.
-        """
-        import numpy as np
-
-        from ...samples import Sample, counterfactual
+        """The image and where the object is; the controls are looked at as well."""
         from ...samples.image import read_image
 
-        region = np.asarray(read_image(self.mask).convert("L")) > 127 if self.mask is not None else None
-        sample = Sample(read_image(self.image), self.concept, boxes=self.boxes, mask=region, image_id=self.image)
         for picture in self.control:
             read_image(picture)
-        reach: Any = "auto" if self.reach == "grown" else self.reach
-        counterfactual(sample, self._how, edited=self.edited, region=reach)
-        return sample
-
-    def pair(self, vlm: VLM, sample: Sample | None = None) -> tuple[Counterfactual, Validity]:
-        """The image with and without the object, and what the model says of both.
-
-        Raises what :meth:`sample` and :func:`neuronscope.locate.validity.valid_pair` do.
-        """
-        from ...locate.validity import valid_pair
-
-        return valid_pair(
-            vlm,
-            sample or self.sample(),
-            self._how,
-            reach=self.reach,
-            decoding=self.decoding,
-            max_other_share=self.max_other_share,
-            edited=self.edited,
-        )
-
-    @property
-    def _how(self) -> Any:
-        return "edited" if self.edited else self.edit
+        return super().sample()
 
     def origin(self) -> Origin:
         """Where the result comes from, for its page."""

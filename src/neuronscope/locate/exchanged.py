@@ -1,0 +1,258 @@
+"""One teacher-forced row with sets of neurons exchanged, read from the first exchanged layer on (METHODS h, 2, and n2).
+
+Below that layer nothing changes, and before the image nothing does: of a neuron of layer l only the layers above l are
+run, at the image tokens and the text behind them. The vision tower is not run again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..caption.clean import Clean, Unfit, read_row
+from ..caption.memory import out_of_memory, row_bytes, rows_that_fit
+from ..caption.reading import Reading
+from ..caption.shortcuts import Engine
+from ..errors import MODEL_ERRORS
+from ..hooks import Tap
+from ..hooks.skip import Enough
+from ..models.inputs import Row
+from ..models.loaded import LoadedModel
+from ..models.rounding import departs
+from ..types import Site
+from .scores import Layout
+
+#: Rows of one forward pass at most; more are no faster once the layers' matrix products are large.
+ROWS = 64
+#: layer -> activations of one picture at its image tokens.
+Activations = Mapping[int, Float[Tensor, "positions width"]]
+#: The sets that are tried as in a plain pass before kept states are used.
+_TRIED = 2
+
+
+@dataclass(frozen=True)
+class Sets(Reading):
+    """Rows of one prompt, each with its own set of neurons exchanged.
+
+    Attributes:
+        state: the prompt and the caption so far, read without a change.
+        chosen: [rows, neurons] on the flat axis of :class:`Layout`.
+        values: what neurons are exchanged for.
+        site: where.
+        inert: whether what the last layer has at the image tokens is read by nothing.
+        last: how many positions at the end have logits.
+    """
+
+    state: Clean
+    chosen: Bool[Tensor, "rows neurons"]
+    values: Activations
+    site: Site
+    last: int
+    inert: bool
+
+    @property
+    def states(self) -> list[Clean]:
+        """The one state for every row."""
+        return [self.state] * len(self.chosen)
+
+    @property
+    def drafts(self) -> list[tuple[int, ...]]:
+        """The caption so far."""
+        return [self.state.fed] * len(self.chosen)
+
+    @property
+    def layers(self) -> frozenset[int]:
+        """The layers in which some row has a neuron exchanged."""
+        return layers_of(self.vlm, self.chosen.any(0).numpy(), inert=self.inert)
+
+    @property
+    def predictions(self) -> int:
+        """As many as are asked for."""
+        return self.last
+
+    @property
+    def plain(self) -> bool:
+        """Whether neurons are exchanged, the coefficients of value vectors."""
+        return self.site == "neuron"
+
+    def add(self, hidden: Float[Tensor, "rows positions hidden"], at: Tensor) -> None:
+        """sum_i (n'_i - n_i) w_i over each row's own neurons of the first layer."""
+        chosen = self._of(self.first)
+        columns = chosen.any(0).nonzero()[:, 0]
+        matrix = self.vlm.structure.ffns[self.first].value_vectors().to(hidden)
+        columns = columns.to(matrix.device)
+        old = self.state.neurons(self.vlm, self.first)
+        difference = (self.values[self.first].to(old) - old)[:, columns]
+        own = chosen.to(difference.device)[:, None, columns]
+        hidden[:, at] += ((difference * own) @ matrix[:, columns].T).to(hidden)
+
+    def taps(self, begin: int) -> list[Tap]:
+        """What exchanges neurons in the layers that are run."""
+        at = torch.as_tensor(self.state.row.image.positions - begin)
+        return [
+            Tap(layer, self.site, exchange_at(at, self._of(layer), self.values[layer]))
+            for layer in self.layers
+            if layer >= self.start
+        ]
+
+    def _of(self, layer: int) -> Bool[Tensor, "rows width"]:
+        start = Layout(self.vlm.widths).starts[layer]
+        return self.chosen[:, start : start + self.vlm.widths[layer]]
+
+
+def exchange_at(
+    at: Tensor, chosen: Bool[Tensor, "rows width"], values: Float[Tensor, "positions width"]
+) -> Callable[[Tensor], Tensor]:
+    """Gives each row's own neurons the values at some positions, and leaves all else as it is."""
+
+    def run(z: Float[Tensor, "rows sequence width"]) -> Tensor:
+        where, own = at.to(z.device), chosen.to(z.device)[:, None, :]
+        return z.index_copy(1, where, torch.where(own, values.to(z.device), z.index_select(1, where)))
+
+    return run
+
+
+def layers_of(vlm: LoadedModel, chosen: Bool[np.ndarray, "neurons"], *, inert: bool) -> frozenset[int]:
+    """The layers of some neurons; without the last where nothing reads it (METHODS a, identity 4)."""
+    layout = Layout(vlm.widths)
+    studied = [layer for layer in vlm.structure.studied if not (inert and layer == vlm.layers - 1)]
+    return frozenset(
+        layer for layer in studied if chosen[layout.starts[layer] : layout.starts[layer] + layout.widths[layer]].any()
+    )
+
+
+@dataclass
+class Kept:
+    """Reads sets from the clean states of one row, where a trial shows that it gives what a plain pass gives.
+
+    Attributes:
+        vlm: the model.
+        row: the prompt.
+        fed: the caption so far.
+        values: what neurons are exchanged for.
+        site: where.
+        last: how many positions at the end have logits.
+        inert: whether what the last layer has at the image tokens is read by nothing.
+        plain: kind of layer -> why plain passes are made of sets that begin there; empty where kept states are used.
+        used: kind of layer -> what is left out.
+    """
+
+    vlm: LoadedModel
+    row: Row
+    fed: tuple[int, ...]
+    values: Activations
+    site: Site
+    last: int
+    inert: bool
+    plain: dict[str, str] = field(default_factory=dict[str, str])
+    used: dict[str, Engine] = field(default_factory=dict[str, Engine])
+
+    @cached_property
+    def state(self) -> Clean | str:
+        """The clean states, or why there are none."""
+        row = self.row
+        if self.vlm.family.no_image or row.encoded or self.vlm.structure.generator is not None:
+            return f"{self.vlm.family.title} does not read image and text in one decoder"
+        if row.image.positions[-1] == row.length - 1 and not self.fed:
+            return "the prompt ends with the image"
+        try:
+            return read_row(self.vlm, row, self.fed, ())
+        except (*MODEL_ERRORS, Unfit) as error:
+            return f"its states are not kept: {type(error).__name__}: {error}"
+
+    @property
+    def why(self) -> str:
+        """Why there are no clean states; empty where there are."""
+        return self.state if isinstance(self.state, str) else ""
+
+    def rows(self, most: int) -> int:
+        """How many sets are read together."""
+        state = self.state
+        if isinstance(state, str) or self.row.alone:
+            return 1
+        numbers = sum(k[:, 0].numel() + v[:, 0].numel() for k, v in zip(state.keys, state.values, strict=True))
+        need = row_bytes(
+            cached=numbers,
+            width=6 * self.vlm.structure.hidden + 3 * max(self.vlm.widths),
+            positions=self.row.length + len(self.fed),
+            vocabulary=int(getattr(self.vlm.structure.unembedding, "out_features", 0)),
+            predictions=self.last,
+            itemsize=state.keys[0].element_size(),
+        )
+        return min(most, rows_that_fit(need, self.vlm.device))
+
+    def logits(
+        self,
+        chosen: Bool[np.ndarray, "rows neurons"],
+        plainly: Callable[[Bool[np.ndarray, "rows neurons"]], Float[Tensor, "rows predictions vocabulary"]],
+    ) -> Float[Tensor, "rows predictions vocabulary"] | None:
+        """Logits of each set; None where plain passes are made.
+
+        Every set has a neuron that is not inert. The first of each kind of layer in which sets begin is read by
+        `plainly` as well, and kept states are used where the two agree.
+        """
+        state = self.state
+        if isinstance(state, str):
+            return None
+        first = min(layers_of(self.vlm, np.any(chosen, 0), inert=self.inert))
+        kind = kind_of(self.vlm, first)
+        if kind not in self.plain:
+            self._try(kind, state, chosen[:_TRIED], plainly)
+        return None if self.plain[kind] else self._read(state, chosen, self.used[kind])
+
+    def _try(
+        self, kind: str, state: Clean, chosen: Bool[np.ndarray, "rows neurons"], plainly: Callable[..., Tensor]
+    ) -> None:
+        # One neuron changes little: all of the layers in which a set is are exchanged, so that a difference shows.
+        owner = np.repeat(np.arange(self.vlm.layers), self.vlm.widths)
+        whole = np.stack([np.isin(owner, list(layers_of(self.vlm, row, inert=self.inert))) for row in chosen])
+        expected, why = plainly(whole).float(), ""
+        for engine in self._engines():
+            try:
+                why = departs(self.vlm, self._read(state, whole, engine), expected, "kept")
+            except (*MODEL_ERRORS, Unfit, Enough) as error:
+                if out_of_memory(error):
+                    raise
+                why = f"it cannot go on from kept states: {type(error).__name__}: {error}"
+            if not why:
+                self.used[kind] = engine
+                break
+        self.plain[kind] = why
+
+    def _engines(self) -> Iterator[Engine]:
+        vlm, engine = self.vlm, Engine()
+        if any(weight.device.type == "meta" for weight in vlm.model.parameters()):
+            # Accelerate takes the weights of a layer away when it ends; a pass that is cut short would keep them.
+            engine = replace(engine, low_rank=False, short_last=False)
+        if any(ffn.after is not None or ffn.experts for ffn in vlm.structure.ffns):
+            engine = replace(engine, low_rank=False)
+        yield from (weaker for weaker in engine.weaker() if weaker.draft)
+
+    @torch.no_grad()
+    def _read(self, state: Clean, chosen: Bool[np.ndarray, "rows neurons"], engine: Engine) -> Tensor:
+        rows = torch.from_numpy(chosen.copy())
+        _, logits = Sets(self.vlm, engine, state, rows, self.values, self.site, self.last, self.inert).read()
+        assert logits is not None
+        return logits
+
+
+def kind_of(vlm: LoadedModel, layer: int) -> str:
+    """What distinguishes a decoder layer from others of the model in how it is read: its class and its attention."""
+    module: Any = vlm.structure.layers[layer]
+    inner: Any = getattr(module, "self_attn", module)
+    told = [getattr(holder, name, None) for holder in (module, inner) for name in ("attention_type", "layer_type")]
+    ffn = vlm.structure.ffns[layer]
+    return f"{type(module).__name__} {type(inner).__name__} {told} {ffn.after is not None} {bool(ffn.experts)}"
+
+
+def by_first_layer(vlm: LoadedModel, sets: Sequence[Bool[np.ndarray, "neurons"]], *, inert: bool) -> list[int]:
+    """Numbers of the sets in order of their first layers; those that change nothing are left out."""
+    layers = [layers_of(vlm, one, inert=inert) for one in sets]
+    return sorted((n for n, own in enumerate(layers) if own), key=lambda n: min(layers[n]))

@@ -1,0 +1,78 @@
+"""What verbs on one picture and one concept are asked for: the picture, where the object is, and how it goes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...options import BOX, MISSING, Asking, Loading, Taking, option
+
+if TYPE_CHECKING:
+    from ...loading import VLM
+    from ...locate.validity import Validity
+    from ...models.decoding import Decoding
+    from ...samples import Box, Counterfactual, Sample
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnePicture(Loading, Asking, Taking):
+    """One image, one concept, and the image without it; None stands for what was not given."""
+
+    image: str = option(MISSING, help="Image file.")
+    concept: str = option(MISSING, help="The object to find neurons for, as a caption would name it.")
+    boxes: tuple[Box, ...] = option(
+        (), "--box", help="Its box x,y,w,h in pixels; may be repeated.", form=BOX, repeated=True
+    )
+    mask: Path | None = option(None, "--mask", help="A picture of the same size, white on the object.")
+    edited: Path | None = option(None, "--edited", help="Your own edit of the image without it.")
+    edit: str = option("telea", "--edit", help="telea, navier_stokes or mean_fill.")
+
+    def __post_init__(self) -> None:
+        Asking.__post_init__(self)
+        Taking.__post_init__(self)
+
+    @property
+    def decoding(self) -> Decoding:
+        """What is asked about the image."""
+        from ...models.decoding import Decoding
+
+        return Decoding.asked(self)
+
+    def sample(self) -> Sample:
+        """The image and where the object is. Raises InvalidSample for files that do not fit, InvalidOption for no edit.
+
+        Nothing is captioned yet: what would be refused in any case is, before a model is loaded.
+        """
+        import numpy as np
+
+        from ...samples import Sample, counterfactual
+        from ...samples.image import read_image
+
+        region = np.asarray(read_image(self.mask).convert("L")) > 127 if self.mask is not None else None
+        sample = Sample(read_image(self.image), self.concept, boxes=self.boxes, mask=region, image_id=self.image)
+        reach: Any = "auto" if self.reach == "grown" else self.reach
+        counterfactual(sample, self.how, edited=self.edited, region=reach)
+        return sample
+
+    def pair(self, vlm: VLM, sample: Sample | None = None) -> tuple[Counterfactual, Validity]:
+        """The image with and without the object, and what the model says of both.
+
+        Raises what :meth:`sample` and :func:`neuronscope.locate.validity.valid_pair` do.
+        """
+        from ...locate.validity import valid_pair
+
+        return valid_pair(
+            vlm,
+            sample or self.sample(),
+            self.how,
+            reach=self.reach,
+            decoding=self.decoding,
+            max_other_share=self.max_other_share,
+            edited=self.edited,
+        )
+
+    @property
+    def how(self) -> Any:
+        """How the object goes."""
+        return "edited" if self.edited else self.edit

@@ -1,0 +1,115 @@
+"""`neuronscope truth`, from the command line to the saved files."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+
+import neuronscope as ns
+from neuronscope.cli import main
+from neuronscope.evaluate.ordering import FIGURES
+from neuronscope.locate import Exchange
+from neuronscope.locate.scores import best_first
+from neuronscope.locate.target import concept_word
+from neuronscope.locate.validity import valid_pair
+from neuronscope.samples import Sample, read_image
+from neuronscope.studies.demo.scenes import scenes_of
+
+
+@pytest.fixture(scope="module")
+def bear(tmp_path_factory):
+    """A scene as a file, and the words that say where the bear is."""
+    path, sample = tmp_path_factory.mktemp("truth") / "bear.png", scenes_of("bear", 2)[1]
+    read_image(sample.image).save(path)
+    return path, ",".join(f"{edge:g}" for edge in sample.boxes[0]), sample.boxes
+
+
+WORDS = ["--method", "grad-x-activation", "--method", "activation-difference", "--budget", "300"]
+
+
+@pytest.fixture(scope="module")
+def words(bear):
+    """The command but for its folder."""
+    path, box, _ = bear
+    return ["truth", str(path), "bear", "--box", box, *WORDS]
+
+
+@pytest.fixture(scope="module")
+def done(words, tmp_path_factory):
+    """The folder of a command that ran to its end."""
+    folder = tmp_path_factory.mktemp("done") / "out"
+    with pytest.raises(SystemExit) as stop:
+        main([*words, "--out", str(folder)])
+    assert not stop.value.code
+    return folder
+
+
+def test_files_say_what_the_terminal_says(done, words, cli, tmp_path):
+    folder = tmp_path / "again"
+    shutil.copytree(done, folder)
+    code, text, _ = cli(*words, "--out", folder)
+    assert code == 0
+    told = json.loads((folder / "truth.json").read_text())
+    assert told["sentence"] in text
+    assert told["sentence"] in (folder / "truth.md").read_text().splitlines()[0]
+    assert set(told["figures"]) == {"grad-x-activation", "activation-difference"}
+    assert all(set(of) == set(FIGURES) for of in told["figures"].values())
+    assert (folder / "recovered.png").read_bytes()[:4] == b"\x89PNG"
+    assert told["asked"] == 300
+    assert told["total"] == 6144
+
+
+def test_effects_are_those_of_the_library(done, bear, demo):
+    """The same pair and neurons; what was asked are the best of both methods, and others."""
+    held = json.loads((done / "effects.json").read_text())
+    path, _, boxes = bear
+    pair, validity = valid_pair(demo, Sample(read_image(path), "bear", boxes=boxes))
+    layout = ns.effects(demo, pair, ns.Neurons.of([(0, 0)]), validity=validity).layout
+    some = list(zip(held["flat"], held["values"], strict=True))[::25]
+    exact = ns.effects(demo, pair, ns.Neurons.of([layout.split(flat) for flat, _ in some]), validity=validity)
+    expected = dict(zip(exact.flat.tolist(), exact.values.tolist(), strict=True))
+    assert all(value == pytest.approx(expected[flat], abs=1e-4) for flat, value in some)
+    located = ns.method("grad-x-activation").locate(demo, pair, validity=validity)
+    score = located.scores.arrays[located.ranked_by].values
+    assert set(best_first(score)[:100].tolist()) <= set(held["flat"])
+    told = json.loads((done / "truth.json").read_text())
+    masks = [np.isin(np.arange(layout.total), best_first(score)[:20])]
+    exchange = Exchange.of(demo, pair.original, pair.edited, concept_word(validity), ns.Decoding())
+    share = exchange.effects(masks)[0] / told["edit"]
+    assert told["recovered"]["grad-x-activation"]["20"] == pytest.approx(share, abs=1e-4)
+
+
+def test_the_same_command_goes_on(done, words, tmp_path, cli):
+    """Half of the effects are there already: they are not asked again, and the end is the same."""
+    held = json.loads((done / "effects.json").read_text())
+    again = tmp_path / "again"
+    again.mkdir()
+    half = {"key": held["key"], "flat": held["flat"][:150], "values": [7.0, *held["values"][1:150]]}
+    (again / "effects.json").write_text(json.dumps(half))
+    assert cli(*words, "--out", again)[0] == 0
+    now = json.loads((again / "effects.json").read_text())
+    assert set(now["flat"]) == set(held["flat"])
+    assert dict(zip(now["flat"], now["values"], strict=True))[held["flat"][0]] == 7.0  # it was believed
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (["--measure", "logit"], "another measure"),
+        (["--change", "zero"], "another change"),
+        (["--edit", "mean_fill"], "another pictures"),
+        (["--prefix", "A photo of a"], "another"),
+        (["damage"], "no exact effects"),
+    ],
+)
+def test_effects_of_something_else_are_not_gone_on_with(done, words, tmp_path, cli, change, says):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    content = (done / "effects.json").read_text()
+    (folder / "effects.json").write_text(content[:40] if change == ["damage"] else content)
+    more = [] if change == ["damage"] else change
+    code, _, text = cli(*words, *more, "--out", folder)
+    assert code == 1
+    assert says in text
+    assert (folder / "effects.json").read_text() == (content[:40] if change == ["damage"] else content)
