@@ -28,6 +28,7 @@ from neuronscope.locate import METHODS, thresholds
 from neuronscope.locate.recovery import Recovery
 from neuronscope.options import BOX, NUMBERS, SETTING, SHARE, options_in
 from neuronscope.samples import Region
+from neuronscope.studies.reproduce.settings import Experiment
 
 NEURONS = ns.Neurons.of([(0, 1), (2, 5)])
 #: What a class cannot do without.
@@ -39,6 +40,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Graft": {"source": "bear", "target": "dog", "donors": NEURONS},
     "Experiment": {"concepts": ("bear", "dog")},
     "Locate": {"image": "a.png", "concept": "bear"},
+    "OnePicture": {"image": "a.png", "concept": "bear"},
     "Condition": {"name": "noise"},
     "Statistics": {},
     "Neuron": {"layer": 1, "unit": 2},
@@ -51,12 +53,24 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Rewrite": {"images": ("a",), "source": "bear"},
     "Family": {"model_type": "a", "title": "A"},
     "CocoFolder": {"images": Path("images"), "instances": Path("instances.json")},
-    "Job": {"experiment": None, "data": Path("data")},
+    "Job": {"experiment": Experiment(concepts=("bear", "dog")), "data": Path("data")},
 }
 #: Dataclasses among them that are results, or made by the engine.
 RESULTS = {
     *("Attempt", "Beside", "Caption", "Counterfactual", "Cut", "Difference", "Edit", "Heatmap", "Located", "Moment"),
-    *("Ceiling", "ScoredConcept", "Scores", "Validity", "Decoded", "Cell", "Estimate", "Results", "Scope", "Trials"),
+    *(
+        "Ceiling",
+        "Effects",
+        "ScoredConcept",
+        "Scores",
+        "Validity",
+        "Decoded",
+        "Cell",
+        "Estimate",
+        "Results",
+        "Scope",
+        "Trials",
+    ),
 }
 
 
@@ -222,7 +236,9 @@ def test_words_of_the_command_line_are_finite_numbers(word: str):
 
 @pytest.mark.parametrize("source", [[[math.nan, 0]], [[0, math.inf]], [["x", "y"]], [[None, 1]], [[True, False]]])
 def test_a_patch_holds_finite_numbers(source: Any):
-    with pytest.raises((InvalidOption, TypeCheckError), match=r"Patch source|'source'"):  # shapes are looked at first
+    with pytest.raises(
+        (InvalidOption, TypeCheckError), match=r"Patch source|source=|'source'"
+    ):  # shapes are looked at first
         ns.Patch(NEURONS, source=np.array(source))
 
 

@@ -223,6 +223,14 @@ def clear_result(folder: str | Path, last: str, *others: str) -> None:
                 place.rmdir()
 
 
+def named_like(folder: str | Path, pattern: str) -> list[str]:
+    """What in a folder is called wholly as a regular expression says, by name; nothing where there is no folder.
+
+    For results that are written by content or number, of which an earlier one may have had more.
+    """
+    return sorted(path.name for path in _entries(Path(folder)) if re.fullmatch(pattern, path.name))
+
+
 def temporary_folder(name: str) -> tempfile.TemporaryDirectory[str]:
     """A folder for files that outlive no process; those of killed processes of this machine are removed first."""
     place = Path(tempfile.gettempdir())

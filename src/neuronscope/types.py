@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any, Literal, TypeAlias, cast, get_args, overload
 
 from .errors import InvalidOption, RunMismatch, suggest
-from .fields import check_fields, finite_number, is_finite, is_unicode, shown, whole
+from .fields import check_fields, finite_number, is_finite, shown, whole
 from .files import write_text
+from .given import checked_methods
+from .hints import is_unicode
 from .notebook import ROWS, table_html
 from .parsing import digits, read_json
 
@@ -57,13 +59,15 @@ class Neuron:
     unit: int
 
     def __post_init__(self) -> None:
-        if type(self.layer) is not int or type(self.unit) is not int:  # many are made: the quick question first
+        plain = type(self.layer) is type(self.unit) is int and self.layer >= 0 and self.unit >= 0
+        if not plain:  # many are made: the quick question first
             check_fields(self)
 
     def __str__(self) -> str:
         return f"L{self.layer}.U{self.unit}"
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Neurons(Sequence[Neuron]):
     """An ordered set of neurons, best first, with whatever scores the method gave them.
@@ -88,13 +92,18 @@ class Neurons(Sequence[Neuron]):
     part: Part = "text"
 
     def __post_init__(self) -> None:
-        one_of("site", self.site, SITES)
-        one_of("part", self.part, PARTS)
+        if not isinstance(self.members, (tuple, list)):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidOption(f"members={shown(self.members)} is not a tuple of Neuron; Neurons.of takes pairs")
         if wrong := next((one for one in self.members if not isinstance(one, Neuron)), None):  # pyright: ignore
             raise InvalidOption(f"members holds {wrong!r}, which is no Neuron; Neurons.of takes (layer, unit) pairs")
+        check_fields(self, but=("scores",))
         if len(set(self.members)) != len(self.members):
             raise InvalidOption("a set of neurons lists the same (layer, unit) twice")
+        if not isinstance(self.scores, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidOption(f"scores={shown(self.scores)} is not a mapping of names to one number per neuron")
         for name, values in self.scores.items():
+            if not isinstance(name, str) or not isinstance(values, Sequence):  # pyright: ignore
+                raise InvalidOption(f"scores={shown(self.scores)} is not a mapping of names to one number per neuron")
             if len(values) != len(self.members):
                 raise InvalidOption(f"score {name!r} has {len(values)} values for {len(self.members)} neurons")
             for neuron, value in zip(self.members, values, strict=True):
@@ -199,6 +208,7 @@ class Neurons(Sequence[Neuron]):
 
     def top(self, count: int, by: str) -> Neurons:
         """The `count` members with the largest score `by`; ties keep (layer, unit) order."""
+        whole_number("count", count, 0)
         one_of("by", by, sorted(self.scores))
         values = self.scores[by]
         order = sorted(range(len(self)), key=lambda i: (-values[i], self.members[i]))
@@ -291,7 +301,9 @@ def _plain(value: Any) -> Json:
         return {"kind": type(value).__name__, **options_of(value)}
     if isinstance(value, tuple):
         return [_plain(part) for part in cast("tuple[object, ...]", value)]
-    return cast("Json", value)
+    if value is None or isinstance(value, (bool, int, float, str, list, dict)):
+        return cast("Json", value)
+    return {"kind": type(value).__name__}  # a threshold of somebody's own, of which nothing more is known
 
 
 def _address(address: str) -> tuple[Part, int, int]:

@@ -270,7 +270,7 @@ def test_ray_has_to_be_installed(
     cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "ray", None)  # what an import finds where it is not
-    code, _, told = cli("reproduce", "--data", scenes, "--out", tmp_path / "run", "--engine", "ray")
+    code, _, told = cli("reproduce", "--data", scenes, "--out", tmp_path / "run", "--engine", "ray", "--images", 1)
     assert code == 1
     assert "--engine ray needs Ray: pip install 'neuronscope[ray]'" in told
 

@@ -235,7 +235,9 @@ def test_source_leaves_out_the_docstring_only() -> None:
         'def choose(self, target: Float[np.ndarray, "n"], decoys: Float[np.ndarray, "sets n"]) -> Cut:\n'
         '    return Cut(float(self.value), f"fixed({self.value:g})")'
     )
-    assert source.code_of("neuronscope.locate.thresholds.Fixed")[1].startswith("@dataclass(frozen=True)\nclass Fixed:")
+    assert source.code_of("neuronscope.locate.thresholds.Fixed")[1].startswith(
+        "@checked_methods\n@dataclass(frozen=True)\nclass Fixed:"
+    )
     assert source.code_of("neuronscope.view.heatmap.Trace")[1].startswith("Trace: TypeAlias = Literal[")
 
 

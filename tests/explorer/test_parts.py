@@ -114,6 +114,28 @@ def test_a_folder_is_a_shelf_of_pages(tmp_path, picture):
             shown.entry(number)
 
 
+@pytest.mark.parametrize("change", ["another picture", "no picture", "gone", "a folder", "same size, other time"])
+def test_a_thumbnail_is_of_the_file_as_it_is_now(tmp_path, picture, change):
+    file = tmp_path / "a.bmp"
+    picture.save(file)
+    shown = Shelf(shelf.folder(tmp_path))
+    before = shown.tile(0)
+    assert shown.page(0)[0] is before
+    if change in ("another picture", "same size, other time"):
+        picture.transpose(Image.Transpose.ROTATE_180).save(file)
+        if change == "another picture":
+            picture.resize((50, 20)).save(file)
+    elif change == "no picture":
+        file.write_text("hello")
+    else:
+        file.unlink()
+        if change == "a folder":
+            file.mkdir()
+    now = shown.page(0)[0]
+    assert now == shown.tile(0) != before
+    assert bool(now.error) == (change in ("no picture", "gone", "a folder"))
+
+
 def test_pictures_are_made_smaller_only_where_they_are_large(picture):
     assert shelf.shrunk(picture) is picture
     large = picture.resize((3000, 2000))

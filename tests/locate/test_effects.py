@@ -114,7 +114,7 @@ def test_the_edit_has_the_effect_of_the_two_pictures(double, pair):
     ("wrong", "says"),
     [
         ({"change": "swap"}, "change"),
-        ({"measure": "loss"}, "target"),
+        ({"measure": "loss"}, "measure"),
         ({"among": "rest"}, "among"),
         ({"among": "set"}, f"1 to {LARGEST_SET}, not all"),
     ],

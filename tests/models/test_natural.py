@@ -166,3 +166,48 @@ def test_it_names_what_a_photograph_shows(natural_vlm: ns.VLM, real_coco: Path):
     lexicon = ns.Lexicon.default()
     named = [lexicon.match(row[0].text, c) is not None for row, (c, _) in zip(captions, photographs, strict=True)]
     assert sum(named) >= len(named) / 3
+
+
+@pytest.mark.parametrize("change", ["cut", "a byte", "added", "missing", "no list", "list", "a folder"])
+def test_a_built_model_that_was_changed_is_built_anew(empty_cache: Path, monkeypatch: pytest.MonkeyPatch, change: str):
+    built: list[Path] = []
+
+    def build(out: Path) -> None:
+        built.append(out)
+        (out / "config.json").write_text("{}")
+        (out / "model.safetensors").write_bytes(b"weights")
+
+    monkeypatch.setattr(cache, "build", build)
+    place = cache.cached()
+    weights, listed = place / "model.safetensors", place / cache.BUILT
+    if change == "cut":
+        weights.write_bytes(b"weigh")
+    elif change == "a byte":
+        weights.write_bytes(b"weighty")
+    elif change == "added":
+        (place / "pytorch_model.bin").write_bytes(b"x")
+    elif change == "missing":
+        weights.unlink()
+    elif change == "a folder":
+        weights.unlink()
+        weights.mkdir()
+    else:
+        listed.write_text("[" if change == "list" else "{}")
+    assert cache.cached() == place
+    assert len(built) == 2
+    assert weights.read_bytes() == b"weights"
+    assert [path.name for path in empty_cache.iterdir()] == [place.name]
+    assert cache.cached() == place
+    assert len(built) == 2
+
+
+def test_weights_of_another_release_with_the_same_version_are_another_model(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+):
+    file = tmp_path / "a.gguf"
+    monkeypatch.setattr(cache, "weights_file", lambda name, pattern: file)
+    keys = set[str]()
+    for data in (b"1", b"2", b"12"):
+        file.write_bytes(data)
+        keys.add(cache.cache_key())
+    assert len(keys) == 3

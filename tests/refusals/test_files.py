@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 import neuronscope as ns
 from neuronscope.errors import NeuronscopeError
@@ -186,3 +188,31 @@ def test_model_directories(checkpoint: Path, tmp_path: Path):
             ns.load(place)
         found.append((f"an index that names {name!r}", said))
     report(found)
+
+
+@pytest.mark.usefixtures("unchecked")
+def test_edits(demo: ns.VLM, bench: Path, tmp_path: Path):
+    path = tmp_path / "edit.safetensors"
+    neurons = ns.Neurons.of([(3, 7), (4, 9)])
+    ns.Swap(source="bear", target="horse").edit(demo, neurons, [bench / "good" / "bear.png"]).save(path)
+    with safe_open(path, framework="pt") as file:
+        tensors, header = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    found: list[tuple[str, str]] = []
+    for key, document in header.items():
+        if not document.startswith(("{", "[")):
+            continue
+        for what, text in spread(documents(document), 120):
+            save_file(tensors, path, {**header, key: text})
+            found.append((f"{key}: {what}", refused(lambda: ns.Edit.load(path, demo).title, path)))
+    for name in tensors:
+        for what, other in {"left out": None, "cut": tensors[name][:1], "NaN": tensors[name] * float("nan")}.items():
+            kept = {one: value for one, value in tensors.items() if one != name}
+            save_file(kept if other is None else {**kept, name: other.contiguous()}, path, header)
+            found.append((f"{name}: {what}", refused(lambda: ns.Edit.load(path, demo).title, path)))
+    for name, damage in FILES.items():
+        path.unlink(missing_ok=True) if not path.is_dir() else path.rmdir()
+        save_file(tensors, path, header)
+        damage(path)
+        found.append((name, refused(lambda: ns.Edit.load(path, demo), path)))
+    report(found)
+    assert len(found) > 100

@@ -22,6 +22,7 @@ from torch import Tensor
 from ..architecture.digests import Unchanged
 from ..errors import InvalidOption
 from ..fields import whole
+from ..given import checked_methods
 from ..held import in_turn
 from ..intervene.operations import Intervention, Noise, identity
 from ..models.decoding import Decoding
@@ -53,6 +54,7 @@ class _Wanted:
     job: Job
 
 
+@checked_methods
 class Captioner:
     """Captions some images again and again.
 

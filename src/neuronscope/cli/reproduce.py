@@ -142,14 +142,12 @@ def _record(job: Job, out: Path) -> None:
 
 def _local(job: Job, out: Path, resources: Resources) -> Engine:
     from ..evaluate.captions import require_here
-    from ..studies.reproduce.dataset import require_candidates
     from ..studies.reproduce.engine import Local
 
     if found := [word for word in words(resources) if word.startswith("--")]:
         raise InvalidOption(f"{', '.join(found)}: only --engine ray has a cluster")
     plan = job.experiment
-    if not plan.allow_missing:
-        require_candidates(job.source(), plan.concepts, plan.images, seed=plan.seed)
+    job.require_candidates()
     for name, options in plan.metrics.items():
         require_here(name, **options)
     vlm = open_model(job.model, job.device, job.dtype) if job.device_map is None else job.load()

@@ -19,7 +19,8 @@ from typing import Annotated, Any, get_args, get_origin
 import typer
 
 from ..errors import InvalidOption
-from ..fields import is_unicode, require_between, shown
+from ..fields import require_between, shown
+from ..hints import is_unicode
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")  # what fits 64 bits
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")

@@ -22,11 +22,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..given import checked_methods
 from ..loading import VLM
 from .editor import WordEditor
-from .words import WordPair, require_apart
+from .words import WordPair, require_apart, require_words
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Swap(WordEditor):
     """Exchange what the value vectors add to two words' logits; see the formula above.
@@ -42,7 +44,7 @@ class Swap(WordEditor):
         self, vlm: VLM, layer: int, units: Sequence[int], w: Float[Tensor, "hidden units"], words: WordPair | None
     ) -> Float[Tensor, "hidden units"]:
         """w'. Raises InvalidOption where the words' directions depend on each other linearly."""
-        assert words is not None
+        words = require_words(words)
         s, t = (side.to(w.device) for side in self.directions(vlm, layer, words))
         require_apart(torch.cat([s, t], 1), words)
         return swapped(w, s, t, self.alpha)
@@ -61,6 +63,7 @@ def swapped(
     return (w.double() + alpha * (u @ torch.linalg.solve(u.T @ u, wanted))).to(w.dtype)
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Embed(WordEditor):
     """Subtract the source's direction and add the target's, scaled to each value vector's length.

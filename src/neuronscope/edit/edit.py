@@ -23,7 +23,9 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from ..errors import InvalidOption, NotFinite, RunMismatch
+from ..fields import check_fields
 from ..files import require_absent
+from ..given import checked_methods
 from ..held import Held, Undo, in_turn
 from ..held.signals import HANDLERS, whole
 from ..held.turns import take
@@ -38,6 +40,7 @@ from .store import read_edit, write_edit, write_model
 from .words import WordPair
 
 
+@checked_methods
 @dataclass(frozen=True, eq=False)
 class Edit(AbstractContextManager["Edit"]):
     """New value vectors for some neurons of one model. Made by an editor; not in force until applied.
@@ -73,6 +76,7 @@ class Edit(AbstractContextManager["Edit"]):
     )
 
     def __post_init__(self) -> None:
+        check_fields(self)
         for layer, columns in self.new.items():
             if not bool(torch.isfinite(columns).all()):
                 raise NotFinite(
@@ -107,7 +111,13 @@ class Edit(AbstractContextManager["Edit"]):
         return len(self.neurons) / sum(self.vlm.widths)
 
     def delta(self, layer: int) -> Float[Tensor, "hidden units"]:
-        """new - old of one layer, in float32 (float64 for float64 weights)."""
+        """new - old of one layer, in float32 (float64 for float64 weights).
+
+        Raises InvalidOption for a layer of which nothing is edited.
+        """
+        if layer not in self.new:
+            held = ", ".join(map(str, sorted(self.new))) or "none"
+            raise InvalidOption(f"layer={layer} is not one of those that are edited: {held}")
         wide = torch.promote_types(self.new[layer].dtype, torch.float32)
         return self.new[layer].to(wide) - self.old[layer].to(wide)
 
@@ -240,6 +250,8 @@ class Edit(AbstractContextManager["Edit"]):
                 document["report"],
             )
             intact = edit.digest == document["digest"]
+        except RunMismatch as error:
+            raise RunMismatch(f"{path}: {error}") from error
         except (KeyError, TypeError, ValueError, AttributeError, InvalidOption, NotFinite) as error:
             raise RunMismatch(f"{path} is a damaged edit: {type(error).__name__}: {error}") from error
         if not intact:

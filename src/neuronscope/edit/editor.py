@@ -11,6 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..fields import check_fields
+from ..given import checked_methods
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -20,7 +21,7 @@ from ..types import Neurons, one_of, options_of
 from .columns import read_columns, require_editable
 from .edit import Edit
 from .observe import observe
-from .words import PAIRINGS, Pairing, WordPair, pair_words, require_apart
+from .words import PAIRINGS, Pairing, WordPair, pair_words, require_apart, require_words
 
 
 @runtime_checkable
@@ -38,6 +39,7 @@ class Editor(Protocol):
         ...
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class ColumnEditor(ABC):
     """An editor that computes each new value vector from the old one.
@@ -89,6 +91,7 @@ class ColumnEditor(ABC):
         """The new value vectors of some neurons of one layer, from the old ones, both float32."""
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class WordEditor(ColumnEditor):
     """An editor that replaces a source word by a target word.
@@ -117,7 +120,7 @@ class WordEditor(ColumnEditor):
         self, vlm: VLM, layer: int, words: WordPair | None
     ) -> tuple[Float[Tensor, "hidden pairs"], Float[Tensor, "hidden pairs"]]:
         """Directions of the sources' and of the targets' tokens. Raises InvalidOption where they are parallel."""
-        assert words is not None
+        words = require_words(words)
         tokens = [token for side in zip(*words.pairs, strict=True) for token in side]
         rows = token_directions(vlm, tokens, self.fold, option="fold")
         u = in_layer(vlm, layer, rows, self.fold).T

@@ -24,6 +24,8 @@ import torch
 from jaxtyping import Float
 
 from ..errors import InvalidOption
+from ..fields import check_fields
+from ..given import checked_methods
 from ..held import in_turn
 from ..intervene.capture import activations
 from ..loading import VLM
@@ -34,6 +36,7 @@ from .edit import Edit
 from .editor import WordEditor
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Focused:
     """An editor whose changes are weighted by neuron; see the formula above.
@@ -44,6 +47,9 @@ class Focused:
 
     editor: WordEditor
     name: ClassVar[str] = "focused"
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @property
     def source(self) -> str:

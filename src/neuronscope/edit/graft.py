@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from ..errors import InvalidOption
+from ..given import checked_methods
 from ..loading import VLM
 from ..types import Neurons
 from .columns import read_columns, require_editable
@@ -31,6 +32,7 @@ from .editor import WordEditor
 from .words import WordPair
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Graft(WordEditor):
     """Write what the donors write, in place of what the neurons of the set write; see the formula above.

@@ -34,6 +34,7 @@ from torch import Tensor
 
 from ..errors import InvalidOption, NotFinite
 from ..fields import check_fields
+from ..given import checked_methods
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -82,6 +83,7 @@ class _Best:
         return now if not self.step or its < mine else self
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Learned:
     """Learn value vectors that make the model say the target where it said the source; see the formula above.

@@ -8,6 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import InvalidOption
+from ..given import checked
 from ..types import one_of
 from .closed_form import Embed, Swap
 from .editor import Editor
@@ -29,6 +30,7 @@ _TABLE: dict[str, Callable[..., Editor]] = {
 EDITORS: Mapping[str, Callable[..., Editor]] = MappingProxyType(_TABLE)
 
 
+@checked
 def editor(name: str, **options: Any) -> Editor:
     """An editor by name: ``editor("swap", source="bear", target="dog")``, ``editor("amplify", factor=3.0)``.
 
@@ -49,6 +51,7 @@ def editor_options(name: str) -> dict[str, bool]:
     return {option: one.default is one.empty for option, one in parameters.items()}
 
 
+@checked
 def register_editor(name: str, factory: Callable[..., Editor]) -> None:
     """Add an editor of your own: a frozen dataclass of its options, or a function with these as parameters.
 

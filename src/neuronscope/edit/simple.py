@@ -20,11 +20,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import InvalidOption
+from ..given import checked_methods
 from ..loading import VLM
 from .editor import ColumnEditor
 from .words import WordPair
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Ablate(ColumnEditor):
     """Set the value vectors to zero."""
@@ -38,6 +40,7 @@ class Ablate(ColumnEditor):
         return torch.zeros_like(w)
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Amplify(ColumnEditor):
     """Multiply the value vectors by a factor."""
@@ -52,6 +55,7 @@ class Amplify(ColumnEditor):
         return self.factor * w
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class RowNoise(ColumnEditor):
     """Add Gaussian noise to the value vectors.

@@ -16,6 +16,8 @@ from typing import Any, ClassVar
 
 from ..caption import clean_captions
 from ..errors import InvalidOption
+from ..fields import check_fields
+from ..given import checked_methods
 from ..held import in_turn
 from ..loading import VLM
 from ..samples.image import ImageSource
@@ -26,6 +28,7 @@ from .editor import WordEditor
 from .focused import Focused
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Tuned:
     """Of some word editors the one under which the fewest captions are lost; see the formula above.
@@ -38,6 +41,7 @@ class Tuned:
     name: ClassVar[str] = "tuned"
 
     def __post_init__(self) -> None:
+        check_fields(self)
         if not self.editors:
             raise InvalidOption("editors is empty: Tuned needs at least one")
         if len({(one.source, one.target, one.decoding) for one in self.editors}) > 1:

@@ -97,6 +97,13 @@ def pair_words(
     return WordPair(source.strip(), target.strip(), *ids, tuple(pairs))
 
 
+def require_words(words: WordPair | None) -> WordPair:
+    """The words of an editor that needs them. Raises InvalidOption where there are none."""
+    if words is None:
+        raise InvalidOption("words=None: this editor exchanges two words, which its words(vlm) returns")
+    return words
+
+
 def require_apart(u: Float[Tensor, "hidden tokens"], pair: WordPair) -> None:
     """Raise InvalidOption where the directions of a word pair's tokens depend on each other linearly."""
     unit = u.double() / u.double().norm(dim=0).clamp_min(torch.finfo(torch.float64).tiny)

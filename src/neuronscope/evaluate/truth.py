@@ -46,7 +46,7 @@ def average_precision(values: Float[np.ndarray, "neurons"], layout: Layout, trut
 
     Ties are ordered by (layer, unit), as everywhere. Raises InvalidOption without true neurons.
     """
-    flat = {layout.starts[neuron.layer] + neuron.unit for neuron in truth}
+    flat = {layout.at(neuron) for neuron in truth}
     if not flat:
         raise InvalidOption("average precision needs at least one true neuron")
     hit = np.isin(best_first(values), sorted(flat))

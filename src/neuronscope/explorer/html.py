@@ -111,7 +111,7 @@ def canvas(state: State) -> str:
     )
 
 
-@lru_cache(maxsize=16)  # pictures are compared by identity, and states share them
+@lru_cache(maxsize=16)  # pictures are compared by identity, states share them, and nothing is drawn on them
 def _photo_of(picture: Picture) -> str:
     return photo(picture.image, _LARGE)
 
@@ -173,7 +173,7 @@ def pictures(state: State) -> str:
     return render("pictures.html", pictures=shown)
 
 
-@lru_cache(maxsize=8)  # found sets are compared by identity
+@lru_cache(maxsize=8)  # found sets are compared by identity, and made once
 def _table(found: Found) -> dict[str, Any]:
     shown = section(found.evidence, "located")
     rows = [

@@ -5,6 +5,7 @@ Whoever uploads a picture decides what is in the file, so its size is read from 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -66,11 +67,12 @@ class Shelf:
     def page(self, number: int) -> list[Tile]:
         """The thumbnails of a page, counted from 0; beyond the last there are none."""
         first = max(0, number) * PAGE
-        return [self._thumbnail(k) for k in range(first, min(first + PAGE, len(self.entries)))]
+        return [self.tile(k) for k in range(first, min(first + PAGE, len(self.entries)))]
 
     def tile(self, number: int) -> Tile:
-        """One thumbnail."""
-        return self._thumbnail(number)
+        """One thumbnail: of the picture that would be loaded now, also where its file has changed."""
+        path = self.entry(number).path
+        return self._thumbnail(number, _state(path) if path is not None else ())
 
     def entry(self, number: int) -> Entry:
         """One picture. Raises InvalidSample where there is no such number."""
@@ -78,12 +80,21 @@ class Shelf:
             raise InvalidSample(f"picture {number} is not one of {len(self.entries)}")
         return self.entries[number]
 
-    def _draw(self, number: int) -> Tile:
+    def _draw(self, number: int, state: tuple[int, ...]) -> Tile:
         entry = self.entries[number]
         try:
             return Tile(number, entry.name, photo(entry.load(), _THUMBNAIL, quality=80))
         except InvalidSample as error:
             return Tile(number, entry.name, error=str(error))
+
+
+def _state(path: str) -> tuple[int, ...]:
+    """What changes when a file does; nothing where there is none, which drawing it says."""
+    try:
+        found = os.stat(path)
+    except (OSError, ValueError):
+        return ()
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def shrunk(image: Image.Image) -> Image.Image:

@@ -16,18 +16,25 @@ from torch import Tensor
 from ..held import in_turn
 from ..hooks import HookSession, Tap
 from ..models.loaded import LoadedModel
+from ..models.placing import placing
 from ..types import Part
 
-_KNOWN: WeakKeyDictionary[LoadedModel, dict[Part, bool]] = WeakKeyDictionary()
+#: Model -> part, and the settings under which it was tried -> whether it was so.
+_KNOWN: WeakKeyDictionary[LoadedModel, dict[object, bool]] = WeakKeyDictionary()
 
 
 @in_turn
 def one_row_at_a_time(vlm: LoadedModel, part: Part) -> bool:
-    """Whether a part's FFNs are called more often for two rows than for one. Tried out once for each model."""
-    known = _KNOWN.setdefault(vlm, {})
-    if part not in known:
-        known[part] = part != "text" and (bool(vlm.family.single) or _calls(vlm, part, 2) > _calls(vlm, part, 1))
-    return known[part]
+    """Whether a part's FFNs are called more often for two rows than for one.
+
+    Tried out once for each model, and again when settings have changed that decide how pictures are processed.
+    """
+    if part == "text":
+        return False
+    known, key = _KNOWN.setdefault(vlm, {}), (part, placing(vlm))
+    if key not in known:
+        known[key] = bool(vlm.family.single) or _calls(vlm, part, 2) > _calls(vlm, part, 1)
+    return known[key]
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, Literal, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import torch
@@ -20,14 +20,12 @@ from torch import Tensor
 
 from ..errors import InvalidOption
 from ..fields import check_fields
+from ..given import checked
 from ..models.decoding import Decoding
 from ..models.finite import within
 from ..models.loaded import LoadedModel
+from ..samples.image import ImageSource
 from ..types import PHASES, SITES, SPANS, Neuron, Neurons, Phase, Site, Span, one_of
-
-if TYPE_CHECKING:
-    from PIL import Image
-
 
 Values: TypeAlias = Float[Tensor, "batch positions units"]
 
@@ -135,11 +133,12 @@ class Mean(_Operation):
             raise InvalidOption(f"Mean needs one value per neuron: {len(self.means)} for {len(self.neurons)} neurons")
 
     @classmethod
+    @checked
     def over(
         cls,
         vlm: LoadedModel,
         neurons: Neurons,
-        images: Sequence[Image.Image | str],
+        images: Sequence[ImageSource],
         *,
         span: Span = "image",
         decoding: Decoding = Decoding(),
@@ -187,9 +186,8 @@ class Patch(_Operation):
             )
 
     @classmethod
-    def take(
-        cls, vlm: LoadedModel, neurons: Neurons, image: Image.Image | str, *, decoding: Decoding = Decoding()
-    ) -> Patch:
+    @checked
+    def take(cls, vlm: LoadedModel, neurons: Neurons, image: ImageSource, *, decoding: Decoding = Decoding()) -> Patch:
         """The activations of `image` at its image tokens."""
         from .capture import activations
 
@@ -239,6 +237,7 @@ class Noise(_Operation):
             )
 
     @classmethod
+    @checked
     def paper(cls, neurons: Neurons, level: float = 40.0, draws: int = 10, seed: int = 0) -> Noise:
         """The published protocol: absolute level 40, 80 or 120, one vector shared by all neurons."""
         return cls(neurons, level=level, draws=draws, seed=seed, sharing="shared")
@@ -284,6 +283,7 @@ def _spread(values: Values, rank: Int[Tensor, "batch positions"]) -> Float[Tenso
     return (((wide - mean) * inside).square().sum(1, keepdim=True) / count).sqrt()
 
 
+@checked
 def recommended_level(neurons: Neurons) -> float:
     """Noise level for a located set: twice the median of its activation differences, in activation units.
 

@@ -15,6 +15,7 @@ from ..architecture.quantised import BITS, bits_config, keep_differentiable
 from ..architecture.structure import find_structure
 from ..architecture.towers import with_towers
 from ..errors import InvalidOption, NeuronscopeError, UnsupportedModel, first_line, is_fault
+from ..given import checked
 from ..models import natural
 from ..models.chat import chats
 from ..models.conversion.originals import what_to_do
@@ -42,6 +43,7 @@ DTYPES = ("auto", "float32", "bfloat16", "float16", *BITS)
 Backend: TypeAlias = Literal["auto", "pil"]
 
 
+@checked
 def load(
     source: ModelSource = "demo",
     *,

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import overload
 
 from ..caption.captions import generate_captions
+from ..given import checked_methods
 from ..intervene.apply import Intervening
 from ..intervene.operations import Intervention, Noise, insisted
 from ..models.decoding import Decoding
@@ -14,6 +15,7 @@ from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
 
 
+@checked_methods
 class VLM(LoadedModel):
     """A vision-language model that can be asked for captions and intervened on. Made by :func:`neuronscope.load`."""
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from ..given import checked_methods
 from ..loading import VLM
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Site
@@ -31,6 +32,7 @@ from .target import CONCEPT_TOKENS, ConceptToken, concept_word
 from .validity import Validity
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class ActivationDifference(Ranking):
     """Stage 1 as a ranking.
@@ -62,6 +64,7 @@ class ActivationDifference(Ranking):
         return Ranked("activation", {"activation": pooled}, site=self.site)
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class GradTimesActivation(Ranking):
     """Stage 2 as a ranking. The score is the same at the sites `neuron` and `act` (METHODS a, identity 1).
@@ -93,6 +96,7 @@ class GradTimesActivation(Ranking):
         return Ranked("gradient", {"gradient": pooled})
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Activation(Ranking):
     """The activation on the original image as a ranking: no counterfactual, no word.

@@ -16,6 +16,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from ..errors import InvalidOption
+from ..fields import check_fields
+from ..given import checked
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.origin import require_own
@@ -42,6 +44,9 @@ class Ceiling:
     effect: float
     shares: Mapping[Change, Mapping[str, float]]
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     @property
     def share(self) -> float:
         """r of all neurons, patched from the edited picture."""
@@ -58,6 +63,7 @@ class Ceiling:
         return f"all FFN neurons at the image tokens recover {self.share:.0%} of what the edit does ({thirds})"
 
 
+@checked
 def ceiling(
     vlm: VLM,
     pair: Counterfactual,

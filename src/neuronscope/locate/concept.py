@@ -20,8 +20,9 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from jaxtyping import Float
 
-from ..errors import InvalidOption, InvalidSample
+from ..errors import InvalidOption, InvalidSample, RunMismatch
 from ..fields import check_fields
+from ..given import checked, checked_methods
 from ..loading import VLM
 from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, Site, one_of, options_of, whole_number
@@ -85,6 +86,7 @@ class LeftOut:
     random: float
 
 
+@checked_methods
 @dataclass(frozen=True)
 class ScoredConcept:
     """What a method says of every neuron on each of several pairs of one concept.
@@ -100,6 +102,17 @@ class ScoredConcept:
     method: Method
     located: tuple[Located, ...]
     effects: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        counts = {len(self.pairs), len(self.located), len(self.effects)}
+        if counts == {0} or len(counts) > 1:
+            raise InvalidOption(
+                f"pairs, located and effects have {len(self.pairs)}, {len(self.located)} and {len(self.effects)} "
+                "entries; one of each is needed for every pair, and at least one pair"
+            )
+        for one in self.located[1:]:
+            self.located[0].neurons.require_like(one.neurons)
 
     @classmethod
     def of(
@@ -154,12 +167,18 @@ class ScoredConcept:
         return np.stack([scaled(one.scores.arrays[one.ranked_by].values, scale, effect) for one, effect in each])
 
     def neurons(self, pooling: Pooling = Pooling(), against: Sequence[ScoredConcept] = ()) -> Neurons:
-        """The set, best first; see :func:`locate_concept`."""
+        """The set, best first; see :func:`locate_concept`. Raises RunMismatch for `against` of another model."""
         edits, names = self.scaled(pooling.scale), self.photographs
         each = _averaged(edits, names)
         if pooling.least_held > len(each):
             raise InvalidOption(f"least_held={pooling.least_held} is more than the {len(each)} photographs")
         values = pooled(each, pooling.join, pooling.within)
+        for one in against:
+            self.located[0].neurons.require_like(one.located[0].neurons)
+            if one.vlm.widths != self.vlm.widths:
+                raise RunMismatch(
+                    f"against holds scores of {one.vlm.id!r}, whose neurons are not those of {self.vlm.id!r}"
+                )
         if against:
             rivals = [_averaged(one.scaled(pooling.scale), one.photographs) for one in against]
             values = values - pooling.weight * np.mean([pooled(one, pooling.join, pooling.within) for one in rivals], 0)
@@ -183,7 +202,7 @@ class ScoredConcept:
             method=f"{self.method.name}, pooled",
             options={"method": options_of(self.method), **asdict(pooling), "against": rival_names},
             provenance={"ranked_by": "pooled", "photographs": len(each), "pairs": sources, "sent": sent},
-            model=self.vlm.identity(),
+            model=dict(self.located[0].neurons.model),  # of the scores: the weights may be edited by now
         )
 
     def left_out(
@@ -199,10 +218,7 @@ class ScoredConcept:
         for number, name in enumerate(dict.fromkeys(names)):
             neurons = self.without(name).neurons(pooling, against)
             control = layer_matched(self.vlm, neurons, seed=seed + number)
-            masks = [
-                np.isin(np.arange(layout.total), [layout.starts[unit.layer] + unit.unit for unit in some])
-                for some in (neurons, control)
-            ]
+            masks = [layout.mask(some) for some in (neurons, control)]
             own = [k for k, one in enumerate(names) if one == name]
             shares = np.mean([self._exchange(k, neurons.site).effects(masks) / self.effects[k] for k in own], axis=0)
             found.append(LeftOut(self.pairs[own[0]].sample.image_id, *map(float, shares)))
@@ -225,6 +241,7 @@ class ScoredConcept:
         }
 
 
+@checked
 def locate_concept(
     vlm: VLM,
     pairs: Sequence[Counterfactual],

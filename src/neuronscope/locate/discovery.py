@@ -24,6 +24,7 @@ from jaxtyping import Float
 from ..caption import Caption, clean_captions
 from ..errors import InvalidOption
 from ..fields import check_fields
+from ..given import checked, checked_methods
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -51,6 +52,7 @@ UNITS: Mapping[str, str] = {
 SCORE = "contribution"
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Discovery:
     """How neurons are discovered.
@@ -126,6 +128,7 @@ class NounNeurons:
     neurons: Neurons
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Discovered:
     """What was discovered in one image.
@@ -144,17 +147,31 @@ class Discovered:
     layout: Layout
     finder: Mapping[str, Json]
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def __getitem__(self, noun: str) -> NounNeurons:
         """The neurons of a noun. Raises InvalidOption for one that the caption does not have."""
         one_of("noun", noun, [found.noun.text for found in self.nouns])
         return next(found for found in self.nouns if found.noun.text == noun)
 
     def matrix(self, rows: Sequence[Neurons]) -> Float[np.ndarray, "rows nouns"]:
-        """M[a, b]: what the first neuron of set a contributes to noun b (METHODS f, metric 4)."""
-        flat = [self.layout.starts[neurons[0].layer] + neurons[0].unit for neurons in rows]
+        """M[a, b]: what the first neuron of set a contributes to noun b (METHODS f, metric 4).
+
+        Raises InvalidOption for an empty set and one of another part of the model, RunMismatch for one of other
+        weights, and NeuronOutOfRange for a neuron that the model does not have.
+        """
+        flat: list[int] = []
+        for number, neurons in enumerate(rows):
+            if not neurons:
+                raise InvalidOption(f"rows[{number}] is an empty set: the first neuron of each is asked for")
+            own = self.nouns[0].neurons if self.nouns else Neurons(())
+            own.require_like(neurons)
+            flat.append(self.layout.at(neurons[0]))
         return self.scores[:, flat].T
 
 
+@checked
 @in_turn
 def discover(
     vlm: VLM, images: Sequence[ImageSource], options: Discovery | None = None, *, batch_size: int = 32

@@ -16,13 +16,15 @@ from typing import Literal, TypeAlias, get_args
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from ..errors import InvalidOption
+from ..errors import InvalidOption, NeuronOutOfRange
+from ..fields import check_fields
+from ..given import checked, checked_methods
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.origin import require_own
 from ..samples.inpaint import Counterfactual
-from ..types import Neuron, Neurons, Site, one_of
+from ..types import Neuron, Neurons, Site, one_of, whole_number
 from .exchanged import ROWS
 from .patching import Change, Exchange, word_score
 from .scores import Layout, Target, best_first
@@ -36,6 +38,7 @@ AMONG: tuple[Among, ...] = get_args(Among)
 LARGEST_SET = 500
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Effects:
     """Exact effects of single neurons in one pair.
@@ -61,6 +64,9 @@ class Effects:
     among: Among
     plain: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        check_fields(self)
+
     def __len__(self) -> int:
         return len(self.flat)
 
@@ -72,13 +78,17 @@ class Effects:
 
     def best(self, count: int | None = None) -> Neurons:
         """The neurons with the largest effects, which are their scores; all where no count is given."""
+        if count is not None:
+            whole_number("count", count, 0)
         order = best_first(self.values)[:count]
         members = tuple(Neuron(*self.layout.split(int(self.flat[k]))) for k in order)
         scores = {"effect": tuple(float(self.values[k]) for k in order)}
         return Neurons(members, site=self.site, scores=scores)
 
     def layer(self, layer: int) -> Float[np.ndarray, "width"]:
-        """Of one layer; NaN for neurons that were not asked for."""
+        """Of one layer; NaN for neurons that were not asked for. Raises NeuronOutOfRange for no such layer."""
+        if layer >= len(self.layout.widths):
+            raise NeuronOutOfRange(f"layer={layer} does not exist: there are {len(self.layout.widths)} layers")
         start, width = self.layout.starts[layer], self.layout.widths[layer]
         found = np.full(width, np.nan)
         inside = (self.flat >= start) & (self.flat < start + width)
@@ -86,6 +96,7 @@ class Effects:
         return found
 
 
+@checked
 @in_turn
 def effects(
     vlm: VLM,

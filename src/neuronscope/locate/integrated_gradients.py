@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..given import checked_methods
 from ..held import in_turn
 from ..hooks import HookSession, Tap
 from ..loading import VLM
@@ -44,6 +45,7 @@ Rule: TypeAlias = Literal["left", "right", "midpoint"]
 _OFFSET: Mapping[Rule, float] = {"left": 0.0, "midpoint": 0.5, "right": 1.0}
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class IntegratedGradients(Ranking):
     """Dai et al.'s attribution, at the image tokens by default, as other methods are compared there.

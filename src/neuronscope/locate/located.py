@@ -10,6 +10,7 @@ from typing import Any, Protocol, cast, runtime_checkable
 import numpy as np
 from jaxtyping import Float
 
+from ..fields import check_fields
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.finite import finite_scores
@@ -70,6 +71,9 @@ class Located:
     ranked_by: str
     notes: tuple[str, ...] = ()
     seconds: Mapping[str, float] = field(default_factory=dict[str, float])
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     def _repr_html_(self) -> str:
         captions = [("original", self.validity.original.full), ("edited", self.validity.edited.full)]

@@ -7,11 +7,13 @@ import dataclasses
 import numpy as np
 
 from ..errors import InvalidOption
+from ..given import checked
 from ..loading import VLM
 from ..models.origin import require_own
 from ..types import Neuron, Neurons
 
 
+@checked
 def layer_matched(vlm: VLM, neurons: Neurons, seed: int = 0) -> Neurons:
     """As many random neurons from each layer as `neurons` has there, none of them a member of it.
 

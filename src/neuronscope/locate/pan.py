@@ -21,6 +21,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..given import checked_methods
 from ..held import in_turn
 from ..loading import VLM
 from ..models.lens import LENS_NORMS, LensNorm, ShareNorm, lens, token_directions
@@ -38,6 +39,7 @@ LensSite: TypeAlias = Literal["neuron", "act"]
 LENS_SITES: tuple[LensSite, ...] = get_args(LensSite)
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Pan(Ranking):
     """Pan et al.'s contribution score; the defaults are those of Sato & Takagi's comparison.

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ..errors import InvalidOption
+from ..given import checked_methods
 from ..loading import VLM
 from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, options_of, whole_number
@@ -23,6 +24,7 @@ from .scores import Layout, Pooled
 from .validity import Validity
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Random(Ranking):
     """Random neurons; the score is a uniform random number.
@@ -45,6 +47,7 @@ class Random(Ranking):
         return Ranked("random", {"random": Pooled(_uniform(vlm, self.seed))})
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class RandomLayerMatched(Ranking):
     """:func:`layer_matched` as a method.
@@ -63,8 +66,8 @@ class RandomLayerMatched(Ranking):
     needs_image: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "count", len(self.like or ()))
         super().__post_init__()
+        object.__setattr__(self, "count", len(self.like or ()))
         whole_number("seed", self.seed, 0)
 
     def score(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> Ranked:
@@ -74,7 +77,7 @@ class RandomLayerMatched(Ranking):
         layout = Layout(vlm.widths)
         values = _uniform(vlm, self.seed)
         for neuron in layer_matched(vlm, self.like, self.seed):
-            values[layout.starts[neuron.layer] + neuron.unit] += 1
+            values[layout.at(neuron)] += 1
         return Ranked("random", {"random": Pooled(values)}, site=self.like.site)
 
     def to_dict(self) -> dict[str, Json]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from ..errors import InvalidOption
 from ..fields import check_fields
+from ..given import checked_methods
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -53,6 +54,7 @@ class Ranked:
     notes: tuple[str, ...] = ()
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Ranking(ABC):
     """A method that keeps the best neurons by one score.

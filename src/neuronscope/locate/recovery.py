@@ -24,6 +24,7 @@ from PIL import Image
 from ..caption import clean_captions
 from ..errors import InvalidOption
 from ..fields import check_fields
+from ..given import checked_methods
 from ..intervene import Patch
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -94,6 +95,7 @@ class Recovered:
         return {**vars(self), "random": list(self.random), "tried": tried}
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Recovery:
     """The fewest of the best neurons that recover a share of the edit's effect, with the word gone from the caption.

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ..errors import InvalidOption
+from ..given import checked
 from ..types import Neurons, one_of
 from .activation import Activation, ActivationDifference, GradTimesActivation
 from .difference_x_gradient import DifferenceTimesGradient
@@ -53,6 +54,7 @@ _TABLE: dict[str, Callable[[], Method]] = {
 METHODS: Mapping[str, Callable[[], Method]] = MappingProxyType(_TABLE)
 
 
+@checked
 def method(name: str, **options: Any) -> Method:
     """A method by name, with some of its options changed: ``method("pan", count=30, pool="max")``.
 
@@ -66,6 +68,7 @@ def method(name: str, **options: Any) -> Method:
     return _changed(made, options)
 
 
+@checked
 def equal_size(chosen: Method, found: Neurons) -> Method:
     """A method set to keep as many neurons as `found` has, for a comparison on the same sample (METHODS c).
 
@@ -82,6 +85,7 @@ def takes_size(chosen: Method) -> bool:
     return not isinstance(chosen, TwoStage) and bool({"count", "like"} & {*_options(chosen)})
 
 
+@checked
 def register_method(name: str, factory: Callable[[], Method]) -> None:
     """Add a method of your own: a frozen dataclass whose options all have defaults, or a function that makes one.
 

@@ -19,6 +19,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..errors import InvalidOption
+from ..given import checked_methods
 from ..loading import VLM
 from ..samples.inpaint import Counterfactual
 from .ranking import Ranked, Ranking
@@ -43,6 +44,7 @@ GradSite: TypeAlias = Literal["pre", "neuron"]
 _SCORE: dict[GradSite, Score] = {"pre": "pre", "neuron": "gradcam"}
 
 
+@checked_methods
 @dataclass(frozen=True, kw_only=True)
 class Schwettmann(Ranking):
     """Schwettmann et al.'s attribution; the defaults are those of Sato & Takagi's comparison.

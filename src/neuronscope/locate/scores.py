@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
 
+from ..errors import NeuronOutOfRange
 from ..held import in_turn
 from ..hooks import HookSession, Tap
 from ..hooks.backward import GradientSession, Place
@@ -61,10 +62,18 @@ class Layout:
         """Number of neurons of the model."""
         return sum(self.widths)
 
+    def at(self, neuron: Neuron) -> int:
+        """The flat index of a neuron. Raises NeuronOutOfRange for one that the model does not have."""
+        known = neuron.layer < len(self.widths) and neuron.unit < self.widths[neuron.layer]
+        if not known:
+            deep, wide = len(self.widths), max(self.widths, default=0)
+            raise NeuronOutOfRange(f"{neuron} does not exist: there are {deep} layers of at most {wide} neurons")
+        return sum(self.widths[: neuron.layer]) + neuron.unit
+
     def mask(self, neurons: Iterable[Neuron]) -> Bool[np.ndarray, "neurons"]:
-        """Where some neurons are on the flat axis."""
-        chosen, starts = np.zeros(self.total, dtype=bool), self.starts
-        chosen[[starts[neuron.layer] + neuron.unit for neuron in neurons]] = True
+        """Where some neurons are on the flat axis. Raises NeuronOutOfRange as :meth:`at` does."""
+        chosen = np.zeros(self.total, dtype=bool)
+        chosen[[self.at(neuron) for neuron in neurons]] = True
         return chosen
 
     def split(self, flat: int) -> tuple[int, int]:

@@ -15,6 +15,7 @@ from jaxtyping import Float
 
 from ..errors import InvalidOption, InvalidSample
 from ..fields import check_fields
+from ..given import checked_methods
 from ..types import Json, one_of
 
 #: A threshold whose finds are as likely false as true is no threshold.
@@ -57,6 +58,7 @@ class Threshold(Protocol):
         ...
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Fixed:
     """A number set by hand (the paper sets two per sample; Table IV)."""
@@ -72,6 +74,7 @@ class Fixed:
         return Cut(float(self.value), f"fixed({self.value:g})")
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Budget:
     """The threshold that keeps the `count` highest scores (fewer where the next one ties)."""
@@ -82,7 +85,7 @@ class Budget:
     def __post_init__(self) -> None:
         check_fields(self)
         if self.count < 1:
-            raise InvalidOption(f"Budget needs at least one neuron, got {self.count}")
+            raise InvalidOption(f"count={self.count}: Budget needs at least one neuron")
 
     def choose(self, target: Float[np.ndarray, "n"], decoys: Float[np.ndarray, "sets n"]) -> Cut:
         """The largest score that is not kept."""
@@ -91,6 +94,7 @@ class Budget:
         return Cut(max(cut, 0.0), f"budget({self.count})")
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Knee:
     """The knee of the sorted positive scores: the point farthest below the line from the largest to the smallest."""
@@ -110,6 +114,7 @@ class Knee:
         return Cut(float(ordered[int(np.argmax(1 - x - y))]), "knee")
 
 
+@checked_methods
 @dataclass(frozen=True)
 class TargetDecoy:
     """The lowest threshold whose estimated share of false finds is at most q (METHODS G1 i).

@@ -25,6 +25,7 @@ from jaxtyping import Bool
 
 from ..errors import InvalidOption
 from ..fields import check_fields
+from ..given import checked_methods
 from ..held import in_turn
 from ..intervene import activations
 from ..loading import VLM
@@ -69,6 +70,7 @@ _OF_FILTERS = (
 )
 
 
+@checked_methods
 @dataclass(frozen=True)
 class TwoStage:
     """Two-stage filtering with every fork of METHODS (b) as an option; the defaults are the recommended preset.

@@ -20,6 +20,7 @@ from typing import Any, overload
 import numpy as np
 from jaxtyping import Float
 
+from ..given import checked
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.lens import DecodeNorm
@@ -165,6 +166,7 @@ def _decoded(row: Mapping[str, Any]) -> Decoded:
     return Decoded(neuron, tuple(row["tokens"]), tuple(row["logits"]), tuple(row["strengths"]), rank)
 
 
+@checked
 def decode(
     vlm: VLM,
     neurons: Neurons,

@@ -9,6 +9,7 @@ from typing import Any, Literal, TypeAlias, get_args
 
 from ..errors import InvalidOption
 from ..fields import check_fields
+from ..given import checked_methods
 from ..options import Asking, options_in
 from ..types import Json, one_of
 from .families import Family
@@ -22,6 +23,7 @@ Chat: TypeAlias = Literal["auto", "always", "never"]
 CHATS: tuple[Chat, ...] = get_args(Chat)
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Decoding:
     """What is asked, and how captions are written (METHODS d; the published settings, Sato & Takagi III-B).

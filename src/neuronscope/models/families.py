@@ -13,6 +13,7 @@ from typing import Any
 
 from ..errors import InvalidOption, UnsupportedModel
 from ..fields import check_fields
+from ..given import checked, checked_methods
 from ..tokens import Separators
 
 _QUERIES = "a fixed number of learned queries looks at the whole image"
@@ -21,6 +22,7 @@ UNLISTED = "not in the family table: general rules only"
 _CROSS = "the decoder reads the image through cross-attention"
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Family:
     """One row of the table.
@@ -89,7 +91,9 @@ class Family:
         check_fields(self)
 
     def require_images(self, count: int) -> None:
-        """Raise InvalidOption for several images where a prompt holds one."""
+        """Raise InvalidOption for several images where a prompt holds one, and for none."""
+        if count < 1:
+            raise InvalidOption(f"count={count}: a prompt shows at least one image")
         if count > 1 and self.one_image:
             raise InvalidOption(f"{self.title} takes one image per prompt, not {count}: {self.one_image}")
 
@@ -304,6 +308,7 @@ _TABLE = {row.model_type: row for row in _ROWS}
 FAMILIES: Mapping[str, Family] = MappingProxyType(_TABLE)
 
 
+@checked
 def register_family(row: Family) -> None:
     """Add a row, or replace one of the same model type. Raises InvalidOption for a template without its two fields."""
     for part in ("{image}", "{prompt}"):

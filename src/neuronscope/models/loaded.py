@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ..architecture.devices import device_of, present
 from ..architecture.structure import Structure
-from ..errors import ImageTokenMismatch, InvalidOption, NoImagePositions
+from ..errors import MODEL_ERRORS, ImageTokenMismatch, InvalidOption, NoImagePositions
+from ..given import checked_methods
 from ..held import Held, in_turn
 from ..hooks import check_unit
 from ..samples.image import read_image
@@ -44,12 +45,11 @@ from .frozen import Frozen, entries
 from .greedy import of_checkpoint
 from .identity import fingerprint
 from .inputs import ImageRow, Inputs, Row, sources_of
+from .placing import placing
 from .processing import about, processed
 
-#: What processors and models raise that take one image per prompt only.
-_REFUSALS = (AttributeError, LookupError, RuntimeError, StopIteration, TypeError, ValueError)
 
-
+@checked_methods
 class LoadedModel:
     """Model, processor and what was found out about them; :class:`neuronscope.VLM` adds captions and interventions.
 
@@ -68,8 +68,8 @@ class LoadedModel:
         self.family = family
         self.structure = structure
         self.chat = False
-        self._placed: dict[tuple[tuple[tuple[int, int], ...], int], ImageTokens] = {}
-        self._readable: set[tuple[tuple[int, int], ...]] = set()
+        self._placed: dict[tuple[object, ...], ImageTokens] = {}
+        self._readable: set[tuple[object, ...]] = set()
 
     @property
     def layers(self) -> int:
@@ -86,7 +86,7 @@ class LoadedModel:
         """The processor's tokenizer."""
         return self.processor.tokenizer
 
-    @cached_property
+    @property
     def image_token(self) -> int | None:
         """Id of the placeholder at image positions; None where the model has none."""
         config: Any = self.model.config
@@ -226,21 +226,19 @@ class LoadedModel:
 
     def _require_readable(self, row: Row, sizes: tuple[tuple[int, int], ...]) -> None:
         """Raise InvalidOption where a model type without a row fails on a prompt of several images, tried once."""
-        if sizes in self._readable:
+        key = (sizes, placing(self))
+        if key in self._readable:
             return
         try:
             with torch.no_grad():
                 self.logits(Inputs((row,)))
-        except _REFUSALS as error:
+        except MODEL_ERRORS as error:
             raise InvalidOption(f"{self.id} does not take {len(sizes)} images in one prompt: {error}") from error
-        self._readable.add(sizes)
+        self._readable.add(key)
 
     @property
     def _unlisted(self) -> str:
-        return (
-            f"model type {self.family.model_type!r} is not in the family table, where a row could say where its image "
-            "is (ns.register_family)"
-        )
+        return f"model type {self.family.model_type!r} has no row that says where its image is (ns.register_family)"
 
     def _tensors(self, shown: Sequence[Image.Image], text: str) -> dict[str, Tensor]:
         """What the model is called with for one prompt."""
@@ -273,7 +271,7 @@ class LoadedModel:
         tensors: dict[str, Tensor],
         positions: Int[np.ndarray, "tokens"],
     ) -> ImageTokens:
-        key = (tuple(picture.size for picture in shown), len(positions))
+        key = (tuple(picture.size for picture in shown), len(positions), placing(self))
         if len(shown) > 1:
             if key not in self._placed:
                 self._placed[key] = self._several(shown, tensors, len(positions))

@@ -237,6 +237,12 @@ class Evidence:
             raise RunMismatch(f"{place} cannot be read: {type(error).__name__}: {error}") from error
 
 
+def clear_evidence(folder: Path) -> None:
+    """Take away the files of a result. Raises InvalidOption where they cannot be."""
+    names = ("original.png", "mask.png", "maps.npz")
+    clear_result(folder, f"{FOLDER}/{DOCUMENT}", "neurons.json", "edited.png", *(f"{FOLDER}/{name}" for name in names))
+
+
 def _words(data: Mapping[str, Any], count: int) -> Words:
     words = Words.from_dict(data)
     if not len(words) == len(words.beside) == len(words.quantiles) == count:

@@ -18,6 +18,7 @@ import numpy as np
 from ..errors import InvalidOption, InvalidSample, suggest
 from ..fields import check_fields
 from ..files import is_folder
+from ..given import checked_methods
 from ..types import Json
 from .boxes import Box, boxes_mask, require_inside
 from .coco_boxes import box_of, frame_of, require_agreement, require_widths
@@ -33,6 +34,7 @@ _DAMAGED = (KeyError, TypeError, ValueError, IndexError, OverflowError, InvalidS
 _MAX_PIXELS = 200_000_000
 
 
+@checked_methods
 @dataclass(frozen=True)
 class CocoFolder:
     """Images and annotations of one split.

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from ..errors import InvalidSample
-from ..fields import is_unicode
+from ..hints import is_unicode
 from ..parsing import read_json
 
 #: A row of a table: an object of the JSON.

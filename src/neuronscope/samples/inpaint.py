@@ -13,6 +13,8 @@ from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from ..errors import InvalidOption, InvalidSample
+from ..fields import check_fields
+from ..given import checked
 from ..types import Json, one_of
 from .image import ImageSource, read_image
 from .sample import RegionSource, Sample
@@ -39,6 +41,9 @@ class Counterfactual:
     mask: Mask
     method: str
     options: Mapping[str, Json] = field(default_factory=dict[str, Json])
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
 
 def _telea(pixels: Pixels, mask: Mask, radius: float) -> Pixels:
@@ -83,6 +88,7 @@ def inpaint(image: Image.Image, mask: Mask, method: str = "telea", radius: float
     return Image.fromarray(INPAINTERS[method](np.asarray(image.convert("RGB")), mask, float(radius)))
 
 
+@checked
 def counterfactual(
     sample: Sample,
     method: Method = "telea",

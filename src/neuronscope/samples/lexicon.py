@@ -17,6 +17,8 @@ from importlib.resources import files
 from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 
 from ..errors import InvalidOption
+from ..fields import check_fields
+from ..given import checked_methods
 from ..types import one_of
 from ..words import DOTLESS, GREEK, Folded, Reading, Token, fold, folded, segment, tokens_of
 
@@ -43,6 +45,7 @@ class Match:
     form: str
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Lexicon:
     """Surface forms of concepts; a concept that is not listed is known by its literal form and its plural."""
@@ -51,6 +54,9 @@ class Lexicon:
     forms: Mapping[str, tuple[str, ...]]
     plurals: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     not_within: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def default(cls) -> Lexicon:

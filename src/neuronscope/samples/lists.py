@@ -23,7 +23,9 @@ from urllib.parse import unquote
 import numpy as np
 
 from ..errors import InvalidOption, InvalidSample, suggest
+from ..fields import check_fields
 from ..files import is_folder
+from ..given import checked_methods
 from .image import read_image
 from .list_files import READERS, Entry, lines
 from .place import place
@@ -48,6 +50,7 @@ class Refused:
     reason: str
 
 
+@checked_methods
 @dataclass(frozen=True)
 class ImageList(Sequence[Captioned]):
     """Pictures with captions, each picture once.
@@ -59,6 +62,9 @@ class ImageList(Sequence[Captioned]):
 
     items: tuple[Captioned, ...]
     refused: tuple[Refused, ...] = ()
+
+    def __post_init__(self) -> None:
+        check_fields(self)
 
     @classmethod
     def parallel(

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path, PurePath, PureWindowsPath
 
 from ..errors import InvalidSample
-from ..fields import is_unicode
+from ..hints import is_unicode
 
 #: What helps, for errors.
 ALLOW = "--allow-outside (allow_outside=True) reads it nevertheless"

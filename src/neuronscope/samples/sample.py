@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
@@ -11,7 +11,8 @@ from jaxtyping import Bool
 from PIL import Image
 
 from ..errors import InvalidOption, InvalidSample
-from ..fields import check_fields, whole
+from ..fields import check_fields, shown, whole
+from ..given import checked_methods
 from ..types import one_of
 from .boxes import Box, boxes_mask, numbers
 from .image import ImageSource, Upright, name_of, read_upright
@@ -31,9 +32,11 @@ class Region:
     mask: Bool[np.ndarray, "height width"] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, but=("box",))
         object.__setattr__(self, "box", numbers(self.box))
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Sample:
     """One image with one concept.
@@ -61,9 +64,11 @@ class Sample:
     annotated: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
+        check_fields(self, but=("boxes",))
+        if isinstance(self.boxes, (str, bytes)) or not isinstance(self.boxes, Iterable):  # pyright: ignore
+            raise InvalidSample(f"boxes={shown(self.boxes)} is not a sequence of boxes (x, y, width, height)")
         if not self.concept.strip():
             raise InvalidSample("the concept is empty; give the word to find neurons for")
-        check_fields(self)
         # Plain tuples, also where an array was given, which has no truth value.
         object.__setattr__(self, "boxes", tuple(numbers(box) for box in self.boxes))
 

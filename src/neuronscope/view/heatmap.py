@@ -12,7 +12,9 @@ from jaxtyping import Bool, Float
 from PIL import Image, ImageDraw
 
 from ..errors import InvalidOption
+from ..fields import check_fields, shown
 from ..files import replacing, require_picture
+from ..given import checked, checked_methods
 from ..held import in_turn
 from ..intervene.capture import activations
 from ..loading import VLM
@@ -36,6 +38,7 @@ Resize: TypeAlias = Literal["half_pixel", "pan", "footprint"]
 Trace: TypeAlias = Literal["auto", "tokens", "gradient", "occlusion", "rollout"]
 
 
+@checked_methods
 @dataclass(frozen=True)
 class Heatmap:
     """Mean activation of some neurons over the image.
@@ -51,6 +54,13 @@ class Heatmap:
     grids: tuple[Float[np.ndarray, "_rows _columns"], ...]
     image: Image.Image
     neurons: Neurons
+
+    def __post_init__(self) -> None:
+        check_fields(self, but=("values", "grids"))
+        grids = list(self.grids) if isinstance(self.grids, (tuple, list)) else [self.grids]  # pyright: ignore
+        for name, array in (("values", self.values), *(("grids", grid) for grid in grids)):
+            if not isinstance(array, np.ndarray) or array.ndim != 2 or array.dtype.kind != "f":  # pyright: ignore
+                raise InvalidOption(f"{name}={shown(array)} is not an array of floats [height, width]; NaN is no value")
 
     def normalised(self) -> Float[np.ndarray, "height width"]:
         """Values scaled to 0..1 (smallest to largest); a constant map becomes 0, cropped pixels too."""
@@ -92,6 +102,7 @@ class Heatmap:
             grey.save(temporary)
 
 
+@checked
 @in_turn
 def heatmap(
     vlm: VLM,

@@ -3,6 +3,7 @@
 import html
 import json
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -81,6 +82,18 @@ def test_the_page_needs_nothing_else(result, tmp_path):
             assert all(f"{finding.evidence.prompt} {caption}" in text for caption in captions)
         for neuron in finding.located.neurons:
             assert f"show {neuron} large" in page
+
+
+def test_a_study_of_fewer_pictures_leaves_none_of_the_earlier_ones(result, tmp_path):
+    save(result, tmp_path)
+    (tmp_path / "image-2" / "notes.txt").write_text("mine", encoding="utf-8")
+    (tmp_path / "image-x").mkdir()
+    save(replace(result, findings=result.findings[:1]), tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {"study.json", "image-1", "image-2", "image-x"}
+    assert [path.name for path in (tmp_path / "image-2").iterdir()] == ["notes.txt"]
+    (tmp_path / "image-2" / "notes.txt").unlink()
+    save(replace(result, findings=result.findings[:1]), tmp_path)
+    assert not (tmp_path / "image-2").exists()
 
 
 def test_refused_samples_are_recorded_and_all_refused_is_an_error(demo):

@@ -207,6 +207,20 @@ def test_what_is_written(work: DiscoveryRun, found: Discoveries, tmp_path: Path)
     assert not (tmp_path / "figures" / "region-invariance.png").exists()
 
 
+def test_nouns_that_are_gone_leave_no_file(work: DiscoveryRun, found: Discoveries, tmp_path: Path):
+    odd = dict.fromkeys(("café", "a/b", "New York", "..", "ünïcode 50%"), found.nouns["bear"])
+    document = render_discoveries(work, dataclasses.replace(found, nouns={**found.nouns, **odd}), tmp_path)
+    folder = tmp_path / "neurons"
+    assert len(list(folder.iterdir())) == len(found.nouns) + len(odd) == len(document["neurons"])
+    (folder / "mine.json").write_text("{}", encoding="utf-8")
+    ns.Neurons.load(tmp_path / document["neurons"]["café"]).save(folder / "kept by hand.json")
+    (folder / "notes.txt").write_text("x", encoding="utf-8")
+    fewer = dict(list(found.nouns.items())[:1])
+    again = render_discoveries(work, dataclasses.replace(found, nouns=fewer), tmp_path)
+    kept = {path.partition("/")[2] for path in again["neurons"].values()}
+    assert {path.name for path in folder.iterdir()} == {*kept, "mine.json", "kept by hand.json", "notes.txt"}
+
+
 def test_similarity_is_kept_with_what_made_it(work: DiscoveryRun, demo: ns.VLM, pictures, tmp_path: Path):
     plan = dataclasses.replace(PLAN, metrics={"rouge-1": {}})
     again = DiscoveryRun(demo, pictures, plan, open_discovery(work.run.folder, demo, plan))

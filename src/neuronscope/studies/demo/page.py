@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RunMismatch
-from ...files import clear_result, output_folder, write_text
+from ...files import clear_result, named_like, output_folder, refusing, write_text
 from ...parsing import read_json
-from ...report.evidence import Evidence
+from ...report.evidence import Evidence, clear_evidence
 from ...report.located import section
 from ...report.page import telling_damage
 from ...report.page import write_page as write_template
@@ -38,6 +38,11 @@ def save(study: Study, folder: str | Path) -> None:
     """Write a study, from which :func:`write_page` makes its page. Raises InvalidOption where it cannot be written."""
     target = output_folder(folder)
     clear_result(target, NAME)
+    for name in named_like(target, r"image-\d+"):
+        if int(name.removeprefix("image-")) > len(study.findings):  # of an earlier study, which had more
+            clear_evidence(target / name)
+            with refusing(target / name):
+                _ = any((target / name).iterdir()) or (target / name).rmdir()
     for k, finding in enumerate(study.findings, 1):
         finding.evidence.save(output_folder(target / f"image-{k}"))
     document = {"schema": SCHEMA, **study.to_dict()}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -26,6 +25,8 @@ from ...evaluate.discovery import (
 )
 from ...evaluate.discovery.invariance import Pair
 from ...evaluate.discovery.sensitivity import FOUND
+from ...parsing import parse_json
+from ...run.understood import understood
 from ...types import Json, Neuron
 from ...view.figures import LayerCounts
 from .concepts import Concept, Found, nouns_of, order_of, rows_of
@@ -80,7 +81,15 @@ class Discoveries:
 
 
 def collect_discoveries(work: DiscoveryRun) -> Discoveries:
-    """Everything that the finished parts of a job tell. Raises RunMismatch where they are not finished."""
+    """Everything that the finished parts of a job tell.
+
+    Raises RunMismatch where they are not finished, or hold something else than this program writes.
+    """
+    with understood(work.run):
+        return _collected(work)
+
+
+def _collected(work: DiscoveryRun) -> Discoveries:
     run, plan, pictures = work.run, work.plan, work.pictures
     nouns = nouns_of(run, pictures)
     widths, seed = work.vlm.widths, plan.seed
@@ -166,7 +175,7 @@ def _similar(work: DiscoveryRun) -> dict[str, SimilarTexts]:
     rows = work.similar()
     for name in work.plan.metrics:
         mine = [row for row in rows if row["metric"] == name]
-        made = {row["provenance"]: Scored(np.zeros(0), json.loads(row["provenance"])) for row in mine}
+        made = {row["provenance"]: Scored(np.zeros(0), parse_json(row["provenance"])) for row in mine}
         found[name] = SimilarTexts(_over_images(mine, "value", work.plan.seed), alike(list(made.values())))
     return found
 

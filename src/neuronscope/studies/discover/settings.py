@@ -96,7 +96,7 @@ class DiscoveryPlan:
     group_k: int = 0
     described: tuple[int, int] = (10, 10)
     draws: int = 20
-    metrics: Mapping[str, Mapping[str, str]] = field(default_factory=dict[str, Mapping[str, str]])
+    metrics: Mapping[str, Mapping[str, Json]] = field(default_factory=dict[str, Mapping[str, Json]])
     seed: int = option(0, "--seed", help="Of permutations, controls and intervals.")
 
     def __post_init__(self) -> None:

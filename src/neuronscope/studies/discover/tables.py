@@ -15,16 +15,18 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+from ...errors import RunMismatch
 from ...evaluate import Estimate
 from ...evaluate.discovery import CONTROLS, Measured, Specificity, normalised
 from ...evaluate.discovery.invariance import OTHERS
 from ...evaluate.discovery.sensitivity import FOUND
-from ...files import clear_result, output_folder, refusing, write_text
+from ...files import clear_result, named_like, output_folder, refusing, write_text
 from ...locate.discovery import UNITS
 from ...report.blocks import Block, Document, Figure, Section, Table, grid, text
 from ...report.cells import interval, number
 from ...report.markdown import markdown
 from ...samples.lists import Refused
+from ...types import Neurons
 from ...view.figures import Written, styles
 from .collect import Discoveries, estimates
 from .concepts import Found, best_for, generic, rows_of, together
@@ -45,7 +47,8 @@ def render_discoveries(
 ) -> dict[str, Any]:
     """Write all files into a folder, which is made if need be, and return the document of discovery.json.
 
-    Figures that an earlier call drew and this one has no numbers for are removed.
+    Figures that an earlier call drew and this one has no numbers for are removed, and so are neurons of nouns that it
+    wrote and that no caption names now.
 
     Raises InvalidOption for a folder that cannot be written to.
     """
@@ -125,11 +128,11 @@ def _specific(one: Specificity | None) -> dict[str, Any] | None:
 
 
 def _write_neurons(work: DiscoveryRun, found: Discoveries, folder: Path) -> dict[str, str]:
-    """One file for each noun; noun -> its path."""
+    """One file for each noun; noun -> its path. Files of nouns that are gone are removed."""
     written: dict[str, str] = {}
     options, often = work.plan.discovery, best_for(found.nouns)
     for noun, rows in found.nouns.items():
-        path = folder / f"{quote(noun, safe=' ')}.json"
+        path = folder / _file_of(noun)
         best = together(rows, options.top)
         neurons = replace(
             best,
@@ -148,7 +151,23 @@ def _write_neurons(work: DiscoveryRun, found: Discoveries, folder: Path) -> dict
         )
         neurons.save(path)
         written[noun] = f"neurons/{path.name}"
+    for name in named_like(folder, r".+\.json"):
+        if f"neurons/{name}" not in written.values() and _of_noun(folder / name, options.name):
+            clear_result(folder, name)
     return written
+
+
+def _of_noun(path: Path, method: str) -> bool:
+    """Whether a file is one that an earlier call wrote, for a noun that no caption names any more."""
+    try:
+        found = Neurons.load(path)
+    except RunMismatch:  # somebody else's file
+        return False
+    return found.method == method and path.name == _file_of(found.concept)
+
+
+def _file_of(noun: str) -> str:
+    return f"{quote(noun, safe=' ')}.json"
 
 
 def _write_texts(work: DiscoveryRun, path: Path) -> None:

@@ -26,12 +26,14 @@ from ...caption import Caption, clean_captions
 from ...evaluate.discovery import CONTROLS, describe, similarity
 from ...evaluate.discovery.sensitivity import FOUND
 from ...held import in_turn
+from ...hints import str_of
 from ...intervene.permuted import permuted_image
 from ...loading import VLM
 from ...locate.discovery import Discovered, NounNeurons, discover_in, noun_scores
 from ...locate.scores import Layout
 from ...models.lens import DecodeNorm
 from ...run.directory import Run
+from ...run.understood import only_row, understood
 from ...samples.picture_files import Picture
 from ...types import Neurons
 from .concepts import Concept, Found, concepts_of, rows_of
@@ -90,7 +92,8 @@ class DiscoveryRun:
     @cached_property
     def concepts(self) -> tuple[Concept, ...]:
         """The nouns that at least two pictures' captions name, most frequent first, once all neurons are found."""
-        return concepts_of(self.run, self.pictures)
+        with understood(self.run, "nouns"):
+            return concepts_of(self.run, self.pictures)
 
     @property
     def keys(self) -> list[dict[str, str]]:
@@ -141,8 +144,10 @@ class DiscoveryRun:
         return clean_captions(self.vlm, images, decoding=decoding, batch_size=self._batch_size)
 
     def _known(self, key: Mapping[str, Any]) -> Caption:
-        (row,) = self.run.read("captions", {name: key[name] for name in ("image", "sha256")}).to_pylist()
-        return Caption(row["text"], row["caption"], tuple(row["ids"]))
+        picture = {name: key[name] for name in ("image", "sha256")}
+        with understood(self.run, "captions", picture):
+            row = only_row(self.run, "captions", picture)
+            return Caption(row["text"], row["caption"], tuple(row["ids"]))
 
     # ---- neurons
 
@@ -214,16 +219,19 @@ class DiscoveryRun:
         return [{**p.key, "probes": self.probes_digest} for p in self.pictures if p.name in tested]
 
     def _probe(self, key: Mapping[str, Any]) -> Rows:
-        picture = self._picture(key)
+        with understood(self.run, "nouns", self._picture(key).key):
+            return self._probed(self._picture(key), key)
+
+    def _probed(self, picture: Picture, key: Mapping[str, Any]) -> Rows:
         wanted = {concept.noun for concept in self.concepts if picture.name in concept.tested}
         nouns = [row for row in self.run.read("nouns", picture.key).to_pylist() if row["noun"] in wanted]
         places = [row["tokens"] for row in nouns]
         scores = noun_scores(self.vlm, picture.path, self._known(key), places, self.plan.discovery)
-        starts = Layout(self.vlm.widths).starts
+        layout = Layout(self.vlm.widths)
         owners = [concept.noun for concept in self.concepts]
         rows: Rows = []
         for of, draw, sets in self._probes:
-            flat = [starts[neurons[0].layer] + neurons[0].unit for neurons in sets]
+            flat = [layout.at(neurons[0]) for neurons in sets]
             for noun, values in zip(nouns, scores[:, flat].tolist(), strict=True):
                 rows.append({"of": of, "draw": draw, "noun": noun["noun"], "rows": owners, "values": values})
         return rows
@@ -232,11 +240,13 @@ class DiscoveryRun:
 
     def _compare(self, key: Mapping[str, Any]) -> Rows:
         picture = self._picture(key)
-        texts = self.run.read("texts", picture.key).to_pylist()
+        with understood(self.run, "texts", picture.key):
+            texts = self.run.read("texts", picture.key).to_pylist()
+            said = [str_of(row["text"]) for row in texts]
         if not texts:
             return []
         metric = self._metrics[str(key["metric"])]
-        scored = similarity(metric, [row["text"] for row in texts], self._known(key).text, picture.path)
+        scored = similarity(metric, [str(text) for text in said], self._known(key).text, picture.path)
         provenance = json.dumps(dict(scored.provenance), sort_keys=True)
         return [
             {"noun": row["noun"], "of": row["of"], "value": value, "provenance": provenance}

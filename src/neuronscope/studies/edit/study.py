@@ -11,7 +11,6 @@ from typing import Any
 
 from ...caption import clean_captions
 from ...edit import Edit, Focused, Tuned, editor
-from ...edit.adapter import FILES
 from ...edit.ranked import rank_for_edit
 from ...edit.registry import EDITORS, editor_options
 from ...errors import InvalidOption
@@ -29,6 +28,7 @@ from ...run.settings import environment
 from ...samples.lists import Refused
 from ...samples.picture_files import Picture, Pictures, gather
 from ...types import Neuron, Neurons, one_of
+from .earlier import earlier
 from .settings import Rewrite
 from .tables import document, one_table
 
@@ -80,8 +80,7 @@ class Rewritten:
             "asked": dict(self.asked),
             "environment": environment(),
         }
-        others = () if adapter else (f"adapter/{name}" for name in FILES)
-        clear_result(target, "tables.json", "tables.md", *others)
+        clear_result(target, "tables.json", "tables.md", *earlier(target))
         self.found.edit.save(target / "edit.safetensors")
         self.neurons.save(target / "neurons.json")
         if adapter:

@@ -16,6 +16,7 @@ from ...report.blocks import Section, Table, grid, text
 from ...report.cells import Cell, interval
 from ...report.markdown import markdown
 from ...run.settings import environment
+from .earlier import earlier
 from .tables import document
 from .words import Listed, Suppressed
 
@@ -30,8 +31,7 @@ def save_words(found: Suppressed, folder: str | Path) -> dict[str, Any]:
     """
     target = output_folder(folder)
     result = words_document(found) | {"environment": environment()}
-    earlier = [one.name for pattern in ("edit-*.safetensors", "neurons-*.json") for one in target.glob(pattern)]
-    clear_result(target, "tables.json", "tables.md", *earlier)
+    clear_result(target, "tables.json", "tables.md", *earlier(target))
     for number, made in enumerate(found.words.values(), 1):
         made.found.edit.save(target / f"edit-{number}.safetensors")
         made.neurons.save(target / f"neurons-{number}.json")

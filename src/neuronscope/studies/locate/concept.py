@@ -85,6 +85,7 @@ def concept_into(
     :func:`neuronscope.locate_concept` raises.
     """
     from ...files import clear_result, output_folder, write_text
+    from ...report.evidence import clear_evidence
     from ...view import layer_distribution, plot_layers
 
     target, pooling = output_folder(folder), asked.pooling()
@@ -94,7 +95,8 @@ def concept_into(
     step("locating neurons")
     neurons, used = scored.neurons(pooling, against), len(set(scored.photographs))
     left_out = scored.left_out(pooling, against=against) if asked.test and used > 1 and len(neurons) else []
-    clear_result(target, "summary.txt")
+    clear_result(target, "summary.txt", "heatmap.png", "overlay.png")
+    clear_evidence(target)  # of one picture, by `locate`
     neurons.save(target / "neurons.json")
     plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, target / "layers.png")
     counts = [f"{name} ({len(set(one.photographs))})" for name, one in zip(asked.against, against, strict=True)]

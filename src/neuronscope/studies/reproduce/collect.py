@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from ...evaluate import Trials, aggregate, benjamini_hochberg, empirical_p
+from ...parsing import parse_json
+from ...run.understood import only_row, understood
 from ...samples.lexicon import MODES
 from ...types import Neurons
 from ...view.figures import LayerCounts, SweepPoint
@@ -24,7 +25,15 @@ _TRUTH = ("precision", "recall", "average_precision")
 
 
 def collect(work: Reproduction) -> Results:
-    """Everything that is finished. Pairs of method and condition that lack a unit are left out as a whole."""
+    """Everything that is finished. Pairs of method and condition that lack a unit are left out as a whole.
+
+    Raises RunMismatch for parts that hold something else than this program writes.
+    """
+    with understood(work.run):
+        return _collected(work)
+
+
+def _collected(work: Reproduction) -> Results:
     plan, layers = work.experiment, len(work.widths)
     located = {text: _located(work, text) for text in plan.methods}
     found = {text: rows for text, rows in located.items() if rows is not None}
@@ -89,7 +98,7 @@ def _located(work: Reproduction, text: str) -> dict[tuple[str, str], dict[str, A
     keys = {(kept.concept, kept.image_id): work.key(text, kept) for kept in work.samples}
     if work.run.missing("located", list(keys.values())):
         return None
-    return {name: work.run.read("located", key).to_pylist()[0] for name, key in keys.items()}
+    return {name: only_row(work.run, "located", key) for name, key in keys.items()}
 
 
 def _paired(work: Reproduction, refusals: Mapping[str, Mapping[tuple[str, str], str]]) -> tuple[Kept, ...]:
@@ -177,7 +186,7 @@ def _captions(work: Reproduction, paired: Sequence[Kept]) -> dict[tuple[str, str
             for row in work.run.read("similarity", key).to_pylist() if work.run.done("similarity", key) else ():
                 if (row["concept"], row["image"]) not in compared:
                     continue
-                score = CaptionScore(row["value"], row["pairs"], json.loads(row["provenance"]))
+                score = CaptionScore(row["value"], row["pairs"], parse_json(row["provenance"]))
                 concepts = found.setdefault((text, row["condition"], metric), {})
                 concepts.setdefault(row["concept"], []).append(score)
     return found

@@ -64,6 +64,14 @@ class Job(Loading, Reading):
 
         return CocoFolder.open(self.data, self.split, allow_outside=self.allow_outside)
 
+    def require_candidates(self) -> None:
+        """Raise TooFewSamples where the data cannot be enough, found without a model and before anything is started."""
+        from .dataset import require_candidates
+
+        plan = self.experiment
+        if not plan.allow_missing:
+            require_candidates(self.source(), plan.concepts, plan.images, seed=plan.seed)
+
     def load(self) -> VLM:
         """The model."""
         from ...loading import load

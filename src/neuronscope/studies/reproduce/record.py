@@ -11,12 +11,17 @@ from ...caption.captions import caption_of
 from ...errors import InvalidSample, RunMismatch
 from ...loading import VLM
 from ...locate.validity import Validity
+from ...parsing import parse_json
+from ...run.directory import Run
+from ...run.understood import only_row, understood
 from ...samples.inpaint import counterfactual
 from ...samples.lexicon import Lexicon
 from ...samples.sample import Sample
+from ...types import Neurons
 from .dataset import Dataset
 from .kept import Choosy, Kept, Rejection, Source
 from .settings import Experiment
+from .units import CANDIDATE, DATASET
 
 
 def to_row(dataset: Dataset) -> dict[str, Any]:
@@ -26,8 +31,34 @@ def to_row(dataset: Dataset) -> dict[str, Any]:
 
 def named_in(row: Mapping[str, Any], concepts: Sequence[str]) -> list[tuple[str, str]]:
     """Concept and image of every sample, in the order of :func:`from_row`. Needs no model."""
-    records = json.loads(row["document"])["samples"]
+    records = parse_json(row["document"])["samples"]
     return [(name, record["image_id"]) for name in concepts for record in records if record["concept"] == name]
+
+
+def read_named(run: Run, concepts: Sequence[str]) -> list[tuple[str, str]]:
+    """The same from a run's part. Raises RunMismatch where it holds something else."""
+    with understood(run, DATASET.kind, DATASET.key):
+        return named_in(only_row(run, DATASET.kind, DATASET.key), concepts)
+
+
+def read_dataset(run: Run, vlm: VLM, source: Source, experiment: Experiment) -> Dataset:
+    """:func:`from_row` of a run's part. Raises RunMismatch where it holds something else, too."""
+    with understood(run, DATASET.kind, DATASET.key):
+        return from_row(only_row(run, DATASET.kind, DATASET.key), vlm, source, experiment)
+
+
+def read_candidate(
+    run: Run, key: Mapping[str, Any], vlm: VLM, sample: Sample, experiment: Experiment
+) -> Kept | Rejection:
+    """:func:`of_kept_row` of a run's part. Raises RunMismatch where it holds something else, too."""
+    with understood(run, CANDIDATE, key):
+        return of_kept_row(only_row(run, CANDIDATE, key), vlm, sample, experiment)
+
+
+def read_set(run: Run, key: Mapping[str, Any], row: Mapping[str, Any]) -> Neurons | None:
+    """The set of a `located` row; None where the method refused the sample. Raises RunMismatch for another document."""
+    with understood(run, "located", key):
+        return None if row["refused"] is not None else Neurons.from_dict(parse_json(row["neurons"]))
 
 
 def kept_row(found: Kept | Rejection) -> dict[str, Any]:
@@ -38,7 +69,7 @@ def kept_row(found: Kept | Rejection) -> dict[str, Any]:
 
 def of_kept_row(row: Mapping[str, Any], vlm: VLM, sample: Sample, experiment: Experiment) -> Kept | Rejection:
     """What was found of a candidate. Raises RunMismatch when the image is not what it was."""
-    made = json.loads(row["document"])
+    made = parse_json(row["document"])
     return Rejection(**made["rejected"]) if "rejected" in made else _restore(vlm, sample, made["kept"], experiment)
 
 
@@ -47,7 +78,7 @@ def from_row(row: Mapping[str, Any], vlm: VLM, source: Source, experiment: Exper
 
     Raises RunMismatch when an image or its edit is not what it was when the run began.
     """
-    document = json.loads(row["document"])
+    document = parse_json(row["document"])
     settings = dict(document["settings"])
     records: list[dict[str, Any]] = document["samples"]
     wanted = {concept: [r for r in records if r["concept"] == concept] for concept in experiment.concepts}

@@ -29,6 +29,7 @@ from ...loading import VLM
 from ...locate import Located, equal_size, layer_matched
 from ...locate.registry import takes_size
 from ...run.directory import Run
+from ...run.understood import only_row
 from ...samples.lexicon import MODES
 from ...samples.sample import Sample
 from ...types import Json, Neurons
@@ -36,7 +37,7 @@ from ...view.heatmap import heatmap
 from .dataset import Dataset, build
 from .failures import carried_out
 from .kept import Kept, Rejection, Source
-from .record import from_row, kept_row, of_kept_row, to_row
+from .record import kept_row, read_candidate, read_dataset, read_set, to_row
 from .rows import TRUTH, localisation_rows, located_row, refused_row
 from .schedule import Failure
 from .settings import Condition, Experiment
@@ -110,15 +111,14 @@ class Reproduction:
                 keep=self._keep,
             )
             self.run.write(DATASET.kind, DATASET.key, [to_row(found)])
-        row = self.run.read(DATASET.kind, DATASET.key).to_pylist()[0]
-        return from_row(row, self._vlm, self._source, self.experiment)
+        return read_dataset(self.run, self._vlm, self._source, self.experiment)
 
     def _candidate(self, sample: Sample) -> Kept | Rejection | None:
         """What an earlier start found of a candidate."""
         key = {"concept": sample.concept, "image": sample.image_id}
         if not self.run.done(CANDIDATE, key):
             return None
-        return of_kept_row(self.run.read(CANDIDATE, key).to_pylist()[0], self._vlm, sample, self.experiment)
+        return read_candidate(self.run, key, self._vlm, sample, self.experiment)
 
     def _keep(self, found: Kept | Rejection) -> None:
         self.run.write(CANDIDATE, {"concept": found.concept, "image": found.image_id}, [kept_row(found)])
@@ -225,12 +225,11 @@ class Reproduction:
         key = self.key(text, kept)
         if not self.run.done("located", key):
             self.run.write("located", key, [self._locate(text, kept)])
-        return self.run.read("located", key).to_pylist()[0]
+        return only_row(self.run, "located", key)
 
     def neurons(self, text: str, kept: Kept) -> Neurons | None:
         """A located set; None where the method refused the sample."""
-        row = self.located(text, kept)
-        return None if row["refused"] is not None else Neurons.from_dict(json.loads(row["neurons"]))
+        return read_set(self.run, self.key(text, kept), self.located(text, kept))
 
     def _locate(self, text: str, kept: Kept) -> dict[str, Any]:
         plan = self.experiment

@@ -30,7 +30,7 @@ from ....run.directory import Run
 from ....run.settings import differences
 from ..engine import Step
 from ..job import Job
-from ..record import named_in
+from ..record import read_named
 from ..results import Results
 from ..schedule import Failure, Schedule
 from ..units import DATASET, SCHEMAS, Cost, Name, Unit, units
@@ -76,6 +76,8 @@ class Cluster:
         resources: where.
         say: told what a person should know, such as a worker that died; one line at a time.
         worker: what the actors are.
+
+    Raises TooFewSamples, before any worker is started, where data that are seen from here cannot be enough.
     """
 
     def __init__(
@@ -89,6 +91,8 @@ class Cluster:
     ) -> None:
         self._job, self._folder, self._say, self._worker = job, Path(folder).resolve(), say, worker
         self._resources = resources or Resources()
+        if (job.place / job.data).exists():  # else only the workers see the data, and one of them says it
+            job.require_candidates()
         self._ray, self._ours = connected(self._resources.address, say)
         self._run: Run | None = None
         self._members: list[_Member] = []
@@ -162,8 +166,7 @@ class Cluster:
     # ---- what there is to do
 
     def _samples(self) -> list[tuple[str, str]]:
-        row = self.run.read(DATASET.kind, DATASET.key).to_pylist()[0]
-        return named_in(row, self._job.experiment.concepts)
+        return read_named(self.run, self._job.experiment.concepts)
 
     def _units(self) -> list[Unit]:
         return list(units(self._job.experiment, self._samples()))

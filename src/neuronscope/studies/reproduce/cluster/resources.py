@@ -124,7 +124,7 @@ def _on_loopback() -> Generator[None]:
     before = os.environ.get(_CLUSTERS)
     os.environ[_CLUSTERS] = "0"  # for the processes of the cluster, and for Ray when it is imported now
     try:
-        if "ray" in sys.modules:
+        if sys.modules.get("ray") is not None:
             constants: Any = importlib.import_module("ray._private.ray_constants")
             kept, constants.ENABLE_RAY_CLUSTER = constants.ENABLE_RAY_CLUSTER, False
             try:

@@ -1,0 +1,16 @@
+"""What an earlier edit has written into a folder, of one word or of a list of them; the next one has other files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...edit.adapter import FILES
+from ...files import named_like
+
+_NUMBERED = r"edit-\d+\.safetensors|neurons-\d+\.json"
+
+
+def earlier(folder: Path) -> list[str]:
+    """Names of files, relative to the folder. What people call otherwise is theirs, and stays."""
+    one = ("edit.safetensors", "neurons.json", *(f"adapter/{name}" for name in FILES))
+    return [*one, *named_like(folder, _NUMBERED)]
