@@ -7,17 +7,21 @@ import json
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast, get_args, overload
 
 from .errors import InvalidOption, RunMismatch, suggest
 from .fields import check_fields, finite_number, is_finite, shown, whole
 from .files import write_text
+from .frames import data_frame, neuron_columns
 from .given import checked_methods
 from .hints import is_unicode
 from .members import Members
 from .neuron import PLAIN_PART, Neuron, OneNeuron, read_address, read_neuron, write_address
 from .notebook import ROWS, table_html
 from .parsing import read_json
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: Where a neuron is read (METHODS a): `neuron` is the input of the FFN's down projection, the coefficient of its value
 #: vector; `act` is the output of the activation function; `pre` is that function's input. Without a gate, act = neuron.
@@ -145,6 +149,18 @@ class Neurons(Members):
         said = [f"of {shown(self.concept)}"] * bool(self.concept) + [f"by {self.method}"] * bool(self.method)
         scored = f"scores {', '.join(self.scores)}" if self.scores else ""
         return f"<{'; '.join(filter(None, (' '.join([f'{len(self)} neurons', *said]), first, scored)))}>"
+
+    def to_dataframe(self) -> DataFrame:
+        """The set with pandas: a row per member, in order, with its address and all scores; the rest in `attrs`.
+
+        Raises InvalidOption where pandas is not installed, or a score has the name of another column.
+        """
+        columns = neuron_columns(self.members, self.part)
+        if both := sorted(columns.keys() & self.scores):
+            raise InvalidOption(f"score {both[0]!r} has the name of a column of every data frame: give it another")
+        return data_frame(
+            {**columns, **self.scores}, site=self.site, **{name: _plain(getattr(self, name)) for name in _SAID}
+        )
 
     def to_html(self) -> str:
         """The set as a table of its first members, with their scores."""
@@ -357,6 +373,8 @@ def _plain(value: Any) -> Json:
     return {"kind": type(value).__name__}  # a threshold of somebody's own, of which nothing more is known
 
 
+#: What is true of all members.
+_SAID = ("concept", "method", "options", "provenance", "model")
 #: What says how a set was found.
 _FOUND = ("concept", "method", "options", "provenance")
 

@@ -31,6 +31,7 @@ from ..held.signals import HANDLERS, whole
 from ..held.turns import take
 from ..loading import VLM
 from ..loading.load import checkpoint_directory
+from ..reprs import one_line
 from ..types import Json, Neuron, Neurons
 from .adapter import write_adapter
 from .columns import read_columns, require_editable, write_all
@@ -74,6 +75,8 @@ class Edit(AbstractContextManager["Edit"]):
     _blocks: list[AbstractContextManager[Edit]] = field(
         default_factory=list[AbstractContextManager["Edit"]], init=False, repr=False
     )
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -13,13 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from ..errors import InvalidOption, InvalidSample
 from ..fields import check_fields
+from ..frames import data_frame
+from ..reprs import one_line
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 _Score = TypeVar("_Score", float, np.ndarray)
 
@@ -161,6 +166,10 @@ class Cell:
         return j_of(self.s_se, self.s_re)
 
 
+#: What a data frame tells of a cell.
+_COLUMNS = ("concept", "level", "s_k", "s_kbar", "s_se", "s_re", "s_mean", "j", "own_trials", "other_trials")
+
+
 @dataclass(frozen=True)
 class Table:
     """The cells of all concepts and levels, and their means.
@@ -170,6 +179,8 @@ class Table:
     """
 
     cells: tuple[Cell, ...]
+
+    __repr__ = one_line
 
     def cell(self, concept: str, level: float) -> Cell:
         """One concept at one level. Raises InvalidOption for a cell that the table does not have."""
@@ -182,6 +193,10 @@ class Table:
     def level(self, level: float) -> Cell:
         """Mean over the concepts at a level. Raises InvalidOption for a level that the table does not have."""
         return _mean(self._where(None, level), None, level)
+
+    def to_dataframe(self) -> DataFrame:
+        """A row for each concept and level with pandas. Raises InvalidOption where pandas is not installed."""
+        return data_frame({name: [getattr(cell, name) for cell in self.cells] for name in _COLUMNS})
 
     @property
     def concepts(self) -> tuple[Cell, ...]:

@@ -24,6 +24,7 @@ from ..errors import InvalidOption, InvalidSample, RunMismatch
 from ..fields import check_fields
 from ..given import checked, checked_methods
 from ..loading import VLM
+from ..reprs import one_line
 from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, Site, one_of, options_of, whole_number
 from .difference_x_gradient import DifferenceTimesGradient
@@ -102,6 +103,8 @@ class ScoredConcept:
     method: Method
     located: tuple[Located, ...]
     effects: tuple[float, ...]
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         check_fields(self)

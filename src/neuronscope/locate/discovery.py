@@ -16,19 +16,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 
 from ..caption import Caption, clean_captions
 from ..errors import InvalidOption
-from ..fields import check_fields
+from ..fields import check_fields, shown
+from ..frames import data_frame, neuron_columns
 from ..given import checked, checked_methods
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.lens import SHARE_NORMS, ShareNorm
+from ..notebook import table_html
 from ..samples.image import ImageSource
 from ..samples.nouns import FINDERS, Noun, NounFinder, noun_finder
 from ..tokens import tokens_of_span
@@ -38,6 +40,9 @@ from .located import Scores
 from .pan import LENS_SITES, LensSite, predicted
 from .scores import Layout, Pooled, best_first
 from .target import CONCEPT_TOKENS, ConceptToken, chosen_tokens, entries_of
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: What the published code asks, and how its answers begin.
 PUBLISHED = Decoding("An image of", question="Describe the image in few words.", max_new_tokens=50)
@@ -154,6 +159,29 @@ class Discovered:
         """The neurons of a noun. Raises InvalidOption for one that the caption does not have."""
         one_of("noun", noun, [found.noun.text for found in self.nouns])
         return next(found for found in self.nouns if found.noun.text == noun)
+
+    def __repr__(self) -> str:
+        nouns = ", ".join(found.noun.text for found in self.nouns)
+        return f"<Discovered {shown(self.caption.text)}: neurons of {nouns or 'no noun'}>"
+
+    def _repr_html_(self) -> str:
+        rows = [(found.noun.text, ", ".join(found.neurons.addresses[:5])) for found in self.nouns]
+        return table_html(self.caption.full, ("noun", "best neurons"), rows)
+
+    def to_dataframe(self) -> DataFrame:
+        """The kept neurons of every noun with pandas, best first; `scores` holds those of all other neurons.
+
+        Raises InvalidOption where pandas is not installed.
+        """
+        rows = [(found, k) for found in self.nouns for k in range(len(found.neurons))]
+        kept: dict[str, list[Any]] = {
+            "noun": [found.noun.text for found, _ in rows],
+            "place": [k + 1 for _, k in rows],
+            **neuron_columns(found.neurons[k] for found, k in rows),
+        }
+        names = dict.fromkeys(name for found in self.nouns for name in found.neurons.scores)
+        scores = {name: [found.neurons.scores[name][k] for found, k in rows] for name in names}
+        return data_frame({**kept, **scores}, caption=self.caption.full, finder=dict(self.finder))
 
     def matrix(self, rows: Sequence[Neurons]) -> Float[np.ndarray, "rows nouns"]:
         """M[a, b]: what the first neuron of set a contributes to noun b (METHODS f, metric 4).

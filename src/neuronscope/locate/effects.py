@@ -11,25 +11,30 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from ..errors import InvalidOption, NeuronOutOfRange
 from ..fields import check_fields
+from ..frames import data_frame, neuron_columns
 from ..given import checked, checked_methods
 from ..held import in_turn
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.origin import require_own
+from ..notebook import ROWS
 from ..samples.inpaint import Counterfactual
 from ..types import Neuron, Neurons, Site, one_of, whole_number
-from .exchanged import ROWS
+from .exchanged import ROWS as PASSES
 from .patching import Change, Exchange, word_score
 from .scores import Layout, Target, best_first
 from .target import ConceptToken, concept_word
 from .validity import Validity, check_validity
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: With what a neuron is exchanged: with nothing else, or as a member of the set, of which it is left out.
 Among: TypeAlias = Literal["alone", "set"]
@@ -85,6 +90,18 @@ class Effects:
         scores = {"effect": tuple(float(self.values[k]) for k in order)}
         return Neurons(members, site=self.site, scores=scores)
 
+    def to_dataframe(self) -> DataFrame:
+        """The neurons that were asked for with pandas, and the effect of each; how it was measured in `attrs`.
+
+        Raises InvalidOption where pandas is not installed.
+        """
+        columns = neuron_columns(Neuron(*self.layout.split(int(flat))) for flat in self.flat)
+        about = {name: getattr(self, name) for name in ("edit", "whole", "change", "measure", "site", "among", "plain")}
+        return data_frame({**columns, "effect": self.values}, **about)
+
+    def _repr_html_(self) -> str:
+        return self.best(ROWS).to_html()
+
     def layer(self, layer: int) -> Float[np.ndarray, "width"]:
         """Of one layer; NaN for neurons that were not asked for. Raises NeuronOutOfRange for no such layer."""
         if layer >= len(self.layout.widths):
@@ -110,7 +127,7 @@ def effects(
     site: Site = "neuron",
     concept_token: ConceptToken = "first",
     decoding: Decoding = Decoding(),
-    batch_size: int = ROWS,
+    batch_size: int = PASSES,
     step: Callable[[int], None] = lambda _: None,
 ) -> Effects:
     """The exact effect of every neuron, or of some, on the concept's score where it is said.

@@ -5,20 +5,25 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, cast, runtime_checkable
 
 import numpy as np
 from jaxtyping import Float
 
 from ..fields import check_fields
+from ..frames import data_frame, neuron_columns
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.finite import finite_scores
 from ..notebook import lines_html
+from ..reprs import one_line
 from ..samples.inpaint import Counterfactual
 from ..types import Neuron, Neurons
 from .scores import Layout, Pooled
 from .validity import Validity
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 
 @dataclass(frozen=True)
@@ -33,6 +38,8 @@ class Scores:
     layout: Layout
     arrays: Mapping[str, Pooled]
 
+    __repr__ = one_line
+
     def __post_init__(self) -> None:
         finite_scores({f"the score {name!r}": pooled.values for name, pooled in self.arrays.items()})
 
@@ -40,6 +47,20 @@ class Scores:
         """One score of one layer."""
         start = self.layout.starts[layer]
         return self.arrays[name].values[start : start + self.layout.widths[layer]]
+
+    def to_dataframe(self) -> DataFrame:
+        """All neurons with pandas, by layer and unit: every score, and the image token (`*_patch`) of its maximum.
+
+        Raises InvalidOption where pandas is not installed.
+        """
+        widths = self.layout.widths
+        columns = neuron_columns(Neuron(layer, unit) for layer in range(len(widths)) for unit in range(widths[layer]))
+        scores: dict[str, Any] = {}
+        for name, pooled in self.arrays.items():
+            scores[name] = pooled.values
+            if pooled.patch is not None:
+                scores[f"{name}_patch"] = pooled.patch
+        return data_frame({**columns, **scores})
 
     def members(self, order: Iterable[int]) -> tuple[tuple[Neuron, ...], dict[str, tuple[float, ...]]]:
         """The neurons at some flat indices, and what a set of them is saved with: each score and its `*_patch`."""
@@ -74,6 +95,9 @@ class Located:
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    def __repr__(self) -> str:
+        return f"<Located {self.neurons!r}, ranked by {self.ranked_by}, notes: {len(self.notes)}>"
 
     def _repr_html_(self) -> str:
         captions = [("original", self.validity.original.full), ("edited", self.validity.edited.full)]

@@ -12,19 +12,24 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from ..errors import InvalidOption
+from ..frames import data_frame
 from ..intervene.capture import activations
 from ..loading import VLM
 from ..locate.random import layer_matched
 from ..models.decoding import Decoding
 from ..models.origin import require_own
+from ..reprs import one_line
 from ..samples.image import ImageSource
 from ..types import Neurons, one_of, whole_number
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: How a neuron's activations at the image tokens of a picture become one number.
 PicturePool: TypeAlias = Literal["max", "mean"]
@@ -63,6 +68,8 @@ class TopPictures:
     pool: PicturePool = "max"
     seed: int = 0
 
+    __repr__ = one_line
+
     @property
     def p(self) -> float | None:
         """(1 + random sets with at least this AUC) / (1 + all)."""
@@ -87,6 +94,22 @@ class TopPictures:
             f"({min(self.random_auc):.2f} to {max(self.random_auc):.2f}; p = {self.p:.2f}): top pictures "
             f"{'read' if self.p < ALPHA else 'do not read'} the concept in these neurons better than in random ones."
         )
+
+    def to_dataframe(self) -> DataFrame:
+        """Top pictures of the set and of a random set with pandas, by their place in the list; the rest in `attrs`.
+
+        Raises InvalidOption where pandas is not installed.
+        """
+        rows = [
+            (of, k + 1, one) for of, tops in (("set", self.top), ("random", self.random)) for k, one in enumerate(tops)
+        ]
+        columns: dict[str, list[Any]] = {
+            "of": [of for of, _, _ in rows],
+            "place": [k for _, k, _ in rows],
+            "number": [one.number for *_, one in rows],
+            "score": [one.score for *_, one in rows],
+        }
+        return data_frame(columns, **{k: value for k, value in self.to_dict().items() if k not in ("top", "random")})
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as a file can hold it, with the sentence."""

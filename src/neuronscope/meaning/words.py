@@ -15,11 +15,12 @@ import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, overload
+from typing import TYPE_CHECKING, Any, overload
 
 import numpy as np
 from jaxtyping import Float
 
+from ..frames import data_frame, neuron_columns
 from ..given import checked
 from ..loading import VLM
 from ..models.decoding import Decoding
@@ -29,6 +30,9 @@ from ..samples.lexicon import Lexicon
 from ..tokens.words import added_tokens
 from ..types import Neuron, Neurons, whole_number
 from ..view.decode import Decoded, promoted
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 #: Random neurons of each layer at least, as far as there are so many.
 LEAST = 20
@@ -142,6 +146,32 @@ class Words(Sequence[Decoded]):
             drawn=int(data["drawn"]),
             **figures,
         )
+
+    def __repr__(self) -> str:
+        return f"<Words of {len(self)} neurons: {self.sentence}>"
+
+    def to_dataframe(self) -> DataFrame:
+        """The words with pandas, strongest first: a row for each token of each neuron, and of the random one beside it.
+
+        `random` tells them apart, `beside` names whose control it is; comparisons of the set are in `attrs`. Raises
+        InvalidOption where pandas is not installed.
+        """
+        rows: list[tuple[Decoded, int, float | None, bool, str]] = []
+        for one, other, quantile in zip(self.decoded, self.beside, self.quantiles, strict=True):
+            rows += [(one, k, quantile, False, str(one.neuron)) for k in range(len(one.tokens))]
+            rows += [] if other is None else [(other, k, None, True, str(one.neuron)) for k in range(len(other.tokens))]
+        columns: dict[str, list[Any]] = {
+            **neuron_columns(one.neuron for one, *_ in rows),
+            "random": [random for *_, random, _ in rows],
+            "beside": [address for *_, address in rows],
+            "place": [k + 1 for _, k, *_ in rows],
+            "token": [one.tokens[k] for one, k, *_ in rows],
+            "logit": [one.logits[k] for one, k, *_ in rows],
+            "strength": [one.strengths[k] for one, k, *_ in rows],
+            "rank": [one.rank for one, *_ in rows],
+            "quantile": [quantile for _, _, quantile, *_ in rows],
+        }
+        return data_frame(columns, **{name: value for name, value in self.to_dict().items() if name != "neurons"})
 
     def _repr_html_(self) -> str:
         rows = [

@@ -22,12 +22,13 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pyarrow as pa
 
 from ..errors import InvalidOption, RunMismatch
 from ..files import create_once, output_folder, refusing, require_space, write_bytes
+from ..frames import the_pandas
 from ..types import Json
 from .claims import Claims, Owner
 from .parts import SUFFIX, DamagedPart, Stamp, encode, verify
@@ -35,6 +36,9 @@ from .progress import Progress as Progress
 from .rows import Row, same_columns, tabulate
 from .settings import Record, differences, environment, plain
 from .store import Store
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 Key = Mapping[str, Any]
 
@@ -167,6 +171,11 @@ class Run:
         if found is None:
             raise RunMismatch(self._unfinished(kind, key, path))
         return found[1]
+
+    def to_dataframe(self, kind: str) -> DataFrame:
+        """:meth:`table` with pandas. Raises as it does, and InvalidOption where pandas is not installed."""
+        the_pandas()
+        return cast("Any", self.table(kind)).to_pandas()
 
     def table(self, kind: str) -> pa.Table:
         """The rows of all finished units of a kind, ordered by canonical key and, within a unit, as they were written.

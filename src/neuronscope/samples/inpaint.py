@@ -15,6 +15,8 @@ from PIL import Image
 from ..errors import InvalidOption, InvalidSample
 from ..fields import check_fields
 from ..given import checked
+from ..notebook import picture_html
+from ..reprs import one_line
 from ..types import Json, one_of
 from .image import ImageSource, read_image
 from .sample import RegionSource, Sample
@@ -42,8 +44,14 @@ class Counterfactual:
     method: str
     options: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
+    __repr__ = one_line
+
     def __post_init__(self) -> None:
         check_fields(self)
+
+    def _repr_html_(self) -> str:
+        said = f"“{self.sample.concept}” taken out by {self.method}"
+        return picture_html(self.original, "the picture") + picture_html(self.edited, said)
 
 
 def _telea(pixels: Pixels, mask: Mask, radius: float) -> Pixels:

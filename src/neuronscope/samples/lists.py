@@ -26,6 +26,7 @@ from ..errors import InvalidOption, InvalidSample, suggest
 from ..fields import check_fields
 from ..files import is_folder
 from ..given import checked_methods
+from ..reprs import one_line
 from .image import read_image
 from .list_files import READERS, Entry, lines
 from .place import place
@@ -62,6 +63,8 @@ class ImageList(Sequence[Captioned]):
 
     items: tuple[Captioned, ...]
     refused: tuple[Refused, ...] = ()
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         check_fields(self)

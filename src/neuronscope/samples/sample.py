@@ -13,6 +13,7 @@ from PIL import Image
 from ..errors import InvalidOption, InvalidSample
 from ..fields import check_fields, shown, whole
 from ..given import checked_methods
+from ..reprs import one_line
 from ..types import one_of
 from .boxes import Box, boxes_mask, numbers
 from .image import ImageSource, Upright, name_of, read_upright
@@ -30,6 +31,8 @@ class Region:
     concept: str
     box: Box
     mask: Bool[np.ndarray, "height width"] | None = None
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         check_fields(self, but=("box",))
@@ -62,6 +65,8 @@ class Sample:
     image_id: str = ""
     exact: ImageSource | None = None
     annotated: tuple[int, int] | None = None
+
+    __repr__ = one_line
 
     def __post_init__(self) -> None:
         check_fields(self, but=("boxes",))

@@ -92,8 +92,12 @@ class Heatmap:
             draw.rectangle([x, y, x + w - 1, y + h - 1], outline=(255, 255, 255), width=line)
         return mixed
 
+    def __repr__(self) -> str:
+        grids = " + ".join("x".join(map(str, grid.shape)) for grid in self.grids)
+        return f"<Heatmap {grids} over {self.image.width} x {self.image.height} px, of {self.neurons!r}>"
+
     def _repr_html_(self) -> str:
-        shown = ", ".join(map(str, self.neurons[:5])) + (" ..." if len(self.neurons) > 5 else "")
+        shown = ", ".join(self.neurons.addresses[:5]) + (" ..." if len(self.neurons) > 5 else "")
         return picture_html(self.overlay(), f"mean activation of {shown}")
 
     def save(self, path: str | Path) -> None:

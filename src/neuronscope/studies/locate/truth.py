@@ -17,11 +17,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption, InvalidSample, RunMismatch
+from ...frames import data_frame
 from ...options import option
+from ...reprs import one_line
 from .picture import OnePicture
 
 if TYPE_CHECKING:
     import numpy as np
+    from pandas import DataFrame
 
     from ...evaluate import Estimate
     from ...loading import VLM
@@ -93,6 +96,8 @@ class Judged:
     notes: tuple[str, ...]
     seconds: float
 
+    __repr__ = one_line
+
     @property
     def sentence(self) -> str:
         """For a person."""
@@ -109,6 +114,21 @@ class Judged:
         figures = {name: {key: e.to_dict() for key, e in of.items()} for name, of in self.figures.items()}
         counted = {name: {str(n): share for n, share in of.items()} for name, of in self.recovered.items()}
         return {**asdict(self), "figures": figures, "recovered": counted, "sentence": self.sentence}
+
+    def to_dataframe(self) -> DataFrame:
+        """A row for each method with pandas: every figure with its interval, and what its best n recover.
+
+        Raises InvalidOption where pandas is not installed.
+        """
+        columns: dict[str, list[Any]] = {"method": list(self.figures)}
+        for name in next(iter(self.figures.values()), {}):
+            columns[name] = [of[name].value for of in self.figures.values()]
+            columns[f"{name}, low"] = [of[name].low for of in self.figures.values()]
+            columns[f"{name}, high"] = [of[name].high for of in self.figures.values()]
+        for n in dict.fromkeys(n for of in self.recovered.values() for n in of):
+            columns[f"recovered by {n}"] = [self.recovered.get(method, {}).get(n) for method in self.figures]
+        about = {name: getattr(self, name) for name in ("asked", "total", "edit", "notes", "seconds", "sentence")}
+        return data_frame(columns, **about)
 
     def markdown(self) -> str:
         """The page."""
