@@ -73,6 +73,7 @@ if TYPE_CHECKING:
     from .samples import Lexicon as Lexicon
     from .samples import Region as Region
     from .samples import Sample as Sample
+    from .samples import annotated as annotated
     from .samples import counterfactual as counterfactual
     from .types import Neuron as Neuron
     from .types import Neurons as Neurons
@@ -133,7 +134,16 @@ _HOME = {
     "loading": ("VLM", "load"),
     "meaning": ("decode",),
     "models": ("Decoding", "Family", "register_family"),
-    "samples": ("CocoFolder", "Counterfactual", "ImageList", "Lexicon", "Region", "Sample", "counterfactual"),
+    "samples": (
+        "CocoFolder",
+        "Counterfactual",
+        "ImageList",
+        "Lexicon",
+        "Region",
+        "Sample",
+        "annotated",
+        "counterfactual",
+    ),
     "types": ("Neuron", "Neurons"),
     "view": ("Heatmap", "heatmap"),
 }

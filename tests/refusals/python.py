@@ -204,6 +204,7 @@ class Good:
             "instances": self.coco / "annotations" / "instances_scenes.json",
             "scale": "largest",
             "photograph": "0",
+            "columns": {},
             "data": {},
             "tensors": {},
             "picture": self.coco,

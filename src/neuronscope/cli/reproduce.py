@@ -93,9 +93,9 @@ def run(
 
 
 def _source(asked: Given) -> CocoFolder:
-    from ..samples import CocoFolder
+    from ..samples import annotated
 
-    return CocoFolder.open(asked["data"], asked.get("split"), allow_outside=made(Reading, asked).allow_outside)
+    return annotated(asked["data"], split=asked.get("split"), allow_outside=made(Reading, asked).allow_outside)
 
 
 def _require(asked: Given, *names: str) -> None:

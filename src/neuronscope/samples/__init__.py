@@ -1,5 +1,6 @@
 """Images with concepts: reading, editing the concept away, and deciding whether a caption names it."""
 
+from .annotations import annotated as annotated
 from .boxes import Box as Box
 from .coco import CocoFolder as CocoFolder
 from .controls import Control as Control

@@ -24,6 +24,7 @@ from .boxes import Box, boxes_mask, require_inside
 from .coco_boxes import box_of, frame_of, require_agreement, require_widths
 from .coco_outlines import Mask, outline
 from .coco_tables import Id, Row, Tables
+from .image import ImageSource
 from .place import ALLOW, leaves, place
 from .sample import Region, Sample
 
@@ -166,7 +167,7 @@ class CocoFolder:
         masks = [boxes_mask([one.box], frame) if one.mask is None else one.mask for one in own]
         picture = self.picture(info)
         return Sample(
-            image=picture,
+            image=self._image(info),
             concept=concept,
             boxes=[one.box for one in own],
             mask=np.any(masks, axis=0) if masks else None,
@@ -176,6 +177,9 @@ class CocoFolder:
             exact=self._exact(picture, concept),
             annotated=frame,
         )
+
+    def _image(self, row: Row) -> ImageSource:
+        return self.picture(row)
 
     def _exact(self, picture: Path, concept: str) -> Path | None:
         """The picture without the concept, which folders of rendered scenes have."""

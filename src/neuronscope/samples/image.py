@@ -7,6 +7,7 @@ decoded.
 
 from __future__ import annotations
 
+import io
 import os
 import warnings
 from dataclasses import dataclass
@@ -90,6 +91,29 @@ def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
         return opened.size
 
 
+def upright_size(source: str | os.PathLike[str] | Image.Image) -> tuple[int, int]:
+    """(width, height) as a picture is seen, by its header. Raises InvalidSample where there is no usable picture."""
+    name = _called(source)
+    picture = source if isinstance(source, Image.Image) else _open(Path(source), name)
+    require_size(picture.size, name)
+    try:
+        turn = picture.getexif().get(_TURN, 1)
+    except Exception as error:  # whatever a damaged header leads to
+        raise InvalidSample(f"{name} cannot be read: {_words(error)}") from error
+    finally:
+        if picture is not source:
+            picture.close()
+    width, height = picture.size
+    return (height, width) if turn in range(5, 9) else (width, height)
+
+
+def held_picture(data: bytes, name: str) -> Image.Image:
+    """A picture whose file is in a table, not decoded yet. Raises InvalidSample, with the name, where it is none."""
+    found = _opened(io.BytesIO(data), f"image {name}")
+    setattr(found, _NAMED, name)
+    return found
+
+
 def name_of(source: ImageSource) -> str:
     """The file that a picture came from, also where it was read before; empty for an array and a drawn picture."""
     if isinstance(source, np.ndarray):
@@ -132,18 +156,24 @@ def _open(path: Path, name: str) -> Image.Image:
             raise InvalidSample(f"{name} {'is not a regular file' if path.exists() else 'does not exist'}")
         if not path.stat().st_size:
             raise InvalidSample(f"{name} is empty")
+    except (OSError, ValueError) as error:  # a name may hold a NUL
+        raise InvalidSample(f"{name} cannot be read: {_words(error)}") from error
+    return _opened(path, name)
+
+
+def _opened(file: Path | io.BytesIO, name: str) -> Image.Image:
+    """The header of a file that is there. Raises InvalidSample."""
+    try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # refused by require_size
-            return Image.open(path, formats=FORMATS)
+            return Image.open(file, formats=FORMATS)
     except UnidentifiedImageError as error:
         raise InvalidSample(
             f"{name} is not in a format that can be read; these are opened: {', '.join(FORMATS)}"
         ) from error
     except Image.DecompressionBombError as error:
         raise InvalidSample(f"{name} is too large: {_words(error)}") from error
-    except InvalidSample:
-        raise
-    except Exception as error:  # decoders raise whatever a damaged header leads to; a name may hold a NUL
+    except Exception as error:  # decoders raise whatever a damaged header leads to
         raise InvalidSample(f"{name} cannot be read: {_words(error)}") from error
 
 

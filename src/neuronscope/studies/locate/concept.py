@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Concept(Loading, Asking, Taking):
     """A folder of photographs, a concept, a method, and how photographs become one."""
 
-    data: Path = option(MISSING, help="COCO-format folder of photographs.")
+    data: Path = option(MISSING, help="Photographs: COCO, YOLO or VOC folder, or table of boxes.")
     concept: str = option(MISSING, help="One of its categories.")
     photographs: int = option(8, "--photographs", "-n", least=1, help="At most so many that meet the conditions.")
     edits: tuple[str, ...] = option(
@@ -62,9 +62,9 @@ class Concept(Loading, Asking, Taking):
 
     def samples(self, concept: str) -> Iterator[Sample]:
         """The folder's photographs of a concept. Raises InvalidSample where it has none such category."""
-        from ...samples import CocoFolder
+        from ...samples import annotated
 
-        return CocoFolder.open(self.data).samples(concept)
+        return annotated(self.data).samples(concept)
 
     def pooling(self) -> Pooling:
         """How photographs become one. Raises InvalidOption for values that are not among the choices."""

@@ -33,7 +33,7 @@ class Job(Loading, Reading):
     """
 
     experiment: Experiment
-    data: Path = option(MISSING, "--data", help="COCO folder, or one made by `neuronscope scenes`.", optional=True)
+    data: Path = option(MISSING, "--data", help="COCO, YOLO or Pascal VOC folder, or table of boxes.", optional=True)
     split: str | None = option(None, "--split", help="Which split, where the folder has several.")
     device_map: str | None = option(None, "--device-map", help="auto, balanced ...: a model larger than one device.")
     place: Path = field(default_factory=Path.cwd)
@@ -60,9 +60,9 @@ class Job(Loading, Reading):
 
     def source(self) -> CocoFolder:
         """The data."""
-        from ...samples import CocoFolder
+        from ...samples import annotated
 
-        return CocoFolder.open(self.data, self.split, allow_outside=self.allow_outside)
+        return annotated(self.data, split=self.split, allow_outside=self.allow_outside)
 
     def require_candidates(self) -> None:
         """Raise TooFewSamples where the data cannot be enough, found without a model and before anything is started."""
