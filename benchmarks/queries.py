@@ -61,10 +61,6 @@ def traces(vlm: ns.VLM, seeds: Sequence[int]) -> dict[str, dict[str, Estimate]]:
                 grids[trace] = heats[0].grids[0].ravel()
             # What `trace_agreement` computes, with the maps that are there.
             for trace in ("gradient", "from-grey", "rollout"):
-                "gradient",
-                "from-grey",
-                "rollout",
-            ):  # what `trace_agreement` computes, with the maps that are there
                 of = values.setdefault(f"planted, {trace}", {}).setdefault("agreement", {})
                 of.setdefault(concept, []).append(rank_correlation(grids[trace], grids["occlusion"]))
     return {
