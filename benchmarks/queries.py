@@ -34,8 +34,8 @@ from neuronscope.meaning.localisation import localise
 from neuronscope.report.markdown import table
 from neuronscope.run.settings import environment
 from neuronscope.samples.scenes import CONCEPTS, render, sample_scene
+from neuronscope.view.agreement import rank_correlation
 from neuronscope.view.heatmap import Heatmap, Trace, heatmaps, paint
-from neuronscope.view.rollout import rank_correlation
 from neuronscope.view.trace import patch_places, traced, vision_layers
 
 from . import organism, truth
