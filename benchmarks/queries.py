@@ -30,8 +30,8 @@ from neuronscope.meaning.localisation import localise
 from neuronscope.report.markdown import table
 from neuronscope.run.settings import environment
 from neuronscope.samples.scenes import CONCEPTS, render, sample_scene
+from neuronscope.view.agreement import rank_correlation
 from neuronscope.view.heatmap import Trace, heatmaps
-from neuronscope.view.rollout import rank_correlation
 
 from . import organism, truth
 
