@@ -158,9 +158,8 @@ class Neurons(Members):
         columns = neuron_columns(self.members, self.part)
         if both := sorted(columns.keys() & self.scores):
             raise InvalidOption(f"score {both[0]!r} has the name of a column of every data frame: give it another")
-        return data_frame(
-            {**columns, **self.scores}, site=self.site, **{name: _plain(getattr(self, name)) for name in _SAID}
-        )
+        about: dict[str, Any] = {name: _plain(getattr(self, name)) for name in _SAID}
+        return data_frame({**columns, **self.scores}, **about)
 
     def to_html(self) -> str:
         """The set as a table of its first members, with their scores."""
@@ -374,7 +373,7 @@ def _plain(value: Any) -> Json:
 
 
 #: What is true of all members.
-_SAID = ("concept", "method", "options", "provenance", "model")
+_SAID = ("site", "concept", "method", "options", "provenance", "model")
 #: What says how a set was found.
 _FOUND = ("concept", "method", "options", "provenance")
 
