@@ -3,9 +3,9 @@
 import sys
 
 import pytest
-from benchmarks import photograph
 from PIL import Image
 
+from benchmarks import photograph
 from neuronscope.samples.scenes import sample_scene, scene_sample
 
 
