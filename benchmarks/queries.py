@@ -4,7 +4,7 @@
 
 The model is that of `python -m training.queries`. Three tables: what it names, and J of its planted sets; two-stage
 filtering against the planted neurons, as in `benchmarks.truth`; and heat maps traced back to the picture by input x
-gradient, attention rollout and occlusion (and by :func:`from_grey`), for planted and for located neurons, against the
+gradient, attention rollout and occlusion (and from grey), for planted and for located neurons, against the
 object's pixels, beside as many random neurons of the same layers; of the planted ones also the rank correlation of the
 other traces with occlusion (`trace_agreement`). Intervals are over concepts in the last two tables.
 """
@@ -17,51 +17,26 @@ from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
 
 import neuronscope as ns
 from neuronscope.evaluate import Estimate, Labelled, bootstrap_effects, bootstrap_mean, measure, planted
 from neuronscope.files import output_folder, write_text
-from neuronscope.held import hooked
 from neuronscope.meaning.localisation import localise
 from neuronscope.report.markdown import table
 from neuronscope.run.settings import environment
 from neuronscope.samples.scenes import CONCEPTS, render, sample_scene
 from neuronscope.view.agreement import rank_correlation
-from neuronscope.view.heatmap import Heatmap, Trace, heatmaps, paint
-from neuronscope.view.trace import patch_places, traced, vision_layers
+from neuronscope.view.heatmap import Trace, heatmaps
 
 from . import organism, truth
 
-TRACES: tuple[Trace, ...] = ("gradient", "rollout", "occlusion")
-GREY = "gradient from grey"
+TRACES: tuple[Trace, ...] = ("gradient", "from-grey", "rollout", "occlusion")
 FIGURES = ("iou_area", "iou_per_image", "pointing", "energy")
-
-
-def from_grey(vlm: ns.VLM, picture: Image.Image, neurons: ns.Neurons) -> Heatmap:
-    """(F_p - F'_p) dy/dF_p with F' of a grey picture, where the trace "gradient" is F_p dy/dF_p.
-
-    A norm follows F, and what passes a norm does not depend on the length of F_p: there F_p dy/dF_p is next to nothing.
-    """
-    held: list[Tensor] = []
-
-    def take(_: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        held.append((args[0] if args else kwargs["hidden_states"]).detach().requires_grad_())
-        return ((held[-1], *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": held[-1]})
-
-    with torch.enable_grad(), hooked(vision_layers(vlm)[0], "before", take):
-        (slope,) = torch.autograd.grad(traced(vlm, vlm.prepare([picture]), neurons), held[:1])
-        traced(vlm, vlm.prepare([Image.new("RGB", picture.size, (128,) * 3)]), neurons)
-    values = ((held[0] - held[1]) * slope).sum(-1).detach()
-    extra, where = patch_places(vlm, picture, (values.shape[0], values.shape[1]))
-    return paint(values[:, extra:].double().numpy().ravel(), where, picture, neurons)
 
 
 def traces(vlm: ns.VLM, seeds: Sequence[int]) -> dict[str, dict[str, Estimate]]:
@@ -76,18 +51,16 @@ def traces(vlm: ns.VLM, seeds: Sequence[int]) -> dict[str, dict[str, Estimate]]:
             sets = {"planted": known[concept], "random": ns.layer_matched(vlm, known[concept], seed=number)}
             sets |= {"located": found} if len(found) else {}
             grids: dict[str, np.ndarray] = {}
-            for trace in (*TRACES, GREY):
-                if trace == GREY:
-                    heats = [from_grey(vlm, pair.original, neurons) for neurons in sets.values()]
-                else:
-                    heats = heatmaps(vlm, pair.original, list(sets.values()), trace=trace)
+            for trace in TRACES:
+                heats = heatmaps(vlm, pair.original, list(sets.values()), trace=trace)
                 for name, heat in zip(sets, heats, strict=True):
                     result = localise(heat, mask)
                     for figure in (*FIGURES, "object_share"):
                         of = values.setdefault(f"{name}, {trace}", {}).setdefault(figure, {})
                         of.setdefault(concept, []).append(float(getattr(result, figure)))
                 grids[trace] = heats[0].grids[0].ravel()
-            for trace in ("gradient", "rollout", GREY):  # what `trace_agreement` computes, with the maps that are there
+            # What `trace_agreement` computes, with the maps that are there.
+            for trace in ("gradient", "from-grey", "rollout"):
                 of = values.setdefault(f"planted, {trace}", {}).setdefault("agreement", {})
                 of.setdefault(concept, []).append(rank_correlation(grids[trace], grids["occlusion"]))
     return {
