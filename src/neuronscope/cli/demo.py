@@ -9,7 +9,8 @@ import typer
 
 from ..errors import InvalidOption, suggest
 from ..files import output_folder
-from .output import DeviceOption, JsonOption, emit, lines, open_model, progress
+from .output import DeviceOption, JsonOption, emit, lines, open_model
+from .steps import progress
 
 
 def run(
