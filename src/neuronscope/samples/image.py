@@ -95,7 +95,7 @@ def size_of(path: str | os.PathLike[str]) -> tuple[int, int]:
 
 def name_of(source: ImageSource) -> str:
     """The file that a picture came from, also where it was read before; empty for an array and a drawn picture."""
-    if not isinstance(source, _KINDS):
+    if isinstance(source, np.ndarray) or not isinstance(source, _KINDS):
         return ""
     return str(getattr(source, _NAMED, "") or "") if isinstance(source, Image.Image) else os.fspath(source)
 
