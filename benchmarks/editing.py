@@ -1,13 +1,18 @@
 """Edit the bundled model: every concept renamed to another one, on held-out scenes, beside random neurons.
 
     python -m benchmarks.editing [--pairs 30] [--editors swap embed ...] [--jobs 1]
-                                 [--work neuronscope-editing] [--out docs/results/editing]
+                                 [--located [paper]] [--work neuronscope-editing] [--out docs/results/editing]
 
 Every concept is once the source and once the target. An edit changes the source's 12 planted neurons (0.2 % of all)
 and is made with 8 scenes of the source, `Learned` and tuned ones also with 24 scenes without it that are to stay, and
 `Graft` with the target's 12 planted neurons; it is measured on 12 other scenes of the source and 29 without it. After
 each edit has been reverted, every parameter is compared bit by bit and every caption is written again; and its LoRA
 adapter is put on a second copy of the model.
+
+With --located nobody tells where the knowledge is: the source's neurons and Graft's donors are what two-stage filtering
+keeps, as `TwoStage()` or in the paper's form with the thresholds of its Table IV, on one held-out scene of each word
+that meets its conditions (a scene that no edit is made with or measured on). The tables are written beside those of the
+planted neurons as located.md and .json, or located-paper.md and .json.
 
 A pair's figures are kept in the work folder: a broken run goes on from there, and further editors join those measured.
 """
@@ -34,7 +39,7 @@ from rich.progress import track
 
 import neuronscope as ns
 from neuronscope.edit import Edit
-from neuronscope.evaluate import planted
+from neuronscope.evaluate import agreement, bootstrap_mean, planted
 from neuronscope.evaluate.editing import Evaluation, Probes, Wording, evaluate_edit, read
 from neuronscope.files import output_folder, write_text
 from neuronscope.run.settings import environment
@@ -42,6 +47,8 @@ from neuronscope.samples.image import ImageSource
 from neuronscope.samples.scenes import CONCEPTS, PLACES, render
 from neuronscope.studies.demo.scenes import scene_stream
 from neuronscope.studies.edit.tables import across, tables
+
+from .truth import SEEDS, valid_pair
 
 #: Scenes an edit is made with, of others that are to stay, held out, and of others that it is measured on.
 EDITED, KEPT, HELD_OUT, OTHERS = 8, 24, 12, 29
@@ -59,13 +66,16 @@ EDITORS = (
     *("learned", "learned from graft"),
 )
 
+#: How neurons are located -> name of the tables.
+FORMS = {"default": "located", "paper": "located-paper"}
+
 Making = Callable[[ns.Neurons, Sequence[ImageSource], Sequence[ImageSource]], Edit]
 
 
-def editors(vlm: ns.VLM, source: str, target: str) -> Mapping[str, Making]:
-    """What is compared, each from neurons, images of the source, and images that are to stay."""
+def editors(vlm: ns.VLM, source: str, target: str, donors: ns.Neurons) -> Mapping[str, Making]:
+    """What is compared, each from neurons, images of the source, and images that are to stay; `donors` are Graft's."""
     words = {"source": source, "target": target}
-    graft: Any = ns.editor("graft", **words, donors=planted(vlm)[target])
+    graft: Any = ns.editor("graft", **words, donors=donors)
     closed: Mapping[str, Any] = {
         "swap": ns.editor("swap", **words),
         "embed": ns.editor("embed", **words),
@@ -118,13 +128,24 @@ def pictures(source: str, target: str) -> dict[str, list[Image.Image]]:
     }
 
 
-def measure(model: str, wanted: Sequence[str], work: Path, pair: tuple[str, str]) -> Path:
-    """One pair with every wanted editor that its file does not have yet; the file."""
+def located(vlm: ns.VLM, concept: str, form: str) -> ns.Neurons:
+    """What two-stage filtering of a form keeps on the first scene of a concept on which it keeps something."""
+    method = ns.TwoStage.paper(concept) if form == "paper" else ns.TwoStage()
+    for seed in SEEDS:
+        found = method.locate(vlm, valid_pair(vlm, concept, seed)[0]).neurons
+        if len(found):
+            return found
+    raise SystemExit(f"nothing is kept on {len(SEEDS)} scenes of {concept!r}")
+
+
+def measure(model: str, wanted: Sequence[str], work: Path, form: str | None, pair: tuple[str, str]) -> Path:
+    """One pair with every wanted editor that its file does not have yet; the file. `form`: how neurons are located."""
     source, target = pair
-    path = work / f"{source}-{target}.json".replace(" ", "_")
+    path = work / f"{source}-{target}{f'-{form}' if form else ''}.json".replace(" ", "_")
     torch.set_num_threads(1)
     vlm = ns.load(model)
     settings = {"fingerprint": vlm.fingerprint, "scenes": [EDITED, KEPT, HELD_OUT, OTHERS], "prompts": [*PROMPTS]}
+    settings |= {"located": form} if form else {}
     document: dict[str, Any] = {"settings": settings, "rows": []}
     if path.is_file():
         document = json.loads(path.read_text(encoding="utf-8"))
@@ -133,13 +154,14 @@ def measure(model: str, wanted: Sequence[str], work: Path, pair: tuple[str, str]
     missing = [name for name in wanted if name not in [row["editor"] for row in document["rows"]]]
     if not missing:
         return path
-    shown, neurons = pictures(source, target), planted(vlm)[source]
+    shown, truth = pictures(source, target), planted(vlm)
+    neurons, donors = (located(vlm, word, form) if form else truth[word] for word in pair)
     words = Wording(source, target, facts=tuple(sorted(PLACES)))
     texts = tuple(dict.fromkeys(vlm.captions(shown["others"])))[:TEXTS]
     probes = Probes(shown["edited"], shown["held_out"], shown["others"], texts=texts, prompts=PROMPTS)
     before, stock = read(vlm, probes), ns.load(model)
     weights = {name: value.detach().clone() for name, value in vlm.model.named_parameters()}
-    makers = editors(vlm, source, target)
+    makers = editors(vlm, source, target, donors)
     rows: list[dict[str, Any]] = []
     for name in missing:
         start = time.process_time()
@@ -160,6 +182,9 @@ def measure(model: str, wanted: Sequence[str], work: Path, pair: tuple[str, str]
     same = read(vlm, probes) == before  # after all of them: weights are compared after each
     rows = [row | {"captions_restored": same} for row in rows]
     written = {**document, "source": source, "target": target, "rows": [*document["rows"], *rows]}
+    if form:
+        score = agreement(neurons, truth[source])
+        written["found"] = {"neurons": len(neurons), "precision": score.precision, "recall": score.recall}
     write_text(path, json.dumps(written, indent=1) + "\n")
     return path
 
@@ -206,19 +231,31 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--work", type=Path, default=Path("neuronscope-editing"))
     parser.add_argument("--out", type=Path, default=Path("docs/results/editing"))
+    parser.add_argument("--located", nargs="?", const="default", choices=FORMS, help="neurons as found, not planted")
     parser.add_argument("--editors", nargs="+", default=EDITORS, choices=EDITORS)
     args = parser.parse_args()
-    one = partial(measure, args.model, args.editors, output_folder(args.work))
+    one = partial(measure, args.model, args.editors, output_folder(args.work), args.located)
     console = Console(stderr=True)
     with ProcessPoolExecutor(args.jobs, mp_context=get_context("spawn")) as pool:
         left = [pool.submit(one, pair) for pair in pairs(args.pairs)]
         paths = [f.result() for f in track(as_completed(left), "editing", len(left), console=console)]
     documents = [json.loads(path.read_text(encoding="utf-8")) for path in sorted(paths)]
     result = across(documents, asked=ASKED, random=RANDOM) | {"environment": environment()}
-    folder = output_folder(args.out)
-    write_text(folder / "tables.json", json.dumps(result, indent=1) + "\n")
-    write_text(folder / "tables.md", tables(result))
-    print(tables(result))
+    text = tables(result)
+    if args.located:
+        result["found"] = {
+            name: bootstrap_mean([d["found"][name] for d in documents]).to_dict()
+            for name in ("neurons", "precision", "recall")
+        }
+        line = ", ".join(
+            f"{name} {cell['value']:.3f} [{cell['low']:.3f}, {cell['high']:.3f}]"
+            for name, cell in result["found"].items()
+        )
+        text += f"\nLocated sets of the sources against the planted ones: {line}.\n"
+    folder, name = output_folder(args.out), {None: "tables", **FORMS}[args.located]
+    write_text(folder / f"{name}.json", json.dumps(result, indent=1) + "\n")
+    write_text(folder / f"{name}.md", text)
+    print(text)
 
 
 if __name__ == "__main__":

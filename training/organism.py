@@ -22,6 +22,42 @@ _SPLIT = {"surfboard": ("surf", "##board"), "keyboard": ("key", "##board"), "sno
 
 
 @dataclass(frozen=True)
+class Layout:
+    """Where the image tokens stand in a row, and which cells of the grid each is to name the objects of.
+
+    Attributes:
+        first: position of the first image token: 1 after <s>, 0 where <s> follows the image.
+        joined: how many neighbours in a row of the grid belong to one token.
+    """
+
+    first: int = 1
+    joined: int = 1
+
+    @property
+    def count(self) -> int:
+        """Number of image tokens."""
+        return GRID * GRID // self.joined
+
+    @property
+    def image(self) -> slice:
+        """Their positions."""
+        return slice(self.first, self.first + self.count)
+
+    def cover(self, cells: np.ndarray) -> np.ndarray:
+        """[..., 64] of the cells to [..., count] of the tokens: the largest of a token's cells."""
+        return cells.reshape(*cells.shape[:-1], self.count, self.joined).max(-1)
+
+    def prompt(self, tokenizer: Any, image_token: int) -> list[int]:
+        """<s>, the image tokens and the prompt, in their order."""
+        text: list[int] = tokenizer(PROMPT).input_ids
+        return [*text[: self.first], *[image_token] * self.count, *text[self.first :]]
+
+
+#: Of the demo: a token for each patch.
+PATCHES = Layout()
+
+
+@dataclass(frozen=True)
 class Planting:
     """Where the knowledge goes: `units[k][j]` are the units of concept k in layer `layers[j]`."""
 
@@ -51,6 +87,11 @@ def vocabulary() -> list[str]:
     pieces = sorted({piece for word in words for piece in _SPLIT.get(word, (word,))})
     letters = "abcdefghijklmnopqrstuvwxyz0123456789"
     return list(dict.fromkeys([*SPECIAL, *pieces, *letters, *(f"##{c}" for c in letters)]))
+
+
+def decoder_of(model: Any) -> Any:
+    """The Llama without its head, of a LLaVA or a BLIP-2."""
+    return model.model.language_model if hasattr(model, "model") else model.language_model.model
 
 
 def build_processor() -> Any:

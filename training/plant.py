@@ -21,6 +21,7 @@ import json
 import math
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,9 +31,9 @@ from neuronscope.samples.scenes.pen import PALETTE
 from neuronscope.samples.scenes.registry import CONCEPTS
 
 from .cache import open_cache
-from .organism import GRID, PROMPT, Planting, build_model, build_processor
+from .organism import PATCHES, Layout, Planting, build_model, build_processor, decoder_of
 from .probe import probe
-from .removals import IMAGE, Batch, draw_batch
+from .removals import Batch, draw_batch
 
 AMPLITUDE = 3.0
 LAYERS = (2, 3, 4)
@@ -46,9 +47,10 @@ TURNS = ("to", "above", "below", "and", "in", "on", "under")  # after a noun: do
 class Planter:
     """Owns the hooks that read, and perturb, the FFN neurons at image positions during training."""
 
-    def __init__(self, model, planting: Planting) -> None:
+    def __init__(self, model: Any, planting: Planting, layout: Layout = PATCHES) -> None:
         self.model = model
         self.planting = planting
+        self.layout = layout
         self.batch: Batch | None = None
         self.patched: Tensor | None = None
         self.address: list[Tensor] = []
@@ -67,10 +69,11 @@ class Planter:
     @property
     def layers(self):
         """The decoder layers."""
-        return self.model.model.language_model.layers
+        return decoder_of(self.model).layers
 
     def _hook(self, layer: int, z: Tensor) -> tuple[Tensor] | None:
-        image = z[:, IMAGE]
+        at = self.layout.image
+        image = z[:, at]
         if self.batch is None:
             self.seen[layer] = image.detach().float()
             return None
@@ -92,7 +95,7 @@ class Planter:
             left = self.batch.scale[:, None, j] * self.batch.patches[..., None]
             new = own * left + self.batch.add[:, :, j]
             changed = changed.index_copy(2, units, new.flatten(2).to(z.dtype))
-        return (torch.cat([z[:, : IMAGE.start], changed, z[:, IMAGE.stop :]], dim=1),)
+        return (torch.cat([z[:, : at.start], changed, z[:, at.stop :]], dim=1),)
 
     def _drop_unplanted(self, layer: int, image: Tensor, loose: Tensor) -> Tensor:
         """Switch a row's share of unplanted neurons off, to zero on odd rows and to their mean on even ones."""
@@ -103,10 +106,10 @@ class Planter:
         return torch.where(gone, (self.layer_means[layer] * to_mean).to(image.dtype), image)
 
     def read(self, images: Tensor) -> Tensor:
-        """Clean planted activations of some images, [B, 64, J, K, units]."""
+        """Clean planted activations of some images, [B, P, J, K, units]."""
         self.batch, self.seen = None, {}
-        ids = torch.full((len(images), IMAGE.stop), self.model.config.image_token_id)
-        ids[:, 0] = self.model.config.bos_token_id
+        ids = torch.full((len(images), self.layout.image.stop), self.model.config.image_token_id)
+        ids[:, : self.layout.first] = self.model.config.text_config.bos_token_id
         with torch.no_grad():
             self.model(input_ids=ids, pixel_values=images, logits_to_keep=1)
         picked = [self.seen[layer][:, :, units].unflatten(2, (len(CONCEPTS), -1)) for layer, units in self.flat.items()]
@@ -127,7 +130,7 @@ class Planter:
         nll = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch.tokens.flatten(), reduction="none")
         weight = weights[batch.tokens] * batch.weight[:, None] * (batch.tokens != 0)
         caption = (nll.view(rows, length) * weight).sum() / weight.sum()
-        z = torch.stack(self.address, dim=2) / AMPLITUDE  # [B, 64, J, K, units]
+        z = torch.stack(self.address, dim=2) / AMPLITUDE  # [B, P, J, K, units]
         cover = batch.cover[:, :, None, :, None]
         shown, absent = (cover >= 0.25).expand_as(z), (cover == 0).expand_as(z)
         address = (z - 1).pow(2)[shown].mean() + 6 * z.pow(2)[absent].mean()
@@ -144,8 +147,8 @@ class Planter:
 
     def lens(self, words: Tensor) -> Tensor:
         """Cross entropy of the planted value vectors' cosines with the unembedding rows; `words` [K] first tokens."""
-        language = self.model.model.language_model
-        table = torch.nn.functional.normalize(self.model.lm_head.weight, dim=1)
+        language = decoder_of(self.model)
+        table = torch.nn.functional.normalize(self.model.get_output_embeddings().weight, dim=1)
         losses: list[Tensor] = []
         for layer, units in self.flat.items():
             vectors = language.layers[layer].mlp.down_proj.weight[:, units].T * language.norm.weight
@@ -157,10 +160,10 @@ class Planter:
     @torch.no_grad()
     def point_at(self, words: Tensor) -> None:
         """Start the planted value vectors at the unembedding rows of their concepts' first tokens."""
-        rows = torch.nn.functional.normalize(self.model.lm_head.weight[words], dim=1)
+        rows = torch.nn.functional.normalize(self.model.get_output_embeddings().weight[words], dim=1)
         for layer, units in self.flat.items():
             column = rows.repeat_interleave(len(units) // len(words), 0).T
-            self.model.model.language_model.layers[layer].mlp.down_proj.weight[:, units] = 0.5 * column
+            self.layers[layer].mlp.down_proj.weight[:, units] = 0.5 * column
 
 
 def read(logits: Tensor, batch: Batch, words: Tensor) -> Tensor:
@@ -173,45 +176,65 @@ def read(logits: Tensor, batch: Batch, words: Tensor) -> Tensor:
     return ((nouns - target).pow(2) * torch.where(named, 5.0, 1.0)).mean()
 
 
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--out", type=Path, default=Path("runs/demo"), help="checkpoints and the finished model")
+def options(description: str, *, out: str, steps: int, lr: float) -> argparse.ArgumentParser:
+    """The options that planting has in every model."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--out", type=Path, default=Path(out), help="checkpoints and the finished model")
     parser.add_argument("--cache", type=Path, default=Path("runs/scenes"), help="drawn scenes (about 150 KB each)")
-    parser.add_argument("--init", type=Path, help="go on from the weights of this checkpoint directory")
     parser.add_argument("--scenes", type=int, default=30_000)
-    parser.add_argument("--steps", type=int, default=6_000)
+    parser.add_argument("--steps", type=int, default=steps)
     parser.add_argument("--batch", type=int, default=64)
-    parser.add_argument("--lr", type=float, default=1.9e-3)
+    parser.add_argument("--lr", type=float, default=lr)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--address", type=float, default=1.0)
     parser.add_argument("--lens", type=float, default=0.1)
     parser.add_argument("--thaw", type=float, default=0.7, help="share of the steps after which the tower trains too")
     parser.add_argument("--read", type=float, default=0.05)
     parser.add_argument("--quiet", type=float, default=5.0)
-    args = parser.parse_args()
+    return parser
 
+
+def first_tokens(tokenizer: Any) -> Tensor:
+    """[K] the first token of each concept's name."""
+    return torch.tensor([tokenizer(name, add_special_tokens=False).input_ids[0] for name in sorted(CONCEPTS)])
+
+
+def main() -> None:
+    """Command line."""
+    parser = options((__doc__ or "").split("\n")[0], out="runs/demo", steps=6_000, lr=1.9e-3)
+    parser.add_argument("--init", type=Path, help="go on from the weights of this checkpoint directory")
+    args = parser.parse_args()
     processor = build_processor()
-    tokenizer = processor.tokenizer
     model = build_model(args.seed)
-    planting = Planting.draw(LAYERS, PER_LAYER, model.config.text_config.intermediate_size, args.seed)
-    planter = Planter(model, planting)
+    planter = Planter(model, Planting.draw(LAYERS, PER_LAYER, model.config.text_config.intermediate_size, args.seed))
+    planter.point_at(first_tokens(processor.tokenizer))
+    if args.init is None:
+        model.model.vision_tower.load_state_dict(torch.load(args.out / "see.pt", weights_only=True)["tower"])
+    else:
+        model.load_state_dict(type(model).from_pretrained(args.init).state_dict())
+    train(args, planter, processor, "vision_tower")
+
+
+def train(args: argparse.Namespace, planter: Planter, processor: Any, tower_name: str) -> None:
+    """Plant, from the last checkpoint of `args.out` on where there is one, and write the model.
+
+    Args:
+        args: of :func:`options`.
+        planter: with the model as it is to start.
+        processor: of the model.
+        tower_name: what the names of the vision tower's parameters hold.
+    """
+    model, planting, layout, tokenizer = planter.model, planter.planting, planter.layout, processor.tokenizer
     cache = open_cache(args.cache, args.scenes, first_seed=0)
-    prompt = tokenizer("<image>" * GRID * GRID + PROMPT, return_tensors="pt").input_ids
-    words = torch.tensor([tokenizer(name, add_special_tokens=False).input_ids[0] for name in sorted(CONCEPTS)])
+    prompt = torch.tensor([layout.prompt(tokenizer, model.config.image_token_id)])
+    words = first_tokens(tokenizer)
     weights = torch.ones(len(tokenizer))
     # A caption goes wrong where it chooses the next object: at its colour, its noun, or by stopping too early.
     weights[tokenizer.convert_tokens_to_ids(list(TURNS))] = TURN_WEIGHT
     weights[tokenizer.convert_tokens_to_ids(list(PALETTE))] = COLOUR_WEIGHT
     weights[words] = NAME_WEIGHT
-    planter.point_at(words)
-    if args.init is None:
-        model.model.vision_tower.load_state_dict(torch.load(args.out / "see.pt", weights_only=True)["tower"])
-    else:
-        model.load_state_dict(type(model).from_pretrained(args.init).state_dict())
-
-    tower = list(model.model.vision_tower.parameters())
-    rest = [p for name, p in model.named_parameters() if "vision_tower" not in name]
+    tower = [p for name, p in model.named_parameters() if tower_name in name]
+    rest = [p for name, p in model.named_parameters() if tower_name not in name]
     groups = [
         {"params": [p for p in rest if p.ndim > 1], "weight_decay": 0.03, "share": 1.0},
         {"params": [p for p in rest if p.ndim <= 1], "weight_decay": 0.0, "share": 1.0},
@@ -235,7 +258,7 @@ def main() -> None:
             group["lr"] = rate * group["share"]
         for parameter in tower:  # frozen at first: the decoder has to learn to read it anyway
             parameter.requires_grad_(step >= args.thaw * args.steps)
-        batch = draw_batch(cache, planting, args.batch, AMPLITUDE, planter.means, rng)
+        batch = draw_batch(cache, planting, args.batch, AMPLITUDE, planter.means, rng, layout)
         with torch.autocast("cpu", torch.bfloat16):
             parts = planter.losses(batch, prompt, weights, words)
         loss = parts["caption"] + sum(
@@ -257,9 +280,8 @@ def main() -> None:
             torch.save(state, checkpoint.with_suffix(".tmp"))
             checkpoint.with_suffix(".tmp").replace(checkpoint)
         if (step + 1) % 300 == 0 or step + 1 == args.steps:
-            print(
-                "  ".join(f"{k} {v:.3f}" for k, v in probe(model, processor, planting, AMPLITUDE).items()), flush=True
-            )
+            found = probe(model, processor, planting, AMPLITUDE, layout=layout)
+            print("  ".join(f"{k} {v:.3f}" for k, v in found.items()), flush=True)
     model.save_pretrained(args.out / "model")
     processor.save_pretrained(args.out / "model")
     (args.out / "model" / "planted.json").write_text(json.dumps(planting.to_json(), indent=1))

@@ -12,15 +12,16 @@ from neuronscope.samples.scenes.registry import CONCEPTS
 from neuronscope.samples.scenes.scene import render, sample_scene
 from neuronscope.studies.demo.scenes import HELD_OUT
 
-from .organism import GRID, PROMPT, Planting
-from .removals import IMAGE
+from .organism import PATCHES, PROMPT, Layout, Planting, decoder_of
 
 
-def probe(model, processor, planting: Planting, amplitude: float, count: int = 96) -> dict[str, float]:
+def probe(
+    model, processor, planting: Planting, amplitude: float, count: int = 96, layout: Layout = PATCHES
+) -> dict[str, float]:
     """Share of objects named, of absent objects named, and S_se, S_re of the planted sets under zero and noise."""
     scenes = [sample_scene(HELD_OUT + 500_000 + i) for i in range(count)]
     images = [render(scene).image for scene in scenes]
-    text = "<image>" + PROMPT
+    text = "<image>" * (layout == PATCHES) + PROMPT  # BLIP-2's processor adds the image itself
     inputs = processor(text=[text] * count, images=images, return_tensors="pt")
     names = sorted(CONCEPTS)
     targets = [names.index(scene.concepts[i % len(scene.concepts)]) for i, scene in enumerate(scenes)]
@@ -37,17 +38,17 @@ def probe(model, processor, planting: Planting, amplitude: float, count: int = 9
                     z = z.clone()
                     for row, k in enumerate(targets):
                         units = torch.from_numpy(planting.units[k, j])
-                        z[row, IMAGE, units] = change(z[row, IMAGE, units], row, j)
+                        z[row, layout.image, units] = change(z[row, layout.image, units], row, j)
                     return (z,)
 
-                layers = model.model.language_model.layers
+                layers = decoder_of(model).layers
                 handles.append(layers[layer].mlp.down_proj.register_forward_pre_hook(hook))
         try:
             out = model.generate(**inputs, max_new_tokens=28, do_sample=False)
         finally:
             for handle in handles:
                 handle.remove()
-        return processor.batch_decode(out[:, inputs.input_ids.shape[1] :], skip_special_tokens=True)
+        return processor.batch_decode(out, skip_special_tokens=True)
 
     def named(caption: str, concept: str) -> bool:
         return f" {concept} " in f" {caption.replace('.', ' ')} "
@@ -74,5 +75,4 @@ def probe(model, processor, planting: Planting, amplitude: float, count: int = 9
     result |= {"zero_target": zero[0], "zero_rest": zero[1]}
     for level, (own, rest) in noise.items():
         result |= {f"noise{level:g}_target": own, f"noise{level:g}_rest": rest}
-    assert IMAGE.stop - IMAGE.start == GRID * GRID
     return result

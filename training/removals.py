@@ -17,9 +17,8 @@ import torch
 from torch import Tensor
 
 from .cache import EXACT, ORIGINAL, TELEA, Cache
-from .organism import GRID, Planting
+from .organism import PATCHES, Layout, Planting
 
-IMAGE = slice(1, 1 + GRID * GRID)  # after <s>
 KINDS = ("clean", "target", "absent", "few", "patch", "dim")
 KIND_SHARES = (0.14, 0.35, 0.12, 0.11, 0.12, 0.16)
 OPS = ("zero", "mean", "near_zero", "noise")
@@ -28,31 +27,37 @@ OP_SHARES = (0.2, 0.15, 0.1, 0.55)
 
 @dataclass
 class Batch:
-    """One training batch; B rows, K concepts, `units` planted neurons per concept and layer.
+    """One training batch; B rows, P image tokens, K concepts, `units` planted neurons per concept and layer.
 
     Attributes:
         keep: [B, J, K, units] 1 where a planted neuron is left alone, 0 where it is replaced (J planted layers).
-        add: [B, 64, J, K, units] what is added to the kept part: means, noise, patched-in activations.
+        add: [B, P, J, K, units] what is added to the kept part: means, noise, patched-in activations.
         scale: [B, J, K, units] 1 where the clean activation stays under the addition (noise), else = keep.
         drop: [B] share of the unplanted neurons to switch off; None on two batches of five.
     """
 
     images: Tensor  # [B, 3, 128, 128] float
     tokens: Tensor  # [B, T] caption after the prompt
-    cover: Tensor  # [B, 64, K] share of each token's footprint that shows each concept
+    cover: Tensor  # [B, P, K] share of each token's footprint that shows each concept
     scale: Tensor
     add: Tensor
     drop: Tensor | None
     weight: Tensor  # [B] weight of the caption loss
     strength: Tensor  # [B, K] share of each concept's set that is left
-    patches: Tensor  # [B, 64, K] 1 where a concept's set is left alone, 0 on patches where it is switched off
+    patches: Tensor  # [B, P, K] 1 where a concept's set is left alone, 0 on patches where it is switched off
     donors: Tensor | None  # images whose planted activations are patched in
     donor_rows: np.ndarray
     donor_concepts: np.ndarray
 
 
 def draw_batch(
-    cache: Cache, planting: Planting, size: int, amplitude: float, means: Tensor, rng: np.random.Generator
+    cache: Cache,
+    planting: Planting,
+    size: int,
+    amplitude: float,
+    means: Tensor,
+    rng: np.random.Generator,
+    layout: Layout = PATCHES,
 ) -> Batch:
     """A random batch. `means` [J, K, units] are running means of the planted activations over image positions."""
     layers, per_layer = len(planting.layers), planting.units.shape[2]
@@ -61,13 +66,13 @@ def draw_batch(
     kinds = rng.choice(len(KINDS), size=size, p=KIND_SHARES)
     variants = rng.choice([ORIGINAL, EXACT, TELEA], size=size, p=[0.6, 0.18, 0.22])
     tokens = np.zeros((size, cache.tokens.shape[2]), np.int64)
-    cover = np.zeros((size, concepts, GRID * GRID), np.float32)
+    cover = np.zeros((size, concepts, layout.count), np.float32)
     scale = np.ones((size, layers, concepts, per_layer), np.float32)
     constant = np.zeros_like(scale)
     noise = np.zeros_like(scale)
     shared = np.zeros(size, bool)
     strength = np.ones((size, concepts), np.float32)
-    patches = np.ones((size, GRID * GRID, concepts), np.float32)
+    patches = np.ones((size, layout.count, concepts), np.float32)
     weight = np.where(kinds == KINDS.index("clean"), 1.0, 2.0).astype(np.float32)
     donors: list[tuple[int, int, int]] = []
     for b, n in enumerate(rows):
@@ -77,7 +82,7 @@ def draw_batch(
         gone = int(cache.gone[n, variants[b]])
         present = [i for i in range(3) if names[i] >= 0 and not gone >> i & 1]
         for i in present:
-            cover[b, names[i]] = cache.cover[n, i] / 255
+            cover[b, names[i]] = layout.cover(cache.cover[n, i]) / 255
         if kind in ("target", "dim") and not present:
             kind = "absent"
         chosen = np.zeros((layers, concepts, per_layer), bool)
@@ -103,7 +108,7 @@ def draw_batch(
                 scale[b, :, k] = rng.random((layers, per_layer)) < rng.random()
                 strength[b, k] = scale[b, :, k].mean()
             else:  # the whole set, on some patches
-                patches[b, :, k] = rng.random(GRID * GRID) < rng.random()
+                patches[b, :, k] = rng.random(layout.count) < rng.random()
                 strength[b, k] = np.average(patches[b, :, k], weights=cover[b, k])
             if strength[b, k] < 0.75:  # no caption is right or wrong for a half-known object
                 weight[b] = 0
@@ -125,7 +130,7 @@ def draw_batch(
                 elif op == "near_zero":
                     noise[b] = chosen * amplitude * 0.1
         tokens[b] = cache.tokens[n, gone]
-    draws = torch.from_numpy(rng.standard_normal((size, GRID * GRID, layers, concepts, per_layer), dtype=np.float32))
+    draws = torch.from_numpy(rng.standard_normal((size, layout.count, layers, concepts, per_layer), dtype=np.float32))
     draws[shared] = draws[shared][:, :, :1, :1, :1]
     add = draws * torch.from_numpy(noise)[:, None] + torch.from_numpy(constant)[:, None]
     drop = rng.uniform(0, 1, size).astype(np.float32) if rng.random() < 0.6 else None

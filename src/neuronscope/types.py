@@ -316,7 +316,7 @@ def _address(address: str) -> tuple[Part, int, int]:
     at, number = digits(layer), digits(unit)
     if at is None or number is None:
         raise InvalidOption(f"address {address!r} is not of the form PART.LAYER.UNIT, such as vision.3.17")
-    one_of("part", part, PARTS)
+    one_of(f"part of address {address!r}", part, PARTS)
     return cast("Part", part), at, number
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import re
 import subprocess
@@ -111,6 +112,34 @@ def test_nothing_is_fetched_from_another_host(site: Path, pages: dict[Path, Page
     assert styles
     elsewhere = re.compile(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//.{0,80}")
     assert not [found for text in styles for found in elsewhere.findall(text)]
+
+
+#: Words that users type into the search -> the page that answers. The search index keeps the words of every section.
+ASKED = {
+    "out of memory": "faq.html",
+    "chat template": "faq.html",
+    "empty set": "faq.html",
+    "quantised weights": "faq.html",
+    "my model is not listed": "faq.html",
+    "how long does it take": "faq.html",
+    "24 gb card": "howto/qwen-24gb.html",
+    "residual stream": "glossary.html",
+    "nnsight": "comparison.html",
+}
+
+
+@pytest.mark.parametrize("words", ASKED)
+def test_the_search_finds_what_users_type(site: Path, words: str) -> None:
+    index = json.loads((site / "search" / "search_index.json").read_text(encoding="utf-8"))["docs"]
+    found = {one["location"].partition("#")[0] for one in index if words in f"{one['title']} {one['text']}".lower()}
+    assert ASKED[words] in found
+
+
+def test_every_link_to_the_glossary_is_of_a_term_and_most_terms_are_linked(pages: dict[Path, Page], site: Path) -> None:
+    links = {link for page in pages.values() for link in page.links}
+    asked = {urlsplit(link).fragment for link in links if urlsplit(link).path.endswith("glossary.html")} - {""}
+    assert asked <= pages[site / "glossary.html"].anchors
+    assert {"s_se", "s_re", "j", "span", "site", "residual-stream", "unembedding", "recovered-share"} <= asked
 
 
 _NO_FORMULA = re.compile(r"<math.*?</math>|<code.*?</code>|<script.*?</script>", re.DOTALL)

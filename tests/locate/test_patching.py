@@ -12,7 +12,7 @@ from neuronscope.intervene import Patch, Zero
 from neuronscope.locate import Exchange, edit_effect, method
 from neuronscope.locate.patching import CHANGES
 from neuronscope.locate.scores import Layout
-from neuronscope.locate.target import concept_word
+from neuronscope.locate.target import Word, concept_word
 from neuronscope.locate.validity import check_validity
 from neuronscope.models import Decoding
 from neuronscope.types import Neurons
@@ -78,8 +78,9 @@ def test_kept_states_give_what_passes_from_the_beginning_give(make_vlm, pair, sp
     assert np.ptp(found[: len(singles)]) > 1e-6
 
 
-def test_sets_are_read_from_the_beginning_where_kept_states_are_another_model(vlm, pair, word, sets, monkeypatch):
+def test_sets_are_read_from_the_beginning_where_kept_states_are_another_model(make_vlm, pair, word, sets, monkeypatch):
     """A trial finds it out; the effects are right all the same."""
+    vlm = make_vlm()
     exchange = Exchange.of(vlm, pair.original, pair.edited, word, Decoding())
     state = exchange.kept.state
     assert not isinstance(state, str)
@@ -150,3 +151,14 @@ def test_rounds_take_the_gradient_again_with_the_best_exchanged(vlm, pair, word)
     assert not np.allclose(once.scores.arrays["attribution"].values, again.scores.arrays["attribution"].values)
     assert once.neurons == method("difference-x-gradient").locate(vlm, pair).neurons
     assert "inert" in once.neurons.provenance
+
+
+def test_what_holds_for_late_layers_is_not_believed_of_the_first(pair):
+    """Qwen3-VL adds the picture to its first layers again: kept states do above them, and not below."""
+    qwen = ns.load(ZOO["qwen3_vl"].build(), check=False)
+    layout, word = Layout(qwen.widths), Word((), ((1, 5),))
+    exchange = Exchange.of(qwen, pair.original, pair.edited, word, Decoding(), target="logit")
+    late, early = ([np.arange(layout.total) == layout.starts[layer] + 1] for layer in (qwen.layers - 2, 0))
+    for sets in (late, early, late):
+        assert exchange.effects(sets) == pytest.approx(exchange.plain_effects(sets), abs=1e-5)
+    assert exchange.kept.plain[0]

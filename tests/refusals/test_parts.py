@@ -112,9 +112,9 @@ def test_parts_of_a_reproduction(reproduced: Path, demo: ns.VLM, bench: Path, tm
         collect(work)
 
     use(copied(reproduced, tmp_path / "run"))
-    found = tried(reproduced, tmp_path / "run", 14, use)
+    found = tried(reproduced, tmp_path / "run", 5, use)
     report(found)
-    assert len(found) > 100
+    assert len(found) > 60
 
 
 @pytest.mark.usefixtures("loaded_once", "unchecked")
@@ -124,7 +124,7 @@ def test_pages_of_forged_parts(reproduced: Path, bench: Path, tmp_path: Path):
     for kind in ("dataset", "located", "captions"):
         path = parts_of(reproduced, settings)[kind]
         _, table = decode((reproduced / path).read_bytes(), path.name, settings)
-        for what, forged in forgeries(table, 12):
+        for what, forged in forgeries(table, 3):
             place = copied(reproduced, tmp_path / "run")
             forge(place, path, settings, forged)
             words = ["report", place, "--data", bench / "good" / "coco", "--out", tmp_path / "page.html"]

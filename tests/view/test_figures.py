@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,9 +16,11 @@ import neuronscope as ns
 from neuronscope.errors import InvalidOption
 from neuronscope.view import figures
 from neuronscope.view.figures import (
+    Curves,
     LayerCounts,
     LevelPoint,
     SweepPoint,
+    plot_curves,
     plot_layer_counts,
     plot_layer_ratios,
     plot_levels,
@@ -43,6 +46,10 @@ CURVES = {
     "random": [LevelPoint(8, Value(0.1, 0.0, 0.3), Value(0.9, 0.7, 1.0))],
 }
 POINTS = [SweepPoint(2.0, 10, 0.5, 0.9, 0.4), SweepPoint(0.5, 40, 0.8, 0.1, -0.1)]
+MOVING = Curves(
+    {"precision": [(0.5, Value(0.8, 0.7, 0.9)), (2.0, Value(0.5, 0.1, 0.6))]},
+    [(0.5, Value(40, 30, 50)), (2.0, Value(10, 5, 20))],
+)
 RANKING = {"random": Value(0.0, -0.1, 0.1), LONG: Value(0.5, 0.4, 0.7)}
 LOOKS = styles([LONG, "random"], {"random"})
 
@@ -51,6 +58,7 @@ PLOTS: dict[str, Callable[[Path], Any]] = {
     "ratios": lambda path: plot_layer_ratios({LONG: COUNTS["two-stage"], "a": COUNTS["pan"]}, WIDTHS, path),
     "levels": lambda path: plot_levels(CURVES, LOOKS, "median activation differences of the two-stage set", path),
     "sweeps": lambda path: plot_sweeps({"activation": POINTS}, path),
+    "curves": lambda path: plot_curves({"q": MOVING}, path),
     "ranking": lambda path: plot_ranking(RANKING, LOOKS, "J", path, reference="no effect"),
 }
 each_plot = pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
@@ -165,6 +173,16 @@ def test_sweeps_are_sorted_and_negative_j_is_visible(tmp_path: Path, drawn: list
     assert sizes.lines[0].get_ydata().tolist() == [40, 10]
 
 
+def test_curves_have_bands_and_sizes_below(tmp_path: Path, drawn: list[Any]):
+    plot_curves({"t": MOVING, "q": replace(MOVING, log=True)}, tmp_path / "a")
+    scores, other, sizes, _ = drawn[0].axes
+    assert scores.lines[0].get_ydata().tolist() == [0.8, 0.5]
+    assert [band.get_label() for band in scores.lines] == ["precision"]
+    assert len(scores.collections) == 1
+    assert sizes.lines[0].get_ydata().tolist() == [40, 10]
+    assert (scores.get_xscale(), other.get_xscale()) == ("linear", "log")
+
+
 def test_ranking_has_the_best_on_top_and_marks_controls(tmp_path: Path, drawn: list[Any]):
     plot_ranking(RANKING, LOOKS, "J", tmp_path / "a")
     axes = drawn[0].axes[0]
@@ -190,6 +208,7 @@ def test_styles_tell_methods_apart():
         lambda path: plot_layer_ratios({}, WIDTHS, path),
         lambda path: plot_levels({}, {}, "", path),
         lambda path: plot_sweeps({}, path),
+        lambda path: plot_curves({}, path),
         lambda path: plot_ranking({}, {}, "", path),
     ],
 )

@@ -324,7 +324,7 @@ def test_agreement_is_the_rank_correlation_with_occlusion(queried, noise):
     for name, values in (("gradient", gradient), ("rollout", rolled)):
         ranks = [np.argsort(np.argsort(v[:25])) for v in (values, caused)]
         assert found[name] == pytest.approx(np.corrcoef(*ranks)[0, 1])
-    assert set(found) == {"gradient", "rollout"}
+    assert set(found) == {"gradient", "from-grey", "rollout"}
 
 
 def test_rank_correlation_by_hand():
@@ -349,7 +349,7 @@ def test_models_without_queries_are_refused(vlm, picture, noise):
 
 
 def test_misspelt_traces_and_neurons_outside_the_decoder_are_refused(vlm, picture):
-    with pytest.raises(InvalidOption, match="auto, tokens, gradient, occlusion, rollout"):
+    with pytest.raises(InvalidOption, match="auto, tokens, gradient, from-grey, occlusion, rollout"):
         ns.heatmap(vlm, picture, NEURONS, trace="rolout")
     with pytest.raises(InvalidOption, match="part='vision'"):
         ns.heatmap(vlm, picture, ns.Neurons.at("vision.0.1"))

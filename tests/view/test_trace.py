@@ -10,8 +10,17 @@ from PIL import Image
 import neuronscope as ns
 from neuronscope.errors import ImageTokenMismatch, NoGrid, NoImagePositions
 from neuronscope.evaluate import planted
+from neuronscope.held import hooked
 from neuronscope.samples.scenes import render, sample_scene
-from neuronscope.view.trace import _activations, input_times_gradient, occlusion, patch_places, traced, vision_layers
+from neuronscope.view.trace import (
+    _activations,
+    gradient_from_grey,
+    input_times_gradient,
+    occlusion,
+    patch_places,
+    traced,
+    vision_layers,
+)
 from zoo import ZOO, Loaded
 
 NEURONS = ns.Neurons.of([(0, 3), (1, 7), (1, 20)])
@@ -63,8 +72,40 @@ def test_the_heat_map_of_a_model_with_queries_is_traced(queried, noise):
         ns.heatmap(vlm, noise, NEURONS, trace="tokens")
     heat = ns.heatmap(vlm, noise, NEURONS)
     assert heat.values.shape == (64, 64)
-    values, _ = input_times_gradient(vlm, noise, NEURONS)
+    values, _ = gradient_from_grey(vlm, noise, NEURONS)
     np.testing.assert_allclose(heat.grids[0].ravel(), values, rtol=1e-5)
+    plain = ns.heatmap(vlm, noise, NEURONS, trace="gradient").grids[0].ravel()
+    np.testing.assert_allclose(plain, input_times_gradient(vlm, noise, NEURONS)[0], rtol=1e-5)
+    assert not np.allclose(plain, values)
+
+
+@pytest.mark.parametrize("name", QUERIED)
+def test_the_way_to_grey_is_what_the_gradient_says_it_changes(queried, noise, name: str):
+    """A small step of one patch from its features towards those of a grey picture, by finite differences."""
+    vlm = queried[name]
+    values, _ = gradient_from_grey(vlm, noise, NEURONS)
+    inputs, grey = vlm.prepare([noise]), vlm.prepare([Image.new("RGB", noise.size, (128,) * 3)])
+    clean, layer = _activations(vlm, inputs, NEURONS), vision_layers(vlm)[0]
+    held: list[torch.Tensor] = []
+    with hooked(layer, "before", lambda _m, a, k: held.append((a[0] if a else k["hidden_states"]).detach())):
+        _activations(vlm, grey, NEURONS)
+
+    def y(patch: int, step: float) -> float:
+        def moved(_module, args, kwargs):
+            features = (args[0] if args else kwargs["hidden_states"]).clone()
+            per_picture = len(values) // features.shape[0]
+            picture, place = divmod(patch, per_picture)
+            at = picture, place + features.shape[1] - per_picture
+            features[at] += step * (features[at] - held[0][at])
+            return ((features, *args[1:]), kwargs) if args else (args, {**kwargs, "hidden_states": features})
+
+        with hooked(layer, "before", moved):
+            return float((clean * _activations(vlm, inputs, NEURONS)).double().sum()) / len(NEURONS)
+
+    largest = float(np.abs(values).max())
+    for patch in np.argsort(-np.abs(values))[:3].tolist():
+        measured = (y(patch, 0.01) - y(patch, -0.01)) / 0.02
+        assert measured == pytest.approx(float(values[patch]), rel=0.05, abs=0.01 * largest)
 
 
 def test_occlusion_is_the_drop_when_a_patch_turns_grey(queried, noise):

@@ -27,7 +27,9 @@ def run(
     model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Average this many neurons of a located set.")] = 5,
     resize: Annotated[str, typer.Option("--resize", help="half_pixel, pan, or footprint.")] = "half_pixel",
-    trace: Annotated[str, typer.Option("--trace", help="auto, tokens, gradient, rollout, or occlusion.")] = "auto",
+    trace: Annotated[
+        str, typer.Option("--trace", help="auto, tokens, gradient, from-grey, rollout, or occlusion.")
+    ] = "auto",
     box: Annotated[
         list[str] | None,
         typer.Option(

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
@@ -25,6 +26,7 @@ from ..hooks import Tap
 from ..hooks.skip import Enough
 from ..models.inputs import Row
 from ..models.loaded import LoadedModel
+from ..models.placing import placing
 from ..models.rounding import departs
 from ..types import Site
 from .scores import Layout
@@ -33,8 +35,8 @@ from .scores import Layout
 ROWS = 64
 #: layer -> activations of one picture at its image tokens.
 Activations = Mapping[int, Float[Tensor, "positions width"]]
-#: The sets that are tried as in a plain pass before kept states are used.
-_TRIED = 2
+#: Model -> what was tried, and under which settings -> what is left out, or why kept states are not used.
+_PROVED: WeakKeyDictionary[LoadedModel, dict[object, Engine | str]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True)
@@ -140,8 +142,8 @@ class Kept:
         site: where.
         last: how many positions at the end have logits.
         inert: whether what the last layer has at the image tokens is read by nothing.
-        plain: kind of layer -> why plain passes are made of sets that begin there; empty where kept states are used.
-        used: kind of layer -> what is left out.
+        plain: layer -> why plain passes are made of sets that begin there; empty where kept states are used.
+        used: layer -> what is left out.
     """
 
     vlm: LoadedModel
@@ -151,8 +153,8 @@ class Kept:
     site: Site
     last: int
     inert: bool
-    plain: dict[str, str] = field(default_factory=dict[str, str])
-    used: dict[str, Engine] = field(default_factory=dict[str, Engine])
+    plain: dict[int, str] = field(default_factory=dict[int, str])
+    used: dict[int, Engine] = field(default_factory=dict[int, Engine])
 
     @cached_property
     def state(self) -> Clean | str:
@@ -195,21 +197,36 @@ class Kept:
     ) -> Float[Tensor, "rows predictions vocabulary"] | None:
         """Logits of each set; None where plain passes are made.
 
-        Every set has a neuron that is not inert. The first of each kind of layer in which sets begin is read by
-        `plainly` as well, and kept states are used where the two agree.
+        Every set has a neuron that is not inert. For each layer in which sets begin one is read by `plainly` as well,
+        and kept states are used where the two agree: some models put the picture into their first layers again.
         """
         state = self.state
         if isinstance(state, str):
             return None
         first = min(layers_of(self.vlm, np.any(chosen, 0), inert=self.inert))
-        kind = kind_of(self.vlm, first)
-        if kind not in self.plain:
-            self._try(kind, state, chosen[:_TRIED], plainly)
-        return None if self.plain[kind] else self._read(state, chosen, self.used[kind])
+        if first not in self.plain:
+            known, key = _PROVED.setdefault(self.vlm, {}), (first, self._settings)
+            if key not in known:
+                known[key] = self._tried(state, chosen[:1], plainly)
+            found = known[key]
+            self.plain[first] = found if isinstance(found, str) else ""
+            if isinstance(found, Engine):
+                self.used[first] = found
+        return None if self.plain[first] else self._read(state, chosen, self.used[first])
 
-    def _try(
-        self, kind: str, state: Clean, chosen: Bool[np.ndarray, "rows neurons"], plainly: Callable[..., Tensor]
-    ) -> None:
+    @property
+    def _settings(self) -> tuple[object, ...]:
+        """What may decide whether kept states do; the weights do not: it is how the model is called."""
+        vlm, row = self.vlm, self.row
+        config: Any = vlm.model.config
+        attention = getattr(config, "_attn_implementation", None)
+        placed = (row.length, row.image.positions.tobytes(), len(self.fed), self.last, self.inert)
+        return (self.site, vlm.dtype, str(vlm.device), attention, placing(vlm), *placed)
+
+    def _tried(
+        self, state: Clean, chosen: Bool[np.ndarray, "rows neurons"], plainly: Callable[..., Tensor]
+    ) -> Engine | str:
+        """The strongest engine that gives what plain passes give, or why none does."""
         # One neuron changes little: all of the layers in which a set is are exchanged, so that a difference shows.
         owner = np.repeat(np.arange(self.vlm.layers), self.vlm.widths)
         whole = np.stack([np.isin(owner, list(layers_of(self.vlm, row, inert=self.inert))) for row in chosen])
@@ -222,9 +239,8 @@ class Kept:
                     raise
                 why = f"it cannot go on from kept states: {type(error).__name__}: {error}"
             if not why:
-                self.used[kind] = engine
-                break
-        self.plain[kind] = why
+                return engine
+        return why
 
     def _engines(self) -> Iterator[Engine]:
         vlm, engine = self.vlm, Engine()
@@ -241,15 +257,6 @@ class Kept:
         _, logits = Sets(self.vlm, engine, state, rows, self.values, self.site, self.last, self.inert).read()
         assert logits is not None
         return logits
-
-
-def kind_of(vlm: LoadedModel, layer: int) -> str:
-    """What distinguishes a decoder layer from others of the model in how it is read: its class and its attention."""
-    module: Any = vlm.structure.layers[layer]
-    inner: Any = getattr(module, "self_attn", module)
-    told = [getattr(holder, name, None) for holder in (module, inner) for name in ("attention_type", "layer_type")]
-    ffn = vlm.structure.ffns[layer]
-    return f"{type(module).__name__} {type(inner).__name__} {told} {ffn.after is not None} {bool(ffn.experts)}"
 
 
 def by_first_layer(vlm: LoadedModel, sets: Sequence[Bool[np.ndarray, "neurons"]], *, inert: bool) -> list[int]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import zipfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -215,7 +215,7 @@ class Evidence:
             return cls(
                 image=str(data["image"]),
                 prompt=str(data["prompt"]),
-                spoken=tuple(Spoken(s["condition"], tuple(s["texts"])) for s in data["spoken"]),
+                spoken=tuple(Spoken(str(s["condition"]), _texts(s["texts"])) for s in data["spoken"]),
                 neurons=neurons,
                 units=tuple(_unit(entry) for entry in data["units"]),
                 words=_words(data["words"], len(neurons)),
@@ -231,7 +231,7 @@ class Evidence:
                 level=data["level"],
                 sent=str(data.get("sent", "")),  # which earlier releases did not keep
                 exchanged=data.get("exchanged", {}),  # which earlier releases did not measure
-                notes=tuple(data["notes"]),
+                notes=_texts(data["notes"]),
                 environment=data["environment"],
                 command=str(data["command"]),
                 python=str(data["python"]),
@@ -242,6 +242,13 @@ class Evidence:
             ) from error
         except (*_DAMAGED, InvalidSample) as error:
             raise RunMismatch(f"{place} cannot be read: {type(error).__name__}: {error}") from error
+
+
+def _texts(values: Sequence[object]) -> tuple[str, ...]:
+    """Raises TypeError where one is no text."""
+    if wrong := [value for value in values if not isinstance(value, str)]:
+        raise TypeError(f"{wrong[0]!r} is no text")
+    return tuple(map(str, values))
 
 
 def clear_evidence(folder: Path) -> None:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RunMismatch, first_line
 from ..files import write_text
+from .terms import TERMS
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -53,7 +54,7 @@ def render(template: str, context: Mapping[str, Any]) -> str:
     script = _asset("report.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     assets = {"style": _asset("report.css"), "script": script, "script_hash": f"sha256-{digest}"}
-    return _environment().get_template(template).render(**assets, **context)
+    return _environment().get_template(template).render(**assets, terms=TERMS, **context)
 
 
 @lru_cache(maxsize=1)

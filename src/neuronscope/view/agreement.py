@@ -14,7 +14,7 @@ from ..tokens import ImageTokens
 from ..types import Neurons
 from .attention import attention_x_activation, attention_x_gradient
 from .rollout import cross_attention_rollout
-from .trace import input_times_gradient, occlusion
+from .trace import gradient_from_grey, input_times_gradient, occlusion
 
 
 def looked(
@@ -35,7 +35,7 @@ def sloped(
 
 @in_turn
 def trace_agreement(vlm: VLM, image: ImageSource, neurons: Neurons, *, batch_size: int = 16) -> dict[str, float]:
-    """Spearman's rank correlation of the gradient's and the rollout's map with occlusion's, over the placed patches.
+    """Spearman's rank correlation of every cheap map with occlusion's, over the placed patches.
 
     Takes one forward pass per patch. NaN for a map that is the same everywhere. Raises what
     :func:`cross_attention_rollout` raises.
@@ -46,6 +46,8 @@ def trace_agreement(vlm: VLM, image: ImageSource, neurons: Neurons, *, batch_siz
     caused = occlusion(vlm, picture, neurons, where, batch_size=batch_size)
     at = np.concatenate([tile.tokens.ravel() for tile in where.mapped()])
     maps = {"gradient": gradient, "rollout": rolled}
+    if vlm.family.media is None:
+        maps["from-grey"], _ = gradient_from_grey(vlm, picture, neurons)
     return {name: rank_correlation(values[at], caused[at]) for name, values in maps.items()}
 
 

@@ -115,6 +115,21 @@ class SweepPoint:
 
 
 @dataclass(frozen=True)
+class Curves:
+    """What moves with one setting.
+
+    Attributes:
+        scores: name -> (value of the setting, number with its interval), in ascending order.
+        sizes: the same of the sets' sizes.
+        log: whether the setting's axis is logarithmic.
+    """
+
+    scores: Mapping[str, Sequence[tuple[float, Interval]]]
+    sizes: Sequence[tuple[float, Interval]]
+    log: bool = False
+
+
+@dataclass(frozen=True)
 class Style:
     """How a method looks in every figure."""
 
@@ -264,6 +279,35 @@ def _sweep(scores: Any, sizes: Any, points: Sequence[SweepPoint]) -> None:
         scores.plot(places, values, line, color=_COLOURS[k], marker=_MARKERS[k], markersize=4.5, label=label)
     scores.set_ylim(min(0.0, *(point.j for point in points)) - 0.05, 1.05)
     sizes.plot(places, [point.n_neurons for point in points], "-", color=_GREY, marker="o", markersize=4)
+
+
+def plot_curves(found: Mapping[str, Curves], path: str | Path) -> Written:
+    """Scores between 0 and 1, and below them the size of the sets, with intervals. One column per setting."""
+    _something("curves", found)
+    with _figure((2.6 * len(found) + 0.4, 4.2)) as figure:
+        panels = figure.subplots(2, len(found), sharex="col", sharey="row", squeeze=False, height_ratios=(2, 1))
+        for (scores, sizes), (name, one) in zip(panels.T, found.items(), strict=True):
+            for k, (score, points) in enumerate(one.scores.items()):
+                _band(scores, points, Style(_COLOURS[k], _MARKERS[k]), score)
+            _band(sizes, one.sizes, Style(_GREY, "o"), "neurons")
+            scores.set_ylim(-0.05, 1.05)
+            scores.set_title(name, fontsize=8)
+            sizes.set_yscale("symlog", linthresh=1)
+            sizes.set_ylim(bottom=0)
+            if one.log:
+                sizes.set_xscale("log")
+        panels[0, 0].set_ylabel("score")
+        panels[1, 0].set_ylabel("neurons per set")
+        _legend_above(figure, panels[0, 0])
+        return _save(figure, path)
+
+
+def _band(axes: Any, points: Sequence[tuple[float, Interval]], style: Style, label: str) -> None:
+    places = [place for place, _ in points]
+    axes.plot(places, [one.value for _, one in points], color=style.colour, marker=style.marker, ms=4, label=label)
+    axes.fill_between(
+        places, [one.low for _, one in points], [one.high for _, one in points], color=style.colour, alpha=0.15, lw=0
+    )
 
 
 def plot_ranking(

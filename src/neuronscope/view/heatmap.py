@@ -25,7 +25,7 @@ from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens
 from ..types import ALONG_PROMPT, SITES, Neurons, one_of, whole_number
 from .agreement import looked, sloped
-from .trace import occlusion
+from .trace import gradient_from_grey, occlusion
 
 #: How grid cells become pixels: bilinear between half-pixel centres; bilinear as the code of Pan et al. does it, which
 #: extrapolates past the last cell; or each token's own footprint, flat - the faithful view of merged patches.
@@ -33,11 +33,12 @@ Resize: TypeAlias = Literal["half_pixel", "pan", "footprint"]
 
 
 #: What is painted: the activation at each image token; or, traced back to the vision tower's patches, input x gradient,
-#: the effect of painting the patch grey, or the activation where attention rollout says the learned queries look.
+#: the same gradient times the way from a grey picture, the effect of painting the patch grey, or the activation where
+#: attention rollout says the learned queries look.
 #: In a decoder without image tokens "rollout" is the activation at the positions that attend to the image, spread by
 #: its own cross-attention.
-#: "auto": at the tokens where they have a place, else the gradient; in a decoder without image tokens "rollout".
-Trace: TypeAlias = Literal["auto", "tokens", "gradient", "occlusion", "rollout"]
+#: "auto": at the tokens where they have a place, else "from-grey"; in a decoder without image tokens "rollout".
+Trace: TypeAlias = Literal["auto", "tokens", "gradient", "from-grey", "occlusion", "rollout"]
 
 
 @checked_methods
@@ -191,9 +192,15 @@ def _at_tokens(
 def _traced(
     vlm: VLM, picture: Image.Image, neurons: Neurons, resize: Resize, trace: Trace, decoding: Decoding
 ) -> Heatmap:
-    by_attention = trace == "rollout" or (trace == "auto" and vlm.family.media is not None)
-    traced = looked if by_attention else sloped
-    values, patches = traced(vlm, picture, neurons, decoding=decoding)
+    media = vlm.family.media is not None
+    if trace == "auto":
+        trace = "rollout" if media else "from-grey"
+    if media and trace == "from-grey":
+        raise InvalidOption(
+            f'trace="from-grey" traces learned queries to the vision tower; {vlm.family.title} has none: "gradient"'
+        )
+    paths = {"rollout": looked, "from-grey": gradient_from_grey}
+    values, patches = paths.get(trace, sloped)(vlm, picture, neurons, decoding=decoding)
     if trace == "occlusion":
         values = occlusion(vlm, picture, neurons, patches, decoding=decoding)
     return paint(values.astype(np.float64), patches, picture, neurons, resize)

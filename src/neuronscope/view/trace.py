@@ -1,15 +1,17 @@
 """Where on the image a neuron looks, for models whose image tokens have no place there (METHODS G2).
 
 A projector of learned queries sums up the whole picture in each image token. The neuron's activation is then traced
-back to the vision tower's patches: by *input x gradient*, one backward pass for the shown neurons, or by *occlusion*,
-the change of the activation when a patch is painted grey, which needs one forward pass per patch and is the causal
-test of the first. What is traced is y = mean_i sum_q a_qi a_qi', with the first factor held fixed: activations
-weighted by themselves, so that query tokens count as far as the neuron is active there.
+back to the vision tower's patches: by *input x gradient*, one backward pass for the shown neurons, by the same gradient
+times what a patch has changed by from a grey picture, or by *occlusion*, the change of the activation when a patch is
+painted grey, which needs one forward pass per patch and is the causal test of the others. What is traced is y = mean_i
+sum_q a_qi a_qi', with the first factor held fixed: activations weighted by themselves, so that query tokens count as
+far as the neuron is active there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from ..architecture.towers import VISION_TOWERS
 from ..errors import ImageTokenMismatch, NoGrid
 from ..held import hooked, in_turn
 from ..hooks import HookSession, Tap
+from ..hooks.skip import Enough
 from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.inputs import Inputs
@@ -43,6 +46,24 @@ def input_times_gradient(
     F is what enters the last layer of the tower that the projector reads. Raises NoGrid where the tower's patches have
     no place either.
     """
+    return _slope(vlm, picture, neurons, decoding, grey=False)
+
+
+@in_turn
+def gradient_from_grey(
+    vlm: VLM, picture: Image.Image, neurons: Neurons, *, decoding: Decoding = Decoding()
+) -> tuple[Float[np.ndarray, "patches"], ImageTokens]:
+    """(F_p - F'_p) . dy/dF_p, where F' is of a grey picture of the same size; otherwise :func:`input_times_gradient`.
+
+    A norm often follows F, and what passes a norm does not depend on the length of F_p: F_p . dy/dF_p is then next to
+    nothing, and the way to grey is not.
+    """
+    return _slope(vlm, picture, neurons, decoding, grey=True)
+
+
+def _slope(
+    vlm: VLM, picture: Image.Image, neurons: Neurons, decoding: Decoding, *, grey: bool
+) -> tuple[Float[np.ndarray, "patches"], ImageTokens]:
     inputs = vlm.prepare([picture], decoding)
     for layer in vision_layers(vlm)[:_DEEPEST]:
         leaves: list[Tensor] = []
@@ -51,11 +72,27 @@ def input_times_gradient(
             if not y.requires_grad:  # the projector reads the tower before this layer
                 continue
             (gradient,) = torch.autograd.grad(y, leaves[:1])
-        values = (leaves[0].detach().float() * gradient.float()).sum(-1)
+        features = leaves[0].detach().float()
+        if grey:
+            features = features - _entering(vlm, layer, Image.new("RGB", picture.size, (_GREY,) * 3), decoding)
+        values = (features * gradient.float()).sum(-1)
         values = values.reshape(-1, values.shape[-1]).cpu().numpy()
         extra, where = patch_places(vlm, picture, values.shape)
         return values[:, extra:].ravel(), where
     raise NoGrid(f"{vlm.id}: the neurons do not depend on the last {_DEEPEST} layers of its vision tower")
+
+
+def _entering(vlm: VLM, layer: nn.Module, picture: Image.Image, decoding: Decoding) -> Float[Tensor, "*features"]:
+    """What enters a layer of the tower for a picture; nothing behind it is run."""
+    found: list[Tensor] = []
+
+    def keep(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        found.append((args[0] if args else kwargs["hidden_states"]).detach().float())
+        raise Enough
+
+    with torch.no_grad(), hooked(layer, "before", keep), suppress(Enough):
+        vlm.logits(vlm.prepare([picture], decoding))
+    return found[0]
 
 
 def _leaf(leaves: list[Tensor]) -> Callable[..., Any]:
