@@ -22,6 +22,7 @@ from .output import (
     open_model,
     table,
 )
+from .steps import progress
 from .takes import Given, takes
 from .words import WORDS, words_of
 
@@ -29,7 +30,9 @@ from .words import WORDS, words_of
 @takes(Asking)
 def run(
     parsed: Given,
-    neurons: Annotated[list[str], typer.Argument(help="LAYER.UNIT addresses such as 3.417, or one neurons.json.")],
+    neurons: Annotated[
+        list[str], typer.Argument(help="LAYER.UNIT addresses such as 3.417, or one neurons.json.", metavar="NEURON")
+    ],
     model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Tokens per neuron.")] = 5,
     concept: Annotated[
@@ -51,8 +54,10 @@ def run(
     chosen = chosen if concept is None else replace(chosen, concept=concept)
     kind: Any = norm
     decoding = Decoding.asked(made(Asking, parsed)) if parsed else asked_of(chosen)
-    vlm = open_model(model, device, dtype)
-    found = decode(vlm, chosen, top=top, norm=kind, seed=seed, force=any_model, decoding=decoding)
+    with progress(1, "loading the model") as step:
+        vlm = open_model(model, device, dtype)
+        step("reading the words of neurons")
+        found = decode(vlm, chosen, top=top, norm=kind, seed=seed, force=any_model, decoding=decoding)
 
     def show() -> None:
         table(
