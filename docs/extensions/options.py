@@ -33,7 +33,7 @@ def expand(verb: str) -> list[str]:
 
 def _row(parameter: Any) -> str:
     if parameter.param_type_name == "argument":
-        name, shown = f"`{parameter.name.upper()}`", "required" if parameter.required else ""
+        name, shown = f"`{parameter.metavar or parameter.name.upper()}`", "required" if parameter.required else ""
     else:
         name = ", ".join(f"`{option}`" for option in [*parameter.opts, *parameter.secondary_opts])
         shown = "required" if parameter.required else _default(parameter.default)

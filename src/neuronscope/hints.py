@@ -22,6 +22,7 @@ from numbers import Real
 from pathlib import Path
 from typing import Any, Literal, Union, cast
 
+from .cures import picture_cure
 from .errors import suggest
 
 #: Gives a value back as it is held; raises ValueError with what the value is not.
@@ -147,6 +148,7 @@ def _among(choices: list[Any]) -> Reader:
 
 def _union(hints: Sequence[Any]) -> Reader | None:
     optional = type(None) in hints
+    picture = any(getattr(one, "__module__", "") == "PIL.Image" for one in hints)
     readers = [path_of if one is str and Path in hints else reader(one) for one in hints if one is not type(None)]
     known = [one for one in dict.fromkeys(readers) if one is not None]
     if None in readers:
@@ -161,6 +163,8 @@ def _union(hints: Sequence[Any]) -> Reader | None:
                 return one(value)
             except ValueError as error:
                 said.append(str(error))
+        if picture and (cure := picture_cure(value)):
+            raise ValueError(f"a picture; it is {cure}")
         told = list(dict.fromkeys(said))
         raise ValueError(" or ".join(told) + (", or None" if optional else ""))
 

@@ -201,6 +201,8 @@ SETTING = Form(_setting, _setting_text)
 class Loading:
     """Which model, and how it is loaded, as :func:`neuronscope.load` takes it."""
 
+    HEADING = "The model"
+
     model: str = option("demo", "--model", "-m", help='"demo", "natural", a checkpoint directory, or a hub id.')
     device: str | None = option(None, "--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")
     dtype: str = option("auto", "--dtype", help="float32, bfloat16, float16, 8bit, 4bit, or auto.")
@@ -209,6 +211,8 @@ class Loading:
 @dataclass(frozen=True, kw_only=True)
 class Asking:
     """What a model is asked, and how it answers: the fields of :class:`neuronscope.Decoding` that a verb takes."""
+
+    HEADING = "What is asked"
 
     question: str = option("", "--question", help="What is asked; it goes through the model's chat template.")
     prefix: str | None = option(
@@ -238,6 +242,8 @@ class Asking:
 class Reading:
     """Where the pictures of a data set may lie."""
 
+    HEADING = "The data"
+
     allow_outside: bool = option(
         False, "--allow-outside", help="Also read pictures outside the data's folder, where names or links lead there."
     )
@@ -261,6 +267,8 @@ SHARE = Form(_share, lambda share: "none" if share is None else plain(share), "a
 @dataclass(frozen=True, kw_only=True)
 class Taking:
     """How much of a picture goes with the object, and which samples that spoils (locate/validity.py)."""
+
+    HEADING = "What is taken out of the picture"
 
     reach: Reach = option(
         "grown", "--reach", help="Inpainted: grown (mask, larger where the word stays), auto, boxes or mask."
@@ -288,6 +296,8 @@ def check_other_share(share: float | None) -> None:
 @dataclass(frozen=True, kw_only=True)
 class Scorers:
     """Models that score captions."""
+
+    HEADING = "Models that score captions"
 
     bertscore: str | None = option(None, "--bertscore", help="Hub id, directory, package:NAME.")
     clip: str | None = option(None, "--clip", help="CLIP model: hub id or directory.")

@@ -21,7 +21,7 @@ def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], tmp_pat
     for number, sample in enumerate(scenes_of("bear", 3)):
         sample.image.save(tmp_path / f"{number}.png")
     given = [*sorted(tmp_path.glob("*.png")), "--out", out, "--top", "10", "--ks", "1,10", "--group", "2"]
-    code, text, told = cli("discover", *given, "--exclude", "Right, left", "--json")
+    code, text, told = cli("discover", *given, "--exclude", "Right, left", "--json", "--quiet")
     assert (code, told) == (0, "")
     document = json.loads(text)
     assert document["images"] == 3
@@ -82,7 +82,7 @@ def test_sbus_own_caption_json_with_a_part_of_its_pictures(cli, tmp_path: Path):
     table = tmp_path / "sbu-captions-all.json"
     table.write_text(json.dumps({"image_urls": urls, "captions": ["A bear ."] * 3, "user_ids": ["x"] * 3}))
     code, text, told = cli(
-        "discover", table, "--out", tmp_path / "run", "--top", "10", "--ks", "1", "--group", "2", "--json"
+        "discover", table, "--out", tmp_path / "run", "--top", "10", "--ks", "1", "--group", "2", "--json", "--quiet"
     )
     assert (code, told) == (0, "")
     assert json.loads(text)["images"] == 2

@@ -39,7 +39,7 @@ def test_an_edit_and_what_it_writes(
     (tmp_path / "texts.txt").write_text("The image shows a cake.\n\nA red bus on a street.\n", encoding="utf-8")
     given = ("--source", "bear", "--target", "horse", "--images", folder, "--editor", "embed", "--set", "lambda2=6.5")
     rest = ("--neurons", set_file, "--texts", tmp_path / "texts.txt", "--prompt", "There is a", "--out", out)
-    code, text, told = cli("edit", *given, *rest, "--adapter", "--json")
+    code, text, told = cli("edit", *given, *rest, "--adapter", "--json", "--quiet")
     assert (code, told) == (0, "")
     document = json.loads(text)
     assert document == json.loads((out / "tables.json").read_text(encoding="utf-8"))

@@ -36,7 +36,19 @@ def test_discover(cli: Cli, tmp_path: Path):
     for number, sample in enumerate(scenes_of("bear", 2)):
         sample.load().save(tmp_path / "pictures" / f"{number}.png")
     Image.new("RGB", ODD).save(tmp_path / "pictures" / "odd.png")
-    given = (tmp_path / "pictures", "--out", tmp_path / "run", "--top", "10", "--ks", "1", "--group", "2", "--json")
+    given = (
+        tmp_path / "pictures",
+        "--out",
+        tmp_path / "run",
+        "--top",
+        "10",
+        "--ks",
+        "1",
+        "--group",
+        "2",
+        "--json",
+        "--quiet",
+    )
     code, text, told = cli("discover", *given)
     assert (code, told) == (0, "")
     document = json.loads(text)
@@ -53,7 +65,7 @@ def test_discover(cli: Cli, tmp_path: Path):
 def test_repair(cli: Cli, tmp_path: Path):
     place = write_folder(tmp_path / "coco")
     Image.new("RGB", ODD).save(place / "images" / "5.png")
-    code, text, told = cli("repair", "--images", place, "--count", 1, "--out", tmp_path / "out", "--json")
+    code, text, told = cli("repair", "--images", place, "--count", 1, "--out", tmp_path / "out", "--json", "--quiet")
     assert (code, told) == (0, "")
     document = json.loads(text)
     assert [one["where"] for one in document["refused"]] == ["5.png"]

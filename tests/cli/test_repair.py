@@ -16,7 +16,7 @@ from neuronscope.samples.objects import AnnotatedFolder
 def test_hallucinations_are_repaired(cli, demo: ns.VLM, tmp_path: Path):
     place, out = write_folder(tmp_path / "coco"), tmp_path / "out"
     given = ("--images", place, "--count", 5, "--set", "right=1")
-    code, text, told = cli("repair", *given, "--out", out, "--json")
+    code, text, told = cli("repair", *given, "--out", out, "--json", "--quiet")
     assert (code, told) == (0, "")
     document = json.loads(text)
     assert document == json.loads((out / "tables.json").read_text(encoding="utf-8"))

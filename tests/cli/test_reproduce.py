@@ -7,13 +7,12 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 from neuronscope.cli import reproduce
 from neuronscope.cli.main import app
-from neuronscope.cli.reproduce import _concepts, _swept, _watched, experiment
+from neuronscope.cli.reproduce import _concepts, _swept, experiment
 from neuronscope.errors import InvalidOption
 from neuronscope.options import Asking, Scorers, given, options_in
 from neuronscope.samples import CocoFolder
@@ -299,12 +298,3 @@ def test_units_that_failed_are_listed_after_the_tables_are_written(
         "patch",
     ]
     assert "table_2" not in document
-
-
-def test_a_log_is_told_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
-    clock = iter([0.0, 59.0, 60.0, 60.0, 61.0])
-    monkeypatch.setattr("neuronscope.cli.reproduce.time", SimpleNamespace(monotonic=lambda: next(clock)))
-    with _watched("ray", 3, "first") as step:
-        for text in ("one", "two", "three"):
-            step(text)
-    assert capsys.readouterr().err == "two\n"

@@ -41,7 +41,7 @@ def test_words_alone_and_together(cli, demo: ns.VLM, folder: Path, tmp_path: Pat
     words = file(tmp_path, "bear\npizza -> horse\nzebra\n")
     out = tmp_path / "out"
     given = ("--suppress", words, "--images", folder, "--editor", "embed", "--count", 24, "--made-with", 1)
-    code, text, told = cli("edit", *given, "--position", "image", "--out", out, "--json")
+    code, text, told = cli("edit", *given, "--position", "image", "--out", out, "--json", "--quiet")
     assert (code, told) == (0, "")
     result = json.loads(text)
     assert result == json.loads((out / "tables.json").read_text(encoding="utf-8"))

@@ -93,7 +93,7 @@ def test_the_place_is_that_of_the_list_also_in_a_later_batch(
 def test_a_picture_that_cannot_be_read_is_named_by_its_place_too(vlm: ns.VLM, picture: Image.Image):
     with pytest.raises(InvalidSample, match=r"^images\[2\]: image is 4 x 4 px; at least 8"):
         vlm.captions([picture, picture, Image.new("RGB", (4, 4))])
-    with pytest.raises(InvalidSample, match=r"^images\[1\]: image array has shape"):
+    with pytest.raises(InvalidSample, match=r"^images\[1\]: image is an array of shape"):
         vlm.prepare([picture, np.zeros((9, 9), np.uint8)])  # pyright: ignore[reportArgumentType]
     with pytest.raises(InvalidSample, match=r"^image is 4 x 4 px"):
         vlm.prepare([Image.new("RGB", (4, 4))])

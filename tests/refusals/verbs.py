@@ -300,7 +300,7 @@ def cases() -> Iterator[Case]:
             for value, edge in values(one, kind, good):
                 shown = value if len(value) < 40 else value[:40] + "..."
                 given = (value, *re.split("[,= ]", value)) if kind == "list" else (value,)
-                about = (flag, one.name, str(one.metavar), *(each for each in given if each))
+                about = (flag, one.name, *([] if is_option else [str(one.metavar)]), *(each for each in given if each))
                 if name == "convert llava-v1":  # it reads its files in turn, and the first of these is no LLaVA
                     about = (*about, "{good}/llama")
                 yield Case(name, flag, f"{name} {flag} {shown!r}", command(name, flag, [value]), about, edge)
@@ -323,7 +323,10 @@ def _lacking(name: str, parser: Any) -> Iterator[Case]:
             "",
             f"{name} without {flag}",
             command(name, flag),
-            (flag, *(str(each.metavar or each.name) for each in needed)),
+            (
+                flag,
+                *(max(each.opts, key=len) if each.opts[0].startswith("-") else str(each.metavar) for each in needed),
+            ),
         )
     for one, _ in declared(parser):
         flag = max(one.opts, key=len)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import io
 import os
+import re
 import signal
 import sys
 import time
@@ -18,6 +19,8 @@ from neuronscope.cli import main
 
 #: Seconds after which a refusal counts as none.
 LIMIT = 20.0
+#: What a verb says of its progress where stderr is no terminal.
+_STEP = re.compile(r"\[\d+(/\d+)?\] ")
 _LAST_RESORT = 60.0  # seconds; for what holds the interpreter and hears no signal
 
 
@@ -85,7 +88,7 @@ def wrong(ended: Ended) -> str:
         return ended.error.strip().splitlines()[-1]
     if ended.code not in (1, 2):
         return f"exit code {ended.code}"
-    lines = ended.err.strip().splitlines()
+    lines = [line for line in ended.err.strip().splitlines() if not _STEP.match(line)]
     if len(lines) != 1:
         return f"{len(lines)} lines: {ended.err[:500]!r}"
     if not lines[0].startswith("neuronscope: ") or len(lines[0]) > 2000:

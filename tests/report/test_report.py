@@ -367,7 +367,7 @@ def test_the_page_says_everything(html):
     assert "1 of 3 draws name bear" in text
     assert "3 of 3 draws name bear" in text
     assert "is 0.90; with all located neurons at zero 0.10; with as many random neurons" in text
-    assert html.count("<mark>bear</mark>") == 1 + 2 + 3 + 1 + 1
+    assert html.count("<mark>bear</mark>") == 1 + 2 + 1 + 1 + 1  # three draws with the same caption are one line
     assert html.count('class="heat pic-result"') == 3
 
 

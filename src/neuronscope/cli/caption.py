@@ -8,13 +8,14 @@ import typer
 
 from ..options import Asking, made
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .steps import progress
 from .takes import Given, takes
 
 
 @takes(Asking)
 def run(
     parsed: Given,
-    images: Annotated[list[str], typer.Argument(help="Image files.")],
+    images: Annotated[list[str], typer.Argument(help="Image files.", metavar="IMAGE")],
     model: ModelOption = "demo",
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
@@ -26,8 +27,10 @@ def run(
 
     decoding = Decoding.asked(made(Asking, parsed))
     pictures = [read_image(path) for path in images]  # every file is read before the model is loaded
-    vlm = open_model(model, device, dtype)
-    captions = vlm.captions(pictures, decoding=decoding)
+    with progress(1, "loading the model") as step:
+        vlm = open_model(model, device, dtype)
+        step("captioning")
+        captions = vlm.captions(pictures, decoding=decoding)
     rows = list(zip(images, captions, strict=True))
     document = {
         "model": vlm.identity(),

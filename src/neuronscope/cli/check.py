@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UnsupportedModel
-from .output import DeviceOption, DtypeOption, JsonOption, emit, open_model, progress, table
+from .output import DeviceOption, DtypeOption, JsonOption, emit, open_model, table
+from .steps import progress
 
 if TYPE_CHECKING:
     from ..loading.selfcheck import Check
@@ -30,8 +31,8 @@ def run(
     from ..check.suite import CHECKS
     from ..version import __version__
 
-    vlm = open_model(model, device, dtype)
-    with progress(1 + len(CHECKS), "self-check") as step:
+    with progress(1 + len(CHECKS), "loading the model") as step:
+        vlm = open_model(model, device, dtype)
         report = conformance(vlm, progress=step)
     widths = sorted(set(vlm.widths))
     facts: dict[str, Any] = {

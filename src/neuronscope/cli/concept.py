@@ -10,7 +10,8 @@ import typer
 from ..files import output_folder
 from ..options import made
 from ..studies.locate.concept import Concept, concept_into
-from .output import JsonOption, emit, lines, open_model, progress
+from .output import JsonOption, emit, lines, open_model
+from .steps import progress
 from .takes import Given, takes
 
 

@@ -9,8 +9,10 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
+from .examples import shown
 from .output import JsonOption, emit, table
 from .strict import strict
+from .usage import Verb
 
 OutOption: TypeAlias = Annotated[Path, typer.Option("--out", "-o", help="Directory to make.")]
 TokenizerOption: TypeAlias = Annotated[
@@ -23,7 +25,7 @@ DtypeOption: TypeAlias = Annotated[
 app = typer.Typer(help="Make a checkpoint directory of a model that transformers does not have.", no_args_is_help=True)
 
 
-@app.command()
+@app.command(cls=Verb, epilog=shown("convert minigpt4"))
 @strict
 def minigpt4(
     vit: Annotated[Path, typer.Option("--vit", help="eva_vit_g.pth.")],
@@ -59,7 +61,7 @@ def minigpt4(
     _emit(out, report, rows, as_json)
 
 
-@app.command("llava-v1")
+@app.command("llava-v1", cls=Verb, epilog=shown("convert llava-v1"))
 @strict
 def llava_v1(
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Directory with LLaVA v1 (or a Llama).")],
@@ -84,7 +86,7 @@ def llava_v1(
     _emit(out, report, [("vision tower", report.tower)], as_json)
 
 
-@app.command("mplug-owl2")
+@app.command("mplug-owl2", cls=Verb, epilog=shown("convert mplug-owl2"))
 @strict
 def mplug_owl2(
     checkpoint: Annotated[Path, typer.Option("--checkpoint", help="Directory with mPLUG-Owl2.")],

@@ -21,6 +21,7 @@ from .output import (
     open_model,
     table,
 )
+from .steps import progress
 from .takes import Given, takes
 from .words import WORDS, words_of
 
@@ -28,7 +29,9 @@ from .words import WORDS, words_of
 @takes(Asking)
 def run(
     parsed: Given,
-    neurons: Annotated[list[str], typer.Argument(help="Addresses such as L3.U417, or one neurons.json.")],
+    neurons: Annotated[
+        list[str], typer.Argument(help="Addresses such as L3.U417, or one neurons.json.", metavar="NEURON")
+    ],
     model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Tokens per neuron.")] = 5,
     concept: Annotated[
@@ -50,8 +53,10 @@ def run(
     chosen = chosen if concept is None else replace(chosen, concept=concept)
     kind: Any = norm
     decoding = Decoding.asked(made(Asking, parsed)) if parsed else asked_of(chosen)
-    vlm = open_model(model, device, dtype)
-    found = decode(vlm, chosen, top=top, norm=kind, seed=seed, force=any_model, decoding=decoding)
+    with progress(1, "loading the model") as step:
+        vlm = open_model(model, device, dtype)
+        step("reading the words of neurons")
+        found = decode(vlm, chosen, top=top, norm=kind, seed=seed, force=any_model, decoding=decoding)
 
     def show() -> None:
         table(

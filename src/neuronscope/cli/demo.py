@@ -9,7 +9,8 @@ import typer
 
 from ..errors import InvalidOption, suggest
 from ..files import output_folder
-from .output import DeviceOption, JsonOption, emit, lines, open_model, progress
+from .output import DeviceOption, JsonOption, emit, lines, open_model
+from .steps import progress
 
 
 def run(
@@ -40,6 +41,7 @@ def run(
     def show() -> None:
         first = result.findings[0]
         lines(
+            first.evidence.verdict,
             f"before   {document['caption_before']}",
             f"after    {document['caption_after']}   ({len(first.located.neurons)} located neurons)",
             f"control  {document['caption_control']}   (as many random neurons of the same layers)",

@@ -9,7 +9,8 @@ import typer
 
 from ..options import Scorers, made
 from ..studies.discover.settings import Discover, DiscoveryPlan
-from .output import JsonOption, emit, lines, open_model, progress
+from .output import JsonOption, emit, lines, open_model
+from .steps import progress
 from .takes import Given, takes
 
 

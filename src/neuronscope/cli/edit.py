@@ -11,7 +11,8 @@ from ..errors import InvalidOption
 from ..files import output_folder
 from ..options import made
 from ..studies.edit.settings import Rewrite
-from .output import JsonOption, emit, lines, open_model, progress
+from .output import JsonOption, emit, lines, open_model
+from .steps import progress
 from .takes import Given, takes
 
 

@@ -14,6 +14,7 @@ from ..studies.locate.settings import Locate
 from ..types import whole_number
 from .decode import parse_neurons
 from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .steps import progress
 from .takes import Given, takes
 
 
@@ -21,7 +22,9 @@ from .takes import Given, takes
 def run(
     parsed: Given,
     image: Annotated[str, typer.Argument(help="Image file.")],
-    neurons: Annotated[list[str], typer.Argument(help="Addresses such as L3.U417, or one neurons.json.")],
+    neurons: Annotated[
+        list[str], typer.Argument(help="Addresses such as L3.U417, or one neurons.json.", metavar="NEURON")
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")] = Path("heatmap.png"),
     model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Average this many neurons of a located set.")] = 5,
@@ -31,7 +34,9 @@ def run(
     ] = "auto",
     box: Annotated[
         list[str] | None,
-        typer.Option("--box", help="The object's box x,y,w,h: drawn, and compared with; may be repeated."),
+        typer.Option(
+            "--box", help="The object's box x,y,w,h: drawn, and compared with; may be repeated.", metavar="X,Y,W,H"
+        ),
     ] = None,
     draws: Annotated[int, typer.Option("--draws", help="With --box: maps of random neurons beside.")] = 40,
     any_model: AnyModelOption = False,
@@ -58,17 +63,20 @@ def run(
     require_picture(out)
     output_folder(out.parent)
     decoding = Decoding.asked(made(Asking, parsed)) if parsed else asked_of(chosen)
-    vlm = open_model(model, device, dtype)
     how: Any = {"resize": resize, "trace": trace, "decoding": decoding}
     chosen = chosen.anywhere() if any_model else chosen
-    heat = heatmap(vlm, picture, chosen, top=top, **how)
     placed, why = None, ""
-    if boxes:
-        mask = boxes_mask(boxes, picture.size)
-        try:
-            placed = place(vlm, picture, chosen, heat, mask, draws=draws, **how)
-        except (InvalidOption, InvalidSample) as error:  # the map itself is right
-            why = f"the map is not compared with the object: {error}"
+    with progress(2 if boxes else 1, "loading the model") as step:
+        vlm = open_model(model, device, dtype)
+        step("mapping the neurons")
+        heat = heatmap(vlm, picture, chosen, top=top, **how)
+        if boxes:
+            step("mapping random neurons")
+            mask = boxes_mask(boxes, picture.size)
+            try:
+                placed = place(vlm, picture, chosen, heat, mask, draws=draws, **how)
+            except (InvalidOption, InvalidSample) as error:  # the map itself is right
+                why = f"the map is not compared with the object: {error}"
     with replacing(out) as temporary:
         heat.overlay(boxes).save(temporary)
     document = {

@@ -31,7 +31,9 @@ from . import (
     scenes,
     truth,
 )
+from .examples import shown
 from .strict import strict
+from .usage import Verb, Verbs
 
 #: What typer raises for a command that it cannot read; it is not among its public names.
 _USAGE: Any = typer.BadParameter.__bases__[0]
@@ -39,32 +41,27 @@ _USAGE: Any = typer.BadParameter.__bases__[0]
 app = typer.Typer(
     name="neuronscope",
     help="Find, test, see and edit the neurons that hold visual knowledge in multimodal LLMs.",
+    epilog=shown(""),
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (
-    demo,
-    scenes,
-    check,
-    models,
-    locate,
-    concept,
-    truth,
-    caption,
-    decode,
-    heatmap,
-    pictures,
-    discover,
-    edit,
-    repair,
-    reproduce,
-    report,
-    explore,
-):
-    app.command(name=verb.__name__.rpartition(".")[2])(strict(verb.run))
-app.add_typer(convert.app, name="convert")
+#: Heading of the help -> verbs.
+_VERBS = {
+    "To begin with": (demo, scenes, check, models),
+    "Find neurons": (locate, concept, truth, discover),
+    "Look at them": (caption, decode, heatmap, pictures, report, explore),
+    "Change what the model says": (edit, repair),
+    "Evaluate": (reproduce,),
+}
+for heading, verbs in _VERBS.items():
+    for verb in verbs:
+        name = verb.__name__.rpartition(".")[2]
+        register = app.command(name=name, cls=Verb, epilog=shown(name), rich_help_panel=heading)
+        register(strict(verb.run))
+app.add_typer(convert.app, name="convert", cls=Verbs, rich_help_panel="Other models")
 
 
 def _version(wanted: bool) -> None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -21,7 +20,12 @@ if TYPE_CHECKING:
 ModelOption = Annotated[str, flag(Loading, "model")]
 DeviceOption = Annotated[str | None, flag(Loading, "device")]
 DtypeOption = Annotated[str, flag(Loading, "dtype")]
-AnyModelOption = Annotated[bool, typer.Option("--any-model", help="Take neurons of other weights at their addresses.")]
+AnyModelOption = Annotated[
+    bool,
+    typer.Option(
+        "--any-model", help="Take neurons of other weights at their addresses.", rich_help_panel=Loading.HEADING
+    ),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
@@ -31,6 +35,7 @@ def open_model(name: str, device: str | None, dtype: str) -> VLM:
 
     from ..loading import load
     from ..loading.load import DTYPES
+    from .threads import bytes_at, use_few_threads
 
     one_of("--dtype", dtype, DTYPES)
 
@@ -41,7 +46,11 @@ def open_model(name: str, device: str | None, dtype: str) -> VLM:
             raise InvalidOption(f"--device {device!r} is not a device: {error}") from error
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise InvalidOption(f"--device {device!r}: this PyTorch sees no CUDA device")
-    return load(name, device=device, dtype=dtype)
+    few = use_few_threads(bytes_at(name))
+    vlm = load(name, device=device, dtype=dtype)
+    if not few and vlm.device.type == "cpu":
+        use_few_threads(sum(value.nbytes for value in vlm.model.parameters()))
+    return vlm
 
 
 def emit(document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None:
@@ -69,25 +78,3 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) 
 def lines(*texts: str) -> None:
     """Plain lines on stdout."""
     sys.stdout.write("\n".join(texts) + "\n")
-
-
-@contextmanager
-def progress(total: int, first: str) -> Generator[Callable[[str], None]]:
-    """A progress bar on stderr when that is a terminal, nothing otherwise. Yields step(description)."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(first, total=total)
-        begun = False
-
-        def step(description: str) -> None:
-            nonlocal begun
-            bar.update(task, description=description, advance=1 if begun else 0)
-            begun = True
-
-        yield step

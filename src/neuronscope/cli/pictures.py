@@ -20,9 +20,9 @@ from .output import (
     emit,
     lines,
     open_model,
-    progress,
     table,
 )
+from .steps import progress
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,9 @@ if TYPE_CHECKING:
 
 def run(
     neurons: Annotated[str, typer.Argument(help="Addresses such as L3.U417, joined by commas, or one neurons.json.")],
-    sources: Annotated[list[str], typer.Argument(help="Folders, files or tables of pictures, or one COCO folder.")],
+    sources: Annotated[
+        list[str], typer.Argument(help="Folders, files or tables of pictures, or one COCO folder.", metavar="PICTURE")
+    ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="PNG of the pictures: the set's above, random ones' below.")
     ] = None,

@@ -13,7 +13,8 @@ from ..files import clear_result, output_folder, write_text
 from ..options import SETTING, Asking, Loading, Reading, made
 from ..studies.repair.settings import Measuring, Repair
 from ..types import one_of
-from .output import JsonOption, emit, lines, open_model, progress
+from .output import JsonOption, emit, lines, open_model
+from .steps import progress
 from .takes import Given, takes
 
 #: Settings of `Repair` that --set may give; the others have options of their own.
@@ -26,7 +27,8 @@ def run(
     images: Annotated[str, typer.Option("--images", help="A COCO folder with annotated objects.")],
     source: Annotated[str | None, typer.Option("--source", help="The one object to repair; else any.")] = None,
     option: Annotated[
-        list[str] | None, typer.Option("--set", help=f"NAME=VALUE, of {', '.join(_SETTINGS)}; may be repeated.")
+        list[str] | None,
+        typer.Option("--set", help=f"Of {', '.join(_SETTINGS)}; may be repeated.", metavar="NAME=VALUE"),
     ] = None,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("neuronscope-repair"),
     as_json: JsonOption = False,

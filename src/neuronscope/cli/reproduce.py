@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import sys
-import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import closing, contextmanager, redirect_stdout
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import closing, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -20,7 +19,8 @@ from ..studies.reproduce.cluster.resources import Resources
 from ..studies.reproduce.job import AGAIN, Job
 from ..studies.reproduce.settings import ASKED, BOUNDS, PRESETS, REFERENCE, Experiment, Limits
 from ..types import one_of
-from .output import JsonOption, emit, lines, open_model, progress
+from .output import JsonOption, emit, lines, open_model
+from .steps import progress, tell
 from .takes import Given, takes
 
 if TYPE_CHECKING:
@@ -82,9 +82,9 @@ def run(
         failures = ()
         if not tables_only:
             cost = doing.cost()
-            say(_told(cost))
+            tell(_told(cost))
             doing.run.require_space(cost.bytes)
-            with _watched(engine, left, "locating, captioning, comparing") as step:
+            with progress(left, "locating, captioning, comparing") as step:
                 failures = doing.work(step)
         document = render(doing.results(), out)
     if failures:
@@ -162,27 +162,6 @@ def _ray(job: Job, out: Path, resources: Resources) -> Engine:
 
 #: Engine -> how it is made.
 _ENGINES: dict[str, Callable[[Job, Path, Resources], Engine]] = {"local": _local, "ray": _ray}
-
-
-@contextmanager
-def _watched(engine: str, total: int, first: str) -> Generator[Callable[[str], None]]:
-    """A progress bar; of a cluster also a line now and then where there is no terminal, as in the log of a queue."""
-    with progress(total, first) as step:
-        if engine == "local" or sys.stderr.isatty():
-            yield step
-            return
-        told = time.monotonic()
-
-        def now_and_then(description: str) -> None:
-            nonlocal told
-            if time.monotonic() - told >= _EVERY:
-                told = time.monotonic()
-                say(description)
-
-        yield now_and_then
-
-
-_EVERY = 60.0  # seconds
 
 
 def say(line: str) -> None:

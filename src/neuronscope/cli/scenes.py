@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from .output import JsonOption, emit, lines, progress
+from .output import JsonOption, emit, lines
+from .steps import progress
 
 
 def run(

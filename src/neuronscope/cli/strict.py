@@ -17,22 +17,29 @@ from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin
 
 import typer
+from typer.models import ArgumentInfo
 
 from ..errors import InvalidOption
 from ..fields import require_between, shown
 from ..hints import is_unicode
+from .steps import silenced
 
 _WHOLE = re.compile(r"-?[0-9]{1,18}")  # what fits 64 bits
 _NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,9})?")
 
 
 def strict(run: Callable[..., None]) -> Callable[..., None]:
-    """A verb whose parameters read their words as :data:`READERS` do, unless they have a parser of their own."""
+    """A verb whose parameters read their words as :data:`READERS` do, unless they have a parser of their own.
+
+    It has --quiet as well, and its values have readable names in the help.
+    """
     parameters = [_with_reader(one) for one in inspect.signature(run, eval_str=True).parameters.values()]
+    parameters.append(Parameter("quiet", Parameter.KEYWORD_ONLY, default=False, annotation=_QUIET))
 
     @functools.wraps(run)
-    def verb(*arguments: Any, **options: Any) -> None:
-        run(*arguments, **options)
+    def verb(*arguments: Any, quiet: bool = False, **options: Any) -> None:
+        with silenced(quiet):
+            run(*arguments, **options)
 
     verb.__signature__ = inspect.Signature(parameters)  # pyright: ignore[reportAttributeAccessIssue]
     verb.__annotations__ = {one.name: one.annotation for one in parameters}
@@ -69,6 +76,11 @@ def _number(word: str) -> float:
     return float(word)
 
 
+_QUIET = Annotated[bool, typer.Option("--quiet", help="Say nothing of the progress on stderr.")]
+
+#: Type -> what its values are called in the help.
+_CALLED: dict[type, str] = {str: "TEXT", Path: "PATH", int: "INTEGER", float: "NUMBER"}
+
 #: Type -> how a word of it is read; raises BadParameter.
 READERS: dict[type, Callable[[str], Any]] = {str: text, Path: _path, int: _whole, float: _number}
 
@@ -78,9 +90,13 @@ def _with_reader(one: Parameter) -> Parameter:
         return one
     kind, info = get_args(one.annotation)
     reader = READERS.get(_item(kind))
-    if reader is None or info.parser is not None:
+    if reader is None:
         return one
     info, (least, most) = copy.copy(info), (info.min, info.max)
+    argument = isinstance(info, ArgumentInfo)
+    info.metavar = info.metavar or (one.name.upper() if argument else _CALLED[_item(kind)])
+    if info.parser is not None:
+        return one.replace(annotation=Annotated[kind, info])
 
     def read(word: Any) -> Any:
         if not isinstance(word, str) or word == one.default:

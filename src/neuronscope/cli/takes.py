@@ -24,7 +24,11 @@ def takes(*settings: type) -> Callable[[Callable[..., None]], Callable[..., None
 
     def decorate(run: Callable[..., None]) -> Callable[..., None]:
         own = list(inspect.signature(run, eval_str=True).parameters.values())[1:]
-        ours = [_parameter(*one) for each in settings for one in options_in(each)]
+        ours = [
+            _parameter(field, known, _heading(each, field.name))
+            for each in settings
+            for field, known in options_in(each)
+        ]
         context = Parameter("context", Parameter.KEYWORD_ONLY, annotation=typer.Context)
 
         def verb(context: typer.Context, **parsed: Any) -> None:
@@ -42,24 +46,33 @@ def takes(*settings: type) -> Callable[[Callable[..., None]], Callable[..., None
 
 def flag(settings: type, name: str) -> Any:
     """The parser's option of one field."""
-    return next(_flag(known) for one, known in options_in(settings) if one.name == name)
+    heading = _heading(settings, name)
+    return next(_flag(known, heading) for one, known in options_in(settings) if one.name == name)
 
 
-def _flag(known: Option) -> Any:
+def _heading(settings: type, name: str) -> str | None:
+    """Under what the help lists a field: the HEADING of the class that has it first."""
+    owner = next(one for one in reversed(settings.__mro__) if name in vars(one).get("__annotations__", {}))
+    return vars(owner).get("HEADING")
+
+
+def _flag(known: Option, heading: str | None) -> Any:
     parser = any_text if known.blank else None
     if not known.names:
         return typer.Argument(help=known.help, metavar=known.metavar, parser=parser)
-    return typer.Option(*known.names, help=known.help, metavar=known.metavar, parser=parser)
+    return typer.Option(*known.names, help=known.help, metavar=known.metavar, parser=parser, rich_help_panel=heading)
 
 
-def _parameter(field: Field[Any], known: Option) -> Parameter:
+def _parameter(field: Field[Any], known: Option, heading: str | None) -> Parameter:
     value = default(field)
     kind = str if known.form else _KINDS.get(str(field.type).removesuffix(" | None"), str)
     kind = list[kind] if known.repeated else kind
     if value is MISSING and not known.optional:
-        return Parameter(field.name, Parameter.KEYWORD_ONLY, annotation=Annotated[kind, _flag(known)])
+        return Parameter(field.name, Parameter.KEYWORD_ONLY, annotation=Annotated[kind, _flag(known, heading)])
     shown = None if known.optional or value in (None, ()) else known.texts(value)[0] if known.form else value
-    return Parameter(field.name, Parameter.KEYWORD_ONLY, default=shown, annotation=Annotated[kind | None, _flag(known)])
+    return Parameter(
+        field.name, Parameter.KEYWORD_ONLY, default=shown, annotation=Annotated[kind | None, _flag(known, heading)]
+    )
 
 
 def _is_given(context: typer.Context, name: str) -> bool:

@@ -10,7 +10,8 @@ import typer
 from ..files import output_folder
 from ..options import made
 from ..studies.locate.truth import Truth
-from .output import JsonOption, emit, lines, open_model, progress, table
+from .output import JsonOption, emit, lines, open_model, table
+from .steps import progress
 from .takes import Given, takes
 
 

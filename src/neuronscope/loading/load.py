@@ -22,10 +22,12 @@ from ..models.conversion.originals import what_to_do
 from ..models.decoding import CHATS, Chat
 from ..models.families import FAMILIES, family_of, has_vision, lacking
 from ..models.greedy import require_token_ids
+from ..models.hub import answering
 from ..models.processor import load_processor
 from ..models.weight_files import INDEX, require_safetensors
 from ..parsing import read_json
 from ..types import one_of
+from .keywords import Keywords, sorted_out
 from .selfcheck import SelfCheck, self_check
 from .unlisted import proved, settled
 from .vlm import VLM
@@ -54,6 +56,7 @@ def load(
     backend: Backend = "auto",
     chat: Chat = "auto",
     check: bool = True,
+    **options: Any,
 ) -> VLM:
     """Load a vision-language model and prove that its neurons are where we think they are.
 
@@ -69,23 +72,33 @@ def load(
         chat: whether prompts go through the checkpoint's chat template where a `Decoding` leaves it open: "auto" where
             it has one that shows an image, "always", or "never".
         check: run the self-check of selfcheck.py; a model that fails is refused.
+        options: handed on to `from_pretrained`: of the model `attn_implementation`, `quantization_config`,
+            `max_memory`, `offload_folder`, `offload_buffers`, and `torch_dtype` for `dtype`; of the image processor
+            `max_pixels`, `min_pixels`, `size` and others of keywords.py. Results record them beside the model's name.
 
     Raises:
         UnsupportedModel: not a vision-language model, not in the family table, missing or damaged files, weights that
             are not finite, or a failed self-check. Only safetensors are read and remote code is never run.
-        InvalidOption: an unknown device, bits without bitsandbytes, "natural" without its packages, or chat="always"
-            with a checkpoint that has no such template.
+        InvalidOption: an unknown device, bits without bitsandbytes, "natural" without its packages, chat="always"
+            with a checkpoint that has no such template, and keywords that are not handed on, such as trust_remote_code.
     """
+    if (named := options.pop("torch_dtype", None)) is not None:
+        if dtype != "auto":
+            raise InvalidOption(f"torch_dtype={named} and dtype={dtype}: give dtype")
+        dtype = named
+    keywords = sorted_out(options, spread=device_map is not None, bits=dtype in BITS)
     one_of("chat", chat, CHATS)
     if device is not None and device_map is not None:
         raise InvalidOption("give either device or device_map, not both")
     if isinstance(source, tuple):
+        if said := keywords.told():
+            raise InvalidOption(f"{said}: the model is in memory, and was loaded as it was")
         model, processor = source
         name = str(getattr(model, "name_or_path", "") or type(model).__name__)
     else:
         name = str(source)
         place = str(device or ("cuda" if torch.cuda.is_available() else "cpu"))
-        model, processor = _from_files(source, dtype, place, device_map, revision, backend)
+        model, processor = _from_files(source, dtype, place, device_map, revision, backend, keywords)
         model.requires_grad_(False).eval()
         if device_map is None and not getattr(model, "is_quantized", False):
             try:
@@ -100,6 +113,7 @@ def load(
         vlm = VLM(model, processor, id=name, family=family_of(config), structure=structure)
     with _in_words(vlm):
         vlm.family = settled(vlm)
+    vlm.loaded = keywords.told()
     vlm.chat = chats(chat, processor, vlm.placeholder, name)
     if check:
         report = _proof(vlm)
@@ -178,10 +192,14 @@ def _quiet() -> Generator[None]:
 
 
 def _from_files(
-    source: str | Path, dtype: torch.dtype | str, device: str, device_map: Any, revision: str | None, backend: Backend
+    source: str | Path,
+    dtype: torch.dtype | str,
+    device: str,
+    device_map: Any,
+    revision: str | None,
+    backend: Backend,
+    keywords: Keywords,
 ) -> tuple[nn.Module, Any]:
-    from transformers import AutoModelForImageTextToText, PreTrainedConfig
-
     from ..models import llava_v1, minigpt4, mplug_owl2
 
     with _quiet():
@@ -195,35 +213,53 @@ def _from_files(
         where = str(place)
     else:
         where = str(source)
-        with _quiet():
-            require_safetensors(where, revision or "main")
     for ours in (llava_v1, minigpt4, mplug_owl2):
         ours.register()
-    few: dict[str, Any] = {}
+    with answering(where, revision or "main"):
+        if not local:
+            with _quiet():
+                require_safetensors(where, revision or "main")
+        return _read(where, dtype, device, device_map, revision or "main", backend, keywords)
+
+
+def _read(
+    where: str,
+    dtype: torch.dtype | str,
+    device: str,
+    device_map: Any,
+    revision: str,
+    backend: Backend,
+    keywords: Keywords,
+) -> tuple[nn.Module, Any]:
+    from transformers import AutoModelForImageTextToText, PreTrainedConfig
+
+    few = dict(keywords.model)
     if isinstance(dtype, str) and dtype in BITS:
-        few, dtype = {"quantization_config": bits_config(dtype, gpu=not device.startswith("cpu"))}, "auto"
+        few["quantization_config"], dtype = bits_config(dtype, gpu=not device.startswith("cpu")), "auto"
     try:
         with _quiet():
-            settings, _ = PreTrainedConfig.get_config_dict(where, revision=revision or "main")
+            settings, _ = PreTrainedConfig.get_config_dict(where, revision=revision)
             if why := what_to_do(settings):
                 raise UnsupportedModel(f"{where}: {why}")
             row = FAMILIES.get(str(settings.get("model_type")))
             if row and (why := lacking(row)):  # before transformers says that it does not know the type
                 raise UnsupportedModel(f"{where}: {why}")
-            if few or "quantization_config" in settings:  # these cannot be moved once they are loaded
+            processor: Any = load_processor(where, revision=revision, backend=backend, pixels=keywords.pixels)
+            if (
+                "quantization_config" in few or "quantization_config" in settings
+            ):  # these cannot be moved once they are loaded
                 device_map = device_map or {"": device}
             loaded: Any = AutoModelForImageTextToText.from_pretrained(
                 where,
                 dtype=dtype,
                 device_map=device_map,
-                revision=revision or "main",
+                revision=revision,
                 use_safetensors=True,
                 trust_remote_code=False,
                 output_loading_info=True,
                 **few,
             )
             model, info = loaded
-            processor: Any = load_processor(where, revision=revision or "main", backend=backend)
     except NeuronscopeError:
         raise
     except (

@@ -19,6 +19,13 @@ from ..models.loaded import LoadedModel
 class VLM(LoadedModel):
     """A vision-language model that can be asked for captions and intervened on. Made by :func:`neuronscope.load`."""
 
+    #: What `load` handed on to transformers, as results record it; empty for nothing.
+    loaded = ""
+
+    def identity(self) -> dict[str, str]:
+        """What saved results say about the model: its name, its fingerprint, and how it was loaded."""
+        return {**super().identity(), **({"loaded": self.loaded} if self.loaded else {})}
+
     def caption(self, image: ImageRow, *, decoding: Decoding = Decoding()) -> str:
         """Greedy caption of an image, or of several together; begins "The image shows a", up to 32 new tokens."""
         return self.captions([image], decoding=decoding)[0]

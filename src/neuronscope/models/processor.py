@@ -28,7 +28,9 @@ _MISSING = (ImportError, AttributeError, ValueError)
 _VIDEO = "video_processor"
 
 
-def load_processor(where: str, *, revision: str = "main", backend: Backend = "auto") -> Any:
+def load_processor(
+    where: str, *, revision: str = "main", backend: Backend = "auto", pixels: Mapping[str, Any] | None = None
+) -> Any:
     """Load a checkpoint's processor; without its video part where only that stands in the way.
 
     Args:
@@ -36,9 +38,10 @@ def load_processor(where: str, *, revision: str = "main", backend: Backend = "au
         revision: hub revision.
         backend: "auto" takes the image processor on torchvision if that is installed, else the one on PIL; "pil" always
             takes the one on PIL, whose pixels do not depend on what is installed.
+        pixels: settings of the image processor that take the place of the checkpoint's, such as max_pixels.
 
     Raises:
-        InvalidOption: another backend.
+        InvalidOption: another backend, or a setting that this checkpoint's image processor does not have.
         UnsupportedModel: a package is missing that the family's processor cannot do without.
         OSError: files are missing.
         ValueError: the files describe no processor.
@@ -56,7 +59,23 @@ def load_processor(where: str, *, revision: str = "main", backend: Backend = "au
     if backend == "pil" and hasattr(processor, "image_processor"):
         # Not by AutoProcessor(backend=...): that would hand the word to the tokenizer as well.
         processor.image_processor = AutoImageProcessor.from_pretrained(where, backend="pil", **options)
+    if pixels:
+        maker: Any = type(processor.image_processor)
+        _require_known(maker, pixels)
+        processor.image_processor = maker.from_pretrained(where, **options, **pixels)
     return processor
+
+
+def _require_known(maker: type, pixels: Mapping[str, Any]) -> None:
+    """transformers takes any keyword here, and does nothing with those that the class does not have."""
+    valid: Any = getattr(maker, "valid_kwargs", None)
+    classes = (*maker.__mro__, *getattr(valid, "__orig_bases__", ()), *([valid] if valid else []))
+    known = {name for one in classes for name in getattr(one, "__annotations__", {})}
+    known |= {name for name in dir(maker) if not name.startswith("_")}
+    known |= set(inspect.signature(maker.__init__).parameters)
+    for name, value in pixels.items():
+        if name not in known:
+            raise InvalidOption(f"{name}={value}: {maker.__name__}, this checkpoint's image processor, has no {name}")
 
 
 def without_video(processor_class: type, image_processor: Any, tokenizer: Any, **options: Any) -> Any:

@@ -32,6 +32,7 @@ from ..samples.image import read_image
 from ..samples.place import place as inside
 from ..types import Json, Neurons
 from .curves import Curve
+from .verdict import verdict
 
 SCHEMA = "neuronscope.evidence/2"
 FOLDER = "evidence"
@@ -144,6 +145,11 @@ class Evidence:
         """The captions under a condition; none where it was not run."""
         return next((spoken.texts for spoken in self.spoken if spoken.condition == condition), ())
 
+    @property
+    def verdict(self) -> str:
+        """What the result comes to, in one sentence (verdict.py)."""
+        return verdict(self.neurons.concept, len(self.neurons), self.texts)
+
     def save(self, folder: str | Path) -> None:
         """Write the files of a result. Its document, without which there is none, goes first and comes last."""
         root = Path(folder)
@@ -165,6 +171,7 @@ class Evidence:
     def _document(self) -> dict[str, Any]:
         return {
             "schema": SCHEMA,
+            "verdict": self.verdict,
             "neurons": self.neurons.addresses,
             "model": dict(self.neurons.model),
             "image": self.image,

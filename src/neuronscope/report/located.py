@@ -15,6 +15,7 @@ from .data_uri import heat, mask_picture, photo, with_boxes
 from .evidence import Evidence, Unit
 from .marked import Piece, marked, names
 from .page import telling_damage, write_page
+from .verdict import folded
 
 #: Condition -> what a reader is told, and whether its captions should lose the concept.
 _CONDITIONS: Mapping[str, tuple[str, bool | None]] = {
@@ -51,14 +52,15 @@ class Line:
 
     Attributes:
         label: the condition in words.
-        captions: one per draw, cut where they name the concept.
-        named: how many of them name it.
+        captions: those that differ, cut where they name the concept, each with how many draws gave it.
+        draws: how many there were; named: how many of them name it.
         expected: whether the method is right: captions without the concept under interventions on the located
             neurons, with it under those on random ones; None where nothing is expected.
     """
 
     label: str
-    captions: tuple[list[Piece], ...]
+    captions: tuple[tuple[list[Piece], int], ...]
+    draws: int
     named: int
     expected: bool | None
 
@@ -166,10 +168,10 @@ def listed(values: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, st
 def _lines(evidence: Evidence) -> Iterable[Line]:
     for spoken in evidence.spoken:
         label, lost = _CONDITIONS[spoken.condition]
-        captions = tuple(marked(text, evidence.neurons.concept) for text in spoken.texts)
-        named = sum(map(names, captions))
-        right = len(captions) - named if lost else named
-        yield Line(label, captions, named, None if lost is None else 2 * right > len(captions))
+        captions = tuple((marked(text, evidence.neurons.concept), count) for text, count in folded(spoken.texts))
+        draws, named = len(spoken.texts), sum(count for caption, count in captions if names(caption))
+        right = draws - named if lost else named
+        yield Line(label, captions, draws, named, None if lost is None else 2 * right > draws)
 
 
 def _rows(evidence: Evidence, columns: Sequence[str]) -> Iterable[Row]:

@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from ..cures import address_cure, picture_cure
 from ..errors import InvalidSample
 from .tones import to_rgb
 
@@ -33,6 +34,8 @@ MAX_RATIO = 200
 
 #: Of pictures that were opened elsewhere and may not be decoded yet: these too, and pictures without a format.
 _OPENED = (*FORMATS, "MPO", None)
+#: What a picture may be besides an array. Typed as anything: whoever calls may not have looked at annotations.
+_KINDS: Any = (str, os.PathLike, Image.Image)
 _TURN = 0x0112  # the EXIF tag
 _NAMED = "filename"  # where Pillow itself notes the name of a file that it opened
 
@@ -67,11 +70,11 @@ def read_upright(source: ImageSource) -> Upright:
     name = _called(source)
     if isinstance(source, np.ndarray):
         if source.dtype != np.uint8 or source.ndim != 3 or source.shape[2] != 3:
-            raise InvalidSample(
-                f"{name} has shape {source.shape} and type {source.dtype}; expected uint8 [height, width, 3]"
-            )
+            raise InvalidSample(f"{name} is {picture_cure(source)}")
         require_size((source.shape[1], source.shape[0]), name)
         return _told(Upright(Image.fromarray(source), (source.shape[1], source.shape[0]), 1), source)
+    if not isinstance(source, _KINDS):
+        raise InvalidSample(f"{name} is {picture_cure(source) or type(source).__name__}")
     try:
         if isinstance(source, Image.Image):
             return _told(_upright(source, name), source)
@@ -116,7 +119,7 @@ def held_picture(data: bytes, name: str) -> Image.Image:
 
 def name_of(source: ImageSource) -> str:
     """The file that a picture came from, also where it was read before; empty for an array and a drawn picture."""
-    if isinstance(source, np.ndarray):
+    if isinstance(source, np.ndarray) or not isinstance(source, _KINDS):
         return ""
     return str(getattr(source, _NAMED, "") or "") if isinstance(source, Image.Image) else os.fspath(source)
 
@@ -135,8 +138,8 @@ def require_size(size: tuple[int, int], name: str) -> None:
 
 
 def _called(source: ImageSource) -> str:
-    if isinstance(source, np.ndarray):
-        return "image array"
+    if not isinstance(source, _KINDS):
+        return "image"
     return f"image {found}" if (found := name_of(source)) else "image"
 
 
@@ -152,6 +155,8 @@ def _open(path: Path, name: str) -> Image.Image:
     try:
         if path.is_dir():
             raise InvalidSample(f"{name} is a directory")
+        if not path.exists() and (cure := address_cure(str(path))):
+            raise InvalidSample(f"{name} {cure}")
         if not path.is_file():
             raise InvalidSample(f"{name} {'is not a regular file' if path.exists() else 'does not exist'}")
         if not path.stat().st_size:

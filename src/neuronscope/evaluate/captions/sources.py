@@ -22,6 +22,7 @@ from xxhash import xxh3_128
 from ...errors import MODEL_ERRORS, InvalidOption, UnsupportedModel, first_line
 from ...fields import shown
 from ...files import is_file, is_folder
+from ...models.hub import answering
 from ...models.weight_files import require_safetensors
 
 INSTALL = "pip install 'neuronscope[metrics]'"
@@ -95,7 +96,13 @@ def require_there(source: Source) -> None:
     if is_folder(source.where):
         if not is_file(Path(source.where) / "config.json"):
             raise InvalidOption(f"model={source.name!r}: {source.where} has no config.json: it holds no model")
-    elif _commit(source) is None:
+        return
+    try:
+        with answering(source.where):
+            commit = _commit(source)
+    except UnsupportedModel as error:
+        raise InvalidOption(f"model={source.name!r}: {error}") from error
+    if commit is None:
         raise InvalidOption(
             f"model={source.name!r} is no directory, and neither on the hub nor in this machine's cache"
         )
@@ -125,8 +132,9 @@ def loading(source: Source, purpose: str) -> Generator[None]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        require_safetensors(source.where)
-        yield
+        with answering(source.where):
+            require_safetensors(source.where)
+            yield
     except (*MODEL_ERRORS, OSError, ImportError, SafetensorError, UnsupportedModel) as error:
         reason = first_line(error)
         raise UnsupportedModel(
@@ -185,7 +193,8 @@ def contents(source: Source) -> str | None:
     """
     folder = Path(source.where)
     if not folder.is_dir():
-        return _commit(source)
+        with answering(source.where):
+            return _commit(source)
     digest = xxh3_128()
     for path in sorted(folder.iterdir()):
         if path.suffix in _READ and path.is_file():

@@ -74,6 +74,7 @@ class Study:
         scores = first.located.neurons.scores
         truths = [f.truth for f in self.findings if f.truth is not None]
         return {
+            "verdict": first.evidence.verdict,
             "concept": self.concept,
             "model": self.model,
             "images": len(self.findings),

@@ -37,7 +37,7 @@ class Discover(Loading, Reading, Asking):
     """Pictures, and how neurons are found in them; None stands for the preset's option of :class:`Discovery`."""
 
     sources: tuple[str, ...] = option(
-        MISSING, help="Files, folders, or tables (.csv, .tsv, .jsonl, .json).", repeated=True, metavar="IMAGE..."
+        MISSING, help="Files, folders, or tables (.csv, .tsv, .jsonl, .json).", repeated=True, metavar="IMAGE"
     )
     images: Path | None = option(None, "--images", help="Folder that tables' file names are in.")
     preset: str = option("recommended", "--preset", help="recommended, or published.")

@@ -22,7 +22,7 @@ class OnePicture(Loading, Asking, Taking):
     image: str = option(MISSING, help="Image file.")
     concept: str = option(MISSING, help="The object to find neurons for, as a caption would name it.")
     boxes: tuple[Box, ...] = option(
-        (), "--box", help="Its box x,y,w,h in pixels; may be repeated.", form=BOX, repeated=True
+        (), "--box", help="Its box x,y,w,h in pixels; may be repeated.", form=BOX, repeated=True, metavar="X,Y,W,H"
     )
     mask: Path | None = option(None, "--mask", help="A picture of the same size, white on the object.")
     edited: Path | None = option(None, "--edited", help="Your own edit of the image without it.")

@@ -45,6 +45,7 @@ class Result:
     def to_dict(self) -> dict[str, Any]:
         """The document of `neuronscope locate --json`, but for the folder."""
         return {
+            "verdict": self.evidence.verdict,
             **self.located.neurons.to_dict(),
             "caption_original": self.located.validity.original.full,
             "caption_edited": self.located.validity.edited.full,
@@ -104,6 +105,7 @@ def locate_into(
 def _summary(pair: Counterfactual, found: Located, evidence: Evidence) -> tuple[str, ...]:
     captions, neurons = found.validity, found.neurons
     return (
+        evidence.verdict,
         f"image     {pair.sample.image_id}",
         f"sent      {evidence.sent!r}",
         f"concept   {pair.sample.concept} (named as {captions.match.surface!r})",

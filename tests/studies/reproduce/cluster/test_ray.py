@@ -232,13 +232,15 @@ def test_the_driver_killed_and_started_again(
     samples = named_in(run.read(DATASET.kind, DATASET.key).to_pylist()[0], PLAN.concepts)
     finished = {str(unit) for unit in units(PLAN, samples) if run.done(unit.kind, unit.key)}
     assert 3 < len(finished) < UNITS
-    monkeypatch.setattr("neuronscope.cli.reproduce._EVERY", 0.0)  # every unit is told
+    monkeypatch.setattr("neuronscope.cli.steps._EVERY", 0.0)  # every unit is told
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         main([*command[3:], "--workers", "1"])
     assert not stop.value.code
     out = capsys.readouterr()
-    steps = [line.partition(" (")[0] for line in out.err.splitlines() if " units left, 1 workers" in line]
+    steps = [
+        line.partition("] ")[2].partition(" (")[0] for line in out.err.splitlines() if " units left, 1 workers" in line
+    ]
     assert not finished & set(steps)
     assert len(steps) == len(set(steps))
     assert UNITS - 2 <= len(finished) + len(steps) <= UNITS  # its two workers may have outlived the driver by a unit

@@ -1,0 +1,49 @@
+"""What a result comes to, in one sentence that needs no term of the field; terminal, JSON and page begin with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from .marked import marked, names
+
+#: Condition -> what was done to the located neurons, and to random ones; the first that was run is told.
+_DONE: Mapping[str, tuple[str, str]] = {
+    "noise": ("With noise on them", "with the same noise on as many random ones"),
+    "patch": ("With them as without the object", "with as many random ones like that"),
+    "zero": ("Without them", "without as many random ones"),
+}
+
+
+def verdict(concept: str, neurons: int, texts: Callable[[str], Sequence[str]]) -> str:
+    """How often captions name a concept with its neurons changed, and with random ones.
+
+    Args:
+        concept: as it was asked for.
+        neurons: how many were located.
+        texts: condition, such as "noise" or "random noise" -> the captions under it; none where it was not run.
+    """
+    if not neurons:
+        return f"No neurons were found for “{concept}”."
+    head = "1 neuron" if neurons == 1 else f"{neurons} neurons"
+    for condition, (done, beside) in _DONE.items():
+        if said := texts(condition):
+            others = texts(f"random {condition}")
+            control = f"; {beside} {_named(others, concept, brief=True)}" if others else ", with no random ones beside"
+            done = done.replace("them", "it") if neurons == 1 else done
+            return f"{head}. {done} {_named(said, concept)}{control}."
+    return f"{head} for “{concept}”, not tested: nothing says yet whether captions need them."
+
+
+def _named(texts: Sequence[str], concept: str, *, brief: bool = False) -> str:
+    """How many captions name a concept."""
+    count = sum(names(marked(text, concept)) for text in texts)
+    if len(texts) == 1:
+        if brief:
+            return "it does" if count else "it does not"
+        return f"the caption {'still names' if count else 'does not name'} “{concept}”"
+    return f"{count} of {len(texts)}" + ("" if brief else f" captions name “{concept}”")
+
+
+def folded(texts: Sequence[str]) -> list[tuple[str, int]]:
+    """Each text once, with how often it is there, in the order of the first."""
+    return [(text, sum(other == text for other in texts)) for text in dict.fromkeys(texts)]
