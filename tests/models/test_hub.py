@@ -96,7 +96,7 @@ def test_directories_ask_nobody(asked, checkpoint: Path):
     assert asked.times == 0
 
 
-@pytest.mark.parametrize("name", ["a/b/c", "-x", "a--b", "x" * 200, "a b"])
+@pytest.mark.parametrize("name", ["a/b/c", "-x", "a--b", "x" * 200, "a b", "two\nlines", "\x1b[31mred", "a/..", "ä/ö"])
 def test_what_is_no_hub_id_is_refused(name):
     with pytest.raises(UnsupportedModel, match="no name of the hub"):
         ns.load(name)

@@ -38,7 +38,13 @@ def answering(where: str | Path, revision: str = "main") -> Generator[None]:
         yield
         return
     from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError
+    from huggingface_hub.utils import validate_repo_id
 
+    try:
+        validate_repo_id(str(where))
+    except HFValidationError as error:
+        raise UnsupportedModel(f"{str(where)[:80]} is no directory here and no name of the hub's") from error
     if (why := _silent(str(where), revision)) is None:
         yield
         return
@@ -72,12 +78,10 @@ def _silent(repository: str, revision: str) -> str | None:
 def _asked(repository: str, revision: str) -> str | None:
     """The same, asked now. Raises UnsupportedModel where the answer is no."""
     from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         HfApi().model_info(repository, revision=revision, timeout=PATIENCE)
-    except HFValidationError as error:
-        raise UnsupportedModel(f"{repository[:80]} is no directory here and no name of the hub's") from error
     except HfHubHTTPError as error:
         code = error.response.status_code
         if code == 429 or code >= 500:

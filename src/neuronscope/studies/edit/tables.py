@@ -14,6 +14,7 @@ from ...evaluate.editing import MEASURES, Evaluation, Measured, estimate
 from ...report.blocks import Section, grid, text
 from ...report.cells import interval, number
 from ...report.markdown import markdown
+from .verdict import verdict
 
 #: What is shown of every pair of words.
 _SHORT = ("success", "generality", "locality")
@@ -22,7 +23,7 @@ _SHORT = ("success", "generality", "locality")
 def document(found: Evaluation) -> dict[str, Any]:
     """One evaluation as JSON."""
     edit = found.edit
-    return {
+    made: dict[str, Any] = {
         "editor": edit.editor,
         "settings": dict(edit.settings),
         "source": found.words.source,
@@ -43,6 +44,7 @@ def document(found: Evaluation) -> dict[str, Any]:
             for group in ("edited", "held_out", "others")
         },
     }
+    return {"verdict": verdict(made), **made}
 
 
 def one_table(found: Mapping[str, Any]) -> str:
@@ -58,7 +60,7 @@ def one_table(found: Mapping[str, Any]) -> str:
     )
     left = f" {found['left_out']} other images name the source and were left out." if found["left_out"] else ""
     header = ["measure", "edit", "random neurons", "images or texts"]
-    return markdown("", [Section("edit", "", [text(f"{head}{left}"), grid(header, rows)])])
+    return markdown("", [Section("edit", "", [text(verdict(found)), text(f"{head}{left}"), grid(header, rows)])])
 
 
 def across(documents: Sequence[Mapping[str, Any]], *, asked: Mapping[str, float], random: float) -> dict[str, Any]:
