@@ -6,7 +6,7 @@ from jaxtyping import TypeCheckError
 
 from neuronscope.edit.graft import unit_mean
 from neuronscope.locate.scores import Pooled
-from neuronscope.samples.lexicon import Lexicon
+from neuronscope.parsing import digits
 
 
 def test_a_wrong_shape_is_noticed():
@@ -19,4 +19,4 @@ def test_a_wrong_shape_is_noticed():
 
 def test_what_has_no_tensor_is_not_wrapped():
     assert hasattr(unit_mean, "__wrapped__")
-    assert not hasattr(Lexicon.match, "__wrapped__")
+    assert not hasattr(digits, "__wrapped__")

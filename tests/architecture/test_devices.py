@@ -180,7 +180,8 @@ def test_the_same_neurons_are_located(demo: ns.VLM, split_demo: ns.VLM):
     pair = ns.counterfactual(scenes_of("bear", 1)[0])
     plain, found = (ns.TwoStage().locate(vlm, pair) for vlm in (demo, split_demo))
     assert len(plain.neurons) > 0
-    assert found.neurons == plain.neurons
+    assert found.neurons.members == plain.neurons.members
+    assert found.neurons.scores == plain.neurons.scores  # shares of the cut are read another way: weights come and go
     assert ns.decode(split_demo, found.neurons) == ns.decode(demo, plain.neurons)
     change = ns.Noise(plain.neurons, level=8.0, draws=3)
     assert split_demo.captions([pair.original], change) == demo.captions([pair.original], change)

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.queries`: the gradient from grey."""
+"""`python -m benchmarks.queries`: a model of its training."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from benchmarks.queries import from_grey
 from PIL import Image
 from transformers import LlavaForConditionalGeneration
 
@@ -31,12 +30,12 @@ def test_a_model_of_the_training_loads_with_its_queries(untrained: ns.VLM):
 
 def test_a_grey_picture_differs_from_grey_nowhere(untrained: ns.VLM):
     neurons = ns.Neurons.of([(2, 5), (3, 700)])
-    heat = from_grey(untrained, Image.new("RGB", (128, 128), (128, 128, 128)), neurons)
+    heat = ns.heatmap(untrained, Image.new("RGB", (128, 128), (128, 128, 128)), neurons, trace="from-grey")
     assert heat.grids[0].shape == (8, 8)
     assert not heat.grids[0].any()
 
 
 def test_another_picture_does_somewhere(untrained: ns.VLM, picture: Image.Image):
-    heat = from_grey(untrained, picture.resize((128, 128)), ns.Neurons.of([(2, 5)]))
+    heat = ns.heatmap(untrained, picture.resize((128, 128)), ns.Neurons.of([(2, 5)]))
     assert np.isfinite(heat.values).all()
     assert heat.grids[0].any()

@@ -45,7 +45,9 @@ def test_family(name: str, dtype: torch.dtype):
 
 def test_the_natural_model_passes_and_with_it_its_family(natural_vlm: ns.VLM):
     assert natural_vlm.family.model_type == "fast_vlm"
-    report = conformance(natural_vlm, skip=("gradient = differences", "memory released"))  # these take a minute
+    report = conformance(
+        natural_vlm, skip=("gradient = differences", "memory released", "several images", "vision neurons")
+    )  # a minute
     assert [f"{row.name}: {row.value}" for row in report.rows if not row.ok] == []
 
 

@@ -174,7 +174,7 @@ def test_model_directories(checkpoint: Path, tmp_path: Path):
             damage(place / path)
             tried(f"{path} {name}", place)
         if path.endswith(".json"):
-            few = {"config.json": 20, "tokenizer.json": 6}.get(path, 4)
+            few = {"config.json": 12, "tokenizer.json": 4}.get(path, 3)
             for what, text in spread(documents((checkpoint / path).read_text(encoding="utf-8")), few):
                 place = copied(checkpoint, tmp_path / "copy")
                 (place / path).write_text(text, encoding="utf-8")

@@ -76,15 +76,15 @@ def test_a_restart_gives_the_same_bits_and_only_the_projector_learns(scenes: Pat
         )
 
     whole = learner("whole")
-    losses = [whole.advance(np.arange(6)) for _ in range(4)]
+    losses = [whole.advance(np.arange(6)) for _ in range(2)]
     ends = {name: value.clone() for name, value in whole.projector.state_dict().items()}
     first = learner("parts")
-    assert [first.advance(np.arange(6)) for _ in range(2)] == losses[:2]
+    assert [first.advance(np.arange(6)) for _ in range(1)] == losses[:1]
     first.save()
     second = learner("parts")
     second.resume()
-    assert second.step == 2
-    assert [second.advance(np.arange(6)) for _ in range(2)] == losses[2:]
+    assert second.step == 1
+    assert [second.advance(np.arange(6)) for _ in range(1)] == losses[1:]
     assert all(torch.equal(second.projector.state_dict()[name], value) for name, value in ends.items())
     assert not torch.equal(ends["linear_1.weight"], shipped["linear_1.weight"])
     assert all(torch.equal(model.state_dict()[name], value) for name, value in frozen.items())

@@ -44,7 +44,7 @@ def test_settings_are_json():
         ({"levels": (0.0,)}, "levels=.* must be positive"),
         ({"levels": (float("nan"),)}, "levels=.* each is a finite number"),
         ({"levels": (), "ablations": ()}, "both empty"),
-        ({"ablations": ("none",)}, "ablations='none' is not known"),
+        ({"ablations": ("none",)}, "ablations=.*each is known. Choices: zero"),
         ({"metrics": {"meteor": {}}}, "metrics='meteor' is not known"),
         ({"draws": 0}, "draws=0 must be at least 1"),
         ({"images": 0}, "images=0"),

@@ -193,8 +193,11 @@ def contents(source: Source) -> str | None:
     """
     folder = Path(source.where)
     if not folder.is_dir():
-        with answering(source.where):
-            return _commit(source)
+        try:
+            with answering(source.where):
+                return _commit(source)
+        except UnsupportedModel:  # which is told when the model is loaded
+            return None
     digest = xxh3_128()
     for path in sorted(folder.iterdir()):
         if path.suffix in _READ and path.is_file():
