@@ -155,7 +155,7 @@ def test_what_captions_cannot_be_asked_for_is_refused(name: str):
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), {1, 2}, object()])
 def test_a_value_that_no_record_holds_is_refused(value: object):
-    with pytest.raises(InvalidOption, match="generation=.* is not a mapping of which each key or value is"):
+    with pytest.raises(InvalidOption, match=r"generation=.* is not a mapping of which each key or value is"):
         ns.Decoding(generation={"repetition_penalty": value})  # pyright: ignore[reportArgumentType]
 
 
