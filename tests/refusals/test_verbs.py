@@ -18,7 +18,7 @@ from .verbs import GOOD, Case, cases, commands, contradictions
 from .watched import LIMIT, listing, run, wrong
 
 #: How many of an option's values are given by default, and how many options share a turn.
-FEW = 4
+FEW = 2
 ALL = os.environ.get("NEURONSCOPE_REFUSALS") == "all"
 
 
@@ -86,7 +86,7 @@ def test_every_verb_has_a_good_command():
 
 def test_there_are_many_bad_values():
     assert sum(map(len, EVERY.values())) > 2000
-    assert sum(map(len, chosen().values())) > 300
+    assert sum(map(len, chosen().values())) > 200  # thousands more in test_python.py
     per_option = Counter((case.verb, case.option) for own in EVERY.values() for case in own)
     assert min(per_option.values()) >= 1
 
