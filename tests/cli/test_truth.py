@@ -80,6 +80,19 @@ def test_effects_are_those_of_the_library(done, bear, demo):
     assert told["recovered"]["grad-x-activation"]["20"] == pytest.approx(share, abs=1e-4)
 
 
+def test_another_word_of_the_same_pictures_is_another_key(done, words, tmp_path, cli):
+    """Somebody's own edit may take two objects away: what is asked of the second is not answered with the first's."""
+    folder = tmp_path / "out"
+    folder.mkdir()
+    held = json.loads((done / "effects.json").read_text())
+    assert held["key"]["word"]["entries"]
+    held["key"]["word"]["entries"] = [[1, 3]]
+    (folder / "effects.json").write_text(json.dumps(held))
+    code, _, text = cli(*words, "--out", folder)
+    assert code == 1
+    assert "another word" in text
+
+
 def test_the_same_command_goes_on(done, words, tmp_path, cli):
     """Half of the effects are there already: they are not asked again, and the end is the same."""
     held = json.loads((done / "effects.json").read_text())

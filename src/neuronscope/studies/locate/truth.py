@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ...evaluate import Estimate
     from ...loading import VLM
     from ...locate import Exchange
+    from ...locate.target import Word
     from ...locate.validity import Validity
     from ...samples import Counterfactual
 
@@ -168,7 +169,7 @@ def truth_into(
     exchange = Exchange.of(vlm, pair.original, pair.edited, word, asked.decoding, **how)
     scores, notes = _scores(vlm, pair, validity, asked, step)
     flat, drawn = _sample(vlm, scores, asked)
-    state = _State.open(folder / _EFFECTS, _key(vlm, pair, validity, asked))
+    state = _State.open(folder / _EFFECTS, _key(vlm, pair, validity, word, asked))
     edit = _edit(vlm, pair, asked, exchange)
     begun, judged = time.monotonic(), None
     for values in state.complete(exchange, flat, step):
@@ -179,7 +180,7 @@ def truth_into(
     assert judged is not None
     recovered = _recovered(exchange, scores, edit)
     plain = [why for why in (exchange.kept.why, *exchange.kept.plain.values()) if why]
-    notes += [f"every neuron took a whole pass: {plain[0]}"] if plain else []
+    notes += [f"some neurons took whole passes, or all: {plain[0]}"] if plain else []
     judged = replace(judged, recovered=recovered, notes=tuple(notes))
     _write(folder, judged)
     _draw(folder / "recovered.png", judged)
@@ -229,13 +230,19 @@ def _sample(vlm: VLM, scores: Mapping[str, np.ndarray], asked: Truth) -> tuple[n
     return flat, np.arange(len(flat)) >= len(sure)
 
 
-def _key(vlm: VLM, pair: Counterfactual, validity: Validity, asked: Truth) -> dict[str, Any]:
+def _key(vlm: VLM, pair: Counterfactual, validity: Validity, word: Word, asked: Truth) -> dict[str, Any]:
     """What decides an exact effect."""
     from ...samples.image import read_image
 
     pictures = [hashlib.sha256(read_image(p).tobytes()).hexdigest() for p in (pair.original, pair.edited)]
     how = {"change": asked.change, "measure": asked.measure, "decoding": asked.decoding.to_dict()}
-    return {"model": vlm.record(), "pictures": pictures, "caption": list(validity.original.ids), **how}
+    return {
+        "model": vlm.record(),
+        "pictures": pictures,
+        "caption": list(validity.original.ids),
+        "word": asdict(word),
+        **how,
+    }
 
 
 @dataclass
