@@ -209,7 +209,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def finder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of a tiny random detector or segmenter (owlvit, owlv2, dino, sam), made when it is asked for."""
+    """The folder of a tiny random detector or segmenter (tiny_regions.py), made when it is asked for."""
     known: dict[str, Path] = {}
 
     def folder(name: str) -> Path:

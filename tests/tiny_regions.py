@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from transformers import (
     OwlViTConfig,
     OwlViTForObjectDetection,
     OwlViTProcessor,
+    Sam2Config,
+    Sam2Model,
     SamConfig,
     SamModel,
     SamProcessor,
@@ -113,4 +116,43 @@ def sam(folder: Path) -> None:
     SamProcessor(pictures(size={"longest_edge": 64}, pad_size=square)).save_pretrained(folder)
 
 
-MAKERS = {"owlvit": owlvit, "owlv2": owlv2, "dino": dino, "sam": sam}
+def sam2(folder: Path) -> None:
+    """Without torchvision there is no processor; its files are written as it would write them."""
+    torch.manual_seed(0)
+    hiera = {
+        "model_type": "sam2_hiera_det_model",
+        "hidden_size": 8,
+        "num_attention_heads": 1,
+        "image_size": [64, 64],
+        "embed_dim_per_stage": [8, 16, 32, 64],
+        "blocks_per_stage": [1, 2, 2, 1],
+        "num_attention_heads_per_stage": [1, 1, 2, 2],
+        "window_size_per_stage": [8, 4, 4, 2],
+        "window_positional_embedding_background_size": [2, 2],
+        "global_attention_blocks": [4],
+    }
+    config = Sam2Config(
+        vision_config={
+            "backbone_config": hiera,
+            "backbone_channel_list": [64, 32, 16, 8],
+            "backbone_feature_sizes": [[16, 16], [8, 8], [4, 4]],
+            "fpn_hidden_size": 16,
+        },
+        prompt_encoder_config={"hidden_size": 16, "image_size": 64, "patch_size": 16, "mask_input_channels": 4},
+        mask_decoder_config={
+            "hidden_size": 16,
+            "mlp_dim": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "iou_head_depth": 1,
+            "iou_head_hidden_dim": 16,
+        },
+    )
+    Sam2Model(config).save_pretrained(folder)
+    square = {"height": 64, "width": 64}
+    pictures = {"image_processor_type": "Sam2ImageProcessor", "size": square, "mask_size": {"height": 16, "width": 16}}
+    made = {"processor_class": "Sam2Processor", "target_size": 64, "image_processor": pictures}
+    (folder / "processor_config.json").write_text(json.dumps(made))
+
+
+MAKERS = {"owlvit": owlvit, "owlv2": owlv2, "dino": dino, "sam": sam, "sam2": sam2}

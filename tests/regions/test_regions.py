@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -64,6 +65,15 @@ def test_masks_of_boxes_and_of_a_click(finder, picture):
     for x, y in ((-1, 3), (61, 3), (3, 45), (1e6, 1)):
         with pytest.raises(InvalidSample, match="outside the image"):
             segmenter.at(picture, float(x), float(y))
+
+
+def test_sam2_where_torchvision_is_installed_and_where_not(finder, picture):
+    if find_spec("torchvision") is None:
+        with pytest.raises(UnsupportedModel, match=r"torchvision only.*\[vision\]"):
+            Segmenter(finder("sam2"))
+        return
+    mask, _ = Segmenter(finder("sam2")).at(picture, 30.0, 20.0)
+    assert mask.shape == (picture.height, picture.width)
 
 
 def test_words_that_are_too_long_are_refused(finder, picture):
