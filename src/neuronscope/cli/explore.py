@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..options import Asking, Reading, made
+from ..studies.locate.pointing import Pointing, finder_names
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
 from .takes import Given, flag, takes
 
@@ -43,18 +44,24 @@ def run(
     host: Annotated[str, typer.Option("--host", help="Address to listen on; others than you can reach 0.0.0.0.")] = (
         "127.0.0.1"
     ),
+    detector: Annotated[str | None, flag(Pointing, "detector")] = None,
+    segmenter: Annotated[str | None, flag(Pointing, "segmenter")] = None,
     model: ModelOption = "demo",
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
-    """Serve the explorer until Ctrl-C. It listens on this machine only, unless another --host is given."""
+    """Serve the explorer until Ctrl-C. It listens on this machine only, unless another --host is given.
+
+    With a detector a word marks the object, with a segmenter a click does.
+    """
     from ..explorer import Desk, Shelf, Workshop
     from ..explorer.address import InvalidHost, free_port
     from ..explorer.app import gradio, serve
     from ..explorer.guard import is_loopback
     from ..explorer.picture_list import folder
     from ..models.decoding import Decoding
+    from ..regions import Detector, Segmenter
 
     gradio()  # missing packages, and an address that is not ours, are told before the model is loaded
     try:
@@ -62,11 +69,15 @@ def run(
     except InvalidHost as error:
         raise typer.BadParameter(str(error), param_hint="--host, --port") from error
     entries = [*(folder(images, allow_outside=allow_outside) if images is not None else []), *_scenes()]
+    finds, draws = finder_names(detector, segmenter)
+    found = None if finds is None else Detector(finds, device)
+    drawn = None if draws is None else Segmenter(draws, device)
     vlm = open_model(model, device, dtype)
     asking = made(Asking, parsed)
     origin = partial(origin_of, model, device, dtype, asking=asking)
     with _ended_by_signals():
-        running = serve(Workshop(Desk(vlm), Shelf(entries), origin, Decoding.asked(asking)), host=host, port=port)
+        shop = Workshop(Desk(vlm), Shelf(entries), origin, Decoding.asked(asking), found, drawn)
+        running = serve(shop, host=host, port=port)
         try:
             if not is_loopback(host):
                 sys.stderr.write(f"neuronscope: everybody who can reach {host} can use this page\n")
@@ -122,7 +133,8 @@ def origin_of(
     from ..explorer.archive import MASK
     from ..studies.locate.settings import Locate
 
-    region: dict[str, Any] = {"mask": Path(MASK)} if marks.strokes else {"boxes": tuple(marks.boxes)}
+    drawn = bool(marks.strokes) or any(one.region.mask is not None for one in marks.finds)
+    region: dict[str, Any] = {"mask": Path(MASK)} if drawn else {"boxes": marks.all_boxes}
     chosen: dict[str, Any] = {"concept": question.concept, "method": question.method, "edit": question.edit}
     loading: dict[str, Any] = {"model": model, "device": device, "dtype": dtype}
     return Locate(

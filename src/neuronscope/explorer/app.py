@@ -17,7 +17,7 @@ from ..parsing import digits
 from ..types import Neuron
 from . import html
 from .address import free_port
-from .annotations import Marks
+from .annotations import Marks, point_of
 from .clients import Visitors
 from .forms import EDITS, OFFERED, OPERATIONS, RULES, Change, Question
 from .guard import Guard
@@ -165,6 +165,12 @@ class _Page:
                     _title(gr, "2", "Mark the object")
                     marking = {"html_template": html.render("canvas.html"), "js_on_load": html.asset("canvas.js")}
                     piece("canvas", **marking)
+                    made["seek"] = gr.Textbox(
+                        label="Or find it by a word (press Enter)",
+                        max_lines=1,
+                        max_length=LONGEST_WORD,
+                        visible=self._visitors.shop.detector is not None,
+                    )
                 with gr.Column(elem_classes="ns-card"):
                     _title(gr, "3", "Find its neurons")
                     made["concept"] = gr.Textbox(
@@ -240,6 +246,8 @@ class _Page:
         on(made["shelf"].pressed, self._event(self._shelf))
         on(made["upload"].upload, self._handler(self._upload), ["upload"])
         on(made["canvas"].marked, self._event(self._mark))
+        on(made["canvas"].pointed, self._event(self._point))
+        on(made["seek"].submit, self._handler(self._seek), ["seek"])
         for event in (made["locate"].click, made["concept"].submit):
             on(event, self._handler(self._locate), list(_ASKED))
         on(made["operation"].input, self._handler(self._change), list(_CHANGED))
@@ -288,9 +296,15 @@ class _Page:
 
     def _mark(self, tab: str, data: dict[str, Any]) -> Iterator[Any]:
         visitor = self._visitors.of(tab)
-        visitor.act(lambda session: session.mark(Marks.parse(data.get("marks"))))
+        visitor.act(lambda session: session.mark(Marks.parse(data.get("marks"), session.state.marks.finds)))
         visitor.drawn()
         yield self._sent(visitor.news())
+
+    def _point(self, tab: str, data: dict[str, Any]) -> Iterator[Any]:
+        yield from self._follow(tab, lambda session: session.point(*point_of(data)))
+
+    def _seek(self, tab: str, word: str) -> Iterator[Any]:
+        yield from self._follow(tab, lambda session: session.seek(word))
 
     def _name(self, _tab: str, data: dict[str, Any]) -> Iterator[Any]:
         yield str(data.get("noun", ""))[:LONGEST_WORD]

@@ -57,7 +57,8 @@ class Visitor:
         """The page shows the marks that it told: they need not be sent back, unless they were refused."""
         with self._lock:
             if not self.message:
-                self._sent["canvas"] = html.canvas(self.session.shown)
+                clicks = self.session.shop.segmenter is not None
+                self._sent["canvas"] = html.canvas(self.session.shown, clicks=clicks)
 
     def news(self, *, again: bool = False) -> Parts:
         """The parts that the page does not show yet; `again`: all of its texts."""
@@ -116,7 +117,7 @@ def parts(visitor: Visitor) -> Parts:
     return {
         "status": html.status(session, visitor.message),
         "shelf": html.shelf(shop.shelf, visitor.page, number),
-        "canvas": html.canvas(state),
+        "canvas": html.canvas(state, clicks=shop.segmenter is not None),
         "caption": html.caption(state),
         "said": html.said(state),
         "pictures": html.pictures(state),

@@ -14,10 +14,11 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidOption, UnsegmentedScript
-from ..report.data_uri import mask_picture, photo, with_boxes
+from ..report.data_uri import mask_picture, photo, veil, with_boxes
 from ..report.located import section
 from ..report.marked import Piece, marked
 from ..types import Neuron
+from .annotations import Find
 from .archive import MASK, python, shell
 from .jobs import Job
 from .picture_list import Shelf
@@ -96,8 +97,8 @@ def shelf(shown: Shelf, page: int, chosen: int | None) -> str:
     return render("shelf.html", tiles=shown.page(page), page=page, pages=shown.pages, chosen=chosen)
 
 
-def canvas(state: State) -> str:
-    """What the canvas needs, as JSON: the picture, its size and the marks."""
+def canvas(state: State, *, clicks: bool = False) -> str:
+    """What the canvas needs, as JSON: the picture, its size, the marks, and whether a click can mark something."""
     if state.picture is None:
         return json.dumps(None)
     image = state.picture.image
@@ -107,8 +108,17 @@ def canvas(state: State) -> str:
             "width": image.width,
             "height": image.height,
             "marks": state.marks.to_dict(),
+            "finds": [_drawn(one) for one in state.marks.finds],
+            "clicks": clicks,
         }
     )
+
+
+@lru_cache(maxsize=32)  # finds are compared by identity
+def _drawn(find: Find) -> dict[str, Any]:
+    """A region's box and, where it has one, its outline as a picture to lay over the other."""
+    mask = find.region.mask
+    return {"box": list(find.region.box), "outline": None if mask is None else veil(mask, _LARGE)}
 
 
 @lru_cache(maxsize=16)  # pictures are compared by identity, states share them, and nothing is drawn on them
@@ -205,7 +215,7 @@ def _table(found: Found) -> dict[str, Any]:
         "background": photo(found.pair.original, 384),
         "ratio": shown.ratio,
         "pictures": (
-            ("original", photo(with_boxes(found.pair.original, found.marks.boxes), 384)),
+            ("original", photo(with_boxes(found.pair.original, found.marks.all_boxes), 384)),
             (f"without the {found.question.concept}", photo(found.pair.edited, 384)),
             ("what the edit could change", mask_picture(found.pair.mask, 384)),
         ),

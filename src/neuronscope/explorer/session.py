@@ -24,17 +24,19 @@ from ..intervene import activations
 from ..locate import layer_matched
 from ..locate.validity import valid_pair
 from ..models.decoding import Decoding
+from ..regions import Detector, Segmenter
 from ..report import Origin, Test, gather, locate_watched, write_located
 from ..samples.inpaint import counterfactual
 from ..samples.nouns import noun_finder
 from ..samples.sample import Sample
 from ..types import Neuron, Neurons
 from ..words import fold
-from .annotations import Marks
+from .annotations import Find, Marks
 from .archive import bundle
 from .forms import Change, Question, captions_under, usual_level
 from .jobs import Desk, Job
 from .picture_list import Shelf, limited, shrunk
+from .seeking import by_click, by_word
 from .state import Found, Picture, Said, Seen, State
 
 #: What the explorer calls its folders for temporary files.
@@ -65,12 +67,16 @@ class Workshop:
         shelf: the pictures on offer.
         origin: how to make a result again, from the question, the picture's path and the marks.
         decoding: what the model is asked about every picture.
+        detector: marks an object by a word; None where there is none.
+        segmenter: outlines what was found, and what lies under a click; None likewise.
     """
 
     desk: Desk
     shelf: Shelf
     origin: Callable[[Question, str, Marks], Origin]
     decoding: Decoding = field(default_factory=Decoding)
+    detector: Detector | None = None
+    segmenter: Segmenter | None = None
 
 
 class Session:
@@ -143,6 +149,28 @@ class Session:
                 self._commit({"marks": marks})
             return self.state
 
+    def seek(self, word: str) -> Job[Changes]:
+        """Mark what a detector finds of a word. Raises InvalidSample where there is no picture or word."""
+        picture = self._picture()
+        if not word.strip():
+            raise InvalidSample("type the word to look for")
+
+        def work(job: Job[Changes]) -> Changes:
+            find = by_word(self.shop, picture.image, word)
+            question = replace(self.state.question, concept=word.strip())
+            return {"marks": self._with(find), "question": question}
+
+        return self._start(f"looking for “{word.strip()}”", work)
+
+    def point(self, x: float, y: float) -> Job[Changes]:
+        """Mark what lies under a click, in pixels. Raises InvalidSample where there is no picture."""
+        picture = self._picture()
+        work: Work = lambda job: {"marks": self._with(by_click(self.shop, picture.image, x, y))}  # noqa: E731
+        return self._start("outlining what was clicked", work)
+
+    def _with(self, find: Find) -> Marks:
+        return replace(self.state.marks, finds=(*self.state.marks.finds, find))
+
     def locate(self, question: Question) -> Job[Changes]:
         """Find the neurons of a concept, and what the model says when they are disturbed.
 
@@ -207,8 +235,10 @@ class Session:
         vlm = self.shop.desk.vlm
         job.step("taking the object out of the picture")
         mask = marks.mask(picture.image.size)
-        boxes = marks.boxes if mask is None else ()
-        sample = Sample(picture.image, question.concept, boxes=boxes, mask=mask, image_id=picture.name)
+        boxes = marks.all_boxes if mask is None else ()
+        sample = Sample(
+            picture.image, question.concept, boxes=boxes, mask=mask, image_id=picture.name, found_by=marks.found_by
+        )
         edit: Any = question.edit
         first = counterfactual(sample, edit)  # shown whatever becomes of it
         asked = {**_NOTHING, "question": question, "edited": Picture(picture.name, first.edited, "")}

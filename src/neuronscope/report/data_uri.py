@@ -49,6 +49,21 @@ def mask_picture(mask: Bool[np.ndarray, "height width"], side: int = SIDE) -> st
     return drawing(picture.convert("1"))
 
 
+def veil(mask: Bool[np.ndarray, "height width"], side: int = SIDE) -> str:
+    """A mask as a transparent picture to lay over another: orange inside, with a darker rim; nothing outside."""
+    inside = np.asarray(mask, dtype=bool)
+    core = inside.copy()
+    for axis in (0, 1):
+        for step in (-1, 1):
+            core &= np.roll(inside, step, axis=axis)
+    pixels = np.zeros((*inside.shape, 4), dtype=np.uint8)
+    pixels[inside] = (130, 60, 0, 255)
+    pixels[core] = (255, 140, 0, 120)
+    picture = Image.fromarray(pixels)
+    picture.thumbnail((side, side), Image.Resampling.NEAREST)
+    return drawing(picture)
+
+
 def with_boxes(image: Image.Image, boxes: Sequence[tuple[float, float, float, float]]) -> Image.Image:
     """A copy with boxes x, y, width, height outlined in white on black, which shows on every picture."""
     drawn = image.convert("RGB").copy()

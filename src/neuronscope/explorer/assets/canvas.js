@@ -1,8 +1,9 @@
 // Marks on a picture: boxes and brush strokes, in the picture's own pixels. The server sends the picture and the marks;
-// every finished mark is told to it by the event 'marked'.
+// every finished mark is told to it by the event 'marked', a click on what is to be outlined by 'pointed'.
 const find = (query) => element.querySelector(query);
 const picture = find("[data-picture]"), canvas = find("[data-draw]"), empty = find("[data-empty]");
-let width = 0, height = 0, marks = { boxes: [], strokes: [] }, order = [], tool = "box", drawn = null;
+let width = 0, height = 0, marks = { boxes: [], strokes: [], finds: [] }, order = [], tool = "box", drawn = null;
+let finds = []; // what the server found: a box, and its outline as a picture
 
 const radius = () => Number(find("[data-size]").value) * Math.max(width, height) / 200;
 const scale = () => canvas.clientWidth / width;
@@ -16,7 +17,9 @@ function paint() {
   pen.scale(dpr * scale(), dpr * scale());
   pen.lineCap = pen.lineJoin = "round";
   pen.globalAlpha = 1;
-  const all = { boxes: [...marks.boxes], strokes: [...marks.strokes] };
+  const found = marks.finds.map((number) => finds[number]).filter(Boolean);
+  for (const { outline } of found) if (outline) pen.drawImage(outline, 0, 0, width, height);
+  const all = { boxes: [...marks.boxes, ...found.map((one) => one.box)], strokes: [...marks.strokes] };
   if (drawn) all[drawn.kind].push(drawn.mark);
   for (const stroke of all.strokes) {
     pen.strokeStyle = "rgba(255, 140, 0, 0.55)";
@@ -61,7 +64,15 @@ function show() {
   if (!there) { width = height = 0; return; }
   [width, height] = [state.width, state.height];
   marks = state.marks;
-  order = [...marks.boxes.map(() => "boxes"), ...marks.strokes.map(() => "strokes")];
+  finds = state.finds.map(({ box, outline }) => {
+    if (!outline) return { box };
+    const laid = new Image();
+    laid.onload = paint;
+    laid.src = outline;
+    return { box, outline: laid };
+  });
+  find('[data-tool="point"]').hidden = !state.clicks;
+  order = ["boxes", "strokes", "finds"].flatMap((kind) => marks[kind].map(() => kind));
   drawn = null;
   for (const [index, most] of [width, height, width, height].entries()) find(`[data-n="${index}"]`).max = most;
   if (picture.src !== state.picture) picture.src = state.picture;
@@ -71,8 +82,13 @@ function show() {
 
 canvas.addEventListener("pointerdown", (event) => {
   if (!width || event.button) return;
-  canvas.setPointerCapture(event.pointerId);
   const at = place(event);
+  if (tool === "point") {
+    trigger("pointed", { x: at[0], y: at[1] });
+    event.preventDefault();
+    return;
+  }
+  canvas.setPointerCapture(event.pointerId);
   drawn = tool === "box" ? { kind: "boxes", mark: [...at, 0, 0], from: at }
     : { kind: "strokes", mark: { radius: radius(), points: [at] } };
   event.preventDefault();
@@ -105,7 +121,7 @@ element.addEventListener("click", (event) => {
     tool = button.dataset.tool;
     for (const other of element.querySelectorAll("[data-tool]")) other.setAttribute("aria-pressed", String(other === button));
   } else if (button.dataset.act === "clear") {
-    marks = { boxes: [], strokes: [] };
+    marks = { boxes: [], strokes: [], finds: [] };
     order = [];
     tell();
   } else if (button.dataset.act === "back" && order.length) {

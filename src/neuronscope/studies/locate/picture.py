@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption, InvalidSample
 from ...options import MISSING, Asking, Loading, Taking, option
-from .pointing import DETECTOR, NO_DETECTOR, Pointing
+from .pointing import NO_DETECTOR, Pointing, finder_names
 
 if TYPE_CHECKING:
     from ...loading import VLM
@@ -31,7 +30,7 @@ class OnePicture(Loading, Asking, Taking, Pointing):
     def __post_init__(self) -> None:
         Asking.__post_init__(self)
         Taking.__post_init__(self)
-        if not self.boxes and self.mask is None and self.edited is None and (self.detector or os.environ.get(DETECTOR)):
+        if not self.boxes and self.mask is None and self.edited is None and finder_names(self.detector)[0]:
             object.__setattr__(self, "boxes", ("auto",))
         if self.sought and self.mask is not None:
             raise InvalidOption(f"--box {self.sought}: --mask says already where the object is; give one of them")

@@ -24,6 +24,11 @@ NO_DETECTOR = (
 )
 
 
+def finder_names(detector: str | None = None, segmenter: str | None = None) -> tuple[str | None, str | None]:
+    """Detector and segmenter as they were given, or else as the environment names them."""
+    return detector or os.environ.get(DETECTOR) or None, segmenter or os.environ.get(SEGMENTER) or None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pointing:
     """Boxes, or what finds them.
@@ -71,11 +76,11 @@ class Pointing:
             return
         if len(self.boxes) > 1:
             raise InvalidOption(f"--box {self.sought}: a detector finds the boxes; give no other --box beside")
-        detector = self.detector or os.environ.get(DETECTOR) or None
+        detector, segmenter = finder_names(self.detector, self.segmenter)
         if detector is None:
             raise InvalidOption(f"--box {self.sought}: {NO_DETECTOR}")
         object.__setattr__(self, "detector", detector)
-        object.__setattr__(self, "segmenter", self.segmenter or os.environ.get(SEGMENTER) or None)
+        object.__setattr__(self, "segmenter", segmenter)
 
     @property
     def sought(self) -> Sought | None:
