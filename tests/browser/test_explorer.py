@@ -13,6 +13,7 @@ import pytest
 from neuronscope.cli.explore import origin_of
 from neuronscope.explorer import Desk, Entry, Shelf, Workshop, session
 from neuronscope.explorer import picture_list as shelf
+from neuronscope.regions import Detector, Segmenter
 from neuronscope.studies.demo.scenes import scenes_of
 from report_samples import IMAGE
 
@@ -31,14 +32,15 @@ def bear():
 
 
 @pytest.fixture(scope="module")
-def served(demo, bear, tmp_path_factory):
+def served(demo, bear, finder, tmp_path_factory):
     """A page with a scene, and a folder with a picture whose name would like to run."""
     from neuronscope.explorer.app import serve
 
     folder = tmp_path_factory.mktemp("pictures")
     scenes_of("bus", 1)[0].load().save(folder / f"{IMAGE}.png")
     entries = [Entry("bear", bear.load), *shelf.folder(folder)]
-    running = serve(Workshop(Desk(demo), Shelf(entries), partial(origin_of, "demo", None, None)))
+    helpers = {"detector": Detector(finder("owlvit")), "segmenter": Segmenter(finder("sam"))}
+    running = serve(Workshop(Desk(demo), Shelf(entries), partial(origin_of, "demo", None, None), **helpers))
     yield running.url
     running.close()
 
@@ -190,6 +192,31 @@ def test_a_brushed_mask_an_erased_mark_and_a_refused_sample(visit):
     page.get_by_label("The object, as a caption names it").fill("zebra")
     page.get_by_label("The object, as a caption names it").press("Enter")
     status(page, "does not name 'zebra'")
+
+
+def test_a_word_and_a_click_mark_the_object(visit):
+    page = visit()
+    pick(page)
+    field = page.get_by_label("Or find it by a word (press Enter)")
+    field.fill("bus")
+    field.press("Enter")
+    status(page, "Say what it is")
+    assert page.get_by_label("The object, as a caption names it").input_value() == "bus"
+    drawn = """(() => {
+        const shown = document.querySelector("[data-draw]"), blank = document.createElement("canvas");
+        [blank.width, blank.height] = [shown.width, shown.height];
+        return shown.toDataURL() !== blank.toDataURL();
+    })()"""
+    page.wait_for_function(drawn)
+    press(page, "Undo mark")
+    status(page, "Mark the object")
+    press(page, "Click")
+    drag(page, (40, 40), (40, 40))
+    status(page, "Say what it is")
+    page.wait_for_function(drawn)
+    press(page, "Clear")
+    status(page, "Mark the object")
+    page.wait_for_function(f"!{drawn}")
 
 
 def test_cancel_in_mid_run_while_another_tab_waits(visit, endless, bear):
