@@ -78,6 +78,7 @@ if TYPE_CHECKING:
     from .samples import Sample as Sample
     from .samples import annotated as annotated
     from .samples import counterfactual as counterfactual
+    from .samples import register_inpainter as register_inpainter
     from .types import Neuron as Neuron
     from .types import Neurons as Neurons
     from .view import Heatmap as Heatmap
@@ -148,6 +149,7 @@ _HOME = {
         "Sample",
         "annotated",
         "counterfactual",
+        "register_inpainter",
     ),
     "types": ("Neuron", "Neurons"),
     "view": ("Heatmap", "heatmap"),

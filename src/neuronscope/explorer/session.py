@@ -156,7 +156,7 @@ class Session:
             raise InvalidSample("type the word to look for")
 
         def work(job: Job[Changes]) -> Changes:
-            find = by_word(self.shop, picture.image, word)
+            find = by_word(picture.image, word, self.shop.detector, self.shop.segmenter)
             question = replace(self.state.question, concept=word.strip())
             return {"marks": self._with(find), "question": question}
 
@@ -165,7 +165,10 @@ class Session:
     def point(self, x: float, y: float) -> Job[Changes]:
         """Mark what lies under a click, in pixels. Raises InvalidSample where there is no picture."""
         picture = self._picture()
-        work: Work = lambda job: {"marks": self._with(by_click(self.shop, picture.image, x, y))}  # noqa: E731
+
+        def work(job: Job[Changes]) -> Changes:
+            return {"marks": self._with(by_click(picture.image, x, y, self.shop.segmenter))}
+
         return self._start("outlining what was clicked", work)
 
     def _with(self, find: Find) -> Marks:

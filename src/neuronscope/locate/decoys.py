@@ -15,7 +15,8 @@ from ..loading import VLM
 from ..models.decoding import Decoding
 from ..samples.controls import controls_of
 from ..samples.image import read_image
-from ..samples.inpaint import INPAINTERS, Counterfactual, inpaint
+from ..samples.inpaint import Counterfactual, inpaint
+from ..samples.inpainters import is_inpainter
 from ..samples.lexicon import Lexicon
 from ..tokens.words import added_tokens, first_token
 from ..types import Json, Site
@@ -106,7 +107,7 @@ def _elsewhere(
     vlm: VLM, pair: Counterfactual, photographs: Sequence[str], decoding: Decoding
 ) -> Iterator[Counterfactual]:
     """Each photograph with the region of the edit inpainted, at the same place of the picture."""
-    method = pair.method if pair.method in INPAINTERS else "telea"
+    method = pair.method if is_inpainter(pair.method) else "telea"
     for path in photographs:
         picture = read_image(path)
         mask = np.asarray(Image.fromarray(pair.mask).resize(picture.size, Image.Resampling.NEAREST))

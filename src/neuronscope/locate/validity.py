@@ -32,7 +32,8 @@ from ..models.decoding import Decoding
 from ..options import REACHES, Reach, check_other_share
 from ..samples.boxes import boxes_mask
 from ..samples.image import ImageSource
-from ..samples.inpaint import INPAINTERS, Counterfactual, Method, counterfactual
+from ..samples.inpaint import Counterfactual, counterfactual
+from ..samples.inpainters import is_inpainter
 from ..samples.lexicon import Lexicon, Match, Mode
 from ..samples.sample import RegionSource, Sample
 from ..tokens import tokens_of_span
@@ -104,7 +105,7 @@ Judged: TypeAlias = tuple[Counterfactual, Validity] | InvalidSample | ImageToken
 def valid_pair(
     vlm: VLM,
     sample: Sample,
-    method: Method = "telea",
+    method: str = "telea",
     *,
     reach: Reach = "grown",
     mode: Mode = "lexicon",
@@ -138,7 +139,7 @@ def valid_pair(
 def valid_pairs(
     vlm: VLM,
     samples: Sequence[Sample],
-    method: Method = "telea",
+    method: str = "telea",
     *,
     reach: Reach = "grown",
     mode: Mode = "lexicon",
@@ -206,7 +207,7 @@ def _outcome(
 
 
 def _begun(
-    sample: Sample, method: Method, reach: Reach
+    sample: Sample, method: str, reach: Reach
 ) -> tuple[Counterfactual, Iterator[Counterfactual]] | InvalidSample | ImageTokenMismatch | NotFinite:
     """The first edit of a sample and those that may follow, or why there is none."""
     try:
@@ -216,9 +217,9 @@ def _begun(
         return error
 
 
-def _edits(sample: Sample, method: Method, reach: Reach) -> Iterator[Counterfactual]:
+def _edits(sample: Sample, method: str, reach: Reach) -> Iterator[Counterfactual]:
     """The edits that are tried, at least one."""
-    if reach == "grown" and method in INPAINTERS:
+    if reach == "grown" and is_inpainter(method):
         return _grown(sample, method)
     region: RegionSource = "auto" if reach == "grown" else reach
     return iter([counterfactual(sample, method, region=region)])
@@ -228,7 +229,7 @@ def _names(caption: Caption, concept: str, mode: Mode) -> bool:
     return Lexicon.default().match(caption.text, concept, mode) is not None
 
 
-def _grown(sample: Sample, method: Method) -> Iterator[Counterfactual]:
+def _grown(sample: Sample, method: str) -> Iterator[Counterfactual]:
     """Edits of ever larger regions, at least one. Raises InvalidSample where not even the first can be made."""
     side = max(sample.load().size)
     sources: list[RegionSource] = []

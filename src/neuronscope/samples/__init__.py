@@ -11,6 +11,8 @@ from .image import read_image as read_image
 from .inpaint import Counterfactual as Counterfactual
 from .inpaint import counterfactual as counterfactual
 from .inpaint import inpaint as inpaint
+from .inpainters import Inpainter as Inpainter
+from .inpainters import register_inpainter as register_inpainter
 from .lexicon import Lexicon as Lexicon
 from .lexicon import Match as Match
 from .lexicon import published_thresholds as published_thresholds

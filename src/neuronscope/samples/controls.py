@@ -27,7 +27,8 @@ from PIL import Image
 from ..errors import InvalidOption
 from ..fields import whole
 from .boxes import Box, boxes_mask, mask_box
-from .inpaint import INPAINTERS, Counterfactual, inpaint
+from .inpaint import Counterfactual, inpaint
+from .inpainters import is_inpainter
 
 #: Of a control: what is inpainted.
 Kind: TypeAlias = Literal["empty box", "empty patches", "other objects", "patches"]
@@ -68,7 +69,7 @@ def controls_of(pair: Counterfactual, count: int, seed: int = 0) -> list[Control
     """
     if whole("count", count) < 0:
         raise InvalidOption(f"count={count} must not be negative")
-    method = pair.method if pair.method in INPAINTERS else "telea"
+    method = pair.method if is_inpainter(pair.method) else "telea"
     radius = pair.options.get("radius")
     pixels = float(radius) if isinstance(radius, (int, float)) else 3.0
     small = _Small(pair, method, pixels)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-import cv2
 import numpy as np
-from jaxtyping import Bool, UInt8
 from PIL import Image
 
 from ..errors import InvalidOption, InvalidSample
@@ -17,13 +15,14 @@ from ..fields import check_fields
 from ..given import checked
 from ..notebook import picture_html
 from ..reprs import one_line
-from ..types import Json, one_of
+from ..types import Json
 from .image import ImageSource, read_image
+from .inpainters import INPAINTERS as INPAINTERS
+from .inpainters import Mask, inpainter, is_inpainter, require_edit
 from .sample import RegionSource, Sample
 
+#: The edits that need no weights and no registration; inpainters.py has more.
 Method: TypeAlias = Literal["telea", "navier_stokes", "mean_fill", "exact", "edited"]
-Pixels: TypeAlias = UInt8[np.ndarray, "height width 3"]
-Mask: TypeAlias = Bool[np.ndarray, "height width"]
 
 
 @dataclass(frozen=True)
@@ -54,37 +53,16 @@ class Counterfactual:
         return picture_html(self.original, "the picture") + picture_html(self.edited, said)
 
 
-def _telea(pixels: Pixels, mask: Mask, radius: float) -> Pixels:
-    return np.asarray(cv2.inpaint(pixels, mask.astype(np.uint8), radius, cv2.INPAINT_TELEA), dtype=np.uint8)
-
-
-def _navier_stokes(pixels: Pixels, mask: Mask, radius: float) -> Pixels:
-    return np.asarray(cv2.inpaint(pixels, mask.astype(np.uint8), radius, cv2.INPAINT_NS), dtype=np.uint8)
-
-
-def _mean_fill(pixels: Pixels, mask: Mask, radius: float) -> Pixels:
-    """The mean colour of a ring around the region, of all other pixels where there is no ring."""
-    width = 2 * max(int(radius), 1) + 1
-    ring = cv2.dilate(mask.astype(np.uint8), np.ones((width, width), np.uint8)).astype(bool) & ~mask
-    filled = pixels.copy()
-    filled[mask] = np.rint(pixels[ring if ring.any() else ~mask].mean(0)).astype(np.uint8)
-    return filled
-
-
-INPAINTERS: Mapping[str, Callable[[Pixels, Mask, float], Pixels]] = {
-    "telea": _telea,
-    "navier_stokes": _navier_stokes,
-    "mean_fill": _mean_fill,
-}
-
-
 def inpaint(image: Image.Image, mask: Mask, method: str = "telea", radius: float = 3) -> Image.Image:
-    """Fill the masked pixels from their surroundings; `radius` in pixels (METHODS b, step 1: Telea, 3 px).
+    """Fill the masked pixels, and no other; `radius` in pixels (METHODS b, step 1: Telea, 3 px).
+
+    `method` is the name of an inpainter (inpainters.py).
 
     Raises InvalidSample when the mask is not [height, width] of the image or leaves no pixel to fill from,
-    InvalidOption for an unknown method or a radius that is not a positive number.
+    InvalidOption for an unknown method or a radius that is not a positive number, UnsupportedModel for weights that
+    cannot be loaded.
     """
-    one_of("method", method, sorted(INPAINTERS))
+    filler = inpainter(method)
     if not (math.isfinite(radius) and radius > 0):
         raise InvalidOption(f"radius={radius} must be a positive number of pixels")
     if mask.shape != (image.height, image.width):
@@ -93,13 +71,20 @@ def inpaint(image: Image.Image, mask: Mask, method: str = "telea", radius: float
         )
     if mask.all():
         raise InvalidSample(f"the mask covers the whole image of {image.width} x {image.height} px")
-    return Image.fromarray(INPAINTERS[method](np.asarray(image.convert("RGB")), mask, float(radius)))
+    pixels = np.asarray(image.convert("RGB"))
+    filled = np.asarray(filler.fill(pixels, mask, float(radius)))
+    if filled.shape != pixels.shape or filled.dtype != np.uint8:
+        raise InvalidOption(
+            f"the inpainter {method!r} gives {filled.dtype} {list(filled.shape)} for a picture of uint8 "
+            f"{list(pixels.shape)}"
+        )
+    return Image.fromarray(np.where(mask[..., None], filled, pixels))
 
 
 @checked
 def counterfactual(
     sample: Sample,
-    method: Method = "telea",
+    method: str = "telea",
     *,
     radius: float = 3,
     dilate: int = 0,
@@ -110,8 +95,8 @@ def counterfactual(
 
     Args:
         sample: the image, the concept and its boxes or mask.
-        method: "telea" (the paper's), "navier_stokes", "mean_fill", "exact" (the sample's own re-rendering), or
-            "edited" (the picture given as `edited`).
+        method: "telea" (the paper's), "navier_stokes", "mean_fill", "diffusion:DIRECTORY", the name of a registered
+            inpainter, "exact" (the sample's own re-rendering), or "edited" (the picture given as `edited`).
         radius: of the inpainting, pixels.
         dilate: grow the region first, pixels.
         region: boxes or mask; see :meth:`Sample.region`.
@@ -119,14 +104,16 @@ def counterfactual(
 
     Raises InvalidSample for unusable images or regions, InvalidOption for unknown methods.
     """
-    one_of("method", method, [*INPAINTERS, "exact", "edited"])
+    require_edit("method", method, "exact", "edited")
     if edited is not None and method != "edited":
         raise InvalidOption(f"a picture was given as `edited`, which method {method!r} does not use; say 'edited'")
     original = sample.load()
     found: dict[str, Json] = {"found_by": dict(sample.found_by)} if sample.found_by else {}
     options: dict[str, Json] = {"radius": radius, "dilate": dilate, "region": region, **found}
-    if method in INPAINTERS:
+    if is_inpainter(method):
         mask = sample.region(original.size, source=region, dilate=dilate)
+        if told := inpainter(method).told():
+            options["inpainter"] = dict(told)
         return Counterfactual(sample, original, inpaint(original, mask, method, radius), mask, method, options)
     given = sample.exact if method == "exact" else edited
     if given is None:

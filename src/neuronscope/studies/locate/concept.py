@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidSample
 from ...options import MISSING, Asking, Loading, Taking, option
-from ...types import one_of
 
 if TYPE_CHECKING:
     from ...loading import VLM
@@ -33,7 +32,10 @@ class Concept(Loading, Asking, Taking):
     concept: str = option(MISSING, help="One of its categories.")
     photographs: int = option(8, "--photographs", "-n", least=1, help="At most so many that meet the conditions.")
     edits: tuple[str, ...] = option(
-        ("telea",), "--edit", help="telea, navier_stokes or mean_fill; may be repeated.", repeated=True
+        ("telea",),
+        "--edit",
+        help="telea, navier_stokes, mean_fill, diffusion:DIRECTORY; may be repeated.",
+        repeated=True,
     )
     method: str = option("difference-x-gradient-refined", "--method", help="Any; a wrong name lists all.")
     count: int = option(200, "--count", help="How many neurons.")
@@ -53,11 +55,11 @@ class Concept(Loading, Asking, Taking):
     def __post_init__(self) -> None:
         Taking.__post_init__(self)
         from ...locate import method
-        from ...samples.inpaint import INPAINTERS
+        from ...samples.inpainters import require_edit
 
         method(self.method)
         for edit in self.edits:
-            one_of("edit", edit, [*INPAINTERS, "exact"])
+            require_edit("edit", edit, "exact")
         self.pooling()
 
     def samples(self, concept: str) -> Iterator[Sample]:

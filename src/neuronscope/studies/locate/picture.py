@@ -25,7 +25,7 @@ class OnePicture(Loading, Asking, Taking, Pointing):
     concept: str = option(MISSING, help="The object to find neurons for, as a caption would name it.")
     mask: Path | None = option(None, "--mask", help="A picture of the same size, white on the object.")
     edited: Path | None = option(None, "--edited", help="Your own edit of the image without it.")
-    edit: str = option("telea", "--edit", help="telea, navier_stokes or mean_fill.")
+    edit: str = option("telea", "--edit", help="telea, navier_stokes, mean_fill or diffusion:DIRECTORY.")
 
     def __post_init__(self) -> None:
         Asking.__post_init__(self)
