@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..options import Asking, made
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model, tell_notice
 from .steps import progress
 from .takes import Given, takes
 
@@ -29,6 +29,7 @@ def run(
     pictures = [read_image(path) for path in images]  # every file is read before the model is loaded
     with progress(1, "loading the model") as step:
         vlm = open_model(model, device, dtype)
+        notices = [tell_notice(vlm, *each) for each in zip(pictures, images, strict=True)]
         step("captioning")
         captions = vlm.captions(pictures, decoding=decoding)
     rows = list(zip(images, captions, strict=True))
@@ -36,6 +37,9 @@ def run(
         "model": vlm.identity(),
         "decoding": decoding.to_dict(),
         "sent": vlm.sent(decoding),
-        "captions": [{"image": path, "caption": caption} for path, caption in rows],
+        "captions": [
+            {"image": path, "caption": caption, "notice": told}
+            for (path, caption), told in zip(rows, notices, strict=True)
+        ],
     }
     emit(document, as_json, lambda: lines(*(f"{path}: {caption}" for path, caption in rows)))

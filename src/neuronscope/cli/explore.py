@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..options import Asking, Reading, made
+from ..options import Asking, Loading, Reading, made
 from ..studies.locate.pointing import Pointing, finder_names
 from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
 from .takes import Given, flag, takes
@@ -68,7 +68,8 @@ def run(
         free_port(host, port)
     except InvalidHost as error:
         raise typer.BadParameter(str(error), param_hint="--host, --port") from error
-    entries = [*(folder(images, allow_outside=allow_outside) if images is not None else []), *_scenes()]
+    own = folder(images, allow_outside=allow_outside) if images is not None else []
+    entries = offered(model, own)
     finds, draws = finder_names(detector, segmenter)
     found = None if finds is None else Detector(finds, device)
     drawn = None if draws is None else Segmenter(draws, device)
@@ -105,6 +106,11 @@ def _ended_by_signals() -> Generator[None]:
     finally:
         for one, handler in before.items():
             signal.signal(one, handler)
+
+
+def offered(model: str, own: list[Entry]) -> list[Entry]:
+    """The shelf: a person's own pictures first, but with the bundled model the scenes, which are all that it knows."""
+    return [*_scenes(), *own] if model == Loading.model else [*own, *_scenes()]
 
 
 def _scenes() -> list[Entry]:

@@ -13,7 +13,17 @@ from ..options import Asking, given, made
 from ..studies.locate.pointing import Pointing
 from ..types import whole_number
 from .decode import parse_neurons
-from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .output import (
+    AnyModelOption,
+    DeviceOption,
+    DtypeOption,
+    JsonOption,
+    ModelOption,
+    emit,
+    lines,
+    open_model,
+    tell_notice,
+)
 from .steps import progress
 from .takes import Given, takes
 
@@ -68,6 +78,7 @@ def run(
     placed, why = None, ""
     with progress(2 if boxes else 1, "loading the model") as step:
         vlm = open_model(model, device, dtype)
+        notice = tell_notice(vlm, picture, image)
         step("mapping the neurons")
         heat = heatmap(vlm, picture, chosen, top=top, **how)
         if boxes:
@@ -86,8 +97,10 @@ def run(
         "neurons": heat.neurons.addresses,
         "place": None if placed is None else placed.to_dict(),
         "note": why,
+        "notice": notice,
         "found_by": None if found is None else found.to_dict(),
     }
-    said = [] if found is None else [found.sentence]
+    said = [f"notice: {notice}"] if notice else []
+    said += [] if found is None else [found.sentence]
     said += [why] if why else [] if placed is None else [placed.sentence]
     emit(document, as_json, lambda: lines(f"{out}: mean activation of {len(heat.neurons)} neurons", *said))

@@ -10,7 +10,7 @@ import typer
 from ..files import output_folder
 from ..options import made
 from ..studies.locate.settings import Locate
-from .output import JsonOption, emit, lines, open_model, table
+from .output import JsonOption, emit, lines, open_model, table, tell_notice
 from .steps import progress
 from .takes import Given, takes
 from .words import WORDS, words_of
@@ -36,6 +36,7 @@ def run(
     method, sample, folder = asked.locator(), asked.sample(), output_folder(out)
     with progress(6 if asked.test else 4, "loading the model") as step:
         vlm = open_model(asked.model, asked.device, asked.dtype)
+        notice = tell_notice(vlm, sample.load(), asked.image)
         pair, validity = asked.pair(vlm, sample)
         draws, origin = asked.draws if asked.test else None, asked.origin()
         result = locate_into(folder, vlm, method, pair, validity=validity, draws=draws, origin=origin, step=step)
@@ -54,4 +55,4 @@ def run(
             table(f"neurons of {asked.concept!r}", headings, rows)
         lines(f"written to {folder}")
 
-    emit({**result.to_dict(), "folder": str(folder)}, as_json, show)
+    emit({**result.to_dict(), "folder": str(folder), "notice": notice}, as_json, show)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import InvalidOption
+from ..errors import InvalidOption, one_line
 from ..options import Loading
 from ..types import one_of
 from .takes import flag
 
 if TYPE_CHECKING:
+    from PIL import Image
+
     from ..loading import VLM
 
 ModelOption = Annotated[str, flag(Loading, "model")]
@@ -51,6 +53,15 @@ def open_model(name: str, device: str | None, dtype: str) -> VLM:
     if not few and vlm.device.type == "cpu":
         use_few_threads(sum(value.nbytes for value in vlm.model.parameters()))
     return vlm
+
+
+def tell_notice(vlm: VLM, image: Image.Image, name: str) -> str:
+    """Say on stderr, before anything else is done, that a picture is none that the model was made for; returns that."""
+    from ..loading.world import notice
+
+    if told := notice(vlm, image):
+        sys.stderr.write(f"neuronscope: {one_line(name)}: {told}\n")
+    return told
 
 
 def emit(document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None:

@@ -10,7 +10,7 @@ import typer
 from ..files import output_folder
 from ..options import made
 from ..studies.locate.truth import Truth
-from .output import JsonOption, emit, lines, open_model, table
+from .output import JsonOption, emit, lines, open_model, table, tell_notice
 from .steps import progress
 from .takes import Given, takes
 
@@ -31,6 +31,7 @@ def run(
     sample, folder = asked.sample(), output_folder(out)
     with progress(2 + len(asked.methods), "loading the model") as step:
         vlm = open_model(asked.model, asked.device, asked.dtype)
+        notice = tell_notice(vlm, sample.load(), asked.image)
         pair, validity = asked.pair(vlm, sample)
         judged = truth_into(folder, vlm, pair, validity, asked, step=step)
 
@@ -41,4 +42,4 @@ def run(
         table(f"methods for {asked.concept!r}", ("method", *names), rows)
         lines(*judged.notes, f"written to {folder}")
 
-    emit({**judged.to_dict(), "folder": str(folder)}, as_json, show)
+    emit({**judged.to_dict(), "folder": str(folder), "notice": notice}, as_json, show)

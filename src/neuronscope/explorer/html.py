@@ -132,6 +132,7 @@ def caption(state: State) -> str:
         "caption.html",
         picture=state.picture,
         caption=state.caption,
+        notice=state.notice,
         nouns=state.nouns,
         prompt=state.decoding.beginning,
         sent=state.sent,

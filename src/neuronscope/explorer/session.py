@@ -21,6 +21,7 @@ from ..caption import generate_captions
 from ..errors import InvalidOption, InvalidSample
 from ..files import temporary_folder
 from ..intervene import activations
+from ..loading.world import notice
 from ..locate import layer_matched
 from ..locate.validity import valid_pair
 from ..models.decoding import Decoding
@@ -223,6 +224,7 @@ class Session:
                 "picture": picture,
                 "marks": Marks(),
                 "edited": None,
+                "notice": notice(self.shop.desk.vlm, image),
                 "caption": "",
                 "nouns": (),
             }

@@ -90,6 +90,7 @@ class State:
         decoding: what the model is asked about every picture.
         sent: how that is written, with the picture's placeholder.
         picture: None before one is chosen.
+        notice: that the model was not made for such pictures, by its own measure; empty where nothing is to be said.
         caption: what the model says of it, without the prompt.
         nouns: of the caption.
         marks: what is marked on it.
@@ -107,6 +108,7 @@ class State:
     decoding: Decoding = field(default_factory=Decoding)
     sent: str = ""
     picture: Picture | None = None
+    notice: str = ""
     caption: str = ""
     nouns: tuple[str, ...] = ()
     marks: Marks = field(default_factory=Marks)

@@ -28,6 +28,7 @@ from ..errors import (
 )
 from ..held import in_turn
 from ..loading import VLM
+from ..loading.world import notice
 from ..models.decoding import Decoding
 from ..options import REACHES, Reach, check_other_share
 from ..samples.boxes import boxes_mask
@@ -258,7 +259,8 @@ def _judged(
     lexicon = Lexicon.default()
     match = lexicon.match(original.text, concept, mode)
     if match is None:
-        raise ConceptNotNamed(f"the caption of the original image does not name {concept!r}. {both}")
+        told = f" Notice: {strange}." if (strange := notice(vlm, pair.original)) else ""
+        raise ConceptNotNamed(f"the caption of the original image does not name {concept!r}. {both}{told}")
     if wordless(edited.text):
         raise InvalidSample(f"the caption of the edited image says nothing, so not that {concept!r} is gone. {both}")
     if _names(edited, concept, mode):

@@ -26,6 +26,7 @@ from ..held import in_turn
 from ..intervene import Noise, Patch, Zero, activations
 from ..intervene.operations import Intervention
 from ..loading import VLM
+from ..loading.world import notice
 from ..locate import Located, ceiling, layer_matched
 from ..locate.target import concept_word
 from ..meaning import Place, decode, place
@@ -143,6 +144,7 @@ def gather(
         exchanged=exchanged,
         level=test.level if test is not None and len(neurons) else None,
         notes=(
+            *((f"notice: {strange}",) if (strange := notice(vlm, pair.original)) else ()),
             *marked_by(pair.sample),
             *found.notes,
             *lacking,
