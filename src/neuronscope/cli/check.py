@@ -28,7 +28,7 @@ def run(
     estimate: Annotated[bool, flagged("--estimate", "Memory and seconds of each verb, from the config alone.")] = False,
     measure: Annotated[bool, flagged("--measure", "Of --estimate: load the weights, and time one unit.")] = False,
     card: Annotated[str, flagged("--card", "Of --estimate: a card, such as rtx4090, or its GiB.")] = "",
-    picture: Annotated[str, flagged("--picture", "Of --estimate: its width x height in pixels.")] = "640x480",
+    picture: Annotated[str, flagged("--picture", "Of --estimate: its width x height in pixels; 640x480.")] = "",
     image_tokens: Annotated[
         int | None, flagged("--image-tokens", "Of --estimate: of a picture, where no processor says it.")
     ] = None,
@@ -38,9 +38,9 @@ def run(
 
     With --estimate say what each verb needs of a card before anything is downloaded but the config.
     """
-    asked = {"--measure": measure, "--card": card, "--image-tokens": image_tokens is not None}
+    asked = {"--measure": measure, "--card": card, "--picture": picture, "--image-tokens": image_tokens is not None}
     if estimate:
-        estimated(model, device, dtype, measure, card, picture, image_tokens, as_json)
+        estimated(model, device, dtype, measure, card, picture or "640x480", image_tokens, as_json)
         return
     if given := [name for name, value in asked.items() if value]:
         raise InvalidOption(f"{given[0]} belongs to --estimate")
