@@ -12,7 +12,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "demo": ("neuronscope demo", "neuronscope demo --concept giraffe --images 5 --out giraffe"),
     "scenes": ("neuronscope scenes --out scenes --count 200",),
-    "check": ("neuronscope check demo", "neuronscope check llava-hf/llava-1.5-7b-hf --dtype 4bit"),
+    "check": (
+        "neuronscope check demo",
+        "neuronscope check llava-hf/llava-1.5-7b-hf --dtype 4bit",
+        "neuronscope check DIRECTORY --estimate --dtype bfloat16 --card rtx4090 --picture 640x480",
+    ),
     "models": ("neuronscope models",),
     "locate": (
         "neuronscope locate bear.jpg bear --box 40,60,200,180",

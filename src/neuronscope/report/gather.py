@@ -140,6 +140,7 @@ def gather(
         word=word,
         place=placed,
         exchanged=exchanged,
+        removal=validity.removal,
         level=test.level if test is not None and len(neurons) else None,
         notes=(
             *found.notes,

@@ -168,6 +168,7 @@ def truth_into(
     how: Any = {"change": asked.change, "target": asked.measure}
     exchange = Exchange.of(vlm, pair.original, pair.edited, word, asked.decoding, **how)
     scores, notes = _scores(vlm, pair, validity, asked, step)
+    notes = [*([validity.removal.doubt] if validity.removal and validity.removal.doubt else []), *notes]
     flat, drawn = _sample(vlm, scores, asked)
     state = _State.open(folder / _EFFECTS, _key(vlm, pair, validity, word, asked))
     begun, judged = time.monotonic(), None
