@@ -40,7 +40,7 @@ def watch(
 ) -> int:
     """One forward pass in which every row's activations over a span are shown to `see`, layer by layer, and not kept.
 
-    Returns how many positions of all rows belong to the span. Raises HookNeverFired when no position of the prompts belongs to the span.
+    Returns how many positions of all rows belong to the span. Raises HookNeverFired where none does.
     """
     require_span(vlm.family, span)
     positions = Positions(vlm)

@@ -101,7 +101,7 @@ def gather(
     items: list[Picture] = []
     for name, path in zip(_names(distinct), distinct, strict=True):
         try:
-            items.append(Picture(name, path, _digest(path)))
+            items.append(Picture(name, path, digest(path)))
         except OSError as error:  # one that is not looked at yet
             refused.append(Refused(str(path), f"image {path} cannot be read: {error.strerror or error}"))
     if not items:
@@ -115,5 +115,6 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [path.name if often[path.name] == 1 else path.relative_to(common).as_posix() for path in paths]
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a file. Raises OSError where it cannot be read."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]
