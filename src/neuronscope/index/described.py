@@ -6,7 +6,7 @@ spoke: drawn from the layer, outside of the neurons that were asked for.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -223,7 +223,7 @@ def _membership(one: Named, neuron: Neuron, widths: Sequence[int]) -> Membership
 def verdict(found: Described) -> str:
     """What a neuron's numbers come to, in sentences without terms of the field."""
     one = found.own.profile
-    said = [_often(one), _stands(one.standing)]
+    said = [_stands(one.standing), _often(one)]
     if found.stronger is not None:
         token, strength = found.own.promoted.tokens[0].strip(), found.own.promoted.strengths[0]
         how = _compared(found.stronger, "stronger than the strongest of", "random neurons of its layer")

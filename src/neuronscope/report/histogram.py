@@ -1,4 +1,4 @@
-"""A neuron's activations as a histogram for inline SVG, beside those of its whole layer; see charts.py for the units."""
+"""A neuron's activations as a histogram for inline SVG, beside those of its layer; units as in charts.py."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ def _ticks(first: int, last: int, step: float) -> tuple[Tick, ...]:
 
     found = [tick(SIDE, "0", 0.5)]
     for distance in range(1, SIDE + 1):
-        if (distance + 3) % each or distance * step < 30:
+        if (distance + 3) % each or distance * step < 60:
             continue
         text = f"{lower_edge(SIDE + distance):.2g}"
         if SIDE + distance <= last:
             found.append(tick(SIDE + distance, text, 0))
         if SIDE - distance >= first:
-            found.append(tick(SIDE - distance, f"−{text}", 1))
+            found.append(tick(SIDE - distance, f"-{text}", 1))
     return tuple(found)

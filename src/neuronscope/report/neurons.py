@@ -9,7 +9,8 @@ any other; every page is whole in itself, and can be sent to somebody.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import json
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,13 +20,14 @@ import numpy as np
 from ..index.described import Described, Side, verdict
 from ..index.file import NeuronIndex
 from ..index.looks import picture_of
-from ..index.profile import Figure
+from ..index.profile import Figure, Profile
 from ..meaning.pictures import Moved
 from ..types import Neuron
 from ..version import __version__
 from .data_uri import heat, photo
 from .histogram import histogram
 from .page import write_page
+from .terms import TERMS, Term
 
 #: The page that lists the others, and their folder.
 ATLAS, FOLDER = "index.html", "neurons"
@@ -79,12 +81,13 @@ def write_neuron(found: Described, index: NeuronIndex, album: Album, folder: Pat
         "own": found.own,
         "random": found.random,
         "index": index,
+        "sent": json.dumps(index.sent, ensure_ascii=False),
         "verdict": verdict(found),
         "figures": list(_figures(found)),
         "plot": histogram(found.own.profile),
         "tiles": tiles,
         "styles": [(number, *album.style(number, _SIDE)) for number in shown],
-        "mapped": any(tile.heat for tile in tiles["own"][0]),
+        "mapped": any(one.grids for one in found.looks.values()),
         "atlas": f"../{ATLAS}" if listed else "",
         "version": __version__,
     }
@@ -109,6 +112,7 @@ def write_atlas(
     context: dict[str, Any] = {
         "rows": rows,
         "index": index,
+        "sent": json.dumps(index.sent, ensure_ascii=False),
         "neurons": sum(index.widths),
         "layers": sorted({one.neuron.layer for one in every}),
         "styles": [(number, *album.style(number, _SMALL)) for number in shown],
@@ -139,23 +143,28 @@ def _row(found: Described, side: Side, index: NeuronIndex, moved: Sequence[Moved
     ]
 
 
-def _figures(found: Described) -> Iterator[tuple[str, str, str, str, str]]:
-    """Name, the neuron's number, the layer's median, the share below, and the random neuron's."""
+def _figures(found: Described) -> Iterator[tuple[str | Term | None, ...]]:
+    """Name, its term, the neuron's number, the layer's median, the share below, and the random neuron's."""
     own, other = found.own.profile, None if found.random is None else found.random.profile
+    terms = {one.anchor: one for one in TERMS}
 
-    def line(name: str, form: str, figure: Figure, beside: Figure | None) -> tuple[str, str, str, str, str]:
-        random = "–" if beside is None else format(beside.value, form)
-        return name, format(figure.value, form), format(figure.median, form), f"{figure.among:.0%}", random
+    def line(name: str, term: str, form: str, of: Callable[[Profile], float | Figure]) -> tuple[str | Term | None, ...]:
+        figure, beside = of(own), None if other is None else of(other)
+        random = "-" if beside is None else format(_value(beside), form)
+        ranked = isinstance(figure, Figure)
+        median, among = (format(figure.median, form), f"{figure.among:.0%}") if ranked else ("-", "-")
+        return name, terms.get(term), format(_value(figure), form), median, among, random
 
-    def plain(name: str, form: str, value: float, beside: float | None) -> tuple[str, str, str, str, str]:
-        return name, format(value, form), "–", "–", "–" if beside is None else format(beside, form)
+    yield line("top pictures stand out, sd", "standing-out", ".2f", lambda one: one.standing)
+    yield line("active at image tokens", "", ".2%", lambda one: one.tokens)
+    yield line("active in pictures", "", ".1%", lambda one: one.pictures)
+    yield line("pictures if scattered", "", ".1%", lambda one: one.scattered)
+    yield line("spread", "spread", ".2f", lambda one: one.spread)
+    yield line("active from", "", ".3g", lambda one: one.threshold)
+    yield line("tokens above the threshold of its layer", "", ".2%", lambda one: one.loud)
+    yield line("mean activation", "", ".3g", lambda one: one.mean)
+    yield line("sd of activations", "", ".3g", lambda one: one.sd)
 
-    yield plain("active from", ".3g", own.threshold, other and other.threshold)
-    yield plain("active at image tokens", ".2%", own.tokens, other and other.tokens)
-    yield plain("active in pictures", ".1%", own.pictures, other and other.pictures)
-    yield plain("pictures if scattered", ".1%", own.scattered, other and other.scattered)
-    yield line("spread: the one over the other", ".2f", own.spread, other and other.spread)
-    yield line("top pictures stand out, sd", ".2f", own.standing, other and other.standing)
-    yield line("loud: tokens above the layer's threshold", ".2%", own.loud, other and other.loud)
-    yield plain("mean activation", ".3g", own.mean, other and other.mean)
-    yield plain("sd of activations", ".3g", own.sd, other and other.sd)
+
+def _value(figure: float | Figure) -> float:
+    return figure.value if isinstance(figure, Figure) else figure
