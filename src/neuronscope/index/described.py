@@ -120,7 +120,10 @@ def describe(
     """
     members = index.members(neurons)
     members = members.anywhere() if force else members
-    require_own(vlm, members)
+    try:
+        require_own(vlm, members)
+    except RunMismatch as error:
+        raise RunMismatch(f"{index.path}: {error}") from error
     require_like(vlm, sets, force=force)
     how: dict[str, Any] = {"top": WORDS, "norm": usual_norm(vlm), "seed": seed}
     more, less = (decode(vlm, members, sign=sign, **how) for sign in (1, -1))

@@ -13,13 +13,14 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
 import numpy as np
 
 from ..errors import InvalidOption, NeuronOutOfRange, RunMismatch, first_line
-from ..files import is_folder, replacing
+from ..files import is_file, is_folder, replacing
+from ..hints import is_unicode
 from ..models.decoding import Decoding
 from ..options import Asking
 from ..parsing import parse_json
@@ -98,6 +99,8 @@ class NeuronIndex:
         given = Path(path)
         file = given / NAME if is_folder(given) else given
         try:
+            if not is_file(file):  # a device would be read for ever
+                raise FileNotFoundError("there is no such file")
             with zipfile.ZipFile(file) as archive:
                 about = parse_json(archive.read(_ABOUT))
         except DAMAGED as error:
@@ -199,7 +202,7 @@ def _read(about: Mapping[str, Any]) -> dict[str, Any]:
         value = about[name]
         if not isinstance(value, (int, float) if kind is float else kind) or isinstance(value, bool):
             raise TypeError(f"{name} is {value!r:.80}, not of type {kind.__name__}")
-    found: dict[str, Any] = {name: about[name] for name in FIELDS}
+    found: dict[str, Any] = {name: _text(about[name]) if kind is str else about[name] for name, kind in FIELDS.items()}
     pictures = tuple(
         Shown(_text(one["name"]), _text(one["sha256"]), _text(one["path"]), _count(one["tokens"]))
         for one in about["pictures"]
@@ -210,13 +213,22 @@ def _read(about: Mapping[str, Any]) -> dict[str, Any]:
         raise ValueError("site, quantile, widths or pictures are none")
     if not 1 <= _count(about["kept"]) <= len(pictures):
         raise ValueError(f"kept is {about['kept']} of {len(pictures)} pictures")
+    if astray := next(
+        (
+            one.path
+            for one in pictures
+            if PurePosixPath(one.path).is_absolute() or ".." in PurePosixPath(one.path).parts
+        ),
+        "",
+    ):
+        raise ValueError(f"picture {astray!r} is not in the folder")
     model = {_text(name): _text(value) for name, value in about["model"].items()}
     _ = model["id"], model["fingerprint"], Decoding.asked(Asking(**about["asked"]))
     return {**found, "model": model, "pictures": pictures, "refused": refused, "widths": widths}
 
 
 def _text(value: Any) -> str:
-    if not isinstance(value, str):
+    if not isinstance(value, str) or not is_unicode(value):
         raise TypeError(f"{value!r:.80} is no text")
     return value
 
