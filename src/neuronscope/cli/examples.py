@@ -39,6 +39,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "neuronscope heatmap bear.jpg 3.417 --box 40,60,200,180 --out map.png",
     ),
     "pictures": ("neuronscope pictures neuronscope-locate/neurons.json photographs --out top.png",),
+    "index": (
+        "neuronscope index photographs --out index",
+        "neuronscope index photographs --sets neuronscope-locate/neurons.json --export neurons.jsonl --model DIRECTORY",
+    ),
+    "neuron": ("neuronscope neuron L12.U405 --index index",),
     "discover": (
         "neuronscope discover photographs --out discovered",
         "neuronscope discover captions.csv --images photographs --top 50 --model DIRECTORY",
