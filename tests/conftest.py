@@ -206,3 +206,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if known[item.path]:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def finder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny random detector or segmenter (tiny_regions.py), made when it is asked for."""
+    known: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        from tiny_regions import MAKERS
+
+        if name == "owlv2":
+            pytest.importorskip("scipy")  # of its image processor
+        if name not in known:
+            known[name] = tmp_path_factory.mktemp(f"tiny-{name}")
+            MAKERS[name](known[name])
+        return known[name]
+
+    return folder

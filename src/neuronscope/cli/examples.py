@@ -20,6 +20,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "models": ("neuronscope models",),
     "locate": (
         "neuronscope locate bear.jpg bear --box 40,60,200,180",
+        "neuronscope locate bear.jpg bear --box auto --detector google/owlv2-base-patch16-ensemble",
         "neuronscope locate bear.jpg bear --mask mask.png --model DIRECTORY --dtype bfloat16",
         'neuronscope locate cat.jpg cat --box 9,9,90,90 --question "What animal is this?" --model DIRECTORY',
         "neuronscope locate bear.jpg bear --box 40,60,200,180 --method grad-x-activation --count 50",

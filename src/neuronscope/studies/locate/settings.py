@@ -134,6 +134,7 @@ class Locate(OnePicture):
         """The same neurons with the library."""
         from ...models.decoding import spelled
 
+        found = self.expression(self.image, self.concept)
         region = f", boxes={list(self.boxes)!r}" if self.boxes else ""
         region += f", mask=np.asarray(read_image({str(self.mask)!r}).convert('L')) > 127" if self.mask else ""
         edit = f"'edited', edited={str(self.edited)!r}" if self.edited else repr(self.edit)
@@ -149,7 +150,9 @@ class Locate(OnePicture):
             "from neuronscope.locate.validity import valid_pair",
             "",
             f"vlm = ns.load({self.model!r}{place})",
-            f"sample = ns.Sample(image={self.image!r}, concept={self.concept!r}{region})",
+            f"sample = ns.Sample(image={self.image!r}, concept={self.concept!r}{region})"
+            if found is None
+            else f"sample = {found}.sample()",
             f"pair, validity = valid_pair(vlm, sample, {edit})",
             f"found = {self._method()}.locate(vlm, pair, validity=validity)",
             'found.neurons.save("neurons.json")',
