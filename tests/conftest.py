@@ -201,9 +201,10 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what SLOW names."""
-    here = Path(__file__).parent
+    slow = {Path(__file__).parent / part for part in SLOW}
+    known = {path: not slow.isdisjoint((path, *path.parents)) for path in {item.path for item in items}}
     for item in items:
-        if here in item.path.parents and any((here / part) in (item.path, *item.path.parents) for part in SLOW):
+        if known[item.path]:
             item.add_marker(pytest.mark.slow)
 
 

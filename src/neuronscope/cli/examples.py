@@ -12,7 +12,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "demo": ("neuronscope demo", "neuronscope demo --concept giraffe --images 5 --out giraffe"),
     "scenes": ("neuronscope scenes --out scenes --count 200",),
-    "check": ("neuronscope check demo", "neuronscope check llava-hf/llava-1.5-7b-hf --dtype 4bit"),
+    "check": (
+        "neuronscope check demo",
+        "neuronscope check llava-hf/llava-1.5-7b-hf --dtype 4bit",
+        "neuronscope check DIRECTORY --estimate --dtype bfloat16 --card rtx4090 --picture 640x480",
+    ),
     "models": ("neuronscope models",),
     "locate": (
         "neuronscope locate bear.jpg bear --box 40,60,200,180",
@@ -36,6 +40,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "neuronscope heatmap bear.jpg 3.417 --box 40,60,200,180 --out map.png",
     ),
     "pictures": ("neuronscope pictures neuronscope-locate/neurons.json photographs --out top.png",),
+    "index": (
+        "neuronscope index photographs --out index",
+        "neuronscope index photographs --sets neuronscope-locate/neurons.json --export neurons.jsonl --model DIRECTORY",
+    ),
+    "neuron": ("neuronscope neuron L12.U405 --index index",),
     "discover": (
         "neuronscope discover photographs --out discovered",
         "neuronscope discover captions.csv --images photographs --top 50 --model DIRECTORY",

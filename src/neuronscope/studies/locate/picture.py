@@ -70,11 +70,12 @@ class OnePicture(Loading, Asking, Taking, Pointing):
     def pair(self, vlm: VLM, sample: Sample | None = None) -> tuple[Counterfactual, Validity]:
         """The image with and without the object, and what the model says of both.
 
-        Raises what :meth:`sample` and :func:`neuronscope.locate.validity.valid_pair` do.
+        Raises what :meth:`sample` and :func:`neuronscope.locate.validity.valid_pair` do, and InvalidSample for a word
+        from which the removal takes nothing.
         """
         from ...locate.validity import valid_pair
 
-        return valid_pair(
+        pair, validity = valid_pair(
             vlm,
             sample or self.sample(),
             self.how,
@@ -83,6 +84,9 @@ class OnePicture(Loading, Asking, Taking, Pointing):
             max_other_share=self.max_other_share,
             edited=self.edited,
         )
+        if validity.removal is not None:
+            validity.removal.require()
+        return pair, validity
 
     @property
     def how(self) -> Any:
