@@ -14,6 +14,7 @@ from neuronscope.errors import InvalidSample
 from neuronscope.explorer import Desk, Entry, Marks, Question, Session, Shelf, Stroke, Workshop, html
 from neuronscope.explorer.annotations import point_of
 from neuronscope.explorer.clients import Visitor, parts
+from neuronscope.locate import taken
 from neuronscope.regions import Detector, Segmenter
 
 SOON = 60.0
@@ -65,7 +66,8 @@ def test_a_click_marks_what_lies_under_it_and_both_are_on_record(session, shop, 
     assert kept.finds == session.state.marks.finds[1:]
 
 
-def test_what_was_found_is_with_the_neurons(session, shop, speaks):
+def test_what_was_found_is_with_the_neurons(session, shop, speaks, monkeypatch):
+    monkeypatch.setattr(taken, "UNAFFECTED", -9.0)  # a random outline takes nothing from the word
     speaks(shop.desk.vlm, "brown bear on grass", "grass")
     assert session.seek("bear").wait(SOON).status == "done"
     job = session.locate(Question("bear", method="activation-difference", count=3)).wait(SOON)
