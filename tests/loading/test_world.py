@@ -61,12 +61,12 @@ def test_what_is_no_scene_is_told(demo, name):
 
 def test_no_scene_that_comes_along_is_told(demo):
     shown = [entry.load() for entry in offered("demo", [])]
-    shown += [one.load() for concept in sorted(CONCEPTS) for one in scenes_of(concept, 2, seed=3)]
+    shown += [one.load() for concept in sorted(CONCEPTS) for one in scenes_of(concept, 1, seed=3)]
     assert not [k for k, scene in enumerate(shown) if notice(demo, scene)]
 
 
 def test_most_photographs_are_told(demo, real_coco):
-    files = sorted((real_coco / "train2017").glob("*.jpg"))[:40]
+    files = sorted((real_coco / "train2017").glob("*.jpg"))[::4]
     assert np.mean([bool(notice(demo, ns.samples.read_image(file))) for file in files]) > 0.8
 
 
