@@ -5,9 +5,9 @@
 
 Each scene is one `neuronscope truth` without a budget: all 6,144 neurons are exchanged one by one (METHODS n2), 20 CPU
 seconds a scene, and the figures are those of evaluate/ordering.py; intervals are over concepts. What is done lies under
---work, from where the same command goes on: another method costs its scores only. A method of your own is one file that
-calls `ns.register_method` (docs/howto/own-method.md); what it registers is judged beside the others. The last columns are
-of the natural model, from what `python -m benchmarks.exact` wrote.
+--work, from where the same command goes on: another method costs its scores only. A method of your own is one file
+that calls `ns.register_method` (docs/howto/own-method.md); what it registers is judged beside the others. The second
+table is of the natural model, from what `python -m benchmarks.exact` wrote.
 """
 
 from __future__ import annotations
