@@ -23,6 +23,7 @@ from ..models.loaded import LoadedModel
 from ..tokens import spoken
 from ..types import ALONG_PROMPT
 from .finite import Watch, refuse
+from .memory import Batches
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ def generate_captions(
     # Before the decoder, images of different sizes stand in one queue: there every batch holds one image.
     part = "text" if change is None else change.neurons.part
     one_image = bool(vlm.family.single) or part not in ALONG_PROMPT
-    for chunk in _chunks(rows, 1 if one_row_at_a_time(vlm, part) else batch_size, one_image=one_image):
+
+    def write(chunk: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Caption]]:
         distinct = list(dict.fromkeys(i for i, _ in chunk))
         numbers = distinct if len(images) > 1 else None
         prepared = vlm.prepare([images[i] for i in distinct], decoding, numbers=numbers)
@@ -81,7 +83,12 @@ def generate_captions(
                 output = generate(**inputs.tensors, **generate_settings(vlm, decoding), logits_processor=[watch])
             refuse(vlm, [members[row][0] for row in watch.bad], change)
             for (i, _), ids in zip(members, inputs.written(output).tolist(), strict=True):
-                result[i].append(caption_of(vlm, ids, decoding))
+                yield i, caption_of(vlm, ids, decoding)
+
+    batches = Batches(1 if one_row_at_a_time(vlm, part) else batch_size)
+    for group in _groups(rows, one_image=one_image):
+        for i, caption in batches.run(group, write):
+            result[i].append(caption)
     return result
 
 
@@ -92,12 +99,9 @@ def clean_captions(
     return [caption for (caption,) in generate_captions(vlm, images, decoding=decoding, batch_size=batch_size)]
 
 
-def _chunks(rows: list[tuple[int, int]], size: int, *, one_image: bool) -> Iterator[list[tuple[int, int]]]:
-    """Rows (image, draw) in batches; each of one image only where a model cannot be given padded prompts."""
-    groups = [list(group) for _, group in groupby(rows, key=lambda row: row[0])] if one_image else [rows]
-    for group in groups:
-        for start in range(0, len(group), size):
-            yield group[start : start + size]
+def _groups(rows: list[tuple[int, int]], *, one_image: bool) -> list[list[tuple[int, int]]]:
+    """Rows (image, draw) that can share a batch; of one image only where a model cannot be given padded prompts."""
+    return [list(group) for _, group in groupby(rows, key=lambda row: row[0])] if one_image else [rows]
 
 
 def generate_settings(vlm: LoadedModel, decoding: Decoding) -> dict[str, Any]:
