@@ -113,7 +113,6 @@ def memory_cure(error: BaseException) -> str:
     """What needs less memory, where one row was too much."""
     said = next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return (
-        f"there is not enough memory for a single row ({said[:200]}): a smaller picture or max_pixels, "
-        "--dtype bfloat16, 8bit or 4bit, fewer --max-new-tokens, or device_map='auto' need less, and "
-        "`neuronscope check MODEL --estimate` says how much is needed"
+        f"{said[:200]}. A smaller picture or max_pixels, --dtype bfloat16, 8bit or 4bit, fewer "
+        "--max-new-tokens, or device_map='auto' need less; `neuronscope check MODEL --estimate` says how much"
     )

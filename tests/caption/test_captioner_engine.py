@@ -20,9 +20,9 @@ from neuronscope.caption.clean import EndingCache
 from neuronscope.caption.drafts import Drafts
 from neuronscope.caption.generation import buckets
 from neuronscope.caption.memory import free_bytes, row_bytes, rows_that_fit
-from neuronscope.cures import out_of_memory
 from neuronscope.caption.prefill import Pass
 from neuronscope.caption.shortcuts import Engine
+from neuronscope.cures import out_of_memory
 from neuronscope.errors import InvalidOption, NotEnoughMemory
 from neuronscope.hooks.skip import Enough
 from neuronscope.intervene.operations import identity

@@ -157,7 +157,7 @@ def test_a_verb_says_it_in_one_line(demo, monkeypatch, tmp_path, capsys):
     with room_for(demo, 0, CUDA), pytest.raises(SystemExit) as stop:
         main(["caption", str(tmp_path / "bear.png"), "--quiet"])
     assert stop.value.code == 1
-    assert capsys.readouterr().err.startswith("neuronscope: there is not enough memory for a single row (CUDA out of")
+    assert capsys.readouterr().err.startswith("neuronscope: there is not enough memory for a single row: CUDA out of")
 
 
 @pytest.mark.parametrize(("size", "room"), [(8, 8), (8, 3), (5, 1), (100, 7), (1, 1)])

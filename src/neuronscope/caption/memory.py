@@ -81,7 +81,9 @@ class Batches:
                 if not out_of_memory(error):
                     raise
                 if len(some) == 1:
-                    raise NotEnoughMemory(memory_cure(error)) from error
+                    raise NotEnoughMemory(
+                        f"there is not enough memory for a single row: {memory_cure(error)}"
+                    ) from error
             else:
                 found += made
                 at += len(some)

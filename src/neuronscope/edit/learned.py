@@ -244,9 +244,8 @@ class Learned:
 
         def add(loss: Tensor) -> None:
             """All at once, so that a pass for which memory fails leaves nothing behind."""
-            for delta, slope in zip(columns, torch.autograd.grad(loss, columns, allow_unused=True), strict=True):
-                if slope is not None:
-                    delta.grad = slope if delta.grad is None else delta.grad + slope
+            for delta, slope in zip(columns, torch.autograd.grad(loss, columns, materialize_grads=True), strict=True):
+                delta.grad = slope if delta.grad is None else delta.grad + slope
 
         def teach(one: _Class) -> tuple[list[float], int, int]:
             logits = one.reader.logits(self._changed(vlm, units, wide, deltas))
@@ -314,7 +313,7 @@ def _of_each(
             if not out_of_memory(error):
                 raise
             if len(one.lessons) == 1:
-                raise NotEnoughMemory(memory_cure(error)) from error
+                raise NotEnoughMemory(f"there is not enough memory for a single row: {memory_cure(error)}") from error
         give_back()
         half = (len(one.lessons) + 1) // 2
         classes[len(found) : len(found) + 1] = [again(one.lessons[:half]), again(one.lessons[half:])]

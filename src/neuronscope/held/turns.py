@@ -182,7 +182,7 @@ def in_turn(function: Callable[P, R]) -> Callable[P, R]:
         except (RuntimeError, MemoryError) as error:
             if isinstance(error, NotEnoughMemory) or not out_of_memory(error):
                 raise
-            raise NotEnoughMemory(memory_cure(error)) from error
+            raise NotEnoughMemory(f"there is not enough memory for a single row: {memory_cure(error)}") from error
 
     return run
 
