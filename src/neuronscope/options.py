@@ -206,6 +206,14 @@ class Loading:
     model: str = option("demo", "--model", "-m", help='"demo", "natural", a checkpoint directory, or a hub id.')
     device: str | None = option(None, "--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")
     dtype: str = option("auto", "--dtype", help="float32, bfloat16, float16, 8bit, 4bit, or auto.")
+    attn: str | None = option(None, "--attn", help="How attention is computed: eager, sdpa, flash_attention_2 ...")
+    revision: str | None = option(None, "--revision", help="Of a hub id: branch, tag or commit.")
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """What `neuronscope.load` is given beside model, device and dtype."""
+        said = {"attn_implementation": self.attn, "revision": self.revision}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidOption, UnsupportedModel
+from ..options import Loading
 from .estimate import estimated
 from .output import DeviceOption, DtypeOption, JsonOption, emit, open_model, table
 from .steps import progress
+from .takes import flag
 
 if TYPE_CHECKING:
     from ..loading.selfcheck import Check
@@ -32,15 +34,18 @@ def run(
     image_tokens: Annotated[
         int | None, flagged("--image-tokens", "Of --estimate: of a picture, where no processor says it.")
     ] = None,
+    attn: Annotated[str | None, flag(Loading, "attn")] = None,
+    revision: Annotated[str | None, flag(Loading, "revision")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Load a model, run every check on it, and print what to paste into a bug report.
 
     With --estimate say what each verb needs of a card before anything is downloaded but the config.
     """
+    loading = Loading(model=model, device=device, dtype=dtype, attn=attn, revision=revision)
     asked = {"--measure": measure, "--card": card, "--picture": picture, "--image-tokens": image_tokens is not None}
     if estimate:
-        estimated(model, device, dtype, measure, card, picture or "640x480", image_tokens, as_json)
+        estimated(loading, measure, card, picture or "640x480", image_tokens, as_json)
         return
     if given := [name for name, value in asked.items() if value]:
         raise InvalidOption(f"{given[0]} belongs to --estimate")
@@ -54,7 +59,7 @@ def run(
     from ..version import __version__
 
     with progress(1 + len(CHECKS), "loading the model") as step:
-        vlm = open_model(model, device, dtype)
+        vlm = open_model(loading)
         report = conformance(vlm, progress=step)
     widths = sorted(set(vlm.widths))
     facts: dict[str, Any] = {

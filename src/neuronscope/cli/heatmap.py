@@ -9,16 +9,16 @@ import typer
 
 from ..errors import InvalidOption, InvalidSample
 from ..files import output_folder, replacing, require_picture
-from ..options import Asking, given, made
+from ..options import Asking, Loading, given, made
 from ..studies.locate.settings import Locate
 from ..types import whole_number
 from .decode import parse_neurons
-from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .output import AnyModelOption, JsonOption, emit, lines, open_model
 from .steps import progress
 from .takes import Given, takes
 
 
-@takes(Asking)
+@takes(Asking, Loading)
 def run(
     parsed: Given,
     image: Annotated[str, typer.Argument(help="Image file.")],
@@ -26,7 +26,6 @@ def run(
         list[str], typer.Argument(help="Addresses such as L3.U417, or one neurons.json.", metavar="NEURON")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")] = Path("heatmap.png"),
-    model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Average this many neurons of a located set.")] = 5,
     resize: Annotated[str, typer.Option("--resize", help="half_pixel, pan, or footprint.")] = "half_pixel",
     trace: Annotated[
@@ -40,8 +39,6 @@ def run(
     ] = None,
     draws: Annotated[int, typer.Option("--draws", help="With --box: maps of random neurons beside.")] = 40,
     any_model: AnyModelOption = False,
-    device: DeviceOption = None,
-    dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Write the heat map of some neurons over an image; with a box, say whether it lies on it beside random neurons.
@@ -62,12 +59,12 @@ def run(
     chosen = parse_neurons(neurons)
     require_picture(out)
     output_folder(out.parent)
-    decoding = Decoding.asked(made(Asking, parsed)) if parsed else asked_of(chosen)
+    decoding = Decoding.asked(made(Asking, parsed)) if given(Asking, parsed) else asked_of(chosen)
     how: Any = {"resize": resize, "trace": trace, "decoding": decoding}
     chosen = chosen.anywhere() if any_model else chosen
     placed, why = None, ""
     with progress(2 if boxes else 1, "loading the model") as step:
-        vlm = open_model(model, device, dtype)
+        vlm = open_model(made(Loading, parsed))
         step("mapping the neurons")
         heat = heatmap(vlm, picture, chosen, top=top, **how)
         if boxes:
