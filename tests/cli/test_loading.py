@@ -24,6 +24,10 @@ def test_attention_is_handed_on_and_recorded(cli, checkpoint, image):
     assert json.loads(out)["model"]["loaded"] == "attn_implementation=eager"
     code, out, _ = cli("check", checkpoint, "--attn", "eager", "--estimate", "--json")
     assert json.loads(out)["attn"] == "eager"
+    for wrong in ("a b", "--", "../eager", "sdpa\n", "\u2028"):
+        code, _, err = cli("caption", image, "--model", checkpoint, f"--attn={wrong}")
+        assert code == 1
+        assert "--attn" in err
     code, _, err = cli("caption", image, "--model", checkpoint, "--attn", "quick")
     assert code == 1
     assert "cannot be loaded" in err
