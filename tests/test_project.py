@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 import neuronscope as ns
+from neuronscope.version import RELEASE
 
 ROOT = Path(__file__).parents[1]
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
@@ -18,7 +19,7 @@ def read(name: str) -> dict:
 
 def test_the_citation_is_of_this_release():
     cited = read("CITATION.cff")
-    assert (cited["title"].partition(":")[0], cited["version"]) == ("neuronscope", ns.__version__)
+    assert (cited["title"].partition(":")[0], cited["version"]) == ("neuronscope", RELEASE)
     assert cited["license"] == metadata("neuronscope")["License-Expression"]
     assert [one["authors"][0]["family-names"] for one in cited["references"]] == ["Sato", "Pan"]
 
