@@ -400,7 +400,7 @@ CONTRADICTORY: Mapping[str, Sequence[tuple[Sequence[str], str]]] = {
     "index": [
         (["--quantile", "1"], "quantile"),
         (["--quantile", "0.2"], "quantile"),
-        (["--top", "101"], "--top"),
+        (["--top", "101"], "top"),
         (["--export", "neurons.json"], "neurons.json"),
         (["--sets", "{good}/neurons.json"], "twice"),
         (["--images", "{good}/pictures"], "images"),
