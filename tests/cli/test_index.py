@@ -214,6 +214,10 @@ def test_what_is_refused(cli: Cli, made, folder, checkpoint, sets, tmp_path, mak
     assert code == 1
     assert "none of 1 pictures can be used: image" in err
     assert not (tmp_path / "none" / NAME).exists()
+    shutil.copy(folder / "1.png", tmp_path / "one.png")
+    code, text, _ = cli("index", tmp_path / "one.png", "--model", checkpoint, "--out", tmp_path / "one", "--quiet")
+    assert code == 0  # of one picture nothing stands out
+    assert "over 1 pictures; 0 of them have a page" in text
 
 
 def test_a_damaged_index_is_refused(cli: Cli, made, tmp_path):

@@ -61,7 +61,5 @@ def run(
         "pages": [str(one.neuron) for one in found],
         "export": None if pages.export is None else str(pages.export),
     }
-    left_out = [f"{len(index.refused)} files were left out, the first: {index.refused[0]['reason']}"]
-    emit(
-        document, as_json, lambda: lines(sentence, *left_out[: len(index.refused)], f"written to {out / 'index.html'}")
-    )
+    left_out = [f"{len(index.refused)} files were left out, the first: {one['reason']}" for one in index.refused[:1]]
+    emit(document, as_json, lambda: lines(sentence, *left_out, f"written to {out / 'index.html'}"))
