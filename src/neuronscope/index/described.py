@@ -65,7 +65,7 @@ class Side:
     suppressed: Decoded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Described:
     """A neuron with all that its page shows.
 
@@ -120,10 +120,7 @@ def describe(
     """
     members = index.members(neurons)
     members = members.anywhere() if force else members
-    try:
-        require_own(vlm, members)
-    except RunMismatch as error:
-        raise RunMismatch(f"{index.path}: {error}") from error
+    index.require_own(vlm, force=force)
     require_like(vlm, sets, force=force)
     how: dict[str, Any] = {"top": WORDS, "norm": usual_norm(vlm), "seed": seed}
     more, less = (decode(vlm, members, sign=sign, **how) for sign in (1, -1))

@@ -72,8 +72,8 @@ def write_neuron(found: Described, index: NeuronIndex, album: Album, folder: Pat
     """Write the page of one neuron into the folder of an index; `listed`: with a link to the list."""
     sides = [found.own] if found.random is None else [found.own, found.random]
     tiles = {
-        "own": _tiles(found, found.own, index),
-        "random": None if found.random is None else _tiles(found, found.random, index),
+        "own": tiles_of(found, found.own, index),
+        "random": None if found.random is None else tiles_of(found, found.random, index),
     }
     shown = sorted({moved.number for side in sides for moved in (*side.profile.top, *side.profile.bottom)})
     context: dict[str, Any] = {
@@ -107,7 +107,7 @@ def write_atlas(
         hidden: how many members of the given sets have no page.
         command: makes the page of another neuron.
     """
-    rows = [(one, page_of(one.neuron), _tiles(one, one.own, index)[0][:_FIRST], verdict(one)) for one in every]
+    rows = [(one, page_of(one.neuron), tiles_of(one, one.own, index)[0][:_FIRST], verdict(one)) for one in every]
     shown = sorted({tile.picture for _, _, tiles, _ in rows for tile in tiles})
     context: dict[str, Any] = {
         "rows": rows,
@@ -124,7 +124,7 @@ def write_atlas(
     return write_page("atlas.html", folder / ATLAS, context)
 
 
-def _tiles(found: Described, side: Side, index: NeuronIndex) -> tuple[list[Tile], list[Tile]]:
+def tiles_of(found: Described, side: Side, index: NeuronIndex) -> tuple[list[Tile], list[Tile]]:
     """The top and bottom pictures of a neuron. One scale for all of a row, so that a weaker picture looks weaker."""
     top, bottom = side.profile.top, side.profile.bottom
     return _row(found, side, index, top, 1), _row(found, side, index, bottom, -1)
