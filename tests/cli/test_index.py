@@ -104,7 +104,7 @@ def test_pages_and_export(made, sets):
         assert "default-src 'none'" in text
         assert "http" not in text.replace("http-equiv", "")
     assert "A random neuron of its layer" in page
-    assert "It is in 1 of 1 sets: “bear”." in page
+    assert "Of 1 set it is in 1: “bear”." in page
     assert "0.9%" not in page.partition("Sets it belongs to")[2].partition("chance")[0]
     lines = [json.loads(line) for line in (out.parent / "neurons.jsonl").read_text("utf-8").splitlines()]
     assert [line["address"] for line in lines] == told["pages"]

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from ..index.described import Described, Side, verdict
+from ..index.described import Described, Side, spelt, verdict
 from ..index.file import NeuronIndex
 from ..index.looks import picture_of
 from ..index.profile import Figure, Profile
@@ -81,6 +81,7 @@ def write_neuron(found: Described, index: NeuronIndex, album: Album, folder: Pat
         "own": found.own,
         "random": found.random,
         "index": index,
+        "spelt": spelt,
         "sent": json.dumps(index.sent, ensure_ascii=False),
         "verdict": verdict(found),
         "figures": list(_figures(found)),
@@ -112,6 +113,7 @@ def write_atlas(
     context: dict[str, Any] = {
         "rows": rows,
         "index": index,
+        "spelt": spelt,
         "sent": json.dumps(index.sent, ensure_ascii=False),
         "neurons": sum(index.widths),
         "layers": sorted({one.neuron.layer for one in every}),
