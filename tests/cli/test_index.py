@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from neuronscope.index import NeuronIndex, profiles
 from neuronscope.index.file import NAME
 from neuronscope.intervene import activations
 from neuronscope.studies.index import settings, work
+from report_samples import evidence, make_run
 
 from ..refusals.damage import FILES, documents
 
@@ -104,7 +107,7 @@ def test_pages_and_export(made, sets):
         assert "default-src 'none'" in text
         assert "http" not in text.replace("http-equiv", "")
     assert "A random neuron of its layer" in page
-    assert "Of 1 set it is in 1: “bear”." in page
+    assert "It is in the set “bear”." in page
     assert "0.9%" not in page.partition("Sets it belongs to")[2].partition("chance")[0]
     lines = [json.loads(line) for line in (out.parent / "neurons.jsonl").read_text("utf-8").splitlines()]
     assert [line["address"] for line in lines] == told["pages"]
@@ -218,6 +221,33 @@ def test_what_is_refused(cli: Cli, made, folder, checkpoint, sets, tmp_path, mak
     code, text, _ = cli("index", tmp_path / "one.png", "--model", checkpoint, "--out", tmp_path / "one", "--quiet")
     assert code == 0  # of one picture nothing stands out
     assert "over 1 pictures; 0 of them have a page" in text
+
+
+def test_reports_link_to_the_pages_of_their_neurons(cli: Cli, made, vlm, tmp_path):
+    index = NeuronIndex.load(made[0])
+    found = evidence()
+    neurons = found.neurons
+    replace(found, neurons=replace(neurons, model=dict(index.model))).save(tmp_path / "result")
+    page = tmp_path / "deep" / "page.html"
+    given = ("report", tmp_path / "result", "--out", page, "--index", made[0])
+    assert cli(*given)[0] == 0
+    assert "neurons/L" not in page.read_text("utf-8")
+    has = made[0] / "neurons" / f"{neurons[0]}.html"
+    before = has.exists()
+    has.touch()
+    try:
+        assert cli(*given)[0] == 0
+        (link,) = re.findall(r'href="([^"]*neurons/L[^"]*)"', page.read_text("utf-8"))
+    finally:
+        before or has.unlink()
+    assert (page.parent / link).resolve() == has.resolve()
+    found.save(tmp_path / "result")
+    code, _, err = cli(*given)
+    assert code == 1
+    assert "its pages are of other neurons" in err
+    code, _, err = cli("report", make_run(tmp_path / "run", tmp_path / "data"), "--index", made[0])
+    assert code == 1
+    assert "--index" in err
 
 
 def test_a_damaged_index_is_refused(cli: Cli, made, tmp_path):

@@ -55,6 +55,8 @@ def run(
         "index": str(index.path),
         "page": str(out / "index.html"),
         "sentence": sentence,
+        "model": dict(index.model),
+        "sent": index.sent,
         "neurons": sum(index.widths),
         "pictures": len(index.pictures),
         "refused": list(index.refused),

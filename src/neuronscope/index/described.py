@@ -239,8 +239,10 @@ def verdict(found: Described) -> str:
         )
     if found.looked:
         names = ", ".join(f"“{one.concept}”" if one.concept else one.name for one in found.sets)
-        given = f"{found.looked} sets" if found.looked > 1 else "1 set"
-        said.append(f"Of {given} it is in {f'{len(found.sets)}: {names}' if names else 'none'}.")
+        if found.looked == 1:
+            said.append(f"It is in the set {names}." if names else "It is not in the set that was given.")
+        else:
+            said.append(f"Of {found.looked} sets it is in {f'{len(found.sets)}: {names}' if names else 'none'}.")
     return " ".join(said)
 
 
