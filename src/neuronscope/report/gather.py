@@ -32,6 +32,7 @@ from ..meaning import Place, decode, place
 from ..models.decoding import Decoding
 from ..models.lens import usual_norm
 from ..samples.inpaint import Counterfactual
+from ..samples.regions import marked_by
 from ..tokens import ImageTokens
 from ..types import Json, Neurons, Span
 from ..view.heatmap import Heatmap, coarse, heatmap, paint
@@ -138,8 +139,10 @@ def gather(
         word=word,
         place=placed,
         exchanged=exchanged,
+        removal=validity.removal,
         level=test.level if test is not None and len(neurons) else None,
         notes=(
+            *marked_by(pair.sample),
             *found.notes,
             *lacking,
             *unplaced,

@@ -12,7 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -87,6 +87,7 @@ class Judged:
         recovered: method -> n -> share of the edit's effect that its best n recover together.
         notes: what a reader should know.
         seconds: of exact effects, in this call.
+        found_by: what found the object, where a detector did (:meth:`Regions.to_dict`).
     """
 
     asked: int
@@ -96,6 +97,7 @@ class Judged:
     recovered: Mapping[str, Mapping[int, float]]
     notes: tuple[str, ...]
     seconds: float
+    found_by: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     __repr__ = one_line
 
@@ -163,25 +165,27 @@ def truth_into(
 
     from ...locate import Exchange
     from ...locate.target import concept_word
+    from ...samples.regions import marked_by
 
     word = concept_word(validity)
     how: Any = {"change": asked.change, "target": asked.measure}
     exchange = Exchange.of(vlm, pair.original, pair.edited, word, asked.decoding, **how)
-    scores, notes = _scores(vlm, pair, validity, asked, step)
+    scores, refused = _scores(vlm, pair, validity, asked, step)
+    doubts = [validity.removal.doubt] if validity.removal and validity.removal.doubt else []
+    notes = [*marked_by(pair.sample), *doubts, *refused]
     flat, drawn = _sample(vlm, scores, asked)
     state = _State.open(folder / _EFFECTS, _key(vlm, pair, validity, word, asked))
-    edit = _edit(vlm, pair, asked, exchange)
     begun, judged = time.monotonic(), None
     for values in state.complete(exchange, flat, step):
         done = ~np.isnan(values)
-        judged = _judge(scores, flat[done], drawn[done], values[done], edit, notes, time.monotonic() - begun)
+        judged = _judge(scores, flat[done], drawn[done], values[done], exchange.edit, notes, time.monotonic() - begun)
         _write(folder, judged)
         step(judged.sentence)
     assert judged is not None
-    recovered = _recovered(exchange, scores, edit)
+    recovered = _recovered(exchange, scores, exchange.edit)
     plain = [why for why in (exchange.kept.why, *exchange.kept.plain.values()) if why]
     notes += [f"some neurons took whole passes, or all: {plain[0]}"] if plain else []
-    judged = replace(judged, recovered=recovered, notes=tuple(notes))
+    judged = replace(judged, recovered=recovered, notes=tuple(notes), found_by=pair.sample.found_by)
     _write(folder, judged)
     _draw(folder / "recovered.png", judged)
     return judged
@@ -305,13 +309,6 @@ class _State:
 
         held = {"key": self.key, "flat": list(self.known), "values": list(self.known.values())}
         write_text(self.path, json.dumps(held))
-
-
-def _edit(vlm: VLM, pair: Counterfactual, asked: Truth, exchange: Exchange) -> float:
-    from ...locate.patching import word_score
-
-    inputs = exchange.word.inputs(vlm, pair.edited, asked.decoding)
-    return exchange.clean - word_score(vlm, inputs, exchange.word, exchange.target, exchange.rivals)
 
 
 def _judge(
