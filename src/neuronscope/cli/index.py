@@ -60,7 +60,7 @@ def run(
         "neurons": sum(index.widths),
         "pictures": len(index.pictures),
         "refused": list(index.refused),
-        "pages": [str(one.neuron) for one in found],
+        "pages": [str(one.found.neuron) for one in found],
         "export": None if pages.export is None else str(pages.export),
     }
     left_out = [f"{len(index.refused)} files were left out, the first: {one['reason']}" for one in index.refused[:1]]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,9 +35,8 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Make the pages of neurons: pictures that move them, words, density, sets, each beside a random neuron."""
-    from ..index.described import document, verdict
+    from ..index.described import document
     from ..index.file import NeuronIndex
-    from ..report.neurons import page_of
     from ..studies.index.pages import read_sets, require_export, write_pages
 
     pages = made(Pages, parsed)
@@ -49,10 +48,20 @@ def run(
     folder = opened.path.parent if out is None else out
     with progress(0, "loading the model") as step:
         vlm = open_model(opened.loaded if model is None else model, device, dtype)
-        found = write_pages(vlm, opened, list(chosen), sets, pages, folder, images=images, force=any_model, step=step)
-    rows = [(one, folder / page_of(one.neuron)) for one in found]
-    emit(
-        {"index": str(opened.path), "neurons": [{"page": str(path), **document(one, opened)} for one, path in rows]},
-        as_json,
-        lambda: lines(*(f"{one.neuron}. {verdict(one)}\nwritten to {path}" for one, path in rows)),
-    )
+        documents: list[dict[str, Any]] = []
+        rows = write_pages(
+            vlm,
+            opened,
+            list(chosen),
+            sets,
+            pages,
+            folder,
+            images=images,
+            force=any_model,
+            each=lambda one: documents.append(document(one, opened)) if as_json else None,
+            step=step,
+        )
+    paths = [folder / row.page for row in rows]
+    found = [{"page": str(path), **one} for path, one in zip(paths, documents, strict=False)]
+    texts = [f"{row.found.neuron}. {row.verdict}\nwritten to {path}" for row, path in zip(rows, paths, strict=True)]
+    emit({"index": str(opened.path), "neurons": found}, as_json, lambda: lines(*texts))

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidOption, RunMismatch
+from ..given import checked
 from ..loading import VLM
 from ..meaning import Words, decode
 from ..meaning.pictures import Moved
@@ -98,6 +99,7 @@ class Described:
         return self.own.profile.neuron
 
 
+@checked
 def describe(
     vlm: VLM,
     index: NeuronIndex,

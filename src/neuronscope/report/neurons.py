@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -95,30 +95,45 @@ def write_neuron(found: Described, index: NeuronIndex, album: Album, folder: Pat
     return write_page("neuron.html", folder / page_of(found.neuron), context)
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A line of the list: a neuron without the maps of its pictures, its page, and its first pictures."""
+
+    found: Described
+    page: str
+    tiles: tuple[Tile, ...]
+    verdict: str
+
+    @classmethod
+    def of(cls, found: Described, index: NeuronIndex) -> Listed:
+        """What the list needs of a neuron."""
+        tiles = tuple(tiles_of(found, found.own, index)[0][:_FIRST])
+        return cls(replace(found, looks={}), page_of(found.neuron), tiles, verdict(found))
+
+
 def write_atlas(
-    every: Sequence[Described], index: NeuronIndex, album: Album, folder: Path, *, hidden: int, command: str
+    rows: Sequence[Listed], index: NeuronIndex, album: Album, folder: Path, *, hidden: int, command: str
 ) -> Path:
     """Write the list of the neurons that have a page.
 
     Args:
-        every: these neurons, in the order of the list.
+        rows: these neurons, in the order of the list.
         index: the index.
         album: its pictures.
         folder: of the index.
         hidden: how many members of the given sets have no page.
         command: makes the page of another neuron.
     """
-    rows = [(one, page_of(one.neuron), tiles_of(one, one.own, index)[0][:_FIRST], verdict(one)) for one in every]
-    shown = sorted({tile.picture for _, _, tiles, _ in rows for tile in tiles})
+    shown = sorted({tile.picture for row in rows for tile in row.tiles})
     context: dict[str, Any] = {
         "rows": rows,
         "index": index,
         "spelt": spelt,
         "sent": json.dumps(index.sent, ensure_ascii=False),
         "neurons": sum(index.widths),
-        "layers": sorted({one.neuron.layer for one in every}),
+        "layers": sorted({row.found.neuron.layer for row in rows}),
         "styles": [(number, *album.style(number, _SMALL)) for number in shown],
-        "sets": sorted({belongs.name for one in every for belongs in one.sets}),
+        "sets": sorted({belongs.name for row in rows for belongs in row.found.sets}),
         "hidden": hidden,
         "command": command,
         "version": __version__,
