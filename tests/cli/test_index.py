@@ -139,6 +139,21 @@ def test_any_other_neuron(cli: Cli, made, sets, tmp_path):
     assert sorted(path.stem for path in (tmp_path / "neurons").iterdir()) == ["L0.U2", "L1.U3", "L1.U5", "L1.U6"]
 
 
+def test_all_neurons_of_a_layer(cli: Cli, made, vlm, tmp_path):
+    given = ("neuron", "--index", made[0], "--layer", 0, "--quiet", "--json")
+    code, text, _ = cli(*given, "--export", tmp_path / "layer.jsonl")
+    assert code == 0
+    lines = [json.loads(line) for line in (tmp_path / "layer.jsonl").read_text("utf-8").splitlines()]
+    assert [line["unit"] for line in lines] == list(range(vlm.widths[0]))
+    assert json.loads(text)["neurons"] == vlm.widths[0]
+    assert not (tmp_path / "neurons").exists()
+    for options, words in (((), "--export"), (("1.3",), "either"), (("--layer", 99), "layer 99")):
+        export = () if not options else ("--export", tmp_path / "other.jsonl")
+        code, text, _ = cli(*given, *options, *export)
+        assert code == 1
+        assert words in json.loads(text)["error"]["message"]
+
+
 def test_a_run_that_is_cut_off_is_gone_on_with(cli: Cli, folder, checkpoint, tmp_path, monkeypatch):
     plan = settings.IndexPlan.__init__
     monkeypatch.setattr(settings.IndexPlan, "__init__", lambda self, **given: plan(self, **{"part": 2, **given}))

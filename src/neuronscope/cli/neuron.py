@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from ..errors import InvalidOption
 from ..options import made
 from ..studies.index.settings import Pages
 from .decode import parse_neurons
@@ -19,8 +20,12 @@ from .takes import Given, takes
 def run(
     parsed: Given,
     neurons: Annotated[
-        list[str], typer.Argument(help="Addresses such as L3.U417, or one neurons.json.", metavar="NEURON")
-    ],
+        list[str] | None, typer.Argument(help="Addresses such as L3.U417, or one neurons.json.", metavar="NEURON")
+    ] = None,
+    layers: Annotated[
+        list[int] | None,
+        typer.Option("--layer", min=0, help="With --export: all neurons of a layer instead; may be repeated."),
+    ] = None,
     index: Annotated[Path, typer.Option("--index", help="Folder of `neuronscope index`.")] = Path("neuronscope-index"),
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the pages; that of the index.", show_default=False)
@@ -37,17 +42,29 @@ def run(
     """Make the pages of neurons: pictures that move them, words, density, sets, each beside a random neuron."""
     from ..index.described import document
     from ..index.file import NeuronIndex
-    from ..studies.index.pages import read_sets, require_export, write_pages
+    from ..studies.index.pages import read_sets, require_export, write_export, write_pages
 
     pages = made(Pages, parsed)
+    if bool(neurons) == bool(layers):
+        raise InvalidOption("name either neurons (NEURON...) or layers (--layer)")
+    if layers and pages.export is None:
+        raise InvalidOption(f"--layer {layers[0]} makes no pages, which would be thousands: name a file with --export")
     opened = NeuronIndex.load(index)
-    chosen = parse_neurons(neurons)
+    chosen = parse_neurons(neurons or [])
     opened.require_part(chosen.anywhere() if any_model else chosen)
+    for layer in layers or []:
+        opened.width(layer)
     sets = read_sets(pages.sets)
     require_export(pages.export)
     folder = opened.path.parent if out is None else out
     with progress(0, "loading the model") as step:
         vlm = open_model(opened.loaded if model is None else model, device, dtype)
+        how: dict[str, Any] = {"images": images, "force": any_model, "step": step}
+        if layers:
+            count = write_export(vlm, opened, layers, sets, pages, **how)
+            said = {"index": str(opened.path), "layers": layers, "neurons": count, "export": str(pages.export)}
+            emit(said, as_json, lambda: lines(f"written to {pages.export}: {count} neurons"))
+            return
         documents: list[dict[str, Any]] = []
         rows = write_pages(
             vlm,
@@ -56,10 +73,8 @@ def run(
             sets,
             pages,
             folder,
-            images=images,
-            force=any_model,
             each=lambda one: documents.append(document(one, opened)) if as_json else None,
-            step=step,
+            **how,
         )
     paths = [folder / row.page for row in rows]
     found = [{"page": str(path), **one} for path, one in zip(paths, documents, strict=False)]

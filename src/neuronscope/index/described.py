@@ -109,6 +109,7 @@ def describe(
     seed: int = 0,
     folder: Path | None = None,
     force: bool = False,
+    maps: bool = True,
     step: Callable[[str], None] = lambda _: None,
 ) -> list[Described]:
     """Some neurons of an index.
@@ -121,6 +122,7 @@ def describe(
         seed: of the random neurons.
         folder: where the pictures are; where the index says if not given.
         force: take an index and sets of other weights at their addresses.
+        maps: whether maps over the pictures are made, which take most of the memory; an export needs none.
         step: told the name of every picture that is looked at.
 
     Raises RunMismatch for an index or a set of other weights, NeuronOutOfRange for neurons that are not in the index,
@@ -138,7 +140,7 @@ def describe(
     for neuron in every:
         for moved in (*found[neuron].top, *found[neuron].bottom):
             wanted.setdefault(moved.number, []).append(neuron)
-    looks = look(vlm, index, wanted, folder=folder, force=force, step=step)
+    looks = look(vlm, index, wanted, folder=folder, force=force, maps=maps, step=step)
     made: list[Described] = []
     for neuron, (more, less) in spoken.items():
         own = Side(found[neuron], more[0], less[0])

@@ -131,10 +131,15 @@ class NeuronIndex:
         """The layers that were looked at."""
         return tuple(layer for layer, width in enumerate(self.widths) if width)
 
-    def layer(self, layer: int) -> Summary:
-        """The summary of one layer. Raises NeuronOutOfRange where it was not looked at, RunMismatch where damaged."""
+    def width(self, layer: int) -> int:
+        """Neurons of a layer. Raises NeuronOutOfRange where it was not looked at."""
         if layer not in self.layers:
             raise NeuronOutOfRange(f"layer {layer} is not in {self.path}, which has layers {_ranges(self.layers)}")
+        return self.widths[layer]
+
+    def layer(self, layer: int) -> Summary:
+        """The summary of one layer. Raises NeuronOutOfRange where it was not looked at, RunMismatch where damaged."""
+        self.width(layer)
         if layer not in self._cache:
             self._cache.clear()  # one layer of a large model is tens of megabytes
             self._cache[layer] = self._read_layer(layer)

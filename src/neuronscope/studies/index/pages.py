@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -130,6 +131,30 @@ def write_pages(
         command = shlex.join(["neuronscope", "neuron", other, "--index", str(folder)])
         write_atlas(rows, index, album, folder, hidden=hidden, command=command)
     return rows
+
+
+def write_export(
+    vlm: VLM,
+    index: NeuronIndex,
+    layers: Sequence[int],
+    sets: Sequence[Named],
+    pages: Pages,
+    *,
+    images: Path | None = None,
+    force: bool = False,
+    step: Callable[[str], None] = lambda _: None,
+) -> int:
+    """The export of all neurons of some layers, without pages; returns how many there are.
+
+    Arguments and errors as in :func:`write_pages`; NeuronOutOfRange also for a layer that is not in the index.
+    """
+    neurons = [Neuron(layer, unit) for layer in dict.fromkeys(layers) for unit in range(index.width(layer))]
+    how: dict[str, Any] = {"seed": pages.seed, "folder": images, "force": force, "maps": False, "step": step}
+    found = describe(vlm, index, neurons, sets, **how)
+    with _exporting(pages.export, index) as export:
+        for one in found:
+            export(one)
+    return len(found)
 
 
 @contextmanager
