@@ -22,11 +22,6 @@ from neuronscope.caption import Caption, Captioner, generate_captions, near_ties
 from .captions import DECODING, MODELS, Peer, scene, sets
 
 
-def natural() -> ns.VLM:
-    """The natural model."""
-    return ns.load("natural")
-
-
 def run(name: str, vlm: ns.VLM, args: argparse.Namespace) -> Table:
     """One table: the share of captions that are the specification's, and what became of near ties."""
     image = scene(vlm, name)
@@ -60,16 +55,15 @@ def run(name: str, vlm: ns.VLM, args: argparse.Namespace) -> Table:
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the tables."""
-    models = {**MODELS, "natural": natural}
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--models", nargs="+", default=list(models), choices=list(models))
+    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
     parser.add_argument("--groups", type=int, default=4)
     parser.add_argument("--draws", type=int, default=30)
     parser.add_argument("--level", type=float, default=10.0)
     parser.add_argument("--size", type=int, default=20)
     args = parser.parse_args(argv)
     for name in args.models:
-        Console(width=100).print(run(name, models[name](), args))
+        Console(width=100).print(run(name, MODELS[name](), args))
 
 
 if __name__ == "__main__":

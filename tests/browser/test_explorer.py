@@ -13,6 +13,7 @@ import pytest
 from neuronscope.cli.explore import origin_of
 from neuronscope.explorer import Desk, Entry, Shelf, Workshop, session
 from neuronscope.explorer import picture_list as shelf
+from neuronscope.options import Loading
 from neuronscope.regions import Detector, Segmenter
 from neuronscope.studies.demo.scenes import scenes_of
 from report_samples import IMAGE
@@ -40,7 +41,7 @@ def served(demo, bear, finder, tmp_path_factory):
     scenes_of("bus", 1)[0].load().save(folder / f"{IMAGE}.png")
     entries = [Entry("bear", bear.load), *shelf.folder(folder)]
     helpers = {"detector": Detector(finder("owlvit")), "segmenter": Segmenter(finder("sam"))}
-    running = serve(Workshop(Desk(demo), Shelf(entries), partial(origin_of, "demo", None, None), **helpers))
+    running = serve(Workshop(Desk(demo), Shelf(entries), partial(origin_of, Loading()), **helpers))
     yield running.url
     running.close()
 

@@ -12,8 +12,8 @@ import neuronscope as ns
 from neuronscope.cli.explore import origin_of
 from neuronscope.errors import InvalidSample
 from neuronscope.explorer import Desk, Entry, Marks, Question, Session, Shelf, Stroke, Workshop, html
-from neuronscope.explorer.annotations import point_of
 from neuronscope.explorer.clients import Visitor, parts
+from neuronscope.explorer.events import point_of
 from neuronscope.locate import taken
 from neuronscope.regions import Detector, Segmenter
 

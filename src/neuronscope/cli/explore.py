@@ -15,7 +15,7 @@ import typer
 
 from ..options import Asking, Loading, Reading, made
 from ..studies.locate.pointing import Pointing, finder_names
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .output import JsonOption, emit, lines, open_model
 from .takes import Given, flag, takes
 
 if TYPE_CHECKING:
@@ -33,10 +33,14 @@ _SCENES = (
 )  # fmt: skip
 
 
-@takes(Asking)
+@takes(Asking, Loading)
 def run(
     parsed: Given,
     images: Annotated[Path | None, typer.Option("--images", help="A folder of your pictures to choose from.")] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option("--index", help="Folder of `neuronscope index`: any neuron by address, ?neuron=12.405."),
+    ] = None,
     allow_outside: Annotated[bool, flag(Reading, "allow_outside")] = False,
     port: Annotated[
         int | None, typer.Option("--port", min=1, max=65535, help="The first free one from 7860 on.")
@@ -46,9 +50,6 @@ def run(
     ),
     detector: Annotated[str | None, flag(Pointing, "detector")] = None,
     segmenter: Annotated[str | None, flag(Pointing, "segmenter")] = None,
-    model: ModelOption = "demo",
-    device: DeviceOption = None,
-    dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Serve the explorer until Ctrl-C. It listens on this machine only, unless another --host is given.
@@ -60,6 +61,7 @@ def run(
     from ..explorer.app import gradio, serve
     from ..explorer.guard import is_loopback
     from ..explorer.picture_list import folder
+    from ..index import NeuronIndex
     from ..models.decoding import Decoding
     from ..regions import Detector, Segmenter
 
@@ -69,20 +71,24 @@ def run(
     except InvalidHost as error:
         raise typer.BadParameter(str(error), param_hint="--host, --port") from error
     own = folder(images, allow_outside=allow_outside) if images is not None else []
-    entries = offered(model, own)
+    asking, loading = made(Asking, parsed), made(Loading, parsed)
+    entries = offered(loading.model, own)
+    opened = None if index is None else NeuronIndex.load(index)
     finds, draws = finder_names(detector, segmenter)
-    found = None if finds is None else Detector(finds, device)
-    drawn = None if draws is None else Segmenter(draws, device)
-    vlm = open_model(model, device, dtype)
-    asking = made(Asking, parsed)
-    origin = partial(origin_of, model, device, dtype, asking=asking)
+    found = None if finds is None else Detector(finds, loading.device)
+    drawn = None if draws is None else Segmenter(draws, loading.device)
+    vlm = open_model(loading)
+    if opened is not None:
+        opened.require_own(vlm)
+    origin = partial(origin_of, loading, asking=asking)
     with _ended_by_signals():
-        shop = Workshop(Desk(vlm), Shelf(entries), origin, Decoding.asked(asking), found, drawn)
+        shop = Workshop(Desk(vlm), Shelf(entries), origin, Decoding.asked(asking), found, drawn, opened)
         running = serve(shop, host=host, port=port)
         try:
             if not is_loopback(host):
                 sys.stderr.write(f"neuronscope: everybody who can reach {host} can use this page\n")
-            emit({"url": running.url, "model": model}, as_json, lambda: lines(f"{running.url}   Ctrl-C ends it"))
+            told = {"url": running.url, "model": loading.model}
+            emit(told, as_json, lambda: lines(f"{running.url}   Ctrl-C ends it"))
             sys.stdout.flush()
             threading.Event().wait()
         except KeyboardInterrupt:
@@ -126,9 +132,7 @@ def _scene(concept: str) -> Image.Image:
 
 
 def origin_of(
-    model: str,
-    device: str | None,
-    dtype: str,
+    loading: Loading,
     question: Question,
     picture: str,
     marks: Marks,
@@ -142,7 +146,6 @@ def origin_of(
     drawn = bool(marks.strokes) or any(one.region.mask is not None for one in marks.finds)
     region: dict[str, Any] = {"mask": Path(MASK)} if drawn else {"boxes": marks.all_boxes}
     chosen: dict[str, Any] = {"concept": question.concept, "method": question.method, "edit": question.edit}
-    loading: dict[str, Any] = {"model": model, "device": device, "dtype": dtype}
     return Locate(
-        image=picture, **region, **chosen, **question.options(), **loading, **vars(asking or Asking())
+        image=picture, **region, **chosen, **question.options(), **vars(loading), **vars(asking or Asking())
     ).origin()

@@ -23,14 +23,15 @@ def run(
 ) -> None:
     """Exchange neurons one by one, and say which method finds those that matter.
 
-    Writes truth.md, truth.json, recovered.png, and effects.json, from which the same command goes on.
+    Writes page.html, truth.md, truth.json, recovered.png, and effects.json, from which the same command goes on.
+    `neuronscope report FOLDER...` pools the results of several pictures.
     """
     from ..studies.locate.truth import truth_into
 
     asked = made(Truth, parsed)
     sample, folder = asked.sample(), output_folder(out)
     with progress(2 + len(asked.methods), "loading the model") as step:
-        vlm = open_model(asked.model, asked.device, asked.dtype)
+        vlm = open_model(asked)
         notice = tell_notice(vlm, sample.load(), asked.image)
         pair, validity = asked.pair(vlm, sample)
         judged = truth_into(folder, vlm, pair, validity, asked, step=step)
@@ -40,6 +41,6 @@ def run(
         names = list(next(iter(judged.figures.values()), {}))
         rows = [(method, *(str(of[name]) for name in names)) for method, of in judged.figures.items()]
         table(f"methods for {asked.concept!r}", ("method", *names), rows)
-        lines(*judged.notes, f"written to {folder}")
+        lines(*judged.notes, f"written to {folder}; open {folder / 'page.html'}")
 
     emit({**judged.to_dict(), "folder": str(folder), "notice": notice}, as_json, show)

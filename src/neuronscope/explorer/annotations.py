@@ -76,11 +76,11 @@ class Marks:
         """
         try:
             data: dict[str, Any] = parse_json(cast("str", text))
-            boxes = tuple(cast("Box", _numbers(box, 4)) for box in data["boxes"])
+            boxes = tuple(cast("Box", numbers_of(box, 4)) for box in data["boxes"])
             strokes = tuple(
                 Stroke(
-                    _numbers([stroke["radius"]], 1)[0],
-                    tuple(cast("tuple[float, float]", _numbers(point, 2)) for point in stroke["points"]),
+                    numbers_of([stroke["radius"]], 1)[0],
+                    tuple(cast("tuple[float, float]", numbers_of(point, 2)) for point in stroke["points"]),
                 )
                 for stroke in data["strokes"]
             )
@@ -124,16 +124,8 @@ class Marks:
         return mask | boxes_mask(boxes, size) if boxes else mask
 
 
-def point_of(data: Mapping[str, Any]) -> tuple[float, float]:
-    """Where somebody clicked, {"x": x, "y": y}. Raises InvalidSample for anything else."""
-    try:
-        x, y = _numbers([data["x"], data["y"]], 2)
-    except (KeyError, TypeError, ValueError) as error:
-        raise InvalidSample(f"the click cannot be read: {type(error).__name__}: {error}") from error
-    return x, y
-
-
-def _numbers(values: Any, count: int) -> tuple[float, ...]:
+def numbers_of(values: Any, count: int) -> tuple[float, ...]:
+    """So many finite numbers that could be places in a picture. Raises TypeError or ValueError for anything else."""
     found = tuple(float(value) for value in values)
     if len(found) != count or not all(map(math.isfinite, found)):
         raise ValueError(f"{found} is not {count} finite numbers")

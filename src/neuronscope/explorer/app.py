@@ -13,12 +13,11 @@ from typing import Any, TypeAlias
 
 from ..errors import InvalidOption, first_line
 from ..files import temporary_folder
-from ..parsing import digits
-from ..types import Neuron
 from . import html
 from .address import free_port
-from .annotations import Marks, point_of
+from .annotations import Marks
 from .clients import Visitors
+from .events import neuron_of, point_of, whole
 from .forms import EDITS, OFFERED, OPERATIONS, RULES, Change, Question
 from .guard import Guard
 from .picture_list import MOST_BYTES
@@ -154,6 +153,16 @@ class _Page:
             piece("status", js_on_load=None, scale=8)
             made["cancel"] = gr.Button("Cancel", scale=1, min_width=90, interactive=False, size="sm")
             made["undo"] = gr.Button("Undo", scale=1, min_width=90, interactive=False, size="sm")
+        if self._visitors.shop.index is not None:
+            with gr.Column(elem_classes="ns-card"):
+                made["address"] = gr.Textbox(
+                    label="Any neuron of the index, such as L12.U405 (press Enter)",
+                    max_lines=1,
+                    max_length=LONGEST_WORD,
+                )
+                piece("profile", js_on_load=None)
+        else:
+            piece("profile", js_on_load=None, visible=False)
         with gr.Row():
             with gr.Column(scale=5, min_width=330):
                 with gr.Column(elem_classes="ns-card"):
@@ -242,7 +251,9 @@ class _Page:
         def simple(action: Callable[[Session], object]) -> Any:
             return self._handler(lambda tab: self._follow(tab, action))
 
-        on(demo.load, simple(lambda _: None))
+        on(demo.load, self._arrival())
+        if "address" in made:
+            on(made["address"].submit, self._handler(self._look), ["address"])
         on(made["shelf"].pressed, self._event(self._shelf))
         on(made["upload"].upload, self._handler(self._upload), ["upload"])
         on(made["canvas"].marked, self._event(self._mark))
@@ -277,6 +288,18 @@ class _Page:
         made.__annotations__ = {"request": self._gr.Request}
         return made
 
+    def _arrival(self) -> Any:
+        """What is done for a page that was opened: a neuron may be named in its address, as ?neuron=12.405."""
+        made: Any = lambda request: (  # noqa: E731
+            yield from self._look(request.session_hash, dict(request.query_params or {}).get("neuron", ""))
+        )
+        made.__annotations__ = {"request": self._gr.Request}
+        return made
+
+    def _look(self, tab: str, address: object) -> Iterator[Any]:
+        named = str(address).strip()[:LONGEST_WORD]
+        yield from self._follow(tab, lambda session: session.look(named) if named else None)
+
     def _event(self, act: Handler) -> Any:
         """The same for an event that brings data with it, such as which button was pressed."""
         made: Any = lambda request, event: (yield from act(request.session_hash, _data(event)))  # noqa: E731
@@ -285,10 +308,10 @@ class _Page:
 
     def _shelf(self, tab: str, data: dict[str, Any]) -> Iterator[Any]:
         if "page" not in data:
-            yield from self._follow(tab, lambda session: session.pick(_whole(data.get("pick"))))
+            yield from self._follow(tab, lambda session: session.pick(whole(data.get("pick"))))
             return
         visitor = self._visitors.of(tab)
-        visitor.page = min(max(0, _whole(data["page"])), self._visitors.shop.shelf.pages - 1)
+        visitor.page = min(max(0, whole(data["page"])), self._visitors.shop.shelf.pages - 1)
         yield self._sent(visitor.news())
 
     def _upload(self, tab: str, path: str) -> Iterator[Any]:
@@ -310,7 +333,7 @@ class _Page:
         yield str(data.get("noun", ""))[:LONGEST_WORD]
 
     def _choose(self, tab: str, data: dict[str, Any]) -> Iterator[Any]:
-        yield from self._follow(tab, lambda session: session.choose(_neuron(data.get("neuron"))))
+        yield from self._follow(tab, lambda session: session.choose(neuron_of(data.get("neuron"))))
 
     def _locate(self, tab: str, *values: Any) -> Iterator[Any]:
         self._visitors.of(tab).told(dict(zip(_ASKED, values, strict=True)))
@@ -362,18 +385,3 @@ def _data(event: Any) -> dict[str, Any]:
     """What an event brought from the browser."""
     found = event._data
     return found if isinstance(found, dict) else {}
-
-
-def _whole(value: object) -> int:
-    number = digits(str(value))
-    if number is None:
-        raise InvalidOption(f"{value!r} is not a number of a picture")
-    return number
-
-
-def _neuron(value: object) -> Neuron:
-    layer, _, unit = str(value).partition(".")
-    at, number = digits(layer), digits(unit)
-    if at is None or number is None:
-        raise InvalidOption(f"{value!r} is not a neuron")
-    return Neuron(at, number)

@@ -29,6 +29,7 @@ from ..locate.registry import METHODS
 from ..models.decoding import Decoding
 from ..samples.inpaint import INPAINTERS
 from ..types import Neurons, one_of
+from ..words import fold
 
 #: How many are kept: as the method recommends (two-stage: what recovers the edit), by target-decoy control, as a number
 #: of neurons a stage, or by the thresholds that the paper published.
@@ -196,3 +197,8 @@ def usual_level(vlm: VLM, image: Image.Image, neurons: Neurons) -> float:
     if sizes is None:
         sizes = np.abs(activations(vlm, image, neurons)).max(axis=0)
     return recommended_level(replace(neurons, scores={"activation": tuple(map(abs, sizes))}))
+
+
+def other_word(concept: str) -> str:
+    """A word to exchange a concept for, until the user types one."""
+    return "dog" if fold(concept.strip()) != "dog" else "cat"

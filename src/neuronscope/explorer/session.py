@@ -20,6 +20,7 @@ from PIL import Image
 from ..caption import generate_captions
 from ..errors import InvalidOption, InvalidSample
 from ..files import temporary_folder
+from ..index import NeuronIndex, describe
 from ..intervene import activations
 from ..loading.world import notice
 from ..locate import layer_matched
@@ -31,14 +32,13 @@ from ..samples.inpaint import counterfactual
 from ..samples.nouns import noun_finder
 from ..samples.sample import Sample
 from ..types import Neuron, Neurons
-from ..words import fold
 from .annotations import Find, Marks
 from .archive import bundle
-from .forms import Change, Question, captions_under, usual_level
+from .forms import Change, Question, captions_under, other_word, usual_level
 from .jobs import Desk, Job
 from .picture_list import Shelf, limited, shrunk
 from .seeking import by_click, by_word
-from .state import Found, Picture, Said, Seen, State
+from .state import Found, Picture, Said, State, best_seen
 
 #: What the explorer calls its folders for temporary files.
 FOLDER = "neuronscope-explorer"
@@ -70,6 +70,7 @@ class Workshop:
         decoding: what the model is asked about every picture.
         detector: marks an object by a word; None where there is none.
         segmenter: outlines what was found, and what lies under a click; None likewise.
+        index: what `neuronscope index` noted of its neurons; None where none was given.
     """
 
     desk: Desk
@@ -78,6 +79,7 @@ class Workshop:
     decoding: Decoding = field(default_factory=Decoding)
     detector: Detector | None = None
     segmenter: Segmenter | None = None
+    index: NeuronIndex | None = None
 
 
 class Session:
@@ -208,6 +210,23 @@ class Session:
             self.side = self._submit("pictures that move these neurons", partial(self._tops, found), same=True)
             return self.side
 
+    def look(self, address: str) -> Job[Changes]:
+        """Show the page of any neuron of the index.
+
+        Raises InvalidOption where there is no index or this is no address, NeuronOutOfRange for one that it has not.
+        """
+        index = self.shop.index
+        if index is None:
+            raise InvalidOption("no index is open: start with --index FOLDER, which `neuronscope index` makes")
+        neurons = Neurons.at(address)
+        index.require_part(neurons)
+
+        def work(job: Job[Changes]) -> Changes:
+            (found,) = describe(self.shop.desk.vlm, index, list(neurons), step=job.step)
+            return {"page": found}
+
+        return self._start(f"the page of {neurons[0]}", work, same=True)
+
     def report(self) -> Job[Changes]:
         """Test every neuron alone and make the page to share, and an archive with everything in it."""
         found = self._found()
@@ -260,7 +279,7 @@ class Session:
         found = Found(question, marks, pair, located, evidence, level)
         path = self._place() / "neurons.json"
         located.neurons.save(path)
-        change = Change("noise" if level else "ablate", None, level, word=_other(question.concept))
+        change = Change("noise" if level else "ablate", None, level, word=other_word(question.concept))
         answer: Changes = {
             **asked,
             "found": replace(found, files={"neurons": path}),
@@ -309,7 +328,7 @@ class Session:
                 unread.append(str(error))
         notes = [f"of the first {count} of {len(shelf.entries)} pictures"] if count < len(shelf.entries) else []
         notes += [f"{len(unread)} pictures cannot be read; the first: {unread[0]}"] if unread else []
-        best = {neuron: _best(rows, k) for k, neuron in enumerate(both)}
+        best = {neuron: best_seen(rows, k, BEST) for k, neuron in enumerate(both)}
         pairs = zip(neurons, found.evidence.words.beside, strict=True)
         beside = {neuron: best[other.neuron] for neuron, other in pairs if other is not None}
         return {"tops": {neuron: best[neuron] for neuron in neurons}, "beside": beside, "note": "; ".join(notes)}
@@ -376,13 +395,3 @@ class Session:
         if not same and self.state.picture is not None:
             self._past = [*self._past, self.state][-_REMEMBERED:]
         self.state = replace(self.state, **changes)
-
-
-def _best(rows: Mapping[int, Float[np.ndarray, "_"]], column: int) -> tuple[Seen, ...]:
-    seen = [Seen(number, float(values[column])) for number, values in rows.items()]
-    return tuple(sorted(seen, key=lambda one: (-one.activation, one.number))[:BEST])
-
-
-def _other(concept: str) -> str:
-    """A word to exchange a concept for, until the user types one."""
-    return "dog" if fold(concept.strip()) != "dog" else "cat"

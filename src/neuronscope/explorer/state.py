@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from jaxtyping import Float
 from PIL import Image
 
+from ..index import Described
 from ..locate import Located
 from ..models.decoding import Decoding
 from ..report import Evidence
@@ -103,6 +106,7 @@ class State:
         tops: neuron -> the pictures of the shelf that move it most.
         beside: neuron -> those that move the random neuron of its layer most whose words stand beside its own.
         note: what a reader should know of these, such as files that cannot be read.
+        page: a neuron of the index that was asked for by its address.
     """
 
     decoding: Decoding = field(default_factory=Decoding)
@@ -121,3 +125,10 @@ class State:
     tops: Mapping[Neuron, tuple[Seen, ...]] = field(default_factory=dict[Neuron, tuple[Seen, ...]])
     beside: Mapping[Neuron, tuple[Seen, ...]] = field(default_factory=dict[Neuron, tuple[Seen, ...]])
     note: str = ""
+    page: Described | None = None
+
+
+def best_seen(rows: Mapping[int, Float[np.ndarray, "_"]], column: int, count: int) -> tuple[Seen, ...]:
+    """The pictures that move a neuron most: of rows of activations by picture, the `count` largest of a column."""
+    seen = [Seen(number, float(values[column])) for number, values in rows.items()]
+    return tuple(sorted(seen, key=lambda one: (-one.activation, one.number))[:count])
