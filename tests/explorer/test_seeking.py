@@ -15,6 +15,7 @@ from neuronscope.explorer import Desk, Entry, Marks, Question, Session, Shelf, S
 from neuronscope.explorer.clients import Visitor, parts
 from neuronscope.explorer.events import point_of
 from neuronscope.locate import taken
+from neuronscope.options import Loading
 from neuronscope.regions import Detector, Segmenter
 
 SOON = 60.0
@@ -25,7 +26,7 @@ def shop(vlm, finder, picture):
     made = Workshop(
         Desk(vlm),
         Shelf([Entry("noise", lambda: picture, "noise.png")]),
-        lambda *asked: origin_of("demo", None, "auto", *asked),
+        lambda *asked: origin_of(Loading(), *asked),
         detector=Detector(finder("owlvit")),
         segmenter=Segmenter(finder("sam")),
     )
