@@ -8,14 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..errors import UnsupportedModel
+from ..errors import InvalidOption, UnsupportedModel
 from ..types import one_of
+from .estimate import estimated
 from .output import DeviceOption, DtypeOption, JsonOption, emit, lines, open_model, table
 from .steps import progress
 
 if TYPE_CHECKING:
     from ..loading import VLM
     from ..loading.selfcheck import Check
+
+
+def flagged(name: str, told: str) -> Any:
+    """An option of the estimate."""
+    return typer.Option(name, help=told, rich_help_panel="What it needs")
 
 
 def run(
@@ -25,9 +31,26 @@ def run(
     ] = None,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
+    estimate: Annotated[bool, flagged("--estimate", "Memory and seconds of each verb, from the config alone.")] = False,
+    measure: Annotated[bool, flagged("--measure", "Of --estimate: load the weights, and time one unit.")] = False,
+    card: Annotated[str, flagged("--card", "Of --estimate: a card, such as rtx4090, or its GiB.")] = "",
+    picture: Annotated[str, flagged("--picture", "Of --estimate: its width x height in pixels; 640x480.")] = "",
+    image_tokens: Annotated[
+        int | None, flagged("--image-tokens", "Of --estimate: of a picture, where no processor says it.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Load a model, run every check on it, and print what to paste into a bug report."""
+    """Load a model, run every check on it, and print what to paste into a bug report.
+
+    With --estimate say what each verb needs of a card before anything is downloaded but the config.
+    """
+    asked = {"--measure": measure, "--card": card, "--picture": picture, "--image-tokens": image_tokens is not None}
+    if estimate:
+        estimated(model, device, dtype, measure, card, picture or "640x480", image_tokens, as_json)
+        return
+    if given := [name for name, value in asked.items() if value]:
+        raise InvalidOption(f"{given[0]} belongs to --estimate")
+
     from ..check import conformance
     from ..check.suite import CHECKS
 

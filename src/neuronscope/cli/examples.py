@@ -12,10 +12,15 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     ),
     "demo": ("neuronscope demo", "neuronscope demo --concept giraffe --images 5 --out giraffe"),
     "scenes": ("neuronscope scenes --out scenes --count 200",),
-    "check": ("neuronscope check demo", "neuronscope check llava-hf/llava-1.5-7b-hf --dtype 4bit"),
+    "check": (
+        "neuronscope check demo",
+        "neuronscope check llava-hf/llava-1.5-7b-hf --dtype 4bit",
+        "neuronscope check DIRECTORY --estimate --dtype bfloat16 --card rtx4090 --picture 640x480",
+    ),
     "models": ("neuronscope models",),
     "locate": (
         "neuronscope locate bear.jpg bear --box 40,60,200,180",
+        "neuronscope locate bear.jpg bear --box auto --detector google/owlv2-base-patch16-ensemble",
         "neuronscope locate bear.jpg bear --mask mask.png --model DIRECTORY --dtype bfloat16",
         'neuronscope locate cat.jpg cat --box 9,9,90,90 --question "What animal is this?" --model DIRECTORY',
         "neuronscope locate bear.jpg bear --box 40,60,200,180 --method grad-x-activation --count 50",
@@ -35,6 +40,11 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "neuronscope heatmap bear.jpg 3.417 --box 40,60,200,180 --out map.png",
     ),
     "pictures": ("neuronscope pictures neuronscope-locate/neurons.json photographs --out top.png",),
+    "index": (
+        "neuronscope index photographs --out index",
+        "neuronscope index photographs --sets neuronscope-locate/neurons.json --export neurons.jsonl --model DIRECTORY",
+    ),
+    "neuron": ("neuronscope neuron L12.U405 --index index",),
     "discover": (
         "neuronscope discover photographs --out discovered",
         "neuronscope discover captions.csv --images photographs --top 50 --model DIRECTORY",

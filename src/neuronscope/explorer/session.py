@@ -214,6 +214,8 @@ class Session:
         asked = {**_NOTHING, "question": question, "edited": Picture(picture.name, first.edited, "")}
         job.step("locating neurons", asked)
         pair, validity = valid_pair(vlm, sample, edit, decoding=self.shop.decoding)
+        if validity.removal is not None:
+            validity.removal.require()
         asked["edited"] = Picture(picture.name, pair.edited, "")
         located, curves = locate_watched(question.locator(self.shop.decoding), vlm, pair, validity)
         origin = replace(self.shop.origin(question, picture.path, marks), image=picture.name)

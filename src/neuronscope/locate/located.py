@@ -96,12 +96,17 @@ class Located:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    @property
+    def doubt(self) -> str:
+        """Why the word that was asked for may not be that of what was removed; empty where nothing speaks for it."""
+        return "" if self.validity.removal is None else self.validity.removal.doubt
+
     def __repr__(self) -> str:
         return f"<Located {self.neurons!r}, ranked by {self.ranked_by}, notes: {len(self.notes)}>"
 
     def _repr_html_(self) -> str:
         captions = [("original", self.validity.original.full), ("edited", self.validity.edited.full)]
-        notes = [("note", note) for note in self.notes]
+        notes = [("note", note) for note in (self.doubt, *self.notes) if note]
         return lines_html([*captions, *notes]) + self.neurons.to_html()
 
 

@@ -11,7 +11,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TypeAlias
 
@@ -38,6 +38,7 @@ from ..samples.sample import RegionSource, Sample
 from ..tokens import tokens_of_span
 from ..types import one_of
 from ..words import wordless
+from .taken import Removal, removal
 
 #: Share of another object inside the edited region from which it is on record; the strict reading's `max_other_share`.
 MAX_OTHER_SHARE = 0.1
@@ -57,6 +58,8 @@ class Validity:
         lost: other concepts that only the original caption names: not refused, but worth a look.
         removed: other annotated concepts of which more than a tenth lies inside the edited region, with the largest
             share of an object of each.
+        removal: what the edit takes from this word and from the others (taken.py); None where it was not asked, as for
+            many samples at a time (:func:`valid_pairs`).
     """
 
     original: Caption
@@ -65,6 +68,7 @@ class Validity:
     tokens: tuple[int, ...]
     lost: tuple[str, ...] = field(default=())
     removed: tuple[tuple[str, float], ...] = field(default=())
+    removal: Removal | None = field(default=None, compare=False)
 
 
 @in_turn
@@ -91,7 +95,12 @@ def check_validity(
     """
     check_other_share(max_other_share)
     original, edited = (row[0] for row in generate_captions(vlm, [pair.original, pair.edited], decoding=decoding))
-    return _judged(vlm, pair, original, edited, mode, max_other_share)
+    return _compared(vlm, pair, _judged(vlm, pair, original, edited, mode, max_other_share), decoding)
+
+
+def _compared(vlm: VLM, pair: Counterfactual, found: Validity, decoding: Decoding) -> Validity:
+    taken = removal(vlm, pair, found.original, found.edited, found.match, found.tokens, decoding)
+    return replace(found, removal=taken)
 
 
 #: What a sample that cannot be used raises.
@@ -131,7 +140,8 @@ def valid_pair(
     )
     if isinstance(found, Exception):
         raise found
-    return found
+    made, validity = found
+    return made, _compared(vlm, made, validity, decoding)
 
 
 @in_turn

@@ -26,6 +26,7 @@ from PIL import Image
 
 from ..errors import InvalidSample, RunMismatch
 from ..files import clear_result, output_folder, replacing, write_text
+from ..locate.taken import Removal
 from ..meaning import Place, Words
 from ..parsing import read_json
 from ..samples.image import read_image
@@ -113,6 +114,7 @@ class Evidence:
         level: of the noise, in activation units; None where there was none.
         exchanged: set -> the share of the edit's effect on the word that it recovers, exchanged with the edited
             picture: "located", "random", and "all layers" (the ceiling) and thirds; empty where nothing was tested.
+        removal: what the edit takes from the word and from the others of the caption; None where it was not asked.
         notes: what a reader should know.
         environment: versions and machine.
         command, python: how to make the result again.
@@ -136,6 +138,7 @@ class Evidence:
     level: float | None = None
     sent: str = ""
     exchanged: Mapping[str, float] = field(default_factory=dict[str, float])
+    removal: Removal | None = None
     notes: tuple[str, ...] = ()
     environment: Mapping[str, Json] = field(default_factory=dict[str, Json])
     command: str = ""
@@ -148,7 +151,7 @@ class Evidence:
     @property
     def verdict(self) -> str:
         """What the result comes to, in one sentence (verdict.py)."""
-        return verdict(self.neurons.concept, len(self.neurons), self.texts)
+        return verdict(self.neurons.concept, len(self.neurons), self.texts, self.removal.doubt if self.removal else "")
 
     def save(self, folder: str | Path) -> None:
         """Write the files of a result. Its document, without which there is none, goes first and comes last."""
@@ -187,6 +190,7 @@ class Evidence:
             "place": None if self.place is None else self.place.to_dict(),
             "level": self.level,
             "exchanged": dict(self.exchanged),
+            "removal": None if self.removal is None else self.removal.to_dict(),
             "notes": list(self.notes),
             "environment": dict(self.environment),
             "command": self.command,
@@ -231,6 +235,7 @@ class Evidence:
                 level=data["level"],
                 sent=str(data.get("sent", "")),  # which earlier releases did not keep
                 exchanged=data.get("exchanged", {}),  # which earlier releases did not measure
+                removal=None if data.get("removal") is None else Removal.from_dict(data["removal"]),
                 notes=_texts(data["notes"]),
                 environment=data["environment"],
                 command=str(data["command"]),

@@ -14,14 +14,19 @@ _DONE: Mapping[str, tuple[str, str]] = {
 }
 
 
-def verdict(concept: str, neurons: int, texts: Callable[[str], Sequence[str]]) -> str:
+def verdict(concept: str, neurons: int, texts: Callable[[str], Sequence[str]], doubt: str = "") -> str:
     """How often captions name a concept with its neurons changed, and with random ones.
 
     Args:
         concept: as it was asked for.
         neurons: how many were located.
         texts: condition, such as "noise" or "random noise" -> the captions under it; none where it was not run.
+        doubt: why the word may not be that of what was removed; it comes first.
     """
+    return " ".join(filter(None, (doubt, _tested(concept, neurons, texts))))
+
+
+def _tested(concept: str, neurons: int, texts: Callable[[str], Sequence[str]]) -> str:
     if not neurons:
         return f"No neurons were found for “{concept}”."
     head = "1 neuron" if neurons == 1 else f"{neurons} neurons"

@@ -2,7 +2,7 @@
 
 neurons.json    the set, with what each photograph and edit said in its provenance
 layers.png      how many lie in each layer
-summary.txt     the photographs that were used, and why others were not
+summary.txt     the photographs that were used, doubts about the word in them, and why others were not
 """
 
 from __future__ import annotations
@@ -132,6 +132,8 @@ def _scored(vlm: VLM, asked: Concept, concept: str, step: Callable[[str], None])
         except InvalidSample as error:
             notes.append(f"refused   {sample.image_id}: {type(error).__name__}: {error}")
             continue
+        doubts = dict.fromkeys(one.removal.doubt for _, one in found if one.removal is not None)
+        notes += [f"doubt     {sample.image_id}: {doubt}" for doubt in doubts if doubt]
         pairs += [pair for pair, _ in found]
         validities += [validity for _, validity in found]
         used += 1
@@ -147,7 +149,11 @@ def _pairs(vlm: VLM, sample: Sample, asked: Concept, decoding: Decoding) -> list
 
     methods: Any = asked.edits
     how: Any = {"reach": asked.reach, "max_other_share": asked.max_other_share, "decoding": decoding}
-    return [valid_pair(vlm, sample, method, **how) for method in methods]
+    found = [valid_pair(vlm, sample, method, **how) for method in methods]
+    for _, validity in found:
+        if validity.removal is not None:
+            validity.removal.require()
+    return found
 
 
 def _held(neurons: Neurons) -> int:

@@ -49,6 +49,7 @@ class Result:
             **self.located.neurons.to_dict(),
             "caption_original": self.located.validity.original.full,
             "caption_edited": self.located.validity.edited.full,
+            "removal": None if self.evidence.removal is None else self.evidence.removal.to_dict(),
             "words": self.evidence.words.to_dict(),
             "place": None if self.evidence.place is None else self.evidence.place.to_dict(),
         }
@@ -116,6 +117,7 @@ def _summary(pair: Counterfactual, found: Located, evidence: Evidence) -> tuple[
         *(f"{name:9} {_cut(cut)}" for name, cut in _thresholds(neurons).items()),
         f"words     {evidence.words.sentence}",
         *([] if evidence.place is None else [f"map       {evidence.place.sentence}"]),
+        *([] if evidence.removal is None else [f"removal   {evidence.removal.sentence}"]),
         *(f"note      {note}" for note in evidence.notes),
     )
 

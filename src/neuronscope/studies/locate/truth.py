@@ -94,25 +94,27 @@ def truth_into(
 
     from ...locate import Exchange
     from ...locate.target import concept_word
+    from ...samples.regions import marked_by
     from .truth_page import CURVES, curves, save_pictures, write_truth
 
     word = concept_word(validity)
     about = {"concept": asked.concept, "image": Path(asked.image).name, "model": vlm.id}
     how: Any = {"change": asked.change, "target": asked.measure}
     exchange = Exchange.of(vlm, pair.original, pair.edited, word, asked.decoding, **how)
-    scores, notes = _scores(vlm, pair, validity, asked, step)
+    scores, refused = _scores(vlm, pair, validity, asked, step)
+    doubts = [validity.removal.doubt] if validity.removal and validity.removal.doubt else []
+    notes = [*marked_by(pair.sample), *doubts, *refused]
     flat, drawn = _sample(vlm, scores, asked)
     state = _State.open(folder / _EFFECTS, _key(vlm, pair, validity, word, asked))
-    edit = _edit(vlm, pair, asked, exchange)
     begun, judged = time.monotonic(), None
     for values in state.complete(exchange, flat, step):
         done = ~np.isnan(values)
-        found = _judge(scores, flat[done], drawn[done], values[done], edit, notes, time.monotonic() - begun)
-        judged = replace(found, about=about)
+        found = _judge(scores, flat[done], drawn[done], values[done], exchange.edit, notes, time.monotonic() - begun)
+        judged = replace(found, about=about, found_by=pair.sample.found_by)
         judged.save(folder)
         step(judged.sentence)
     assert judged is not None
-    recovered = _recovered(exchange, scores, edit)
+    recovered = _recovered(exchange, scores, exchange.edit)
     plain = [why for why in (exchange.kept.why, *exchange.kept.plain.values()) if why]
     notes += [f"some neurons took whole passes, or all: {plain[0]}"] if plain else []
     judged = replace(judged, recovered=recovered, notes=tuple(notes))
@@ -242,13 +244,6 @@ class _State:
 
         held = {"key": self.key, "flat": list(self.known), "values": list(self.known.values())}
         write_text(self.path, json.dumps(held))
-
-
-def _edit(vlm: VLM, pair: Counterfactual, asked: Truth, exchange: Exchange) -> float:
-    from ...locate.patching import word_score
-
-    inputs = exchange.word.inputs(vlm, pair.edited, asked.decoding)
-    return exchange.clean - word_score(vlm, inputs, exchange.word, exchange.target, exchange.rivals)
 
 
 def _judge(
