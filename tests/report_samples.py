@@ -216,7 +216,7 @@ def make_index(vlm: ns.VLM, pictures: Path, folder: Path, *, part: int = 128, ke
     work = IndexRun(
         vlm,
         gather([pictures], checked=False),
-        IndexPlan(kept=kept, batch=2, part=part),
+        IndexPlan(top=kept, batch=2, part=part),
         ns.Decoding(),
         folder,
         loaded="demo",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +21,7 @@ from neuronscope.index import NeuronIndex, profiles
 from neuronscope.index.file import NAME
 from neuronscope.intervene import activations
 from neuronscope.studies.index import settings, work
+from report_samples import evidence, make_run
 
 from ..refusals.damage import FILES, documents
 
@@ -104,7 +107,7 @@ def test_pages_and_export(made, sets):
         assert "default-src 'none'" in text
         assert "http" not in text.replace("http-equiv", "")
     assert "A random neuron of its layer" in page
-    assert "It is in 1 of 1 sets: “bear”." in page
+    assert "It is in the set “bear”." in page
     assert "0.9%" not in page.partition("Sets it belongs to")[2].partition("chance")[0]
     lines = [json.loads(line) for line in (out.parent / "neurons.jsonl").read_text("utf-8").splitlines()]
     assert [line["address"] for line in lines] == told["pages"]
@@ -134,6 +137,21 @@ def test_any_other_neuron(cli: Cli, made, sets, tmp_path):
     assert code == 0
     assert [one["address"] for one in json.loads(text)["neurons"]] == ["L1.U3", "L0.U2"]
     assert sorted(path.stem for path in (tmp_path / "neurons").iterdir()) == ["L0.U2", "L1.U3", "L1.U5", "L1.U6"]
+
+
+def test_all_neurons_of_a_layer(cli: Cli, made, vlm, tmp_path):
+    given = ("neuron", "--index", made[0], "--layer", 0, "--quiet", "--json")
+    code, text, _ = cli(*given, "--export", tmp_path / "layer.jsonl")
+    assert code == 0
+    lines = [json.loads(line) for line in (tmp_path / "layer.jsonl").read_text("utf-8").splitlines()]
+    assert [line["unit"] for line in lines] == list(range(vlm.widths[0]))
+    assert json.loads(text)["neurons"] == vlm.widths[0]
+    assert not (tmp_path / "neurons").exists()
+    for options, words in (((), "--export"), (("1.3",), "either"), (("--layer", 99), "layer 99")):
+        export = () if not options else ("--export", tmp_path / "other.jsonl")
+        code, text, _ = cli(*given, *options, *export)
+        assert code == 1
+        assert words in json.loads(text)["error"]["message"]
 
 
 def test_a_run_that_is_cut_off_is_gone_on_with(cli: Cli, folder, checkpoint, tmp_path, monkeypatch):
@@ -214,6 +232,37 @@ def test_what_is_refused(cli: Cli, made, folder, checkpoint, sets, tmp_path, mak
     assert code == 1
     assert "none of 1 pictures can be used: image" in err
     assert not (tmp_path / "none" / NAME).exists()
+    shutil.copy(folder / "1.png", tmp_path / "one.png")
+    code, text, _ = cli("index", tmp_path / "one.png", "--model", checkpoint, "--out", tmp_path / "one", "--quiet")
+    assert code == 0  # of one picture nothing stands out
+    assert "over 1 pictures; 0 of them have a page" in text
+
+
+def test_reports_link_to_the_pages_of_their_neurons(cli: Cli, made, vlm, tmp_path):
+    index = NeuronIndex.load(made[0])
+    found = evidence()
+    neurons = found.neurons
+    replace(found, neurons=replace(neurons, model=dict(index.model))).save(tmp_path / "result")
+    page = tmp_path / "deep" / "page.html"
+    given = ("report", tmp_path / "result", "--out", page, "--index", made[0])
+    assert cli(*given)[0] == 0
+    assert "neurons/L" not in page.read_text("utf-8")
+    has = made[0] / "neurons" / f"{neurons[0]}.html"
+    before = has.exists()
+    has.touch()
+    try:
+        assert cli(*given)[0] == 0
+        (link,) = re.findall(r'href="([^"]*neurons/L[^"]*)"', page.read_text("utf-8"))
+    finally:
+        before or has.unlink()
+    assert (page.parent / link).resolve() == has.resolve()
+    found.save(tmp_path / "result")
+    code, _, err = cli(*given)
+    assert code == 1
+    assert "its pages are of other neurons" in err
+    code, _, err = cli("report", make_run(tmp_path / "run", tmp_path / "data"), "--index", made[0])
+    assert code == 1
+    assert "--index" in err
 
 
 def test_a_damaged_index_is_refused(cli: Cli, made, tmp_path):

@@ -25,10 +25,10 @@ def test_a_bin_is_read_off_the_bits():
 
 def test_a_threshold_leaves_at_most_the_share():
     values = torch.linspace(-4, 4, 1001)[:, None]
-    counts = counts_of(values).numpy()
+    counts = counts_of(bins_of(values)).numpy()
     (place,) = threshold_bins(counts, 0.9)
     assert (values >= lower_edge(place)).float().mean() <= 0.1 < (values >= lower_edge(place - 1)).float().mean()
-    never = counts_of(-values.abs() - 1).numpy()
+    never = counts_of(bins_of(-values.abs() - 1)).numpy()
     assert threshold_bins(never, 0.9).tolist() == [SIDE + 1]  # nothing lies above zero
 
 

@@ -400,7 +400,7 @@ CONTRADICTORY: Mapping[str, Sequence[tuple[Sequence[str], str]]] = {
     "index": [
         (["--quantile", "1"], "quantile"),
         (["--quantile", "0.2"], "quantile"),
-        (["--top", "101"], "--top"),
+        (["--top", "101"], "top"),
         (["--export", "neurons.json"], "neurons.json"),
         (["--sets", "{good}/neurons.json"], "twice"),
         (["--images", "{good}/pictures"], "images"),
@@ -408,6 +408,7 @@ CONTRADICTORY: Mapping[str, Sequence[tuple[Sequence[str], str]]] = {
     "neuron": [
         (["--index", "{good}/result"], "result"),
         (["--sets", "{good}/neurons.json", "--sets", "{good}/neurons.json"], "twice"),
+        (["--layer", "1", "--export", "x.jsonl"], "either"),
         (["--", "99.1"], "99"),
         (["--", "vision.1.3"], "decoder"),
     ],

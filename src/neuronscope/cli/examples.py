@@ -44,7 +44,10 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "neuronscope index photographs --out index",
         "neuronscope index photographs --sets neuronscope-locate/neurons.json --export neurons.jsonl --model DIRECTORY",
     ),
-    "neuron": ("neuronscope neuron L12.U405 --index index",),
+    "neuron": (
+        "neuronscope neuron L12.U405 --index index",
+        "neuronscope neuron --layer 12 --index index --export layer-12.jsonl",
+    ),
     "discover": (
         "neuronscope discover photographs --out discovered",
         "neuronscope discover captions.csv --images photographs --top 50 --model DIRECTORY",

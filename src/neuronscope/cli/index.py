@@ -37,7 +37,7 @@ def run(
     sets = read_sets(pages.sets)
     require_export(pages.export)
     pictures = gather(asked.sources, asked.images, allow_outside=asked.allow_outside, checked=False)
-    vlm = open_model(asked.model, asked.device, asked.dtype)
+    vlm = open_model(asked)
     require_like(vlm, sets, force=any_model)
     work = IndexRun(vlm, pictures, plan, Decoding.asked(Asking.of(asked)), out, loaded=asked.model)
     with progress(work.left(), "looking through the pictures") as step:
@@ -55,13 +55,13 @@ def run(
         "index": str(index.path),
         "page": str(out / "index.html"),
         "sentence": sentence,
+        "model": dict(index.model),
+        "sent": index.sent,
         "neurons": sum(index.widths),
         "pictures": len(index.pictures),
         "refused": list(index.refused),
-        "pages": [str(one.neuron) for one in found],
+        "pages": [str(one.found.neuron) for one in found],
         "export": None if pages.export is None else str(pages.export),
     }
-    left_out = [f"{len(index.refused)} files were left out, the first: {index.refused[0]['reason']}"]
-    emit(
-        document, as_json, lambda: lines(sentence, *left_out[: len(index.refused)], f"written to {out / 'index.html'}")
-    )
+    left_out = [f"{len(index.refused)} files were left out, the first: {one['reason']}" for one in index.refused[:1]]
+    emit(document, as_json, lambda: lines(sentence, *left_out, f"written to {out / 'index.html'}"))

@@ -24,10 +24,14 @@ def run(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("page.html"),
     data: Annotated[Path | None, typer.Option("--data", help="Runs: folder of the data, for thumbnails.")] = None,
+    index: Annotated[
+        Path | None, typer.Option("--index", help="Folder of `neuronscope index`: neurons link to their pages in it.")
+    ] = None,
     allow_outside: Annotated[bool, flag(Reading, "allow_outside")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write one HTML file that opens anywhere, without a network: pictures, captions, neurons, tables. No model."""
+    from ..index.file import NeuronIndex
     from ..report import Evidence, write_located
     from ..report.page import telling_damage
 
@@ -44,7 +48,10 @@ def run(
         )
     if data is not None and not is_run:
         raise InvalidOption(f"--data {data}: this result has its own pictures")
+    if index is not None and is_run:
+        raise InvalidOption(f"--index {index}: the page of a run names no single neurons")
     require_ending(out, (".html", ".htm"), "a page")
+    opened = None if index is None else NeuronIndex.load(index)
     output_folder(out.parent)
     if is_run:
         from ..studies.reproduce.page import run_page, write_run
@@ -54,10 +61,10 @@ def run(
     elif is_study:
         from ..studies.demo.page import write_page
 
-        page = write_page(result, out)
+        page = write_page(result, out, index=opened)
     else:
         with telling_damage(result):
-            page = write_located(Evidence.load(result), out)
+            page = write_located(Evidence.load(result), out, index=opened)
     kind = "run" if is_run else "study" if is_study else "located"
     size = page.stat().st_size
     document = {"page": str(page.resolve()), "kind": kind, "bytes": size}

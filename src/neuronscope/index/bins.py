@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
 #: Bins on one side of zero, and in all.
@@ -33,11 +33,11 @@ def bins_of(values: Float[Tensor, "*shape"]) -> Int[Tensor, "*shape"]:
     return (bits >> 31).bitwise_or_(1).mul_(distance).add_(SIDE)
 
 
-def counts_of(values: Float[Tensor, "n width"]) -> Int[Tensor, "width bins"]:
-    """How many of each column's numbers are in each bin."""
-    width = values.shape[1]
-    flat = bins_of(values).add_(torch.arange(width, device=values.device, dtype=torch.int32) * BINS)
-    return torch.bincount(flat.flatten(), minlength=width * BINS).view(width, BINS)
+def counts_of(places: Int[Tensor, "n width"] | UInt8[Tensor, "n width"]) -> Int[Tensor, "width bins"]:
+    """How many of each column's numbers are in each bin, from their bins."""
+    width = places.shape[1]
+    first = torch.arange(width, device=places.device, dtype=torch.int32) * BINS
+    return torch.bincount((places.int() + first).flatten(), minlength=width * BINS).view(width, BINS)
 
 
 def threshold_bins(counts: Int[np.ndarray, "*rows bins"], quantile: float) -> Int[np.ndarray, "*rows"]:

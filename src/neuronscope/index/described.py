@@ -6,12 +6,16 @@ spoke: drawn from the layer, outside of the neurons that were asked for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from ..errors import InvalidOption, RunMismatch
+from ..given import checked
 from ..loading import VLM
 from ..meaning import Words, decode
 from ..meaning.pictures import Moved
@@ -19,6 +23,7 @@ from ..models.lens import usual_norm
 from ..models.origin import require_own
 from ..types import Neuron, Neurons
 from ..view.decode import Decoded
+from .bins import SIDE
 from .file import NeuronIndex
 from .looks import Looks, look
 from .profile import Figure, Profile, histogram_of, profiles
@@ -27,6 +32,8 @@ from .profile import Figure, Profile, histogram_of, profiles
 SCHEMA = "neuronscope.neuron/1"
 #: Words at each end of a neuron.
 WORDS = 8
+#: Share of image tokens from which on it is said that a neuron is mostly below zero.
+MOSTLY = 0.8
 
 
 @dataclass(frozen=True)
@@ -65,7 +72,7 @@ class Side:
     suppressed: Decoded
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Described:
     """A neuron with all that its page shows.
 
@@ -92,6 +99,7 @@ class Described:
         return self.own.profile.neuron
 
 
+@checked
 def describe(
     vlm: VLM,
     index: NeuronIndex,
@@ -101,6 +109,7 @@ def describe(
     seed: int = 0,
     folder: Path | None = None,
     force: bool = False,
+    maps: bool = True,
     step: Callable[[str], None] = lambda _: None,
 ) -> list[Described]:
     """Some neurons of an index.
@@ -113,6 +122,7 @@ def describe(
         seed: of the random neurons.
         folder: where the pictures are; where the index says if not given.
         force: take an index and sets of other weights at their addresses.
+        maps: whether maps over the pictures are made, which take most of the memory; an export needs none.
         step: told the name of every picture that is looked at.
 
     Raises RunMismatch for an index or a set of other weights, NeuronOutOfRange for neurons that are not in the index,
@@ -120,30 +130,25 @@ def describe(
     """
     members = index.members(neurons)
     members = members.anywhere() if force else members
-    try:
-        require_own(vlm, members)
-    except RunMismatch as error:
-        raise RunMismatch(f"{index.path}: {error}") from error
+    index.require_own(vlm, force=force)
     require_like(vlm, sets, force=force)
-    how: dict[str, Any] = {"top": WORDS, "norm": usual_norm(vlm), "seed": seed}
-    more, less = (decode(vlm, members, sign=sign, **how) for sign in (1, -1))
-    beside = {neuron: None if one is None else one.neuron for neuron, one in zip(members, more.beside, strict=True)}
+    spoken = {neuron: _spoken(vlm, members, k, seed) for k, neuron in enumerate(members)}
+    beside = {neuron: None if (one := more.beside[0]) is None else one.neuron for neuron, (more, _) in spoken.items()}
     every = list(dict.fromkeys([*members, *(one for one in beside.values() if one is not None)]))
     found = profiles(index, every)
     wanted: dict[int, list[Neuron]] = {}
     for neuron in every:
         for moved in (*found[neuron].top, *found[neuron].bottom):
             wanted.setdefault(moved.number, []).append(neuron)
-    looks = look(vlm, index, wanted, folder=folder, force=force, step=step)
-    words = _by_neuron(more), _by_neuron(less)
+    looks = look(vlm, index, wanted, folder=folder, force=force, maps=maps, step=step)
     made: list[Described] = []
-    for k, neuron in enumerate(members):
-        other = beside[neuron]
-        sides = [Side(found[one], words[0][one], words[1][one]) for one in (neuron, other) if one is not None]
-        shown = {key: value for key, value in looks.items() if key[0] in (neuron, other)}
+    for neuron, (more, less) in spoken.items():
+        own = Side(found[neuron], more[0], less[0])
+        most, least = more.beside[0], less.beside[0]
+        random = None if most is None or least is None else Side(found[most.neuron], most, least)
+        shown = {key: value for key, value in looks.items() if key[0] in (neuron, beside[neuron])}
         belongs = tuple(_membership(one, neuron, index.widths) for one in sets if neuron in one.neurons)
-        random = sides[1] if len(sides) > 1 else None
-        made.append(Described(sides[0], random, more.quantiles[k], less.quantiles[k], belongs, len(sets), shown))
+        made.append(Described(own, random, more.quantiles[0], less.quantiles[0], belongs, len(sets), shown))
     return made
 
 
@@ -202,9 +207,12 @@ def _words(decoded: Decoded, sign: int) -> list[dict[str, Any]]:
     return [{"token": token, "logit": logit, "strength": sign * strength} for token, logit, strength in rows]
 
 
-def _by_neuron(words: Words) -> dict[Neuron, Decoded]:
-    """A random neuron stands beside each, so its words may be there twice; they are the same."""
-    return {one.neuron: one for one in (*words.beside, *words.decoded) if one is not None}
+def _spoken(vlm: VLM, members: Neurons, place: int, seed: int) -> tuple[Words, Words]:
+    """What one neuron promotes and suppresses, beside random neurons that its address and the seed decide alone."""
+    one = members[place : place + 1]
+    drawn = int(np.random.SeedSequence([seed, one[0].layer, one[0].unit]).generate_state(1)[0])
+    more, less = (decode(vlm, one, sign=sign, top=WORDS, norm=usual_norm(vlm), seed=drawn) for sign in (1, -1))
+    return more, less
 
 
 def require_like(vlm: VLM, sets: Sequence[Named], *, force: bool) -> None:
@@ -228,29 +236,37 @@ def verdict(found: Described) -> str:
     one = found.own.profile
     said = [_stands(one.standing), _often(one)]
     if found.stronger is not None:
-        token, strength = found.own.promoted.tokens[0].strip(), found.own.promoted.strengths[0]
-        how = _compared(found.stronger, "stronger than the strongest of", "random neurons of its layer")
-        said.append(f"Its strongest word, “{token}”, stands {strength:.1f} sd out of the vocabulary: {how}.")
+        token, strength = found.own.promoted.tokens[0], found.own.promoted.strengths[0]
+        said.append(
+            f"Its strongest word, {spelt(token)}, stands {strength:.1f} sd out of the vocabulary, more than that of "
+            f"{found.stronger:.0%} of random neurons of its layer."
+        )
     if found.looked:
         names = ", ".join(f"“{one.concept}”" if one.concept else one.name for one in found.sets)
-        count = len(found.sets)
-        said.append(f"It is in {count} of {found.looked} sets" + (f": {names}." if names else "."))
+        if found.looked == 1:
+            said.append(f"It is in the set {names}." if names else "It is not in the set that was given.")
+        else:
+            said.append(f"Of {found.looked} sets it is in {f'{len(found.sets)}: {names}' if names else 'none'}.")
     return " ".join(said)
 
 
+def spelt(token: str) -> str:
+    """A token for people; of one that is nothing but space what it is."""
+    return f"“{token.strip()}”" if token.strip() else json.dumps(token[:6])
+
+
 def _often(one: Profile) -> str:
+    below = sum(one.histogram[:SIDE])
+    low = f" At {below:.0%} of image tokens it is below zero." if below > MOSTLY else ""
     if not one.tokens:
-        return "It is hardly ever active above zero."
+        return f"It is hardly ever active above zero.{low}"
     return (
         f"It is active at {one.tokens:.1%} of image tokens, which lie in {one.pictures:.0%} of pictures; "
-        f"scattered they would be in {one.scattered:.0%}."
+        f"scattered they would be in {one.scattered:.0%}.{low}"
     )
 
 
 def _stands(one: Figure) -> str:
-    how = _compared(one.among, "more than", "neurons of its layer")
-    return f"Its top pictures stand out by {one.value:.1f} sd: {how}."
-
-
-def _compared(share: float, more: str, whom: str) -> str:
-    return f"{more} {share:.0%} of {whom}" if share >= 0.5 else f"{more} only {share:.0%} of {whom}"
+    return (
+        f"Its top pictures stand out by {one.value:.1f} sd, more than those of {one.among:.0%} of its layer's neurons."
+    )

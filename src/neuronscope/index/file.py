@@ -21,7 +21,9 @@ import numpy as np
 from ..errors import InvalidOption, NeuronOutOfRange, RunMismatch, first_line
 from ..files import is_file, is_folder, replacing
 from ..hints import is_unicode
+from ..loading import VLM
 from ..models.decoding import Decoding
+from ..models.origin import require_own
 from ..options import Asking
 from ..parsing import parse_json
 from ..types import SITES, Json, Neuron, Neurons, Site
@@ -67,7 +69,7 @@ class Shown:
     tokens: int
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NeuronIndex:
     """An index, its layers read when they are asked for. See :data:`FIELDS` for the attributes of about.json.
 
@@ -88,7 +90,7 @@ class NeuronIndex:
     folder: str
     pictures: tuple[Shown, ...]
     refused: tuple[Mapping[str, str], ...] = ()
-    _cache: dict[int, Summary] = field(default_factory=dict[int, Summary], repr=False, compare=False)
+    _cache: dict[int, Summary] = field(default_factory=dict[int, Summary], repr=False)
 
     @classmethod
     def load(cls, path: str | Path) -> NeuronIndex:
@@ -129,10 +131,15 @@ class NeuronIndex:
         """The layers that were looked at."""
         return tuple(layer for layer, width in enumerate(self.widths) if width)
 
-    def layer(self, layer: int) -> Summary:
-        """The summary of one layer. Raises NeuronOutOfRange where it was not looked at, RunMismatch where damaged."""
+    def width(self, layer: int) -> int:
+        """Neurons of a layer. Raises NeuronOutOfRange where it was not looked at."""
         if layer not in self.layers:
             raise NeuronOutOfRange(f"layer {layer} is not in {self.path}, which has layers {_ranges(self.layers)}")
+        return self.widths[layer]
+
+    def layer(self, layer: int) -> Summary:
+        """The summary of one layer. Raises NeuronOutOfRange where it was not looked at, RunMismatch where damaged."""
+        self.width(layer)
         if layer not in self._cache:
             self._cache.clear()  # one layer of a large model is tens of megabytes
             self._cache[layer] = self._read_layer(layer)
@@ -156,6 +163,15 @@ class NeuronIndex:
             )
         for one in neurons:
             self.require(one)
+
+    def require_own(self, vlm: VLM, *, force: bool = False) -> None:
+        """Raise RunMismatch for a model of other weights; with `force` only NeuronOutOfRange for one without these."""
+        layer = self.layers[-1]
+        last = self.members([Neuron(layer, self.widths[layer] - 1)])
+        try:
+            require_own(vlm, last.anywhere() if force else last)
+        except RunMismatch as error:
+            raise RunMismatch(f"{self.path}: {error}") from error
 
     def members(self, neurons: Sequence[Neuron]) -> Neurons:
         """Some of its neurons as a set that knows which weights they are of. Raises NeuronOutOfRange."""

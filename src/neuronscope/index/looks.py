@@ -30,7 +30,7 @@ class Look:
 
     Attributes:
         values: its activation at every image token.
-        map: the same over the picture, coarse; None where image tokens have no place on it.
+        map: the same over the picture, coarse; None where image tokens have no place on it, or none was made.
         grids: rows and columns of its grids of tokens, one after another; none where there is no map.
     """
 
@@ -50,6 +50,7 @@ def look(
     *,
     folder: Path | None = None,
     force: bool = False,
+    maps: bool = True,
     step: Callable[[str], None] = lambda _: None,
 ) -> dict[tuple[Neuron, int], Look]:
     """Some neurons in some pictures.
@@ -60,6 +61,7 @@ def look(
         wanted: picture's number -> the neurons to look at.
         folder: where the pictures are; where the index says if not given.
         force: take an index of other weights at its addresses.
+        maps: whether maps are made, which take most of the memory.
         step: told the name of every picture that is looked at.
 
     Raises InvalidSample for a picture that is missing or is not the one that was indexed; RunMismatch for neurons of
@@ -75,7 +77,7 @@ def look(
         grids = tuple((tile.tokens.shape[0], tile.tokens.shape[1]) for tile in tokens.tiles)
         for k, neuron in enumerate(members):
             own = values[:, k]
-            heat = paint(own.astype(np.float64), tokens, picture, members[k : k + 1]).values if grids else None
+            heat = paint(own.astype(np.float64), tokens, picture, members[k : k + 1]).values if grids and maps else None
             found[neuron, number] = Look(own, None if heat is None else coarse(heat), grids)
     return found
 

@@ -17,12 +17,13 @@ of its layer, which were read in the same passes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Int
 
+from ..given import checked
 from ..meaning.pictures import Moved
 from ..types import Neuron
 from .bins import BINS, SIDE, lower_edge, threshold_bins
@@ -118,7 +119,8 @@ def _from(counts: Int[np.ndarray, "width bins"], places: Int[np.ndarray, "width"
     return np.take_along_axis(above, places[:, None], 1)[:, 0].astype(np.float64)
 
 
-def profiles(index: NeuronIndex, neurons: list[Neuron]) -> dict[Neuron, Profile]:
+@checked
+def profiles(index: NeuronIndex, neurons: Sequence[Neuron]) -> dict[Neuron, Profile]:
     """The profiles of some neurons; every layer is read once. Raises NeuronOutOfRange and RunMismatch."""
     made: dict[Neuron, Profile] = {}
     for layer, units in index.members(neurons).by_layer().items():

@@ -105,6 +105,10 @@ class Reducer:
         return {layer: self._layers[layer].finish(pictures, self._kept, layer) for layer in sorted(self._layers)}
 
 
+#: Image tokens of a layer that are counted together.
+_COUNTED = 256
+
+
 class _Layer:
     def __init__(self, pictures: int, width: int, device: torch.device) -> None:
         def zeros(*shape: int, kind: torch.dtype) -> Tensor:
@@ -115,15 +119,25 @@ class _Layer:
         self.tokens = zeros(width, BINS, kind=torch.int32)
         self.sum = zeros(width, kind=torch.float64 if device.type != "mps" else torch.float32)
         self.squares = torch.zeros_like(self.sum)
+        self.waiting: list[Tensor] = []  # bins that are not counted yet: a table of all bins is as large as many tokens
 
     def see(self, picture: int, values: Float[Tensor, "tokens width"]) -> None:
         torch.amax(values, 0, out=self.highest[picture])
         torch.amin(values, 0, out=self.lowest[picture])
-        self.tokens += counts_of(values)
+        self.waiting.append(bins_of(values).to(torch.uint8))
+        if sum(map(len, self.waiting)) >= _COUNTED:
+            self.count()
         self.sum += values.sum(0)
         self.squares += values.square().sum(0)
 
+    def count(self) -> None:
+        """Add what is waiting to the histogram."""
+        self.tokens += counts_of(torch.cat(self.waiting))
+        self.waiting.clear()
+
     def finish(self, pictures: int, kept: int, layer: int) -> Summary:
+        if self.waiting:
+            self.count()
         highest, lowest = (one[:pictures].T.cpu().numpy() for one in (self.highest, self.lowest))
         finite_scores({f"an activation of layer {layer}": np.stack([highest, lowest])})
         number = np.broadcast_to(np.arange(pictures), highest.shape)

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from ..index.described import Described, Side, verdict
+from ..index.described import Described, Side, spelt, verdict
 from ..index.file import NeuronIndex
 from ..index.looks import picture_of
 from ..index.profile import Figure, Profile
@@ -72,8 +72,8 @@ def write_neuron(found: Described, index: NeuronIndex, album: Album, folder: Pat
     """Write the page of one neuron into the folder of an index; `listed`: with a link to the list."""
     sides = [found.own] if found.random is None else [found.own, found.random]
     tiles = {
-        "own": _tiles(found, found.own, index),
-        "random": None if found.random is None else _tiles(found, found.random, index),
+        "own": tiles_of(found, found.own, index),
+        "random": None if found.random is None else tiles_of(found, found.random, index),
     }
     shown = sorted({moved.number for side in sides for moved in (*side.profile.top, *side.profile.bottom)})
     context: dict[str, Any] = {
@@ -81,6 +81,7 @@ def write_neuron(found: Described, index: NeuronIndex, album: Album, folder: Pat
         "own": found.own,
         "random": found.random,
         "index": index,
+        "spelt": spelt,
         "sent": json.dumps(index.sent, ensure_ascii=False),
         "verdict": verdict(found),
         "figures": list(_figures(found)),
@@ -94,29 +95,45 @@ def write_neuron(found: Described, index: NeuronIndex, album: Album, folder: Pat
     return write_page("neuron.html", folder / page_of(found.neuron), context)
 
 
+@dataclass(frozen=True)
+class Listed:
+    """A line of the list: a neuron without the maps of its pictures, its page, and its first pictures."""
+
+    found: Described
+    page: str
+    tiles: tuple[Tile, ...]
+    verdict: str
+
+    @classmethod
+    def of(cls, found: Described, index: NeuronIndex) -> Listed:
+        """What the list needs of a neuron."""
+        tiles = tuple(tiles_of(found, found.own, index)[0][:_FIRST])
+        return cls(replace(found, looks={}), page_of(found.neuron), tiles, verdict(found))
+
+
 def write_atlas(
-    every: Sequence[Described], index: NeuronIndex, album: Album, folder: Path, *, hidden: int, command: str
+    rows: Sequence[Listed], index: NeuronIndex, album: Album, folder: Path, *, hidden: int, command: str
 ) -> Path:
     """Write the list of the neurons that have a page.
 
     Args:
-        every: these neurons, in the order of the list.
+        rows: these neurons, in the order of the list.
         index: the index.
         album: its pictures.
         folder: of the index.
         hidden: how many members of the given sets have no page.
         command: makes the page of another neuron.
     """
-    rows = [(one, page_of(one.neuron), _tiles(one, one.own, index)[0][:_FIRST], verdict(one)) for one in every]
-    shown = sorted({tile.picture for _, _, tiles, _ in rows for tile in tiles})
+    shown = sorted({tile.picture for row in rows for tile in row.tiles})
     context: dict[str, Any] = {
         "rows": rows,
         "index": index,
+        "spelt": spelt,
         "sent": json.dumps(index.sent, ensure_ascii=False),
         "neurons": sum(index.widths),
-        "layers": sorted({one.neuron.layer for one in every}),
+        "layers": sorted({row.found.neuron.layer for row in rows}),
         "styles": [(number, *album.style(number, _SMALL)) for number in shown],
-        "sets": sorted({belongs.name for one in every for belongs in one.sets}),
+        "sets": sorted({belongs.name for row in rows for belongs in row.found.sets}),
         "hidden": hidden,
         "command": command,
         "version": __version__,
@@ -124,7 +141,7 @@ def write_atlas(
     return write_page("atlas.html", folder / ATLAS, context)
 
 
-def _tiles(found: Described, side: Side, index: NeuronIndex) -> tuple[list[Tile], list[Tile]]:
+def tiles_of(found: Described, side: Side, index: NeuronIndex) -> tuple[list[Tile], list[Tile]]:
     """The top and bottom pictures of a neuron. One scale for all of a row, so that a weaker picture looks weaker."""
     top, bottom = side.profile.top, side.profile.bottom
     return _row(found, side, index, top, 1), _row(found, side, index, bottom, -1)

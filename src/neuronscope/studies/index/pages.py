@@ -5,23 +5,27 @@ from __future__ import annotations
 import json
 import shlex
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from ...errors import InvalidOption
-from ...files import clear_result, is_file, named_like, output_folder, require_ending, write_text
+from ...files import clear_result, is_file, named_like, output_folder, replacing, require_ending
 from ...index.described import Described, Named, describe, document
 from ...index.file import NeuronIndex
 from ...index.profile import layer_figures
 from ...loading import VLM
-from ...report.neurons import ATLAS, FOLDER, Album, write_atlas, write_neuron
+from ...report.neurons import ATLAS, FOLDER, Album, Listed, write_atlas, write_neuron
 from ...types import Neuron, Neurons
 from .settings import Pages
 
 #: Members of one set that get a page, best first.
 SHOWN = 100
+#: Neurons whose maps are held at once.
+GROUP = 128
 _PAGE = r"L\d+\.U\d+\.html"
 
 
@@ -80,8 +84,9 @@ def write_pages(
     images: Path | None = None,
     hidden: int | None = None,
     force: bool = False,
+    each: Callable[[Described], object] = lambda _: None,
     step: Callable[[str], None] = lambda _: None,
-) -> list[Described]:
+) -> list[Listed]:
     """Pages of some neurons, and the export.
 
     Args:
@@ -94,28 +99,69 @@ def write_pages(
         images: where the pictures are; where the index says if not given.
         hidden: members of the sets without a page; with it the list is written, and pages of earlier lists are removed.
         force: take an index and sets of other weights at their addresses.
+        each: given every neuron, whose maps are not kept.
         step: told what is being done.
 
     Raises RunMismatch for other weights, NeuronOutOfRange for neurons that are not in the index, InvalidSample for
     pictures that are not there any more, and InvalidOption where files cannot be written.
     """
-    found = (
-        describe(vlm, index, neurons, sets, seed=pages.seed, folder=images, force=force, step=step) if neurons else []
-    )
+    groups = [neurons[start : start + GROUP] for start in range(0, len(neurons), GROUP)]
+
+    def described(group: Sequence[Neuron]) -> list[Described]:
+        return describe(vlm, index, group, sets, seed=pages.seed, folder=images, force=force, step=step)
+
+    first = described(groups[0]) if groups else []  # what is refused is refused before anything is written
     output_folder(folder)
     place = output_folder(folder / FOLDER)
     if hidden is not None:
         clear_result(folder, ATLAS, *(f"{FOLDER}/{name}" for name in named_like(place, _PAGE)))
         output_folder(place)
-    album = Album(index, images)
+    album, rows = Album(index, images), list[Listed]()
     listed = hidden is not None or is_file(folder / ATLAS)
-    for one in found:
-        write_neuron(one, index, album, folder, listed=listed)
+    with _exporting(pages.export, index) as export:
+        for number, group in enumerate(groups):
+            for one in described(group) if number else first:
+                write_neuron(one, index, album, folder, listed=listed)
+                rows.append(Listed.of(one, index))
+                export(one)
+                each(one)
+            first = []
     if hidden is not None:
-        other = next((str(one) for one in standing_out(index, len(found) + 1) if one not in set(neurons)), "L0.U0")
+        other = next((str(one) for one in standing_out(index, len(rows) + 1) if one not in set(neurons)), "L0.U0")
         command = shlex.join(["neuronscope", "neuron", other, "--index", str(folder)])
-        write_atlas(found, index, album, folder, hidden=hidden, command=command)
-    if pages.export is not None:
-        lines = (json.dumps(document(one, index), ensure_ascii=False, allow_nan=False) for one in found)
-        write_text(pages.export, "".join(f"{line}\n" for line in lines))
-    return found
+        write_atlas(rows, index, album, folder, hidden=hidden, command=command)
+    return rows
+
+
+def write_export(
+    vlm: VLM,
+    index: NeuronIndex,
+    layers: Sequence[int],
+    sets: Sequence[Named],
+    pages: Pages,
+    *,
+    images: Path | None = None,
+    force: bool = False,
+    step: Callable[[str], None] = lambda _: None,
+) -> int:
+    """The export of all neurons of some layers, without pages; returns how many there are.
+
+    Arguments and errors as in :func:`write_pages`; NeuronOutOfRange also for a layer that is not in the index.
+    """
+    neurons = [Neuron(layer, unit) for layer in dict.fromkeys(layers) for unit in range(index.width(layer))]
+    how: dict[str, Any] = {"seed": pages.seed, "folder": images, "force": force, "maps": False, "step": step}
+    found = describe(vlm, index, neurons, sets, **how)
+    with _exporting(pages.export, index) as export:
+        for one in found:
+            export(one)
+    return len(found)
+
+
+@contextmanager
+def _exporting(path: Path | None, index: NeuronIndex) -> Generator[Callable[[Described], object]]:
+    """Writes a line for each neuron that it is given, where a file was asked for."""
+    if path is None:
+        yield lambda _: None
+        return
+    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", errors="backslashreplace") as stream:
+        yield lambda one: stream.write(json.dumps(document(one, index), ensure_ascii=False, allow_nan=False) + "\n")

@@ -29,14 +29,14 @@ class IndexPlan:
     """What is kept of every neuron.
 
     Attributes:
-        kept: pictures at both ends of every neuron.
+        top: pictures at both ends of every neuron.
         quantile: of a neuron's activations at image tokens; from there on it counts as active.
         site: where neurons are read.
         batch: pictures in one forward pass.
         part: pictures in one unit of work; what a run that is cut off loses at most.
     """
 
-    kept: int = option(8, "--top", least=1, most=100, help="Pictures kept at both ends of every neuron.")
+    top: int = option(8, "--top", least=1, most=100, help="Pictures kept at both ends of every neuron.")
     quantile: float = option(
         0.99, "--quantile", help="Of a neuron's own activations: from there on it is called active."
     )

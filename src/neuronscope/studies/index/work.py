@@ -119,7 +119,7 @@ class IndexRun:
             with understood(self.run, "layers", key):
                 for layer, summary in self._read(key).items():
                     earlier = layers.get(layer)
-                    layers[layer] = summary if earlier is None else earlier.joined(summary, before, self.plan.kept)
+                    layers[layer] = summary if earlier is None else earlier.joined(summary, before, self.plan.top)
         if not shown:
             raise InvalidSample(f"none of {len(self.pictures.items)} pictures can be used: {refused[-1]['reason']}")
         about: dict[str, Json] = {
@@ -130,7 +130,7 @@ class IndexRun:
             "asked": cast("Json", _asked(self.decoding)),
             "sent": self.vlm.sent(self.decoding),
             "widths": [width if layer in layers else 0 for layer, width in enumerate(self.vlm.widths)],
-            "kept": min(self.plan.kept, len(shown)),
+            "kept": min(self.plan.top, len(shown)),
             "quantile": self.plan.quantile,
             "folder": Path(os.path.relpath(root, self.folder.resolve())).as_posix(),
             "pictures": shown,
@@ -145,7 +145,7 @@ class IndexRun:
             "job": "index",
             "model": self.vlm.record(),
             "sent": self.vlm.sent(self.decoding),
-            "kept": self.plan.kept,
+            "kept": self.plan.top,
             "site": self.plan.site,
             "batch": self.plan.batch,
             "part": self.plan.part,
@@ -161,7 +161,7 @@ class IndexRun:
 
     def _do(self, part: Sequence[Picture], key: Mapping[str, Any]) -> None:
         self.step(f"looking at {part[0].name} and {len(part) - 1} more" if len(part) > 1 else part[0].name)
-        reducer = Reducer(len(part), self.plan.kept)
+        reducer = Reducer(len(part), self.plan.top)
         listed: list[dict[str, Any]] = []
         seen = 0
         for start in range(0, len(part), self.plan.batch):

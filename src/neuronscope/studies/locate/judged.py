@@ -33,8 +33,8 @@ class Judged:
         recovered: method -> n -> share of the edit's effect that its best n recover together.
         notes: what a reader should know.
         seconds: of exact effects, in this call.
-        found_by: what found the object, where a detector did (:meth:`Regions.to_dict`).
         about: the concept, the image and the model, by these names.
+        found_by: what found the object, where a detector did (:meth:`Regions.to_dict`).
     """
 
     asked: int
@@ -44,8 +44,8 @@ class Judged:
     recovered: Mapping[str, Mapping[int, float]]
     notes: tuple[str, ...]
     seconds: float
-    found_by: Mapping[str, Any] = field(default_factory=dict[str, Any])
     about: Mapping[str, str] = field(default_factory=dict[str, str])
+    found_by: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
     __repr__ = one_line
 
@@ -107,7 +107,7 @@ class Judged:
             about = {str(name): str(value) for name, value in held["about"].items()}
             numbers = int(held["asked"]), int(held["total"]), float(held["edit"])
             notes, seconds = tuple(map(str, held["notes"])), float(held["seconds"])
-            return cls(*numbers, figures, recovered, notes, seconds, dict(held["found_by"]), about)
+            return cls(*numbers, figures, recovered, notes, seconds, about, dict(held["found_by"]))
         except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
             raise RunMismatch(f"{path} is no result of `truth` ({type(error).__name__}: {error})") from error
 

@@ -110,14 +110,14 @@ def truth_into(
     for values in state.complete(exchange, flat, step):
         done = ~np.isnan(values)
         found = _judge(scores, flat[done], drawn[done], values[done], exchange.edit, notes, time.monotonic() - begun)
-        judged = replace(found, about=about, found_by=pair.sample.found_by)
+        judged = replace(found, about=about)
         judged.save(folder)
         step(judged.sentence)
     assert judged is not None
     recovered = _recovered(exchange, scores, exchange.edit)
     plain = [why for why in (exchange.kept.why, *exchange.kept.plain.values()) if why]
     notes += [f"some neurons took whole passes, or all: {plain[0]}"] if plain else []
-    judged = replace(judged, recovered=recovered, notes=tuple(notes))
+    judged = replace(judged, recovered=recovered, notes=tuple(notes), found_by=pair.sample.found_by)
     judged.save(folder)
     with replacing(folder / CURVES) as temporary:
         temporary.write_bytes(curves(judged.recovered))
