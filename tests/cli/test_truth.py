@@ -51,8 +51,8 @@ def test_files_say_what_the_terminal_says(done, words, cli, tmp_path):
     code, text, _ = cli(*words, "--out", folder)
     assert code == 0
     told = json.loads((folder / "truth.json").read_text())
-    assert told["sentence"] in text
-    assert told["sentence"] in (folder / "truth.md").read_text().splitlines()[0]
+    assert told["verdict"] in text
+    assert told["verdict"] in (folder / "truth.md").read_text().splitlines()[0]
     assert set(told["figures"]) == {"grad-x-activation", "activation-difference"}
     assert all(set(of) == set(FIGURES) for of in told["figures"].values())
     assert (folder / "recovered.png").read_bytes()[:4] == b"\x89PNG"
