@@ -181,7 +181,7 @@ def run(name: str, rounds: int, clock: Callable[[], float]) -> Table:
 def main(argv: Sequence[str] | None = None) -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--models", nargs="+", default=list(MODELS), choices=list(MODELS))
+    parser.add_argument("--models", nargs="+", default=["demo", "smol"], choices=list(MODELS))
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--clock", choices=list(CLOCKS), default="cpu", help="cpu: for a shared machine, one thread")
     parser.add_argument("--threads", type=int, default=1, help="of torch")

@@ -18,15 +18,13 @@ from pathlib import Path
 from rich.console import Console
 
 import neuronscope as ns
-from neuronscope.evaluate import bootstrap_mean
-from neuronscope.evaluate.ordering import pooled
 from neuronscope.locate import edit_effect
 from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import Validity
 from neuronscope.models import Decoding
-from neuronscope.report.markdown import table
 from neuronscope.samples import Counterfactual
-from neuronscope.studies.locate.truth import COUNTS, Judged, Truth, truth_into
+from neuronscope.studies.locate.judged import Judged, Pooled
+from neuronscope.studies.locate.truth import Truth, truth_into
 
 from .natural import SMALLEST, valid_pairs
 
@@ -45,24 +43,6 @@ def photographs(vlm: ns.VLM, folders: list[Path], count: int) -> Iterator[tuple[
         places.append((seen[pair.sample.concept], number))
     for _, number in sorted(places)[:count]:
         yield waiting[number]
-
-
-def tables(rows: list[Judged]) -> str:
-    """Pooled over photographs: figures, and what the best n recover together."""
-    methods = [name for name in rows[0].figures if all(name in row.figures for row in rows)]
-    means = {name: pooled([dict(row.figures[name]) for row in rows]) for name in methods}
-    columns = tuple(means[methods[0]])
-    shares = {
-        name: [bootstrap_mean([row.recovered[name][n] for row in rows]) for n in COUNTS if n in rows[0].recovered[name]]
-        for name in methods
-    }
-    return "\n\n".join(
-        (
-            table(("method", *columns), [(name, *(str(of[c]) for c in columns)) for name, of in means.items()]),
-            "What the best n recover of the edit's effect, exchanged together:",
-            table(("method", *(f"n = {n}" for n in COUNTS)), [(name, *map(str, of)) for name, of in shares.items()]),
-        )
-    )
 
 
 def main() -> None:
@@ -84,15 +64,13 @@ def main() -> None:
         rows.append(truth_into(folder, vlm, pair, validity, asked))
         names.append(folder.name)
         console.print(f"{len(rows)} {folder.name}: {rows[-1].sentence} {rows[-1].seconds:.0f} s", soft_wrap=True)
-        asked_of = sum(row.asked for row in rows) // len(rows)
-        head = f"{len(rows)} photographs, {asked_of:,} of {rows[0].total:,} neurons exchanged one by one in each."
-        text = f"{head}\n\n{tables(rows)}"
+        text = Pooled.of(rows).markdown()
         if args.out is not None:
             args.out.mkdir(parents=True, exist_ok=True)
-            (args.out / "exact.md").write_text(text + "\n", encoding="utf-8")
+            (args.out / "exact.md").write_text(text, encoding="utf-8")
             document = {name: row.to_dict() for name, row in zip(names, rows, strict=True)}
             (args.out / "exact.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    Console().print(tables(rows), soft_wrap=True)
+    Console().print(Pooled.of(rows).markdown(), soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -201,7 +201,26 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what SLOW names."""
-    here = Path(__file__).parent
+    slow = {Path(__file__).parent / part for part in SLOW}
+    known = {path: not slow.isdisjoint((path, *path.parents)) for path in {item.path for item in items}}
     for item in items:
-        if here in item.path.parents and any((here / part) in (item.path, *item.path.parents) for part in SLOW):
+        if known[item.path]:
             item.add_marker(pytest.mark.slow)
+
+
+@pytest.fixture(scope="session")
+def finder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """The folder of a tiny random detector or segmenter (tiny_regions.py), made when it is asked for."""
+    known: dict[str, Path] = {}
+
+    def folder(name: str) -> Path:
+        from tiny_regions import MAKERS
+
+        if name == "owlv2":
+            pytest.importorskip("scipy")  # of its image processor
+        if name not in known:
+            known[name] = tmp_path_factory.mktemp(f"tiny-{name}")
+            MAKERS[name](known[name])
+        return known[name]
+
+    return folder

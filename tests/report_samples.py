@@ -11,12 +11,16 @@ import numpy as np
 from PIL import Image
 
 import neuronscope as ns
+from neuronscope.index import NeuronIndex
 from neuronscope.meaning import Place, Words
 from neuronscope.meaning.words import Comparison
 from neuronscope.report import Curve, Evidence, Spoken, Unit, Word
 from neuronscope.run.directory import Run
 from neuronscope.samples.boxes import boxes_mask
 from neuronscope.samples.inpaint import inpaint
+from neuronscope.samples.picture_files import gather
+from neuronscope.studies.index.settings import IndexPlan
+from neuronscope.studies.index.work import IndexRun
 from neuronscope.studies.reproduce.job import AGAIN, Job
 from neuronscope.studies.reproduce.pixels import encode_mask
 from neuronscope.studies.reproduce.results import Results
@@ -205,3 +209,17 @@ def _row(method: str, source: dict[str, Any], of: dict[str, Any], draw: int) -> 
         "caption": text,
         **dict.fromkeys(("hit", "hit_strict", "hit_lexicon", "hit_substring"), hit),
     }
+
+
+def make_index(vlm: ns.VLM, pictures: Path, folder: Path, *, part: int = 128, kept: int = 3) -> NeuronIndex:
+    """An index of a folder, made in the library."""
+    work = IndexRun(
+        vlm,
+        gather([pictures], checked=False),
+        IndexPlan(top=kept, batch=2, part=part),
+        ns.Decoding(),
+        folder,
+        loaded="demo",
+    )
+    work.work()
+    return work.finish()

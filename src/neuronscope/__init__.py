@@ -67,11 +67,14 @@ if TYPE_CHECKING:
     from .models import Decoding as Decoding
     from .models import Family as Family
     from .models import register_family as register_family
+    from .regions import find_regions as find_regions
+    from .regions import outline_boxes as outline_boxes
     from .samples import CocoFolder as CocoFolder
     from .samples import Counterfactual as Counterfactual
     from .samples import ImageList as ImageList
     from .samples import Lexicon as Lexicon
     from .samples import Region as Region
+    from .samples import Regions as Regions
     from .samples import Sample as Sample
     from .samples import annotated as annotated
     from .samples import counterfactual as counterfactual
@@ -134,12 +137,14 @@ _HOME = {
     "loading": ("VLM", "load"),
     "meaning": ("decode",),
     "models": ("Decoding", "Family", "register_family"),
+    "regions": ("find_regions", "outline_boxes"),
     "samples": (
         "CocoFolder",
         "Counterfactual",
         "ImageList",
         "Lexicon",
         "Region",
+        "Regions",
         "Sample",
         "annotated",
         "counterfactual",

@@ -166,7 +166,10 @@ def _union(hints: Sequence[Any]) -> Reader | None:
         if picture and (cure := picture_cure(value)):
             raise ValueError(f"a picture; it is {cure}")
         told = list(dict.fromkeys(said))
-        raise ValueError(" or ".join(told) + (", or None" if optional else ""))
+        text = " or ".join(told)
+        if optional:
+            text = f"{text.removesuffix('.')}, or None" + "." * text.endswith(".")
+        raise ValueError(text)
 
     return read
 

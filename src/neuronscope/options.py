@@ -165,12 +165,25 @@ NUMBERS = listed(number, "finite numbers")
 SIZES = listed(int, "whole numbers")
 
 
-def _box(text: str) -> tuple[float, float, float, float]:
+#: Instead of a box: what a detector finds, its best region or each that is good enough.
+Sought: TypeAlias = Literal["auto", "all"]
+SOUGHT: tuple[Sought, ...] = get_args(Sought)
+
+
+def _box(text: str) -> tuple[float, float, float, float] | Sought:
+    for word in SOUGHT:
+        if text == word:
+            return word
     x, y, w, h = map(number, text.split(","))
     return x, y, w, h
 
 
-BOX = Form(_box, lambda box: ",".join(map(plain, box)), "four finite numbers x,y,w,h in pixels")
+#: A box, or a word of :data:`SOUGHT`.
+BOX = Form(
+    _box,
+    lambda box: box if isinstance(box, str) else ",".join(map(plain, box)),
+    "four finite numbers x,y,w,h in pixels, auto, or all",
+)
 
 
 def _setting(text: str) -> tuple[str, Any]:

@@ -101,13 +101,12 @@ def test_only_the_rows_that_are_broken_are_named(own: ns.VLM, picture: Any):
 
 
 def test_steps_behind_the_first_are_looked_at_and_padding_is_not():
-    nan, one = [math.nan, 0.0], [0.0, 1.0]
-    ids = torch.tensor([[5], [5], [5]])
-    watch = Watch([9])
-    for step, (tokens, rows) in enumerate([([9, 1, 1], [one] * 3), ([0, 1, 1], [nan, one, nan])]):
-        assert watch(ids, torch.tensor(rows)).shape == (3, 2), step
-        ids = torch.cat([ids, torch.tensor(tokens)[:, None]], 1)
+    nan, on, end = [0.0, math.nan], [1.0, 0.0], [0.0, 1.0]
+    watch = Watch([1])
+    for rows in ([end, on, on], [nan, on, nan]):
+        assert watch(torch.tensor([[5], [5], [5]]), torch.tensor(rows)).shape == (3, 2)
     assert watch.bad == [2]  # the first row was over
+    assert [trail.best for trail in watch.trails] == [(1,), (0, 0), (0, 1)]
 
 
 @pytest.mark.parametrize(

@@ -78,6 +78,7 @@ VERBS: dict[str, Verb] = {
     ),
     "heatmap": lambda bears, *_: ("heatmap", bears[0][0], "3.5", "4.6", "--box", bears[0][1], "--draws", 2),
     "discover": lambda bears, *_: ("discover", bears[0][0], bears[1][0], "--nouns", "lexicon", "--top", 20),
+    "index": lambda bears, *_: ("index", bears[0][0], bears[1][0], "--pages", 1),
     "edit": lambda bears, busses, scenes, out: (
         *("edit", "--images", bears[0][0].parent, "--images", busses, "--source", "bear", "--target", "bus"),
         *("--editor", "swap", "--count", 5),

@@ -27,6 +27,21 @@ def test_check_prints_what_was_found(cli, checkpoint):
     assert "16 = 4 x 4" in out
 
 
+def test_checks_can_be_chosen_and_lines_come_one_by_one(cli, checkpoint):
+    asked = ("check", checkpoint, "--only", "heat map", "--only", "cached = uncached")
+    code, out, _ = cli(*asked)
+    assert code == 0
+    said = [line.split(":")[0] for line in out.splitlines() if ": ok: " in line]
+    assert said[-2:] == ["cached = uncached", "heat map"]
+    assert "self" not in said  # whose lines come first, by their own names
+    assert said[0] == "finite weights"
+    document = json.loads(cli(*asked, "--json")[1])
+    assert [row["name"] for row in document["checks"]] == said
+    code, _, err = cli("check", checkpoint, "--only", "heatmap")
+    assert code
+    assert "--only='heatmap' is not known" in err
+
+
 def test_caption(cli, checkpoint, image):
     code, out, _ = cli("caption", image, image, "--model", checkpoint, "--json")
     document = json.loads(out)

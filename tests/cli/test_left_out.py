@@ -62,6 +62,19 @@ def test_discover(cli: Cli, tmp_path: Path):
 
 
 @pytest.mark.usefixtures("picky")
+def test_index(cli: Cli, tmp_path: Path):
+    (tmp_path / "pictures").mkdir()
+    scenes_of("bear", 1)[0].load().save(tmp_path / "pictures" / "bear.png")
+    Image.new("RGB", ODD).save(tmp_path / "pictures" / "odd.png")
+    given = (tmp_path / "pictures", "--out", tmp_path / "out", "--pages", 0, "--json", "--quiet")
+    code, text, told = cli("index", *given)
+    assert (code, told) == (0, "")
+    (refused,) = json.loads(text)["refused"]
+    assert refused["where"].endswith("odd.png")
+    assert "odd.png (127 x 128 px) is refused by the processor of" in refused["reason"]
+
+
+@pytest.mark.usefixtures("picky")
 def test_repair(cli: Cli, tmp_path: Path):
     place = write_folder(tmp_path / "coco")
     Image.new("RGB", ODD).save(place / "images" / "5.png")
@@ -82,7 +95,7 @@ def test_caption_names_the_file(cli: Cli, tmp_path: Path):
     assert message.startswith(f"images[1]: image {tmp_path / 'odd.png'} (127 x 128 px) is refused by the processor of")
 
 
-@pytest.mark.parametrize("verb", ["reproduce", "discover", "edit", "repair", "explore", "report"])
+@pytest.mark.parametrize("verb", ["reproduce", "discover", "index", "edit", "repair", "explore", "report"])
 def test_every_verb_that_reads_a_data_set_can_be_told_to_read_outside(cli: Cli, verb: str):
     code, text, _ = cli(verb, "--help")
     assert code == 0

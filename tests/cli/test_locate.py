@@ -95,6 +95,8 @@ BAD = {
         "--recover cuts rankings and both stages together",
     ),
     "a share that is none": (["--recover", "0"], "share=0"),
+    "no site": (["--site", "gate"], "site='gate' is not known"),
+    "a site of a preset": (["--site", "pre", "--preset", "paper"], "leave out --site"),
     "layer-matched to nothing": (["--method", "random-layer-matched"], "needs like="),
     "like of another method": (["--method", "pan", "--like", "{like}"], "'like' is not known"),
     "like that is no file": (["--method", "random-layer-matched", "--like", "nope.json"], "nope.json"),
@@ -119,6 +121,8 @@ def test_bad_options_write_nothing(locate, tmp_path, name):
     [
         ("--budget", "9", "--draws", "2"),
         ("--q", "0.3", "--no-test"),
+        ("--site", "act", "--q", "0.3", "--no-test"),
+        ("--site", "act", "--method", "schwettmann", "--no-test"),
         ("--recover", "0.3", "--no-test"),
         ("--method", "pan", "--recover", "0.2", "--no-test"),
         ("--method", "pan", "--count", "7", "--edit", "mean_fill", "--no-test"),

@@ -1,6 +1,8 @@
 """`neuronscope truth`, from the command line to the saved files."""
 
+import html
 import json
+import re
 import shutil
 
 import numpy as np
@@ -126,3 +128,100 @@ def test_effects_of_something_else_are_not_gone_on_with(done, words, tmp_path, c
     assert code == 1
     assert says in text
     assert (folder / "effects.json").read_text() == (content[:40] if change == ["damage"] else content)
+
+
+def second(done, folder, **changed):
+    """The same result as of another picture."""
+    shutil.copytree(done, folder)
+    held = json.loads((folder / "truth.json").read_text())
+    held["about"]["image"] = "other.png"
+    for of in held["figures"].values():
+        of["precision at 100"]["value"] /= 2
+    (folder / "truth.json").write_text(json.dumps({**held, **changed}))
+    return folder
+
+
+def plain(page):
+    """The first paragraph of a page."""
+    return html.unescape(re.search(r'<p class="verdict">(.*?)</p>', page, re.DOTALL)[1])
+
+
+def test_the_page_begins_in_plain_words_and_needs_nothing_else(done, cli, tmp_path):
+    page = (done / "page.html").read_text()
+    told = json.loads((done / "truth.json").read_text())
+    best, worst = sorted(told["figures"], key=lambda name: -told["figures"][name]["precision at 100"]["value"])
+    count = round(100 * told["figures"][best]["precision at 100"]["value"])
+    assert plain(page).startswith(f"Of the 100 neurons that {best} names first, {count} are in this picture among the")
+    assert f"of those that {worst} names" in plain(page)
+    assert page.index('class="verdict"') < page.index("<figure>")  # then the picture
+    assert page.count("data:image/jpeg") == 2
+    assert told["verdict"] in html.unescape(page)
+    assert "http" not in re.sub(r"http-equiv|http://www.w3.org", "", page)
+    assert "bear" in page
+    code, out, _ = cli("report", done, "--out", tmp_path / "page.html", "--json")
+    assert code == 0
+    assert json.loads(out)["kind"] == "truth"
+    assert (tmp_path / "page.html").read_text() == page
+
+
+def test_several_pictures_pool(done, cli, tmp_path):
+    other = second(done, tmp_path / "second")
+    asked = ("report", done, other, "--out", tmp_path / "page.html")
+    code, out, _ = cli(*asked, "--json")
+    assert code == 0
+    pooled = json.loads(out)["pooled"]
+    told = [json.loads((folder / "truth.json").read_text()) for folder in (done, other)]
+    for method in WORDS[1:4:2]:
+        for figure in FIGURES:
+            values = [one["figures"][method][figure]["value"] for one in told]
+            mean = pooled["figures"][method][figure]
+            assert mean["value"] == pytest.approx(np.mean(values))
+            assert min(values) - 1e-9 <= mean["low"] <= mean["high"] <= max(values) + 1e-9
+        assert pooled["recovered"][method]["20"]["value"] == pytest.approx(told[0]["recovered"][method]["20"])
+    assert [one["image"] for one in pooled["pictures"]] == ["bear.png", "other.png"]
+    assert "On 2 pictures, 300 of 6,144 neurons" in cli(*asked)[1]
+    page = (tmp_path / "page.html").read_text()
+    assert "over 2 pictures" in plain(page)
+    assert page.count("data:image/jpeg") == 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "says"),
+    [
+        (lambda folder: (folder / "truth.json").unlink(), "is no result of `truth`"),
+        (lambda folder: (folder / "truth.json").write_text("{"), "is no result of `truth`"),
+        (lambda folder: (folder / "truth.json").write_text("[]"), "is no result of `truth`"),
+        (lambda folder: change_about(folder, model="another"), "of several models: another, demo"),
+        (lambda folder: change_about(folder, figures=3), "is no result of `truth`"),
+        (lambda folder: change_about(folder, figures={"pan": {"Pearson": {"value": "x"}}}), "is no result of `truth`"),
+        (lambda folder: (folder / "original.png").write_bytes(b"no picture"), "is damaged"),
+    ],
+)
+def test_what_cannot_be_pooled_is_refused(done, cli, tmp_path, damage, says):
+    other = second(done, tmp_path / "second")
+    damage(other)
+    found, _, err = cli("report", done, other, "--out", tmp_path / "page.html")
+    assert found
+    assert says in err
+
+
+def change_about(folder, **changed):
+    """Other words in a result."""
+    held = json.loads((folder / "truth.json").read_text())
+    held["about"]["model"] = changed.pop("model", held["about"]["model"])
+    (folder / "truth.json").write_text(json.dumps({**held, **changed}))
+
+
+def test_a_method_that_one_picture_lacks_is_said_to_be_left_out(done, cli, tmp_path):
+    held = json.loads((done / "truth.json").read_text())
+    other = second(done, tmp_path / "second", figures={"grad-x-activation": held["figures"]["grad-x-activation"]})
+    out = cli("report", done, other, "--out", tmp_path / "page.html")[1]
+    assert "not judged on every picture: activation-difference" in out
+
+
+def test_results_of_other_verbs_do_not_pool(done, cli, tmp_path):
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "neurons.json").write_text("{}")
+    code, _, err = cli("report", done, tmp_path / "other", "--out", tmp_path / "page.html")
+    assert code
+    assert "only those are pooled" in err

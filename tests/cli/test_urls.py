@@ -31,6 +31,7 @@ def test_urls_are_refused_by_that_word(url, demo: ns.VLM, cli, tmp_path, monkeyp
         ["locate", url, "bear", "--box", "1,1,30,30"],
         ["discover", url, "--out", tmp_path / "run"],
         ["pictures", "3.7", url],
+        ["index", url, "--out", tmp_path / "index"],
         ["edit", "--images", url, "--source", "bear", "--target", "dog"],
     ):
         code, _, err = cli(*words, "--quiet")

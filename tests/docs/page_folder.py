@@ -18,7 +18,7 @@ from PIL import Image
 import neuronscope as ns
 from neuronscope.loading.load import BUNDLED
 from neuronscope.samples.scenes import Item, Scene, render, write_coco
-from report_samples import make_run
+from report_samples import make_index, make_run
 
 #: The bear's box as pages give it, (x, y, width, height) in pixels, and the side of the pictures that it fits.
 BEAR_BOX = (120, 60, 310, 280)
@@ -92,6 +92,12 @@ def _model(folder: Path) -> None:
     folder.symlink_to(BUNDLED, target_is_directory=True)
 
 
+def _index(folder: Path) -> None:
+    pictures = folder.with_name(f"{folder.name}-pictures")
+    _pictures(pictures)
+    make_index(ns.load("demo"), pictures, folder)
+
+
 #: Name on a page -> what makes the file or folder at a path.
 FILES: Mapping[str, Callable[[Path], None]] = {
     **dict.fromkeys(_PICTURES, _picture),
@@ -102,6 +108,7 @@ FILES: Mapping[str, Callable[[Path], None]] = {
     "COCO": _scenes,
     "neurons.json": _neurons,
     "RUN": _run,
+    "photo-index": _index,
     **dict.fromkeys(("MODEL", "DIR", "M", "path/to/llava-1.5-7b-hf"), _model),
 }
 

@@ -227,7 +227,7 @@ def test_every_verb_is_in_the_reference(pages: dict[Path, Page], site: Path) -> 
         assert f"## `neuronscope {verb}`\n\n<!-- options: {verb} -->" in text, verb
     shown = "".join(pages[site / "reference" / "cli.html"].words)
     assert "--random-sets" in shown
-    assert "Its box x,y,w,h in pixels; may be repeated." in shown
+    assert "Its box x,y,w,h in pixels, may be repeated" in shown
 
 
 def test_a_broken_page_stops_the_build(tmp_path: Path) -> None:

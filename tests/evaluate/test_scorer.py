@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from neuronscope.evaluate.captions import releases, scorer
-from neuronscope.evaluate.captions.sources import fingerprint
+from neuronscope.models.checkpoints import fingerprint
 
 
 @pytest.fixture

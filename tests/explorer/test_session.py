@@ -19,7 +19,7 @@ from neuronscope.explorer.clients import Visitor, Visitors, parts
 from neuronscope.intervene import activations
 from neuronscope.options import Loading
 from neuronscope.studies.demo.scenes import scenes_of
-from report_samples import CLOSING, HOSTILE, IMAGE, SCRIPT
+from report_samples import CLOSING, HOSTILE, IMAGE, SCRIPT, make_index
 
 SOON = 120.0
 
@@ -128,6 +128,27 @@ def test_a_neuron_and_the_pictures_that_move_it_most(located, shop, demo):
     assert located.state.found.evidence.words.sentence.split(":")[0] in html.neurons(located.state)
     with pytest.raises(InvalidOption, match="not one of the located"):
         located.choose(ns.Neuron(0, 0))
+
+
+def test_any_neuron_of_an_index_by_its_address(session, shop, demo, tmp_path):
+    with pytest.raises(InvalidOption, match="--index FOLDER"):
+        session.look("3.17")
+    (tmp_path / "pictures").mkdir()
+    for number in range(2):
+        shop.shelf.entry(number).load().save(tmp_path / "pictures" / f"{number}.png")
+    index = make_index(demo, tmp_path / "pictures", tmp_path / "index")
+    visitor = Visitor(replace(shop, index=index))
+    for wrong in ("3.99999", "99.1", "vision.1.3"):
+        assert visitor.act(lambda session, wrong=wrong: session.look(wrong)) is None
+        assert visitor.message
+    assert visitor.news()["profile"] == ""
+    for address in ("3.17", "L3.U17"):
+        assert visitor.act(lambda session, address=address: session.look(address)).wait(SOON).status == "done"
+        shown = visitor.news(again=True)["profile"]
+        assert "<h3>L3.U17</h3>" in shown
+        assert "A random neuron of its layer, L3.U" in shown
+        assert shown.count("background-image:url(data:image/jpeg") == 8  # two pictures at both ends of both neurons
+    visitor.session.close()
 
 
 def test_the_report_and_the_recipes(located, tmp_path, monkeypatch):

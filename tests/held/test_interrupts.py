@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import signal
 from collections import Counter
@@ -165,3 +166,16 @@ def test_an_exception_before_any_line_of_beginning_or_ending_a_block_leaves_noth
             if not came:
                 break
     assert lines > 20
+
+
+@pytest.mark.parametrize("within", [True, False], ids=["gradients", "no gradients"])
+@pytest.mark.parametrize("name", [name for name in BLOCKS if name != "a mode of torch"])  # that one calls nothing
+def test_gradients_are_on_or_off_as_before_when_a_model_that_was_called_inside_has_left_them(
+    bench: Bench, name: str, within: bool
+):
+    """Torch's own `no_grad`, interrupted between two lines, stays in force: in the user's call of his model."""
+    with torch.set_grad_enabled(within):
+        with contextlib.suppress(KeyboardInterrupt), BLOCKS[name](bench.vlm)():
+            torch.set_grad_enabled(not within)
+            raise KeyboardInterrupt
+        assert torch.is_grad_enabled() == within

@@ -7,6 +7,8 @@ import pytest
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
 from neuronscope.locate import METHODS, Pan, Random, TwoStage, equal_size, method, register_method, registry
+from neuronscope.locate.validity import valid_pair
+from neuronscope.studies.demo.scenes import scenes_of
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -51,3 +53,22 @@ def test_a_method_of_ones_own(monkeypatch):
             register_method(taken, Mine)
     with pytest.raises(InvalidOption, match="empty"):
         register_method("", Mine)
+
+
+#: Their gradients are those of others; they take many.
+SLOW = {"learned-mask", "integrated-gradients-published", "integrated-gradients"}
+
+
+@pytest.fixture(scope="module")
+def known(demo):
+    return valid_pair(demo, scenes_of("bear", 2)[1])
+
+
+@pytest.mark.parametrize("name", sorted(METHODS.keys() - SLOW))
+def test_every_method_finds_sets_at_another_site(demo, known, name):
+    """By reading there where it has the choice, and otherwise by where its set acts."""
+    site = "pre" if name in ("two-stage", "random") else "act"
+    option, (pair, validity) = registry.site_option(method(name), site), known
+    short = {"steps": 2} if name == "learned-mask" else {"like": ns.Neurons.of([(0, 1)])} if "matched" in name else {}
+    found = method(name, **option, **short).locate(demo, pair, validity=validity)
+    assert found.neurons.site == site

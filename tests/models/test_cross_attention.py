@@ -21,7 +21,7 @@ from neuronscope.errors import HookNeverFired, InvalidOption, NoGrid, NoImagePos
 from neuronscope.hooks.attended import attending, reading_blocks
 from neuronscope.intervene import activations
 from neuronscope.locate import DifferenceTimesGradient
-from neuronscope.locate.patching import Exchange, image_values
+from neuronscope.locate.patching import Exchange
 from neuronscope.locate.registry import METHODS
 from neuronscope.locate.scores import activation_differences, grad_times_activation
 from neuronscope.locate.target import Word
@@ -248,7 +248,10 @@ def test_what_is_between_two_pictures_is_what_the_decoder_attends_to(models, kin
     vlm, pair, word = models[kind], pair_of(kind), Word((), ((1, 6),))
     own, other = (word.inputs(vlm, image, Decoding()) for image in (pair.original, pair.edited))
     at = torch.as_tensor(own.images[0].positions)
-    states, said = entering(vlm, other, at, 1)
+    found: list[Tensor] = []
+    with torch.no_grad(), entering(vlm, at, found.append):
+        said = vlm.logits(other)[0].float()
+    states = found[-1]
 
     def logits(between: float) -> Tensor:
         with torch.no_grad(), moved(vlm, at, states, between):
@@ -278,7 +281,7 @@ def test_exchanging_all_neurons_is_patching_by_hand(models, kind: str, pair_of):
     with torch.no_grad(), vlm.intervene(ns.Patch(every, source=exchange.columns(every), span="media")):
         patched = vlm.logits(exchange.inputs)[0, -1].log_softmax(-1)[6]
     assert effect == pytest.approx(exchange.clean - float(patched), abs=1e-5)
-    assert image_values(vlm, exchange.inputs, "neuron")[0].shape == (exchange.inputs.images[0].count, 48)
+    assert exchange.values[0].shape == (exchange.inputs.images[0].count, 48)
 
 
 # -- locating

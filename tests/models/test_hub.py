@@ -11,8 +11,8 @@ from huggingface_hub.errors import HfHubHTTPError
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, UnsupportedModel
-from neuronscope.evaluate.captions.sources import find, require_there
 from neuronscope.models import hub
+from neuronscope.models.checkpoints import find, require_there
 from neuronscope.models.hub import answering
 
 ID = "nobody-at-all/no-model"

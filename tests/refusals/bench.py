@@ -14,7 +14,7 @@ from hallucinations import write_folder
 from neuronscope.evaluate import planted
 from neuronscope.samples.scenes import write_coco
 from neuronscope.studies.demo.scenes import bystanders, scenes_of
-from report_samples import make_run, save_result
+from report_samples import make_index, make_run, save_result
 
 
 def furnish(place: Path, demo: ns.VLM) -> None:
@@ -35,6 +35,7 @@ def furnish(place: Path, demo: ns.VLM) -> None:
         other.image.save(pictures / f"other{number}.png")
     planted(demo)["bear"].save(good / "neurons.json")
     (good / "texts.txt").write_text("The image shows a cake.\n", encoding="utf-8")
+    make_index(demo, pictures, good / "index")
     write_coco(good / "coco", 16, 20_000_037)  # three bears and two buses that can be located
     write_folder(good / "hallucinations")
     save_file({"weight": torch.zeros(2)}, good / "tensors.safetensors")

@@ -46,6 +46,14 @@ GOOD: Mapping[str, tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]
         {"neurons": ["{good}/neurons.json"], "sources": ["{good}/pictures"]},
         {"--draws": ["2"], "--out": ["{out}.png"]},
     ),
+    "index": (
+        {"sources": ["{good}/pictures"]},
+        {"--sets": ["{good}/neurons.json"], "--pages": ["1"], "--out": ["{out}"]},
+    ),
+    "neuron": (
+        {"neurons": ["3.7"]},
+        {"--index": ["{good}/index"], "--sets": ["{good}/neurons.json"], "--out": ["{out}"]},
+    ),
     "discover": (
         {"sources": ["{good}/bear.png"]},
         {"--top": ["10"], "--ks": ["1,10"], "--group": ["2"], "--out": ["{out}"]},
@@ -388,6 +396,21 @@ CONTRADICTORY: Mapping[str, Sequence[tuple[Sequence[str], str]]] = {
         (["--trace", "rollout"], "trace"),
         (["--box", "500,500,10,10"], "box"),
         (["--box", "1,2,3"], "--box"),
+    ],
+    "index": [
+        (["--quantile", "1"], "quantile"),
+        (["--quantile", "0.2"], "quantile"),
+        (["--top", "101"], "top"),
+        (["--export", "neurons.json"], "neurons.json"),
+        (["--sets", "{good}/neurons.json"], "twice"),
+        (["--images", "{good}/pictures"], "images"),
+    ],
+    "neuron": [
+        (["--index", "{good}/result"], "result"),
+        (["--sets", "{good}/neurons.json", "--sets", "{good}/neurons.json"], "twice"),
+        (["--layer", "1", "--export", "x.jsonl"], "either"),
+        (["--", "99.1"], "99"),
+        (["--", "vision.1.3"], "decoder"),
     ],
     "decode": [(["--norm", "all"], "norm"), (["--", "9.1"], "9"), (["--", "1.2.3"], "1.2.3"), (["--", "²"], "²")],
     "truth": [

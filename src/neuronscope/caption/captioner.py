@@ -31,7 +31,7 @@ from ..models.loaded import LoadedModel
 from ..models.origin import require_own
 from ..models.processing import about
 from ..models.surroundings import Surroundings
-from .captions import Caption, caption_of, ends_of, generate_captions
+from .captions import Caption, alone, caption_of, ends_of, generate_captions
 from .clean import Clean, Unfit, read_clean
 from .drafts import Drafts
 from .finite import refuse
@@ -40,6 +40,7 @@ from .memory import Batches, row_bytes, rows_that_fit
 from .prefill import Change, Job, Pass
 from .proof import proved
 from .shortcuts import Engine
+from .ties import Trail, chosen, settled
 
 #: What reading a position costs besides the layers: its logits, in layers.
 _HEAD = 4
@@ -274,11 +275,12 @@ class Captioner:
         engine = reduce(and_, (self.used[first] for first in {job.change.first for job in jobs}))
         around = Pass(vlm, engine, jobs, self._ahead(jobs))
         cache, logits = around.read()
+        trails = [Trail() for _ in jobs]
         if logits is None:
             known: list[list[int]] = [[] for _ in jobs]
             over = [False] * len(jobs)
         else:
-            known, over, bad = self._checked(around, logits)
+            known, over, bad, trails = self._checked(around, logits)
             refuse(vlm, [batch[row].image for row in bad], batch[0].job.change.intervention)
             del logits
         longest = decoding.max_new_tokens
@@ -293,11 +295,17 @@ class Captioner:
             ids = torch.tensor([known[row][:fewest] for row in rows], dtype=torch.long, device=vlm.device)
             resumed = around.resumed(cache, rows, around.length - 1 + fewest)
             start = Start([around.states[row] for row in rows], resumed, ids)
-            written, bad = write(vlm, engine, decoding, start, longest - fewest, until)
+            written, bad, chosen_by = write(vlm, engine, decoding, start, longest - fewest, until)
             refuse(vlm, [batch[rows[at]].image for at in bad], batch[0].job.change.intervention)
-            for row, new in zip(rows, written, strict=True):
+            for row, new, trail in zip(rows, written, chosen_by, strict=True):
                 known[row] = known[row][:fewest] + new
-        return known
+                trails[row] = trails[row].cut(fewest) + trail
+
+        def plainly(row: int) -> tuple[list[int], Trail]:
+            one = batch[row]
+            return alone(vlm, self._images, (one.image, one.job.draw), one.job.change.intervention, decoding)
+
+        return settled(vlm, known, trails, plainly)
 
     def _ahead(self, jobs: Sequence[Job]) -> int:
         """How far the clean captions are read ahead.
@@ -309,8 +317,11 @@ class Captioner:
         price = (layers - min(job.change.first for job in jobs) + _HEAD) / (layers + _HEAD)
         return self._drafts.length(self._decoding.max_new_tokens, price / (1 + STEP / len(jobs)))
 
-    def _checked(self, around: Pass, logits: Tensor) -> tuple[list[list[int]], list[bool], list[int]]:
-        """What is known of each row from the logits behind its draft's tokens; rows that ended, or are not finite."""
+    def _checked(self, around: Pass, logits: Tensor) -> tuple[list[list[int]], list[bool], list[int], list[Trail]]:
+        """What is known of each row from the logits behind its draft's tokens.
+
+        Also whether it has ended, the rows that are not finite, and what each was chosen by.
+        """
         banned = forbidden(self._vlm, self._decoding)
         if banned:
             logits[..., banned] = -torch.inf
@@ -319,9 +330,11 @@ class Captioner:
         over: list[bool] = []
         right: list[int] = []
         bad: list[int] = []
-        chosen = logits.argmax(-1)  # NaN and infinity are their own largest
-        finite = logits.gather(-1, chosen[..., None])[..., 0].isfinite().tolist()
-        for state, draft, row in zip(around.states, around.drafts, chosen.tolist(), strict=True):
+        trails: list[Trail] = []
+        ids, values, gaps = chosen(logits)
+        finite = values[..., 0].isfinite().tolist()
+        read = zip(around.states, around.drafts, ids[..., 0].tolist(), ids[..., 1].tolist(), gaps.tolist(), strict=True)
+        for state, draft, row, second, gap in read:
             best = [-1 if token in ends else token for token in row[: len(draft) + 1]]
             pairs = zip(best, state.targets[: len(best)], strict=True)
             same = next((n for n, (a, b) in enumerate(pairs) if a != b), len(best))
@@ -330,9 +343,10 @@ class Captioner:
             if not all(finite[len(known)][: len(taken)]):
                 bad.append(len(known))
             known.append([token for token in taken if token >= 0])
+            trails.append(Trail(tuple(row), tuple(second), tuple(gap)).cut(len(taken)))
             over.append(-1 in taken)
         self._drafts.note(right, [len(draft) for draft in around.drafts])
-        return known, over, bad
+        return known, over, bad, trails
 
     def _cut(self, caption: Caption, until: Until | None) -> Caption:
         ids = cut_at_match(self._vlm, caption.ids, until)

@@ -24,6 +24,7 @@ from ..tokens import spoken
 from ..types import ALONG_PROMPT
 from .finite import Watch, refuse
 from .memory import Batches
+from .ties import Trail, settled
 
 
 @dataclass(frozen=True)
@@ -54,9 +55,10 @@ def generate_captions(
 
     An element of `images` that is itself a sequence of images is one prompt that shows all of them.
 
-    Rows of a batch are images x draws; results do not depend on how they are batched. Raises InvalidOption for a
-    `batch_size` below 1, InvalidSample that says which image cannot be read or processed, and NotFinite where the
-    model's logits are no numbers.
+    Rows of a batch are images x draws. The specification is a `batch_size` of 1; a row of a larger batch whose two best
+    logits come within rounding of each other is written again by itself (ties.py), so that results do not depend on how
+    rows are batched, except in 16 bits. Raises InvalidOption for a `batch_size` below 1, InvalidSample that says which
+    image cannot be read or processed, and NotFinite where the model's logits are no numbers.
     """
     if whole("batch_size", batch_size) < 1:
         raise InvalidOption(f"batch_size={batch_size} must be at least 1")
@@ -70,26 +72,50 @@ def generate_captions(
     one_image = bool(vlm.family.single) or part not in ALONG_PROMPT
 
     def write(chunk: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Caption]]:
-        distinct = list(dict.fromkeys(i for i, _ in chunk))
-        numbers = distinct if len(images) > 1 else None
-        prepared = vlm.prepare([images[i] for i in distinct], decoding, numbers=numbers)
-        repeated = prepared.select(distinct.index(i) for i, _ in chunk)
-        for group in repeated.batches():
-            inputs, members = repeated.select(group), [chunk[at] for at in group]
-            around = nullcontext() if change is None else Intervening(vlm, (change,), [draw for _, draw in members])
-            with torch.no_grad(), vlm.frozen(), around:
-                generate: Any = vlm.model.generate
-                watch = Watch(ends_of(vlm))
-                output = generate(**inputs.tensors, **generate_settings(vlm, decoding), logits_processor=[watch])
-            refuse(vlm, [members[row][0] for row in watch.bad], change)
-            for (i, _), ids in zip(members, inputs.written(output).tolist(), strict=True):
-                yield i, caption_of(vlm, ids, decoding)
+        for (i, _), (new, _) in zip(chunk, _written(vlm, images, chunk, change, decoding), strict=True):
+            yield i, caption_of(vlm, new, decoding)
 
     batches = Batches(1 if one_row_at_a_time(vlm, part) else batch_size)
     for group in _groups(rows, one_image=one_image):
         for i, caption in batches.run(group, write):
             result[i].append(caption)
     return result
+
+
+def alone(
+    vlm: LoadedModel, images: Sequence[ImageRow], row: tuple[int, int], change: Intervention | None, decoding: Decoding
+) -> tuple[list[int], Trail]:
+    """What transformers' `generate` writes for one row (number of an image, draw) by itself, and what it chose by."""
+    return _written(vlm, images, [row], change, decoding)[0]
+
+
+def _written(
+    vlm: LoadedModel,
+    images: Sequence[ImageRow],
+    rows: Sequence[tuple[int, int]],
+    change: Intervention | None,
+    decoding: Decoding,
+) -> list[tuple[list[int], Trail]]:
+    """New token ids of rows (number of an image, draw), without the end, and what they were chosen by in the batch."""
+    distinct = list(dict.fromkeys(i for i, _ in rows))
+    numbers = distinct if len(images) > 1 else None
+    prepared = vlm.prepare([images[i] for i in distinct], decoding, numbers=numbers)
+    repeated = prepared.select(distinct.index(i) for i, _ in rows)
+    result: dict[int, tuple[list[int], Trail]] = {}
+    for group in repeated.batches():
+        inputs, members = repeated.select(group), [rows[at] for at in group]
+        around = nullcontext() if change is None else Intervening(vlm, (change,), [draw for _, draw in members])
+        with torch.no_grad(), vlm.frozen(), around:
+            generate: Any = vlm.model.generate
+            watch = Watch(ends_of(vlm))
+            output = generate(**inputs.tensors, **generate_settings(vlm, decoding), logits_processor=[watch])
+        refuse(vlm, [members[row][0] for row in watch.bad], change)
+        ids = [until_end(vlm, new) for new in inputs.written(output).tolist()]
+        trails = watch.trails or [Trail()] * len(ids)
+        if len(members) > 1:
+            ids = settled(vlm, ids, trails, lambda at, of=members: alone(vlm, images, of[at], change, decoding))
+        result.update(zip(group, zip(ids, trails, strict=True), strict=True))
+    return [result[at] for at in range(len(rows))]
 
 
 def clean_captions(
@@ -133,11 +159,15 @@ def ends_of(vlm: LoadedModel) -> list[int]:
     return [] if ends is None else list(ends) if isinstance(ends, list) else [int(ends)]
 
 
+def until_end(vlm: LoadedModel, ids: list[int]) -> list[int]:
+    """New token ids up to and without the end of the sequence."""
+    ends = ends_of(vlm)
+    return ids[: next((n for n, token in enumerate(ids) if token in ends), len(ids))]
+
+
 def caption_of(vlm: LoadedModel, ids: list[int], decoding: Decoding) -> Caption:
     """The caption that new token ids spell, up to the end of the sequence."""
-    ends = ends_of(vlm)
-    stop = next((n for n, token in enumerate(ids) if token in ends), len(ids))
-    kept = ids[:stop]
+    kept = until_end(vlm, ids)
     tokenizer = vlm.tokenizer
     prefix = tokenizer(decoding.beginning, add_special_tokens=False).input_ids
     # Decoded together, so that the join is spelled as the tokenizer spells it; the prompt itself is kept as written.

@@ -1,4 +1,4 @@
-"""A caption that is written from logits that are no numbers is refused, not returned as it happens to be.
+"""What every step of a caption was chosen from: a caption from logits that are no numbers is refused.
 
 A row of NaN has a largest entry all the same, often the end of the caption: what comes out is an empty caption, which
 names nothing.
@@ -14,36 +14,52 @@ from torch import Tensor
 from transformers import LogitsProcessor
 
 from ..errors import NotFinite
-from ..models.finite import finite_rows, remedy
+from ..models.finite import remedy
 from ..models.loaded import LoadedModel
+from .ties import Trail, chosen
 
 
 class Watch(LogitsProcessor):
-    """Sees every step's logits in a call of `generate`, changes none, and remembers rows that were not finite.
+    """Sees every step's logits in a call of `generate`, changes none; remembers what was chosen, and rows not finite.
 
     What a row has after its end is padding, and is not looked at.
     """
 
     def __init__(self, ends: Sequence[int]) -> None:
-        self._ends = ends
-        self._bad: Tensor | None = None
-        self._over: Tensor | None = None
+        self._ends = set(ends)
+        self._steps: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def __call__(self, input_ids: Any, scores: Any) -> Any:
         """The scores as they are."""
-        bad = ~finite_rows(scores)
-        if self._bad is None or self._over is None:
-            self._bad, self._over = bad, torch.zeros_like(bad)
-            return scores
-        ends = torch.tensor(list(self._ends), device=input_ids.device)
-        self._over = self._over | torch.isin(input_ids[:, -1], ends).to(bad.device)
-        self._bad = self._bad | (bad & ~self._over)
+        self._steps.append(chosen(scores))
         return scores
+
+    @property
+    def trails(self) -> list[Trail]:
+        """What each row was chosen by, its end included."""
+        if not self._steps:
+            return []
+        ids = torch.stack([ids for ids, _, _ in self._steps], 1).tolist()
+        gaps = torch.stack([gaps for _, _, gaps in self._steps], 1).tolist()
+        result: list[Trail] = []
+        for row, steps in zip(gaps, ids, strict=True):
+            best = tuple(step[0] for step in steps)
+            trail = Trail(best, tuple(step[1] for step in steps), tuple(row))
+            result.append(trail.cut(self._until(best)))
+        return result
 
     @property
     def bad(self) -> list[int]:
         """Rows that were not finite before their end."""
-        return [] if self._bad is None else torch.nonzero(self._bad)[:, 0].tolist()
+        if not self._steps:
+            return []
+        best = torch.stack([ids[:, 0] for ids, _, _ in self._steps], 1).tolist()
+        finite = torch.stack([values[:, 0].isfinite() for _, values, _ in self._steps], 1).tolist()
+        return [row for row, ids in enumerate(best) if not all(finite[row][: self._until(ids)])]
+
+    def _until(self, ids: Sequence[int]) -> int:
+        """Steps of a row up to its end."""
+        return next((n + 1 for n, token in enumerate(ids) if token in self._ends), len(ids))
 
 
 def refuse(vlm: LoadedModel, images: Sequence[int], change: object | None) -> None:

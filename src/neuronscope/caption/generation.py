@@ -19,10 +19,11 @@ from ..models.decoding import Decoding
 from ..models.greedy import shaping
 from ..models.loaded import LoadedModel
 from ..tokens import spoken
-from .captions import ends_of, generate_settings
+from .captions import ends_of, generate_settings, until_end
 from .clean import Clean, place_rows, text_of
 from .finite import Watch
 from .shortcuts import Engine
+from .ties import Trail
 
 #: Fewer rows than this are not worth another call of `generate`.
 _FEW = 8
@@ -65,19 +66,25 @@ def forbidden(vlm: LoadedModel, decoding: Decoding) -> list[int]:
 @torch.no_grad()
 def write(
     vlm: LoadedModel, engine: Engine, decoding: Decoding, start: Start, left: int, until: Until | None = None
-) -> tuple[list[list[int]], list[int]]:
-    """At most `left` new token ids of each row, up to and without the end of the caption; rows that are not finite."""
+) -> tuple[list[list[int]], list[int], list[Trail]]:
+    """At most `left` new token ids of each row, up to and without the end of the caption.
+
+    Also the rows that are not finite, and what each row was chosen by.
+    """
     ends = torch.tensor(ends_of(vlm), dtype=torch.long, device=start.ids.device)
     alive = list(range(len(start.states)))
     ids, cache = start.ids, start.cache
     bad: list[int] = []
     result: list[list[int]] = [[] for _ in alive]
+    trails = [Trail() for _ in alive]
     while alive and left:
         stop = _Stop(ids.shape[1], ends, engine.compact and len(alive) >= _FEW, _matched(vlm, until))
         watch = Watch(ends.tolist())
         state = Start([start.states[row] for row in alive], cache, ids)
         new, cache = step(vlm, decoding, state, left, stop=stop, watch=watch)
         bad += [alive[row] for row in watch.bad]
+        for row, trail in zip(alive, watch.trails, strict=True):
+            trails[row] += trail
         over = stop.over(new)
         left -= new.shape[1]
         for row, tokens in zip(alive, new.tolist(), strict=True):
@@ -87,7 +94,7 @@ def write(
             cache.batch_select_indices(kept)
             ids = torch.cat([ids, new], 1)[kept]
         alive = [alive[int(at)] for at in kept]
-    return [_cut(tokens, ends.tolist()) for tokens in result], bad
+    return [until_end(vlm, tokens) for tokens in result], bad, trails
 
 
 def step(
@@ -192,7 +199,3 @@ def cut_at_match(vlm: LoadedModel, ids: Sequence[int], until: Until | None) -> l
             if matched(list(ids[:count])):
                 return list(ids[:count])
     return list(ids)
-
-
-def _cut(ids: list[int], ends: list[int]) -> list[int]:
-    return ids[: next((n for n, token in enumerate(ids) if token in ends), len(ids))]

@@ -16,6 +16,8 @@ from ..types import Neurons
 
 #: Types of at least as many bytes have to give the same captions; in shorter ones the captioner compares logits itself.
 _EXACT_BYTES = 4
+#: Captions long enough to leave a draft and to be written on.
+_SHORT = Decoding(max_new_tokens=12)
 
 
 def check_copied_states(vlm: VLM) -> Outcome:
@@ -28,11 +30,11 @@ def check_copied_states(vlm: VLM) -> Outcome:
     first = vlm.structure.studied[min(1, len(vlm.structure.studied) - 1)]
     neurons = Neurons.of((first, unit) for unit in range(0, vlm.widths[first], 2))
     noise, picture = Noise(neurons, level=2.0, draws=2), noise_picture()
-    captioner = Captioner(vlm, [picture])
+    captioner = Captioner(vlm, [picture], decoding=_SHORT)
     copied = captioner.captions(noise)
     if captioner.plain.get(first):
         return NotApplicable(captioner.plain[first])
-    pairs = zip(copied[0], generate_captions(vlm, [picture], noise)[0], strict=True)
+    pairs = zip(copied[0], generate_captions(vlm, [picture], noise, decoding=_SHORT)[0], strict=True)
     same = [ours.ids == plain.ids for ours, plain in pairs]
     if all(same):
         return "captions are the same", True

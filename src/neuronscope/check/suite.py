@@ -38,19 +38,36 @@ class Report:
 
 
 @in_turn
-def conformance(vlm: VLM, *, skip: Collection[str] = (), progress: Callable[[str], None] = lambda _: None) -> Report:
+def conformance(
+    vlm: VLM,
+    *,
+    skip: Collection[str] = (),
+    only: Collection[str] = (),
+    progress: Callable[[str], None] = lambda _: None,
+    done: Callable[[Check], None] = lambda _: None,
+) -> Report:
     """Run the self-check and then every check of this module but those to `skip`.
 
-    `progress` is told the name of each before it runs. Raises InvalidOption for a name that is no check's.
+    Args:
+        vlm: the model.
+        skip: names of checks to leave out.
+        only: names of the checks to run; all of them where none is named. The self-check runs always.
+        progress: told the name of each before it runs.
+        done: told each line as soon as it is there.
+
+    Raises InvalidOption for a name that is no check's.
     """
-    for name in skip:
-        one_of("skip", name, tuple(CHECKS))
+    for option, names in (("skip", skip), ("only", only)):
+        for name in names:
+            one_of(option, name, tuple(CHECKS))
     progress("self-check")
     rows = list(self_check(vlm).rows)
+    for row in rows:
+        done(row)
     if not all(row.ok for row in rows):
         return Report(tuple(rows))
     for name, check in CHECKS.items():
-        if name in skip:
+        if name in skip or (only and name not in only):
             continue
         progress(name)
         try:
@@ -58,9 +75,11 @@ def conformance(vlm: VLM, *, skip: Collection[str] = (), progress: Callable[[str
         except (NeuronscopeError, *MODEL_ERRORS) as error:
             outcome = (f"{type(error).__name__}: {error}", False)
         if isinstance(outcome, NotApplicable):
-            rows.append(Check(name, f"does not apply: {outcome.reason}", True, applies=False))
+            row = Check(name, f"does not apply: {outcome.reason}", True, applies=False)
         else:
-            rows.append(Check(name, *outcome))
+            row = Check(name, *outcome)
+        rows.append(row)
+        done(row)
     return Report(tuple(rows))
 
 

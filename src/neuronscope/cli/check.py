@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -9,12 +10,14 @@ import typer
 
 from ..errors import InvalidOption, UnsupportedModel
 from ..options import Loading
+from ..types import one_of
 from .estimate import estimated
-from .output import DeviceOption, DtypeOption, JsonOption, emit, open_model, table
+from .output import DeviceOption, DtypeOption, JsonOption, emit, lines, open_model, table
 from .steps import progress
 from .takes import flag
 
 if TYPE_CHECKING:
+    from ..loading import VLM
     from ..loading.selfcheck import Check
 
 
@@ -25,6 +28,9 @@ def flagged(name: str, told: str) -> Any:
 
 def run(
     model: Annotated[str, typer.Argument(help='"demo", "natural", a checkpoint directory, or a hub id.')],
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Run this check, and others named so.")
+    ] = None,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
     estimate: Annotated[bool, flagged("--estimate", "Memory and seconds of each verb, from the config alone.")] = False,
@@ -49,20 +55,36 @@ def run(
         return
     if given := [name for name, value in asked.items() if value]:
         raise InvalidOption(f"{given[0]} belongs to --estimate")
+
+    from ..check import conformance
+    from ..check.suite import CHECKS
+
+    for name in only or ():
+        one_of("--only", name, tuple(CHECKS))
+    with progress(1 + (len(set(only)) if only else len(CHECKS)), "loading the model") as step:
+        vlm = open_model(loading)
+        facts = _facts(vlm)
+        if not as_json:
+            table(f"neuronscope check {model}", ("", ""), _shown(facts))
+        said = (lambda _: None) if as_json else _say
+        report = conformance(vlm, only=tuple(only or ()), progress=step, done=said)
+    emit({**facts, "checks": [asdict(r) for r in report.rows]}, as_json, lambda: None)
+    if not report.ok:
+        failed = ", ".join(row.name for row in report.rows if not row.ok)
+        raise UnsupportedModel(f"{model} failed: {failed}")
+
+
+def _facts(vlm: VLM) -> dict[str, Any]:
+    """What the library sees in a model."""
     import platform
 
     import torch
     import transformers
 
-    from ..check import conformance
-    from ..check.suite import CHECKS
     from ..version import __version__
 
-    with progress(1 + len(CHECKS), "loading the model") as step:
-        vlm = open_model(loading)
-        report = conformance(vlm, progress=step)
     widths = sorted(set(vlm.widths))
-    facts: dict[str, Any] = {
+    return {
         "model": vlm.id,
         "family": vlm.family.title,
         "fingerprint": vlm.fingerprint,
@@ -82,18 +104,17 @@ def run(
             "python": platform.python_version(),
         },
     }
-    document = {**facts, "checks": [asdict(r) for r in report.rows]}
 
-    def show() -> None:
-        rows: list[tuple[object, object]] = [(name, value) for name, value in facts.items() if name != "versions"]
-        rows += [(name, version) for name, version in facts["versions"].items()]
-        rows += [(r.name, _line(r)) for r in report.rows]
-        table(f"neuronscope check {model}", ("", ""), rows)
 
-    emit(document, as_json, show)
-    if not report.ok:
-        failed = ", ".join(row.name for row in report.rows if not row.ok)
-        raise UnsupportedModel(f"{model} failed: {failed}")
+def _shown(facts: dict[str, Any]) -> list[tuple[object, object]]:
+    rows: list[tuple[object, object]] = [(name, value) for name, value in facts.items() if name != "versions"]
+    return rows + list(facts["versions"].items())
+
+
+def _say(check: Check) -> None:
+    """A check's line, as soon as it is known."""
+    lines(f"{check.name}: {_line(check)}")
+    sys.stdout.flush()
 
 
 def _line(check: Check) -> str:

@@ -20,6 +20,7 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
     "models": ("neuronscope models",),
     "locate": (
         "neuronscope locate bear.jpg bear --box 40,60,200,180",
+        "neuronscope locate bear.jpg bear --box auto --detector google/owlv2-base-patch16-ensemble",
         "neuronscope locate bear.jpg bear --mask mask.png --model DIRECTORY --dtype bfloat16",
         'neuronscope locate cat.jpg cat --box 9,9,90,90 --question "What animal is this?" --model DIRECTORY',
         "neuronscope locate bear.jpg bear --box 40,60,200,180 --method grad-x-activation --count 50",
@@ -39,6 +40,14 @@ EXAMPLES: Mapping[str, tuple[str, ...]] = {
         "neuronscope heatmap bear.jpg 3.417 --box 40,60,200,180 --out map.png",
     ),
     "pictures": ("neuronscope pictures neuronscope-locate/neurons.json photographs --out top.png",),
+    "index": (
+        "neuronscope index photographs --out index",
+        "neuronscope index photographs --sets neuronscope-locate/neurons.json --export neurons.jsonl --model DIRECTORY",
+    ),
+    "neuron": (
+        "neuronscope neuron L12.U405 --index index",
+        "neuronscope neuron --layer 12 --index index --export layer-12.jsonl",
+    ),
     "discover": (
         "neuronscope discover photographs --out discovered",
         "neuronscope discover captions.csv --images photographs --top 50 --model DIRECTORY",

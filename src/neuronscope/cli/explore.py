@@ -36,6 +36,10 @@ _SCENES = (
 def run(
     parsed: Given,
     images: Annotated[Path | None, typer.Option("--images", help="A folder of your pictures to choose from.")] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option("--index", help="Folder of `neuronscope index`: any neuron by address, ?neuron=12.405."),
+    ] = None,
     allow_outside: Annotated[bool, flag(Reading, "allow_outside")] = False,
     port: Annotated[
         int | None, typer.Option("--port", min=1, max=65535, help="The first free one from 7860 on.")
@@ -51,6 +55,7 @@ def run(
     from ..explorer.app import gradio, serve
     from ..explorer.guard import is_loopback
     from ..explorer.picture_list import folder
+    from ..index import NeuronIndex
     from ..models.decoding import Decoding
 
     gradio()  # missing packages, and an address that is not ours, are told before the model is loaded
@@ -60,10 +65,15 @@ def run(
         raise typer.BadParameter(str(error), param_hint="--host, --port") from error
     entries = [*(folder(images, allow_outside=allow_outside) if images is not None else []), *_scenes()]
     asking, loading = made(Asking, parsed), made(Loading, parsed)
+    opened = None if index is None else NeuronIndex.load(index)
     vlm = open_model(loading)
+    if opened is not None:
+        opened.require_own(vlm)
     origin = partial(origin_of, loading, asking=asking)
     with _ended_by_signals():
-        running = serve(Workshop(Desk(vlm), Shelf(entries), origin, Decoding.asked(asking)), host=host, port=port)
+        running = serve(
+            Workshop(Desk(vlm), Shelf(entries), origin, Decoding.asked(asking), opened), host=host, port=port
+        )
         try:
             if not is_loopback(host):
                 sys.stderr.write(f"neuronscope: everybody who can reach {host} can use this page\n")

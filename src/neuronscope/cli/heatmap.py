@@ -10,7 +10,7 @@ import typer
 from ..errors import InvalidOption, InvalidSample
 from ..files import output_folder, replacing, require_picture
 from ..options import Asking, Loading, given, made
-from ..studies.locate.settings import Locate
+from ..studies.locate.pointing import Pointing
 from ..types import whole_number
 from .decode import parse_neurons
 from .output import AnyModelOption, JsonOption, emit, lines, open_model
@@ -18,7 +18,7 @@ from .steps import progress
 from .takes import Given, takes
 
 
-@takes(Asking, Loading)
+@takes(Asking, Pointing, Loading)
 def run(
     parsed: Given,
     image: Annotated[str, typer.Argument(help="Image file.")],
@@ -31,18 +31,13 @@ def run(
     trace: Annotated[
         str, typer.Option("--trace", help="auto, tokens, gradient, from-grey, rollout, or occlusion.")
     ] = "auto",
-    box: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--box", help="The object's box x,y,w,h: drawn, and compared with; may be repeated.", metavar="X,Y,W,H"
-        ),
-    ] = None,
     draws: Annotated[int, typer.Option("--draws", help="With --box: maps of random neurons beside.")] = 40,
     any_model: AnyModelOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write the heat map of some neurons over an image; with a box, say whether it lies on it beside random neurons.
 
+    Boxes are drawn; with --box auto a detector looks for the concept of the set.
     The model is asked what it was asked when the set was located, unless an option says otherwise.
     """
     from ..locate.located import asked_of
@@ -55,21 +50,26 @@ def run(
     whole_number("--draws", draws, 1)
     whole_number("--top", top, 1)
     picture = read_image(image)
-    boxes = given(Locate, {"boxes": box or []})["boxes"]
+    pointing, loading = made(Pointing, parsed), made(Loading, parsed)
     chosen = parse_neurons(neurons)
+    if pointing.sought and not chosen.concept:
+        raise InvalidOption(f"--box {pointing.sought}: these neurons have no concept to look for; give --box x,y,w,h")
     require_picture(out)
     output_folder(out.parent)
     decoding = Decoding.asked(made(Asking, parsed)) if given(Asking, parsed) else asked_of(chosen)
     how: Any = {"resize": resize, "trace": trace, "decoding": decoding}
     chosen = chosen.anywhere() if any_model else chosen
+    found = pointing.regions(picture, chosen.concept, loading.device) if pointing.boxes else None
+    boxes = pointing.given_boxes if found is None else tuple(one.box for one in found.taken)
+    outline = None if found is None else found.mask
     placed, why = None, ""
     with progress(2 if boxes else 1, "loading the model") as step:
-        vlm = open_model(made(Loading, parsed))
+        vlm = open_model(loading)
         step("mapping the neurons")
         heat = heatmap(vlm, picture, chosen, top=top, **how)
         if boxes:
             step("mapping random neurons")
-            mask = boxes_mask(boxes, picture.size)
+            mask = boxes_mask(boxes, picture.size) if outline is None else outline
             try:
                 placed = place(vlm, picture, chosen, heat, mask, draws=draws, **how)
             except (InvalidOption, InvalidSample) as error:  # the map itself is right
@@ -83,6 +83,8 @@ def run(
         "neurons": heat.neurons.addresses,
         "place": None if placed is None else placed.to_dict(),
         "note": why,
+        "found_by": None if found is None else found.to_dict(),
     }
-    said = [why] if why else [] if placed is None else [placed.sentence]
+    said = [] if found is None else [found.sentence]
+    said += [why] if why else [] if placed is None else [placed.sentence]
     emit(document, as_json, lambda: lines(f"{out}: mean activation of {len(heat.neurons)} neurons", *said))

@@ -22,8 +22,10 @@ from . import (
     edit,
     explore,
     heatmap,
+    index,
     locate,
     models,
+    neuron,
     pictures,
     repair,
     report,
@@ -52,7 +54,7 @@ app = typer.Typer(
 _VERBS = {
     "To begin with": (demo, scenes, check, models),
     "Find neurons": (locate, concept, truth, discover),
-    "Look at them": (caption, decode, heatmap, pictures, report, explore),
+    "Look at them": (caption, decode, heatmap, pictures, index, neuron, report, explore),
     "Change what the model says": (edit, repair),
     "Evaluate": (reproduce,),
 }

@@ -15,25 +15,43 @@ from .takes import flag
 
 
 def run(
-    result: Annotated[Path, typer.Argument(help="Folder of `locate` or `demo`, or run of `reproduce`.")],
+    results: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="RESULT...",
+            help="Folder of `locate`, `demo` or `truth`, or run of `reproduce`; several of `truth` are pooled.",
+        ),
+    ],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("page.html"),
     data: Annotated[Path | None, typer.Option("--data", help="Runs: folder of the data, for thumbnails.")] = None,
+    index: Annotated[
+        Path | None, typer.Option("--index", help="Folder of `neuronscope index`: neurons link to their pages in it.")
+    ] = None,
     allow_outside: Annotated[bool, flag(Reading, "allow_outside")] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Write one HTML file that opens anywhere, without a network: pictures, captions, neurons, tables. No model."""
+    from ..index.file import NeuronIndex
     from ..report import Evidence, write_located
     from ..report.page import telling_damage
 
+    if len(results) > 1 or is_file(results[0] / "truth.json"):
+        _truth(results, out, data, as_json)
+        return
+    result = results[0]
     is_run = is_file(result / "run.json")
     is_study = not is_run and is_file(result / "study.json")
     if not is_run and not is_study and not is_file(result / "neurons.json"):
         raise InvalidOption(
-            f"{result} is neither a run (run.json) nor a located result (neurons.json) nor a demo (study.json)"
+            f"{result} is neither a run (run.json) nor a located result (neurons.json) nor a demo (study.json), "
+            "nor a result of truth (truth.json)"
         )
     if data is not None and not is_run:
         raise InvalidOption(f"--data {data}: this result has its own pictures")
+    if index is not None and is_run:
+        raise InvalidOption(f"--index {index}: the page of a run names no single neurons")
     require_ending(out, (".html", ".htm"), "a page")
+    opened = None if index is None else NeuronIndex.load(index)
     output_folder(out.parent)
     if is_run:
         from ..studies.reproduce.page import run_page, write_run
@@ -43,11 +61,36 @@ def run(
     elif is_study:
         from ..studies.demo.page import write_page
 
-        page = write_page(result, out)
+        page = write_page(result, out, index=opened)
     else:
         with telling_damage(result):
-            page = write_located(Evidence.load(result), out)
+            page = write_located(Evidence.load(result), out, index=opened)
     kind = "run" if is_run else "study" if is_study else "located"
     size = page.stat().st_size
     document = {"page": str(page.resolve()), "kind": kind, "bytes": size}
     emit(document, as_json, lambda: lines(f"{page}: {size / 2**20:.1f} MiB"))
+
+
+def _truth(results: list[Path], out: Path, data: Path | None, as_json: bool) -> None:
+    """The page of one result of `truth`, or the table and page of several."""
+    from ..studies.locate.judged import Judged, Pooled
+    from ..studies.locate.truth_page import write_truth
+
+    for folder in results:
+        if not is_file(folder / "truth.json"):
+            raise InvalidOption(f"{folder} is no result of `truth` (truth.json): only those are pooled")
+    if data is not None:
+        raise InvalidOption(f"--data {data}: this result has its own pictures")
+    require_ending(out, (".html", ".htm"), "a page")
+    output_folder(out.parent)
+    found = Pooled.of([Judged.load(folder) for folder in results])
+    page = write_truth(out, results)
+    size = page.stat().st_size
+    document = {"page": str(page.resolve()), "kind": "truth", "bytes": size, "pooled": found.to_dict()}
+
+    def show() -> None:
+        if len(results) > 1:
+            lines(found.markdown())
+        lines(f"{page}: {size / 2**20:.1f} MiB")
+
+    emit(document, as_json, show)

@@ -23,7 +23,8 @@ def run(
 ) -> None:
     """Exchange neurons one by one, and say which method finds those that matter.
 
-    Writes truth.md, truth.json, recovered.png, and effects.json, from which the same command goes on.
+    Writes page.html, truth.md, truth.json, recovered.png, and effects.json, from which the same command goes on.
+    `neuronscope report FOLDER...` pools the results of several pictures.
     """
     from ..studies.locate.truth import truth_into
 
@@ -39,6 +40,6 @@ def run(
         names = list(next(iter(judged.figures.values()), {}))
         rows = [(method, *(str(of[name]) for name in names)) for method, of in judged.figures.items()]
         table(f"methods for {asked.concept!r}", ("method", *names), rows)
-        lines(*judged.notes, f"written to {folder}")
+        lines(*judged.notes, f"written to {folder}; open {folder / 'page.html'}")
 
     emit({**judged.to_dict(), "folder": str(folder)}, as_json, show)

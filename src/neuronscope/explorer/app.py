@@ -154,6 +154,16 @@ class _Page:
             piece("status", js_on_load=None, scale=8)
             made["cancel"] = gr.Button("Cancel", scale=1, min_width=90, interactive=False, size="sm")
             made["undo"] = gr.Button("Undo", scale=1, min_width=90, interactive=False, size="sm")
+        if self._visitors.shop.index is not None:
+            with gr.Column(elem_classes="ns-card"):
+                made["address"] = gr.Textbox(
+                    label="Any neuron of the index, such as L12.U405 (press Enter)",
+                    max_lines=1,
+                    max_length=LONGEST_WORD,
+                )
+                piece("profile", js_on_load=None)
+        else:
+            piece("profile", js_on_load=None, visible=False)
         with gr.Row():
             with gr.Column(scale=5, min_width=330):
                 with gr.Column(elem_classes="ns-card"):
@@ -236,7 +246,9 @@ class _Page:
         def simple(action: Callable[[Session], object]) -> Any:
             return self._handler(lambda tab: self._follow(tab, action))
 
-        on(demo.load, simple(lambda _: None))
+        on(demo.load, self._arrival())
+        if "address" in made:
+            on(made["address"].submit, self._handler(self._look), ["address"])
         on(made["shelf"].pressed, self._event(self._shelf))
         on(made["upload"].upload, self._handler(self._upload), ["upload"])
         on(made["canvas"].marked, self._event(self._mark))
@@ -268,6 +280,18 @@ class _Page:
         made: Any = lambda request, *values: (yield from act(request.session_hash, *values))  # noqa: E731
         made.__annotations__ = {"request": self._gr.Request}
         return made
+
+    def _arrival(self) -> Any:
+        """What is done for a page that was opened: a neuron may be named in its address, as ?neuron=12.405."""
+        made: Any = lambda request: (  # noqa: E731
+            yield from self._look(request.session_hash, dict(request.query_params or {}).get("neuron", ""))
+        )
+        made.__annotations__ = {"request": self._gr.Request}
+        return made
+
+    def _look(self, tab: str, address: object) -> Iterator[Any]:
+        named = str(address).strip()[:LONGEST_WORD]
+        yield from self._follow(tab, lambda session: session.look(named) if named else None)
 
     def _event(self, act: Handler) -> Any:
         """The same for an event that brings data with it, such as which button was pressed."""

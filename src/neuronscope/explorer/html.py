@@ -13,10 +13,13 @@ from functools import lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
-from ..errors import InvalidOption, UnsegmentedScript
+from ..errors import InvalidOption, InvalidSample, UnsegmentedScript
+from ..index import Described, NeuronIndex
+from ..index.described import verdict
 from ..report.data_uri import mask_picture, photo, with_boxes
 from ..report.located import section
 from ..report.marked import Piece, marked
+from ..report.neurons import Album, tiles_of
 from ..types import Neuron
 from .archive import MASK, python, shell
 from .jobs import Job
@@ -31,6 +34,8 @@ if TYPE_CHECKING:
 _PACKAGE = "neuronscope.explorer"
 #: Longer side of the picture to mark, in pixels.
 _LARGE = 768
+#: And of a picture on the page of a neuron.
+_TILE = 160
 #: Status of a job that is over -> what the user is told before the error's own text.
 _OVER: Mapping[str, tuple[str, str]] = {
     "refused": ("refused", "Refused."),
@@ -221,8 +226,8 @@ def neurons(state: State) -> str:
     return render("neurons.html", **_table(state.found), chosen=chosen, used=used)
 
 
-def neuron(state: State, shown: Shelf, side: Job[Any] | None) -> str:
-    """The neuron that is looked at."""
+def neuron(state: State, shown: Shelf, side: Job[Any] | None, *, indexed: bool = False) -> str:
+    """The neuron that is looked at; `indexed`: it has a page of its own."""
     number = None if state.found is None else _number(state.found, state.chosen)
     if state.found is None or number is None or state.chosen is None:
         return render("neuron.html", row=None)
@@ -231,6 +236,7 @@ def neuron(state: State, shown: Shelf, side: Job[Any] | None) -> str:
     return render(
         "neuron.html",
         row=table["rows"][number],
+        indexed=indexed,
         first=table["columns"][0] if table["columns"] else "score",
         background=table["background"],
         ratio=table["ratio"],
@@ -239,6 +245,23 @@ def neuron(state: State, shown: Shelf, side: Job[Any] | None) -> str:
         note=state.note,
         searching=searching,
     )
+
+
+def profile(state: State, index: NeuronIndex | None) -> str:
+    """The page of a neuron of the index."""
+    return "" if state.page is None or index is None else _profile(state.page, index)
+
+
+@lru_cache(maxsize=8)  # compared by identity
+def _profile(found: Described, index: NeuronIndex) -> str:
+    album = Album(index)
+    sides = [(side, tiles_of(found, side, index)) for side in (found.own, found.random) if side is not None]
+    numbers = {tile.picture for _, rows in sides for row in rows for tile in row}
+    try:
+        pictures = {number: album.style(number, _TILE) for number in numbers}
+    except InvalidSample:  # gone since it was described
+        pictures = {}
+    return render("profile.html", found=found, verdict=verdict(found), sides=sides, pictures=pictures)
 
 
 def _number(found: Found, neuron: Neuron | None) -> int | None:

@@ -20,6 +20,7 @@ from PIL import Image
 from ..caption import generate_captions
 from ..errors import InvalidOption, InvalidSample
 from ..files import temporary_folder
+from ..index import NeuronIndex, describe
 from ..intervene import activations
 from ..locate import layer_matched
 from ..locate.validity import valid_pair
@@ -65,12 +66,14 @@ class Workshop:
         shelf: the pictures on offer.
         origin: how to make a result again, from the question, the picture's path and the marks.
         decoding: what the model is asked about every picture.
+        index: what `neuronscope index` noted of its neurons; None where none was given.
     """
 
     desk: Desk
     shelf: Shelf
     origin: Callable[[Question, str, Marks], Origin]
     decoding: Decoding = field(default_factory=Decoding)
+    index: NeuronIndex | None = None
 
 
 class Session:
@@ -175,6 +178,23 @@ class Session:
                 return self.side
             self.side = self._submit("pictures that move these neurons", partial(self._tops, found), same=True)
             return self.side
+
+    def look(self, address: str) -> Job[Changes]:
+        """Show the page of any neuron of the index.
+
+        Raises InvalidOption where there is no index or this is no address, NeuronOutOfRange for one that it has not.
+        """
+        index = self.shop.index
+        if index is None:
+            raise InvalidOption("no index is open: start with --index FOLDER, which `neuronscope index` makes")
+        neurons = Neurons.at(address)
+        index.require_part(neurons)
+
+        def work(job: Job[Changes]) -> Changes:
+            (found,) = describe(self.shop.desk.vlm, index, list(neurons), step=job.step)
+            return {"page": found}
+
+        return self._start(f"the page of {neurons[0]}", work, same=True)
 
     def report(self) -> Job[Changes]:
         """Test every neuron alone and make the page to share, and an archive with everything in it."""

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from PIL import Image
 
+from ..index import Described
 from ..locate import Located
 from ..models.decoding import Decoding
 from ..report import Evidence
@@ -102,6 +103,7 @@ class State:
         tops: neuron -> the pictures of the shelf that move it most.
         beside: neuron -> those that move the random neuron of its layer most whose words stand beside its own.
         note: what a reader should know of these, such as files that cannot be read.
+        page: a neuron of the index that was asked for by its address.
     """
 
     decoding: Decoding = field(default_factory=Decoding)
@@ -119,3 +121,4 @@ class State:
     tops: Mapping[Neuron, tuple[Seen, ...]] = field(default_factory=dict[Neuron, tuple[Seen, ...]])
     beside: Mapping[Neuron, tuple[Seen, ...]] = field(default_factory=dict[Neuron, tuple[Seen, ...]])
     note: str = ""
+    page: Described | None = None

@@ -18,6 +18,8 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Generic, Literal, TypeVar
 
+import torch
+
 from ..errors import ModelInUse
 from .signals import HANDLERS, whole
 
@@ -137,6 +139,7 @@ class Held(AbstractContextManager[T], Generic[T]):
 
     def __init__(self) -> None:
         self._undos: list[Undo] = []
+        self._gradients = True
 
     def _wait(self, undo: Undo) -> None:
         """What may take long before the change, and may be interrupted."""
@@ -149,6 +152,7 @@ class Held(AbstractContextManager[T], Generic[T]):
         """After everything was put back: what is to be raised. `error`: what the block raised."""
 
     def __enter__(self) -> T:
+        self._gradients = torch.is_grad_enabled()
         undo = Undo()
         try:
             self._undos.append(undo)
@@ -171,6 +175,9 @@ class Held(AbstractContextManager[T], Generic[T]):
     ) -> None:
         try:
             self._end()
+            if value is not None:
+                # torch's own blocks, in a model that was called here, do not stand an exception between two lines.
+                torch.set_grad_enabled(self._gradients)
             self._left(value)
         finally:
             HANDLERS.deliver()

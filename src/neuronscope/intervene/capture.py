@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from ..errors import HookNeverFired, InvalidOption
@@ -14,12 +15,50 @@ from ..held import in_turn
 from ..hooks import HookSession, Tap
 from ..models.decoding import Decoding
 from ..models.finite import finite_scores
+from ..models.inputs import Inputs
 from ..models.loaded import LoadedModel
 from ..models.origin import require_own
 from ..models.spans import require_span
 from ..samples.image import ImageSource
-from ..types import ALONG_PROMPT, Neuron, Neurons, Site, Span
+from ..types import ALONG_PROMPT, Neuron, Neurons, Part, Site, Span
 from .positions import Positions
+
+#: Told the row, the layer, and that row's activations at the positions that are watched, on the model's device.
+Watcher: TypeAlias = Callable[[int, int, Float[Tensor, "positions width"]], None]
+
+
+@in_turn
+def watch(
+    vlm: LoadedModel,
+    inputs: Inputs,
+    see: Watcher,
+    *,
+    layers: Iterable[int],
+    span: Span,
+    site: Site = "neuron",
+    part: Part = "text",
+) -> int:
+    """One forward pass in which every row's activations over a span are shown to `see`, layer by layer, and not kept.
+
+    Returns how many positions of all rows belong to the span. Raises HookNeverFired where none does.
+    """
+    require_span(vlm.family, span)
+    positions = Positions(vlm)
+
+    def tap(layer: int) -> Tap:
+        def read(z: Tensor) -> None:
+            inside = positions.ranks(span, "both", z.shape[1]) >= 0
+            for row, own in enumerate(inside.to(z.device)):
+                see(row, layer, z[row, own])
+
+        return Tap(layer, site, read, part)
+
+    with torch.no_grad(), positions.watching(), HookSession(vlm.structure, [tap(layer) for layer in layers]):
+        vlm.logits(inputs)
+    count = positions.count(span)
+    if not count:
+        raise HookNeverFired(f"span={span!r} has no position in the prompt")
+    return count
 
 
 @in_turn
@@ -49,25 +88,15 @@ def activations(
     span = span or vlm.picture_span
     require_span(vlm.family, span)
     inputs = vlm.prepare([image], decoding)
-    positions = Positions(vlm)
+    by_layer, taken = neurons.by_layer(), dict[int, Tensor]()
+
+    def keep(_row: int, layer: int, z: Tensor) -> None:
+        taken[layer] = z[:, by_layer[layer]].float().cpu()
+
+    count = watch(vlm, inputs, keep, layers=by_layer, span=span, site=neurons.site, part=neurons.part)
     columns = {neuron: i for i, neuron in enumerate(neurons)}
-    taken: dict[int, Tensor] = {}
-
-    def keep(layer: int, units: list[int]) -> Tap:
-        def read(z: Tensor) -> None:
-            inside = positions.ranks(span, "both", z.shape[1])[0].to(z.device) >= 0
-            taken[layer] = z[0, inside][:, units].float().cpu()
-
-        return Tap(layer, neurons.site, read, neurons.part)
-
-    taps = [keep(layer, units) for layer, units in neurons.by_layer().items()]
-    with torch.no_grad(), positions.watching(), HookSession(vlm.structure, taps):
-        vlm.logits(inputs)
-    count = positions.count(span)
-    if not count:
-        raise HookNeverFired(f"span={span!r} has no position in the prompt")
     result = np.zeros((count, len(neurons)), dtype=np.float32)
-    for layer, units in neurons.by_layer().items():
+    for layer, units in by_layer.items():
         for i, unit in enumerate(units):
             result[:, columns[Neuron(layer, unit)]] = taken[layer][:, i]
     finite_scores({"an activation": result})
@@ -91,20 +120,13 @@ def mean_activations(
     vlm.require_image_positions()
     sums = [np.zeros(width) for width in vlm.widths]
     count = 0
+
+    def add(_row: int, layer: int, z: Tensor) -> None:
+        sums[layer] += z.double().sum(0).cpu().numpy()
+
     for image in images:
         inputs = vlm.prepare([image], decoding)
-        at = inputs.images[0].positions
-        count += len(at)
-
-        def add(layer: int, at: Int[np.ndarray, "tokens"] = at) -> Tap:
-            def read(z: Tensor) -> None:
-                where = torch.as_tensor(at, device=z.device)
-                sums[layer] += z[0].index_select(0, where).double().sum(0).cpu().numpy()
-
-            return Tap(layer, site, read)
-
-        with torch.no_grad(), HookSession(vlm.structure, [add(layer) for layer in vlm.structure.studied]):
-            vlm.logits(inputs)
+        count += watch(vlm, inputs, add, layers=vlm.structure.studied, span="image", site=site)
     means = tuple(total / count for total in sums)
     finite_scores({f"the mean of a neuron of layer {layer}": mean for layer, mean in enumerate(means)})
     return means

@@ -6,7 +6,7 @@ attended     x_k = (1 - b) x_k^original + b x_k^edited     what cross-attention 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -17,27 +17,21 @@ from torch import Tensor, nn
 from ..held import hooked
 from ..hooks.attended import attending, reading_blocks
 from ..loading import VLM
-from ..models.loaded import Inputs
 
 
 def entering(
-    vlm: VLM, inputs: Inputs, at: Int[Tensor, "positions"], last: int
-) -> tuple[Float[Tensor, "..."], Float[Tensor, "last vocabulary"]]:
-    """What the decoder is given of one row's image, and the row's last logits."""
-    found: list[Tensor] = []
+    vlm: VLM, at: Int[Tensor, "positions"], found: Callable[[Float[Tensor, "..."]], None]
+) -> AbstractContextManager[Any]:
+    """Inside the block `found` is given what the decoder is given of a row's image, which is at those positions."""
     media = vlm.family.media
 
     def read(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
         stream = _stream(given, named)
-        found.append(stream[0].index_select(0, at.to(stream.device)).clone())
+        found(stream[0].index_select(0, at.to(stream.device)).clone())
 
     if media is None:
-        watching = hooked(vlm.structure.layers[0], "before", read)
-    else:
-        watching = attending(reading_blocks(vlm.model, media.states), media.states, found.append)
-    with torch.no_grad(), watching:
-        logits = vlm.logits(inputs, last=last)[0].float()
-    return found[-1], logits
+        return hooked(vlm.structure.layers[0], "before", read)
+    return attending(reading_blocks(vlm.model, media.states), media.states, found)
 
 
 def moved(

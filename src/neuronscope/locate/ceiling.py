@@ -23,7 +23,8 @@ from ..models.decoding import Decoding
 from ..models.origin import require_own
 from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, Site
-from .patching import Change, Exchange, require_effect
+from .patching import Change, Exchange
+from .picture_row import picture_rows
 from .scores import Layout
 from .target import ConceptToken, concept_word
 from .validity import Validity, check_validity
@@ -98,7 +99,8 @@ def ceiling(
         require_own(vlm, of, "text")
     validity = validity or check_validity(vlm, pair, decoding=decoding)
     word = concept_word(validity, concept_token)
-    effect = require_effect(vlm, pair, word, decoding)
+    rows = picture_rows(vlm, pair, word, decoding, site)
+    effect = Exchange.between(vlm, *rows).require_edit(pair.sample.concept)
     layout = Layout(vlm.widths)
     masks = _sets(layout, vlm.structure.studied, layers)
     if taken := sorted(sets.keys() & masks.keys()):
@@ -106,7 +108,7 @@ def ceiling(
     masks |= {name: layout.mask(of) for name, of in sets.items()}
     shares: dict[Change, dict[str, float]] = {}
     for change in dict.fromkeys(("patch", *changes)):
-        exchange = Exchange.of(vlm, pair.original, pair.edited, word, decoding, change=change, site=site)
+        exchange = Exchange.between(vlm, *rows, change=change)
         found = exchange.effects(list(masks.values())) / effect
         shares[change] = dict(zip(masks, (float(share) for share in found), strict=True))
     return Ceiling(effect, shares)

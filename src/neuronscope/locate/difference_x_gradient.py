@@ -44,8 +44,9 @@ from ..loading import VLM
 from ..models.origin import require_own
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Json, Neuron, Neurons, Site, one_of, whole_number
-from .between import entering, moved
-from .patching import exchanging, image_values, rival_entries, value_of_word
+from .between import moved
+from .patching import exchanging, rival_entries, value_of_word
+from .picture_row import PictureRow, picture_rows
 from .ranking import Ranked, Ranking
 from .scores import (
     TARGETS,
@@ -59,7 +60,7 @@ from .scores import (
     no_neurons,
     reduce_patches,
 )
-from .target import CONCEPT_TOKENS, ConceptToken, Word, concept_word
+from .target import CONCEPT_TOKENS, ConceptToken, concept_word
 from .validity import Validity
 
 #: What is moved from the original to the edit between the points where gradients are taken.
@@ -123,7 +124,8 @@ class DifferenceTimesGradient(Ranking):
         original's own grad x activation (the second).
         """
         word = concept_word(validity, self.concept_token)
-        states = _States(vlm, pair, word, self)
+        rows = picture_rows(vlm, pair, word, self.decoding, self.site)
+        states = _States(vlm, rows, self)
         layout = Layout(vlm.widths)
         targets = (self.target,) if self.also is None else (self.target, self.also)
         points = [states.attributions(targets, between=k / self.points) for k in range(self.points)]
@@ -147,6 +149,7 @@ class DifferenceTimesGradient(Ranking):
             site=self.site,
             provenance={"inert": inert, **provenance},
             notes=(f"{inert} of {layout.total} neurons have no effect to first order, as those of a last layer",),
+            rows=rows,
         )
 
 
@@ -174,7 +177,8 @@ def attribution_at_tokens(
         raise InvalidOption("an empty set of neurons has no attribution")
     require_own(vlm, neurons)
     options = dataclasses.replace(options or DifferenceTimesGradient(), points=1)
-    return _States(vlm, pair, concept_word(validity, options.concept_token), options).at_tokens(neurons)
+    word = concept_word(validity, options.concept_token)
+    return _States(vlm, picture_rows(vlm, pair, word, options.decoding, options.site), options).at_tokens(neurons)
 
 
 def _mean(found: Sequence[Pooled]) -> Flat:
@@ -189,32 +193,25 @@ def _shares(values: Flat) -> Flat:
 class _States:
     """The original picture's row where gradients are taken: as it is, on the way to the edit, or partly exchanged."""
 
-    def __init__(self, vlm: VLM, pair: Counterfactual, word: Word, options: DifferenceTimesGradient) -> None:
-        self._vlm, self._word, self._options = vlm, word, options
-        self._inputs = word.inputs(vlm, pair.original, options.decoding)
-        edited = word.inputs(vlm, pair.edited, options.decoding)
-        self._clean = image_values(vlm, self._inputs, options.site)
-        self._edited = image_values(vlm, edited, options.site)
-        self._at = torch.as_tensor(self._inputs.images[0].positions, device=vlm.device)
-        self._embeddings, self._said = entering(vlm, edited, self._at, self._farthest)
-        self._rivals = rival_entries(self._said, word)
+    def __init__(self, vlm: VLM, rows: tuple[PictureRow, PictureRow], options: DifferenceTimesGradient) -> None:
+        own, other = rows
+        self._vlm, self._word, self._options = vlm, own.word, options
+        self._inputs, self._at, self._said = own.inputs, own.at, (own.logits.float(), other.logits.float())
+        self._clean, self._edited, self._embeddings = own.values, other.values, other.entered
+        self._rivals = rival_entries(other.logits, own.word)
         self.gradient = Pooled(np.zeros(0))  # of the original, once its attribution has been asked for
-
-    @property
-    def _farthest(self) -> int:
-        return max(position for position, _ in self._word.entries)
 
     def change(self, target: Target) -> float:
         """How much s falls from one end of the path to the other: what attributions over enough points sum to."""
-        with torch.no_grad():
-            start = self._logits(None if self._options.path == "embeddings" else 0.0)
-            end = self._said if self._options.path == "embeddings" else self._logits(1.0)
+        start, end = self._said
+        if self._options.path == "activations":
+            start, end = self._held(0.0), self._held(1.0)
         return float(self._score(start, target) - self._score(end, target))
 
-    def _logits(self, held: float | None) -> Float[Tensor, "positions vocabulary"]:
-        """Of the original's row; with all neurons held between the two pictures where that is asked."""
-        with HookSession(self._vlm.structure, self._taps(None, held)):
-            return self._vlm.logits(self._inputs, last=self._farthest)[0].float()
+    def _held(self, between: float) -> Float[Tensor, "positions vocabulary"]:
+        """Logits of the original's row with all neurons held between the two pictures."""
+        with torch.no_grad(), HookSession(self._vlm.structure, self._taps(None, between)):
+            return self._vlm.logits(self._inputs, last=self._word.farthest)[0].float()
 
     def _score(self, logits: Float[Tensor, "positions vocabulary"], target: Target) -> Tensor:
         return value_of_word(logits, self._word, target, self._rivals)
@@ -297,7 +294,7 @@ class _States:
             GradientSession(vlm.structure, places, self._at) as session,
         ):
             with session.forward():
-                logits = vlm.logits(self._inputs, last=self._farthest)[0].float()
+                logits = vlm.logits(self._inputs, last=self._word.farthest)[0].float()
             values = [self._score(logits, target) for target in targets]
             for number, y in enumerate(values):
                 session.backward(y * scale, partial(unscaled, number=number), again=number + 1 < len(values))

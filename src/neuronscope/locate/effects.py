@@ -28,7 +28,7 @@ from ..notebook import ROWS
 from ..samples.inpaint import Counterfactual
 from ..types import Neuron, Neurons, Site, one_of, whole_number
 from .exchanged import ROWS as PASSES
-from .patching import Change, Exchange, word_score
+from .patching import Change, Exchange
 from .scores import Layout, Target, best_first
 from .target import ConceptToken, concept_word
 from .validity import Validity, check_validity
@@ -164,7 +164,6 @@ def effects(
     exchange = Exchange.of(
         vlm, pair.original, pair.edited, word, decoding, change=change, target=measure, site=site, batch_size=batch_size
     )
-    edited = word_score(vlm, word.inputs(vlm, pair.edited, decoding), word, measure, exchange.rivals)
     asked = np.arange(layout.total) if neurons is None else np.nonzero(layout.mask(neurons))[0]
     base, whole = np.zeros(layout.total, dtype=bool), None
     if among == "set":
@@ -178,7 +177,7 @@ def effects(
     if whole is not None:
         values = whole - values
     plain = tuple(dict.fromkeys(why for why in (exchange.kept.why, *exchange.kept.plain.values()) if why))
-    return Effects(layout, asked, values, exchange.clean - edited, whole, change, measure, site, among, plain)
+    return Effects(layout, asked, values, exchange.edit, whole, change, measure, site, among, plain)
 
 
 def _turned(base: Bool[np.ndarray, "neurons"], flat: int) -> Bool[np.ndarray, "neurons"]:

@@ -6,7 +6,7 @@ run, at the image tokens and the text behind them. The vision tower is not run a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
@@ -30,12 +30,11 @@ from ..models.loaded import LoadedModel
 from ..models.placing import placing
 from ..models.rounding import departs
 from ..types import Site
+from .picture_row import Activations
 from .scores import Layout
 
 #: Rows of one forward pass at most; more are no faster once the layers' matrix products are large.
 ROWS = 64
-#: layer -> activations of one picture at its image tokens.
-Activations = Mapping[int, Float[Tensor, "positions width"]]
 #: Model -> what was tried, and under which settings -> what is left out, or why kept states are not used.
 _PROVED: WeakKeyDictionary[LoadedModel, dict[object, Engine | str]] = WeakKeyDictionary()
 

@@ -194,11 +194,10 @@ def scaled_gradients(
 
         return run
 
-    farthest = max(position for position, _ in word.entries)
     scale = backward_scale(vlm)
     with torch.enable_grad():
         with HookSession(vlm.structure, [Tap(layer, options.site, replace(layer)) for layer in clean]):
-            logits = vlm.logits(inputs.repeat(len(nodes)), last=farthest).float()
+            logits = vlm.logits(inputs.repeat(len(nodes)), last=word.farthest).float()
         rows = [value_of(row, word.entries, [word.entries], options.target, word.average) for row in logits]
         y = torch.stack([weight * value for value, (_, weight) in zip(rows, nodes, strict=True)]).sum()
         # Last-layer neurons at image positions reach no logit (identity 4): their gradient is a true zero.

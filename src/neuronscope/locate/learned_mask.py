@@ -34,7 +34,8 @@ from ..loading import VLM
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Json, Site, whole_number
 from .difference_x_gradient import DifferenceTimesGradient
-from .patching import TOKEN_TARGETS, Exchange, require_effect
+from .patching import TOKEN_TARGETS, Exchange
+from .picture_row import picture_rows
 from .ranking import Ranked, Ranking
 from .recovery import Recovery
 from .scores import Layout, Pooled, Target, backward_scale, best_first, target_value
@@ -106,10 +107,9 @@ class LearnedMask(Ranking):
         gates, needed = np.zeros(0, np.float32), np.zeros(total, np.float32)
         if len(order):
             word = concept_word(validity, self.concept_token)
-            require_effect(vlm, pair, word, self.decoding)
-            exchange = Exchange.of(
-                vlm, pair.original, pair.edited, word, self.decoding, target=self.target, site=self.site
-            )
+            rows = picture_rows(vlm, pair, word, self.decoding, self.site, ranked.rows)
+            Exchange.between(vlm, *rows).require_edit(pair.sample.concept)
+            exchange = Exchange.between(vlm, *rows, target=self.target)
             gates = self._learn(vlm, exchange, order)
             wide = order[best_first(gates)[: int((gates > 0).sum())]]
             needed = shut_in_turn(exchange.effects, wide, total)
@@ -210,9 +210,8 @@ class Gated:
         """s of the row under each row of gates; differentiable where the gates are."""
         one = self._exchange
         taps = [Tap(layer, one.site, self._gate(layer, gates)) for layer in self._columns]
-        farthest = max(position for position, _ in one.word.entries)
         with HookSession(one.vlm.structure, taps):
-            logits = one.vlm.logits(one.inputs.repeat(len(gates)), last=farthest).float()
+            logits = one.vlm.logits(one.inputs.repeat(len(gates)), last=one.word.farthest).float()
         entries, average = one.word.entries, one.word.average
         return torch.stack([target_value(row, entries, [entries], one.target, average) for row in logits]).cpu()
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,17 +22,22 @@ def layer_matched(vlm: VLM, neurons: Neurons, seed: int = 0) -> Neurons:
     NeuronOutOfRange for a set of another model.
     """
     require_own(vlm, neurons, "text")
-    rng = np.random.default_rng(seed)
-    members: list[Neuron] = []
-    for layer, units in neurons.by_layer().items():
-        others = np.setdiff1d(np.arange(vlm.widths[layer]), units)
-        if len(others) < len(units):
-            raise InvalidOption(f"layer {layer} has only {len(others)} neurons outside the set of {len(units)}")
-        members += [Neuron(layer, int(unit)) for unit in np.sort(rng.choice(others, len(units), replace=False))]
     return dataclasses.replace(
-        Neurons(tuple(members), site=neurons.site),
+        Neurons(matched_members(vlm.widths, neurons, seed), site=neurons.site),
         concept=neurons.concept,
         method="random-layer-matched",
         options={"seed": seed},
         model=vlm.identity(),
     )
+
+
+def matched_members(widths: Sequence[int], neurons: Neurons, seed: int) -> tuple[Neuron, ...]:
+    """The members alone, where nobody asks whose weights they are of: to say that reads all weights."""
+    rng = np.random.default_rng(seed)
+    members: list[Neuron] = []
+    for layer, units in neurons.by_layer().items():
+        others = np.setdiff1d(np.arange(widths[layer]), units)
+        if len(others) < len(units):
+            raise InvalidOption(f"layer {layer} has only {len(others)} neurons outside the set of {len(units)}")
+        members += [Neuron(layer, int(unit)) for unit in np.sort(rng.choice(others, len(units), replace=False))]
+    return tuple(members)

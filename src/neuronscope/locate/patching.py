@@ -31,8 +31,9 @@ from ..models.finite import finite_scores
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Neurons, Site, one_of
-from .exchanged import ROWS, Activations, Kept, by_first_layer, exchange_at
-from .scores import TARGETS, Entry, Layout, Target, read_layers, target_value
+from .exchanged import ROWS, Kept, by_first_layer, exchange_at
+from .picture_row import Activations, PictureRow
+from .scores import TARGETS, Entry, Layout, Target, target_value
 from .target import Word
 
 #: What a neuron's activations become: those of the other picture, zero, or their own mean over the image tokens.
@@ -44,19 +45,6 @@ TOKEN_TARGETS: tuple[Target, ...] = tuple(target for target in TARGETS if target
 
 #: Sets per plain forward pass, which holds the picture once for every row.
 _PLAIN_ROWS = 16
-
-
-@in_turn
-def image_values(vlm: VLM, inputs: Inputs, site: Site) -> dict[int, Float[Tensor, "positions width"]]:
-    """layer -> O' of one row at its image tokens, in the model's dtype: O(L P d_f) numbers."""
-    at = torch.as_tensor(inputs.images[0].positions, device=vlm.device)
-    found: dict[int, Tensor] = {}
-
-    def use(layer: int, z: Tensor) -> None:
-        found[layer] = z[0].index_select(0, at.to(z.device)).clone()
-
-    read_layers(vlm, inputs, site, use)
-    return found
 
 
 @dataclass(frozen=True)
@@ -72,6 +60,7 @@ class Exchange:
         rivals: for "contrast", what the edited picture is said to show: entries like the word's.
         site: where activations are exchanged.
         clean: s without any exchange.
+        edited: s of the other picture.
         kept: reads sets from the first exchanged layer on, where that gives what a plain pass gives.
         batch_size: sets per forward pass; no effect on the result.
     """
@@ -84,6 +73,7 @@ class Exchange:
     site: Site
     rivals: tuple[Entry, ...]
     clean: float
+    edited: float
     kept: Kept
     batch_size: int = ROWS
     _rows: Batches = field(default_factory=lambda: Batches(sys.maxsize), repr=False, compare=False)
@@ -108,29 +98,56 @@ class Exchange:
         Raises InvalidOption for a change, target or site that is not among the choices, and where the two pictures have
         different numbers of image tokens, so that a token of one has no partner in the other.
         """
+        one_of("site", site, SITES)
         one_of("change", change, CHANGES)
         one_of("target", target, TARGETS)
-        one_of("site", site, SITES)
-        prompt = vlm.prepare([image], decoding)
-        inputs = prompt.extend(word.ids)
-        source = word.inputs(vlm, other, decoding) if change == "patch" else inputs
-        counts = [row.images[0].count for row in (inputs, source)]
-        if counts[0] != counts[1]:
-            raise InvalidOption(f"the pictures have {counts[0]} and {counts[1]} image tokens; patching needs as many")
-        values = image_values(vlm, source, site)
+        own, others = (PictureRow.of(vlm, picture, word, decoding, site) for picture in (image, other))
+        return cls.between(vlm, own, others, change=change, target=target, batch_size=batch_size)
+
+    @classmethod
+    @in_turn
+    def between(
+        cls,
+        vlm: VLM,
+        own: PictureRow,
+        other: PictureRow,
+        *,
+        change: Change = "patch",
+        target: Target = "logprob",
+        batch_size: int = ROWS,
+    ) -> Exchange:
+        """The same of two rows that have been read, and under the same conditions."""
+        one_of("change", change, CHANGES)
+        one_of("target", target, TARGETS)
+        word, inputs = own.word, own.inputs
+        values = other.values if change == "patch" else own.values
+        if change == "patch" and len(own.at) != len(other.at):
+            raise InvalidOption(
+                f"the pictures have {len(own.at)} and {len(other.at)} image tokens; patching needs as many"
+            )
         if change == "zero":
             values = {layer: torch.zeros_like(z) for layer, z in values.items()}
         if change == "mean":
             values = {layer: z.mean(0, keepdim=True).expand_as(z) for layer, z in values.items()}
-        rivals: tuple[Entry, ...] = ()
-        if target == "contrast":
-            with torch.no_grad():
-                said = vlm.logits(word.inputs(vlm, other, decoding), last=farthest(word))[0]
-            rivals = rival_entries(said, word)
-        clean = word_score(vlm, inputs, word, target, rivals)
-        inert = inputs.images[0].positions[-1] < inputs.rows[0].length - farthest(word)
-        kept = Kept(vlm, prompt.rows[0], word.ids, values, site, farthest(word), bool(inert))
-        return cls(vlm, inputs, word, values, target, site, rivals, clean, kept, batch_size)
+        rivals = rival_entries(other.logits, word) if target == "contrast" else ()
+        clean, edited = (scores_of(row.logits[None], word, target, rivals)[0] for row in (own, other))
+        inert = inputs.images[0].positions[-1] < inputs.rows[0].length - word.farthest
+        kept = Kept(vlm, own.prompt, word.ids, values, own.site, word.farthest, bool(inert))
+        return cls(vlm, inputs, word, values, target, own.site, rivals, clean, edited, kept, batch_size)
+
+    @property
+    def edit(self) -> float:
+        """E = s(o) - s(e): how much lower s is in the other picture, in units of the target (METHODS n2)."""
+        return self.clean - self.edited
+
+    def require_edit(self, concept: str) -> float:
+        """E, to take shares of. Raises InvalidSample where there is none."""
+        if not self.edit > 0:
+            raise InvalidSample(
+                f"the edit makes the word for {concept!r} no less likely ({self.edit:.3g} in log-probability): "
+                "there is no effect that neurons could recover. Try another edit, or a method with a fixed count"
+            )
+        return self.edit
 
     @in_turn
     def effects(self, sets: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
@@ -169,7 +186,7 @@ class Exchange:
         return scores_of(logits, self.word, self.target, self.rivals)
 
     def _plainly(self, sets: Bool[np.ndarray, "rows neurons"]) -> Float[Tensor, "rows predictions vocabulary"]:
-        last = farthest(self.word)
+        last = self.word.farthest
         taps = exchanging(self.vlm, self.inputs, sets, self.values, self.site)
         with torch.no_grad(), HookSession(self.vlm.structure, taps):
             return self.vlm.logits(self.inputs.repeat(len(sets)), last=last)[:, -last:]
@@ -187,11 +204,6 @@ def exchanging(
         if chosen.any():
             taps.append(Tap(layer, site, exchange_at(at, torch.from_numpy(chosen.copy()), values[layer])))
     return taps
-
-
-def farthest(word: Word) -> int:
-    """How far from the end the first position lies that predicts a token of the word."""
-    return max(position for position, _ in word.entries)
 
 
 def rival_entries(logits: Float[Tensor, "positions vocabulary"], word: Word) -> tuple[Entry, ...]:
@@ -227,7 +239,7 @@ def scores_of(
 def word_score(vlm: VLM, inputs: Inputs, word: Word, target: Target, rivals: Sequence[Entry] = ()) -> float:
     """s of one row."""
     with torch.no_grad():
-        return scores_of(vlm.logits(inputs, last=farthest(word)), word, target, rivals)[0]
+        return scores_of(vlm.logits(inputs, last=word.farthest), word, target, rivals)[0]
 
 
 @in_turn
@@ -237,14 +249,3 @@ def edit_effect(vlm: VLM, pair: Counterfactual, word: Word, decoding: Decoding, 
         word_score(vlm, word.inputs(vlm, image, decoding), word, target) for image in (pair.original, pair.edited)
     )
     return original - edited
-
-
-def require_effect(vlm: VLM, pair: Counterfactual, word: Word, decoding: Decoding) -> float:
-    """E of the log-probability, to take shares of. Raises InvalidSample where the edit has none."""
-    effect = edit_effect(vlm, pair, word, decoding)
-    if not effect > 0:
-        raise InvalidSample(
-            f"the edit makes the word for {pair.sample.concept!r} no less likely ({effect:.3g} in log-probability): "
-            "there is no effect that neurons could recover. Try another edit, or a method with a fixed count"
-        )
-    return effect

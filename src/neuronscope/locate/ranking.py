@@ -27,6 +27,7 @@ from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import MODES, Mode
 from ..types import SITES, Json, Neurons, Site, one_of, options_of, whole_number
 from .located import Clock, Located, Scores
+from .picture_row import PictureRow
 from .recovery import Recovery
 from .scores import Layout, Pooled, best_first
 from .target import token_of
@@ -44,6 +45,7 @@ class Ranked:
         keep: how many neurons are kept, where that is not the method's `count`.
         provenance: what is saved with the neurons beside the options.
         notes: what a reader should know.
+        rows: of the original and the edited picture, where the method has read them.
     """
 
     by: str
@@ -52,6 +54,7 @@ class Ranked:
     keep: int | None = None
     provenance: Mapping[str, Json] = field(default_factory=dict[str, Json])
     notes: tuple[str, ...] = ()
+    rows: tuple[PictureRow, ...] = ()
 
 
 @checked_methods
@@ -123,6 +126,7 @@ class Ranking(ABC):
                 concept_token=token_of(self),
                 mode=self.match,
                 decoding=self.decoding,
+                rows=ranked.rows,
             )
             clock.lap("cut")
             keep, notes, provenance = cut.count, (*notes, *cut.notes()), {**provenance, "recovery": cut.to_dict()}

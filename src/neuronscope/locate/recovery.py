@@ -32,16 +32,17 @@ from ..samples.inpaint import Counterfactual
 from ..samples.lexicon import Lexicon, Mode
 from ..types import Json, Neurons, Site, whole_number
 from ..words import wordless
-from .matched import layer_matched
-from .patching import Exchange, require_effect
+from .matched import matched_members
+from .patching import Exchange
+from .picture_row import PictureRow, picture_rows
 from .scores import Flat, Layout, best_first
-from .target import ConceptToken, Word, concept_word
+from .target import ConceptToken, concept_word
 from .validity import Validity
 
 #: The sizes that are tried first; between the last that fails and the first that holds it is halved.
 GRID = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 700, 1000, 1500, 2000)
 #: How many sizes of the grid are asked for at once.
-_STEP = 8
+_STEP = 4
 
 
 @dataclass(frozen=True)
@@ -146,6 +147,7 @@ class Recovery:
         concept_token: ConceptToken = "first",
         mode: Mode = "lexicon",
         decoding: Decoding = Decoding(),
+        rows: Sequence[PictureRow] = (),
     ) -> Recovered:
         """Where to cut `values`, the scores of all neurons; only scores above 0 are candidates.
 
@@ -158,19 +160,22 @@ class Recovery:
             concept_token: whose log-probability is recovered, of a word of several tokens: their sum, for example.
             mode: when a caption counts as naming the concept.
             decoding: caption settings.
+            rows: of the original and the edited picture, where they have been read.
 
         Raises InvalidSample where the edit does not make the word less likely, so that there is nothing to recover.
         """
         word = concept_word(validity, concept_token)
-        effect = require_effect(vlm, pair, word, decoding)
-        asked = _Asked(vlm, pair, word, values, effect, site, mode, decoding)
+        rows = picture_rows(vlm, pair, word, decoding, site, rows)
+        exchange = Exchange.between(vlm, *rows)
+        effect = exchange.require_edit(pair.sample.concept)
+        asked = _Asked(vlm, pair, exchange, values, mode, decoding)
         ceiling = float(asked.shares_of([np.ones(len(values), dtype=bool)])[0])
         fewest = self._whole(asked, self._fewest(asked, self.share * min(1.0, ceiling))) if ceiling > 0 else 0
         count = self._group(asked.order, values, fewest) if fewest else 0
         kept = asked.mask(count)
         controls = asked.random(count, self.draws, self.seed) if count else []
         share, *random = (float(each) for each in asked.shares_of([kept, *controls]))
-        restored, named = asked.back(count) if count else (0.0, False)
+        restored, named = asked.back(Exchange.between(vlm, *reversed(rows)), count) if count else (0.0, False)
         return Recovered(
             count, fewest, effect, share, ceiling, asked.others(count), tuple(random), restored, named, asked.tried
         )
@@ -233,19 +238,15 @@ class _Asked:
         self,
         vlm: VLM,
         pair: Counterfactual,
-        word: Word,
+        exchange: Exchange,
         values: Flat,
-        effect: float,
-        site: Site,
         mode: Mode,
         decoding: Decoding,
     ) -> None:
         self.values, self.order, self.tried = values, best_first(values), dict[int, float]()
-        self._vlm, self._pair, self._effect, self._decoding = vlm, pair, effect, decoding
-        self._layout, self._word = Layout(vlm.widths), word
-        self._site: Site = site
+        self._vlm, self._pair, self._exchange, self._decoding = vlm, pair, exchange, decoding
+        self._layout = Layout(vlm.widths)
         self._mode: Mode = mode
-        self._exchange = Exchange.of(vlm, pair.original, pair.edited, word, decoding, site=site)
         self._gone: dict[int, bool] = {}
         self._others: dict[int, float] = {}
 
@@ -255,7 +256,7 @@ class _Asked:
         return chosen
 
     def shares_of(self, masks: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
-        return self._exchange.effects(masks) / self._effect
+        return self._exchange.effects(masks) / self._exchange.edit
 
     def shares(self, sizes: Sequence[int]) -> list[float]:
         new = [size for size in sizes if size not in self.tried]
@@ -276,12 +277,11 @@ class _Asked:
             self._gone[size] = not self._named(text) and not wordless(text)  # to say nothing is not to leave it out
         return self._gone[size]
 
-    def back(self, size: int) -> tuple[float, bool]:
-        """What the best restore in the edited picture, and whether it names the concept."""
-        pair = self._pair
-        other = Exchange.of(self._vlm, pair.edited, pair.original, self._word, self._decoding, site=self._site)
-        restored = -float(other.effects([self.mask(size)])[0]) / self._effect
-        return restored, self._named(self._said(pair.edited, other, size))
+    def back(self, other: Exchange, size: int) -> tuple[float, bool]:
+        """What the best restore in the edited picture, by its exchange, and whether it names the concept."""
+        # One set is asked of this picture: kept states would not be used again.
+        restored = -float(other.plain_effects([self.mask(size)])[0]) / self._exchange.edit
+        return restored, self._named(self._said(self._pair.edited, other, size))
 
     def _named(self, caption: str) -> bool:
         return Lexicon.default().match(caption, self._pair.sample.concept, self._mode) is not None
@@ -295,7 +295,8 @@ class _Asked:
         kept = self._neurons(size)
         if any(2 * len(units) > self._layout.widths[layer] for layer, units in kept.by_layer().items()):
             return []  # more than half of a layer: not as many others are left
-        return [self._layout.mask(layer_matched(self._vlm, kept, seed + draw)) for draw in range(draws)]
+        matched = (matched_members(self._layout.widths, kept, seed + draw) for draw in range(draws))
+        return [self._layout.mask(Neurons(members)) for members in matched]
 
     def _neurons(self, size: int) -> Neurons:
-        return Neurons.of((self._layout.split(int(flat)) for flat in self.order[:size]), site=self._site)
+        return Neurons.of((self._layout.split(int(flat)) for flat in self.order[:size]), site=self._exchange.site)

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import InvalidOption
 from ..given import checked
-from ..types import Neurons, one_of
+from ..types import SITES, Neurons, Site, one_of
 from .activation import Activation, ActivationDifference, GradTimesActivation
 from .difference_x_gradient import DifferenceTimesGradient
 from .integrated_gradients import IntegratedGradients
@@ -83,6 +83,21 @@ def equal_size(chosen: Method, found: Neurons) -> Method:
 def takes_size(chosen: Method) -> bool:
     """Whether :func:`equal_size` changes a method: those with thresholds of their own keep what passes them."""
     return not isinstance(chosen, TwoStage) and bool({"count", "like"} & {*_options(chosen)})
+
+
+@checked
+def site_option(chosen: Method, site: Site) -> dict[str, Site]:
+    """The option by which a method reads at a site, or, where its formula says where it reads, its set acts there.
+
+    Raises InvalidOption for a method that has neither.
+    """
+    options = _options(chosen)
+    choices = () if getattr(chosen, "own_site", False) else getattr(chosen, "choices", {}).get("site", SITES)
+    if "site" in options and site in choices:
+        return {"site": site}
+    if "address" in options:
+        return {"address": site}
+    raise InvalidOption(f"method {chosen.name!r} has no choice of a site, {site!r} or another")
 
 
 @checked

@@ -43,6 +43,9 @@ _SITE: Mapping[Score, Site] = {"gradcam": "neuron", "pre": "pre"}
 #: One logit: (position counted from the end of the sequence, 1 being the last; token id).
 Entry: TypeAlias = tuple[int, int]
 
+#: What is done with the activations of a layer.
+Use: TypeAlias = Callable[[int, Float[Tensor, "batch positions width"]], None]
+
 #: Scores of all layers, one after another (layers may differ in width).
 Flat: TypeAlias = Float[np.ndarray, "neurons"]
 
@@ -119,16 +122,14 @@ def best_first(values: Float[np.ndarray, "n"]) -> Int[np.ndarray, "n"]:
 
 
 @in_turn
-def read_layers(
-    vlm: VLM, inputs: Inputs, site: Site, use: Callable[[int, Float[Tensor, "batch positions width"]], None]
-) -> None:
-    """One forward pass without gradients; `use` sees each layer's activations and may keep what it needs of them."""
+def read_layers(vlm: VLM, inputs: Inputs, site: Site, use: Use, last: int = 1) -> Float[Tensor, "batch last words"]:
+    """Logits of one forward pass without gradients; `use` sees each layer's activations and may keep some of them."""
 
     def tap(layer: int) -> Tap:
         return Tap(layer, site, lambda z: use(layer, z))
 
     with torch.no_grad(), HookSession(vlm.structure, [tap(layer) for layer in vlm.structure.studied]):
-        vlm.logits(inputs)
+        return vlm.logits(inputs, last=last)
 
 
 def image_activations(vlm: VLM, inputs: Inputs, *, site: Site, pool: Pool) -> Pooled:

@@ -48,6 +48,11 @@ class Word:
     entries: tuple[Entry, ...]
     average: bool = False
 
+    @property
+    def farthest(self) -> int:
+        """How far from the end the first position lies that predicts a token of the word."""
+        return max(position for position, _ in self.entries)
+
     def inputs(self, vlm: VLM, image: Image.Image, decoding: Decoding) -> Inputs:
         """One row: the prompt with the image, then the ids."""
         return vlm.prepare([image], decoding).extend(self.ids)

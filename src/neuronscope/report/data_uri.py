@@ -60,18 +60,23 @@ def with_boxes(image: Image.Image, boxes: Sequence[tuple[float, float, float, fl
     return drawn
 
 
-def heat(values: Float[np.ndarray, "rows columns"]) -> str:
-    """A map as a transparent picture: viridis, the more opaque the larger. Where the picture was cropped: nothing."""
+def heat(values: Float[np.ndarray, "rows columns"], scale: tuple[float, float] | None = None) -> str:
+    """A map as a transparent picture: viridis, the more opaque the larger. Where the picture was cropped: nothing.
+
+    `scale` holds the numbers that are shown as the smallest and the largest; those of the map where it is not given.
+    """
     import matplotlib
 
     outside = ~np.isfinite(values)
-    share = np.zeros(values.shape) if outside.all() else _scaled(values)
+    share = np.zeros(values.shape) if outside.all() else _scaled(values, scale)
     share = np.where(outside, 0.0, share)
     pixels = np.asarray(matplotlib.colormaps["viridis"](share), dtype=np.float64)
     pixels[..., 3] = np.where(outside, 0.0, 0.10 + 0.75 * share)
     return drawing(Image.fromarray(np.rint(pixels * 255).astype(np.uint8)))
 
 
-def _scaled(values: Float[np.ndarray, "rows columns"]) -> Float[np.ndarray, "rows columns"]:
-    low, high = float(np.nanmin(values)), float(np.nanmax(values))
-    return np.zeros(values.shape) if high <= low else (values - low) / (high - low)
+def _scaled(
+    values: Float[np.ndarray, "rows columns"], scale: tuple[float, float] | None
+) -> Float[np.ndarray, "rows columns"]:
+    low, high = (float(np.nanmin(values)), float(np.nanmax(values))) if scale is None else scale
+    return np.zeros(values.shape) if high <= low else np.clip((values - low) / (high - low), 0, 1)

@@ -32,16 +32,15 @@ from ..meaning import Place, decode, place
 from ..models.decoding import Decoding
 from ..models.lens import usual_norm
 from ..samples.inpaint import Counterfactual
+from ..samples.regions import marked_by
 from ..tokens import ImageTokens
 from ..types import Json, Neurons, Span
-from ..view.heatmap import Heatmap, heatmap, paint
+from ..view.heatmap import Heatmap, coarse, heatmap, paint
 from .curves import Curve
 from .evidence import Evidence, Spoken, Unit, Word
 
 #: Neurons that a page shows one by one.
 SHOWN = 100
-#: Longer side of a kept map in cells: finer than any grid of image tokens is.
-_SIDE = 48
 
 
 @dataclass(frozen=True)
@@ -143,6 +142,7 @@ def gather(
         removal=validity.removal,
         level=test.level if test is not None and len(neurons) else None,
         notes=(
+            *marked_by(pair.sample),
             *found.notes,
             *lacking,
             *unplaced,
@@ -279,15 +279,5 @@ def _maps(
     else:
         each = (heatmap(vlm, pair.original, shown[k : k + 1], decoding=decoding) for k in range(len(shown)))
         maps = (one.values for one in each)
-    found = [_coarse(values) for values in maps]
+    found = [coarse(values) for values in maps]
     return np.stack(found).astype(np.float32) if found else np.zeros((0, 1, 1), np.float32)
-
-
-def _coarse(values: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "_rows _columns"]:
-    """The map at the centres of at most `_SIDE` cells along its longer side."""
-    height, width = values.shape
-    factor = min(1.0, _SIDE / max(height, width))
-    rows, columns = max(1, round(height * factor)), max(1, round(width * factor))
-    down = ((np.arange(rows) + 0.5) / rows * height).astype(int)
-    across = ((np.arange(columns) + 0.5) / columns * width).astype(int)
-    return values[np.ix_(down, across)]

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..index.file import NeuronIndex
 from ..version import __version__
 from ..view.decode import Decoded
 from . import charts
 from .data_uri import heat, mask_picture, photo, with_boxes
 from .evidence import Evidence, Unit
+from .links import Links, links_from, require_same
 from .marked import Piece, marked, names
 from .page import telling_damage, write_page
 from .verdict import folded
@@ -70,7 +72,7 @@ class Row:
     """One neuron of the table.
 
     `scores` are in the order of the columns; then its words beside those of a random neuron of its layer, its map as a
-    picture, and where it peaks.
+    picture, where it peaks, and the address of its own page.
     """
 
     layer: int
@@ -83,6 +85,7 @@ class Row:
     heat: str
     peak: tuple[float, float, float, float] | None
     place: str
+    page: str = ""
 
 
 @dataclass(frozen=True)
@@ -106,23 +109,33 @@ class Section:
     settings: tuple[tuple[str, str], ...]
 
 
-def write_located(evidence: Evidence, path: str | Path) -> Path:
-    """Write the page of a result.
+def write_located(evidence: Evidence, path: str | Path, *, index: NeuronIndex | None = None) -> Path:
+    """Write the page of a result; with an index, neurons that have a page of their own link to it.
 
-    Raises InvalidOption where it cannot be written, and RunMismatch for evidence that cannot be shown.
+    Raises InvalidOption where it cannot be written, and RunMismatch for evidence that cannot be shown, or an index of
+    other weights.
     """
     with telling_damage(f"the evidence of {evidence.image}"):
-        return write_page("located.html", path, {"section": section(evidence, "result"), "version": __version__})
+        shown = section(evidence, "result", index=index, page=Path(path))
+        return write_page("located.html", path, {"section": shown, "version": __version__})
 
 
-def section(evidence: Evidence, name: str) -> Section:
+def section(evidence: Evidence, name: str, *, index: NeuronIndex | None = None, page: Path | None = None) -> Section:
     """What a template needs of one result.
 
     Args:
         evidence: the result.
         name: of the section within its page: letters, digits and hyphens.
+        index: whose pages of neurons are linked to.
+        page: where the page will be.
+
+    Raises RunMismatch for an index of other weights.
     """
     neurons = evidence.neurons
+    link: Links | None = None
+    if index is not None and page is not None:
+        require_same(index, neurons)
+        link = links_from(page, index)
     filters = "thresholds" in neurons.provenance
     columns = [score for score in neurons.scores if not score.endswith("_patch")]
     edit = neurons.provenance.get("edit")
@@ -140,7 +153,7 @@ def section(evidence: Evidence, name: str) -> Section:
         ratio=f"{evidence.original.width} / {evidence.original.height}",
         lines=tuple(_lines(evidence)),
         columns=tuple(_STAGES.get(score, score) if filters else score for score in columns),
-        rows=tuple(_rows(evidence, columns)),
+        rows=tuple(_rows(evidence, columns, link)),
         exchanged=tuple((told, evidence.exchanged[name]) for name, told in _SETS.items() if name in evidence.exchanged),
         hidden=len(neurons) - len(evidence.units),
         shown_layers=tuple(sorted({neuron.layer for neuron in neurons[: len(evidence.units)]})),
@@ -174,7 +187,7 @@ def _lines(evidence: Evidence) -> Iterable[Line]:
         yield Line(label, captions, draws, named, None if lost is None else 2 * right > draws)
 
 
-def _rows(evidence: Evidence, columns: Sequence[str]) -> Iterable[Row]:
+def _rows(evidence: Evidence, columns: Sequence[str], link: Links | None) -> Iterable[Row]:
     width, height = evidence.original.size
     for k, unit in enumerate(evidence.units):
         neuron, peak = evidence.neurons[k], None
@@ -194,6 +207,7 @@ def _rows(evidence: Evidence, columns: Sequence[str]) -> Iterable[Row]:
             heat(evidence.maps[k]),
             peak if peak is not None and peak[2] > 0 and peak[3] > 0 else None,
             _place(unit),
+            "" if link is None else link(neuron),
         )
 
 

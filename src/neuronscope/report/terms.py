@@ -47,6 +47,16 @@ TERMS = tuple(
         ("J", "S_se + S_re - 1: 0 means no effect or total destruction, 1 is perfect."),
         ("Heat map", "The activation of neurons at the image tokens, painted over the picture; not causal."),
         (
+            "Standing out",
+            "How far the largest activations of a neuron's top pictures lie above the mean over all pictures, in "
+            "standard deviations over pictures.",
+        ),
+        (
+            "Spread",
+            "The share of pictures in which a neuron is active, over the share that as many active image tokens "
+            "would reach if they lay at random; far below 1 they lie in few pictures.",
+        ),
+        (
             "Precision of planted neurons",
             "On the bundled model: the share of located neurons that training planted for the concept.",
         ),

@@ -15,5 +15,9 @@ from .lexicon import Lexicon as Lexicon
 from .lexicon import Match as Match
 from .lexicon import published_thresholds as published_thresholds
 from .lists import ImageList as ImageList
+from .regions import Finder as Finder
+from .regions import FoundRegion as FoundRegion
+from .regions import Regions as Regions
+from .regions import regions_of as regions_of
 from .sample import Region as Region
 from .sample import Sample as Sample

@@ -123,7 +123,8 @@ def counterfactual(
     if edited is not None and method != "edited":
         raise InvalidOption(f"a picture was given as `edited`, which method {method!r} does not use; say 'edited'")
     original = sample.load()
-    options: dict[str, Json] = {"radius": radius, "dilate": dilate, "region": region}
+    found: dict[str, Json] = {"found_by": dict(sample.found_by)} if sample.found_by else {}
+    options: dict[str, Json] = {"radius": radius, "dilate": dilate, "region": region, **found}
     if method in INPAINTERS:
         mask = sample.region(original.size, source=region, dilate=dilate)
         return Counterfactual(sample, original, inpaint(original, mask, method, radius), mask, method, options)
@@ -140,4 +141,4 @@ def counterfactual(
         mask = np.any(np.asarray(original) != np.asarray(other), axis=-1)
         if not mask.any():
             raise InvalidSample("the edited picture is identical to the original")
-    return Counterfactual(sample, original, other, mask, method, {"region": region, "dilate": dilate})
+    return Counterfactual(sample, original, other, mask, method, {"region": region, "dilate": dilate, **found})

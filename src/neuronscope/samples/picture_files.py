@@ -59,7 +59,13 @@ class Pictures:
         return Pictures(kept, (*self.refused, *more))
 
 
-def gather(sources: Sequence[str | Path], images: str | Path | None = None, *, allow_outside: bool = False) -> Pictures:
+def gather(
+    sources: Sequence[str | Path],
+    images: str | Path | None = None,
+    *,
+    allow_outside: bool = False,
+    checked: bool = True,
+) -> Pictures:
     """Pictures from files, folders and tables (.csv, .tsv, .jsonl, .json), all of them read once.
 
     Args:
@@ -67,6 +73,8 @@ def gather(sources: Sequence[str | Path], images: str | Path | None = None, *, a
         images: the folder that tables' file names are relative to; beside the table when not given
             (samples/lists.py).
         allow_outside: also take what tables and links in folders lead to outside of them.
+        checked: decode the pictures of folders and tables now, and refuse those that are none; else a job finds them
+            when it comes to them, which spares it reading everything twice.
 
     Raises InvalidSample for a file that cannot be read as a picture and for a folder or table without one; what they
     hold besides is in `refused`. Raises InvalidOption for no sources, and for `images` without a table.
@@ -80,19 +88,25 @@ def gather(sources: Sequence[str | Path], images: str | Path | None = None, *, a
     for source in map(Path, sources):
         if is_folder(source) or source.suffix.lower() in TABLES:
             if is_folder(source):
-                found = ImageList.folder(source, allow_outside=allow_outside).checked()
+                found = ImageList.folder(source, allow_outside=allow_outside)
             else:
-                found = ImageList.table(source, images, allow_outside=allow_outside).checked()
+                found = ImageList.table(source, images, allow_outside=allow_outside)
+            found = found.checked() if checked else found
             paths += [item.image for item in found]
             refused += found.refused
         else:
             read_image(source)
             paths.append(source)
     distinct = list(dict.fromkeys(path.resolve() for path in paths))
-    names = _names(distinct)
-    return Pictures(
-        tuple(Picture(name, path, _digest(path)) for name, path in zip(names, distinct, strict=True)), tuple(refused)
-    )
+    items: list[Picture] = []
+    for name, path in zip(_names(distinct), distinct, strict=True):
+        try:
+            items.append(Picture(name, path, digest(path)))
+        except OSError as error:  # one that is not looked at yet
+            refused.append(Refused(str(path), f"image {path} cannot be read: {error.strerror or error}"))
+    if not items:
+        raise InvalidSample(f"none of {len(distinct)} pictures can be read; the first: {refused[-1].reason}")
+    return Pictures(tuple(items), tuple(refused))
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
@@ -101,5 +115,6 @@ def _names(paths: Sequence[Path]) -> list[str]:
     return [path.name if often[path.name] == 1 else path.relative_to(common).as_posix() for path in paths]
 
 
-def _digest(path: Path) -> str:
+def digest(path: Path) -> str:
+    """The first 16 hexadecimal digits of the SHA-256 of a file. Raises OSError where it cannot be read."""
     return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -14,7 +14,7 @@ from ..errors import InvalidOption, InvalidSample
 from ..fields import check_fields, shown, whole
 from ..given import checked_methods
 from ..reprs import one_line
-from ..types import one_of
+from ..types import Json, one_of
 from .boxes import Box, boxes_mask, numbers
 from .image import ImageSource, Upright, name_of, read_upright
 
@@ -54,6 +54,7 @@ class Sample:
         image_id: name in its data set.
         exact: the same picture without the concept, where it exists (rendered scenes).
         annotated: (width, height) of the picture that boxes and mask were drawn on, where that is known.
+        found_by: what found boxes and mask, where no person marked them (:meth:`Regions.to_dict`).
     """
 
     image: ImageSource
@@ -65,6 +66,7 @@ class Sample:
     image_id: str = ""
     exact: ImageSource | None = None
     annotated: tuple[int, int] | None = None
+    found_by: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
     __repr__ = one_line
 
@@ -103,7 +105,10 @@ class Sample:
         use_mask = source == "mask" or (source == "auto" and not self.boxes)
         if use_mask and self.mask is None:
             lacks = "no mask" if source == "mask" else "neither boxes nor a mask"
-            raise InvalidSample(f"sample of {self.concept!r} has {lacks} to say where the concept is")
+            cure = (
+                "" if source == "mask" else ": give one of them, or let a detector find it (find_regions, --detector)"
+            )
+            raise InvalidSample(f"sample of {self.concept!r} has {lacks} to say where the concept is{cure}")
         if not use_mask and not self.boxes:
             raise InvalidSample(f"sample of {self.concept!r} has no boxes")
         if use_mask:

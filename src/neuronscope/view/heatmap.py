@@ -40,6 +40,9 @@ Resize: TypeAlias = Literal["half_pixel", "pan", "footprint"]
 #: "auto": at the tokens where they have a place, else "from-grey"; in a decoder without image tokens "rollout".
 Trace: TypeAlias = Literal["auto", "tokens", "gradient", "from-grey", "occlusion", "rollout"]
 
+#: Longer side of a coarse map in cells: finer than any grid of image tokens is.
+_SIDE = 48
+
 
 @checked_methods
 @dataclass(frozen=True)
@@ -233,6 +236,16 @@ def paint(
     total[shown == 0] = np.nan
     np.divide(total, shown, out=total, where=shown > 0)
     return Heatmap(total, grids, picture, neurons)
+
+
+def coarse(values: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "_rows _columns"]:
+    """The map at the centres of at most `_SIDE` cells along its longer side."""
+    height, width = values.shape
+    factor = min(1.0, _SIDE / max(height, width))
+    rows, columns = max(1, round(height * factor)), max(1, round(width * factor))
+    down = ((np.arange(rows) + 0.5) / rows * height).astype(int)
+    across = ((np.arange(columns) + 0.5) / columns * width).astype(int)
+    return values[np.ix_(down, across)]
 
 
 def to_pixels(

@@ -11,7 +11,7 @@ import pytest
 
 import neuronscope as ns
 from neuronscope.loading.checks.common import NotApplicable
-from neuronscope.loading.checks.image import Squares, check_coloured_patch
+from neuronscope.loading.checks.image import Squares, _off, check_coloured_patch
 from neuronscope.tokens import ImageTokens
 
 WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -50,24 +50,57 @@ def misread(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     return install
 
 
-def test_a_peak_beside_the_square_is_enough_where_much_moves():
-    far = Squares(above=0.76, beside=1, chance=0.2, own=0.55)
-    assert far.ok
-    assert str(far) == "the peak is beside 100% of the squares (20% by chance)"
-    assert Squares(above=1, beside=0.5, chance=1, own=1).ok
+def test_where_much_moves_more_squares_decide():
+    assert Squares(count=36, above=0.76, off=1).ok
+    assert not Squares(count=6, above=0.76, off=0).ok  # few may be so by chance
+    assert str(Squares(36, 0.76, 1)) == "its token moves more than 76% of those elsewhere (64% in 36 needed)"
 
 
 @pytest.mark.parametrize(
-    "squares",
+    ("squares", "other"),
+    [(Squares(36, 0.55, 0), False), (Squares(36, 0.84, 2), True), (Squares(36, 0.9, np.inf), True)],
+)
+def test_other_maps_do_not_fit(squares: Squares, other: bool):
+    assert not squares.ok
+    assert str(squares).endswith("and another map fits better") is other
+
+
+def test_no_verdict_hangs_on_a_hundredth():
+    """A right map and wrong ones are far from what is needed, whichever way a few squares fall."""
+    rng = np.random.default_rng(0)
+    wrong = rng.uniform(size=(1000, 36)).mean(1)
+    assert (wrong < Squares(36, 0, 0).needed - 0.01).mean() > 0.99
+
+
+def grid(rows: int, columns: int, place: Callable[[int, int], tuple[int, int]]) -> list[tuple[np.ndarray, int, int]]:
+    """What squares move under a map that is read in another way: a bump around the place that is really looked at."""
+    seen: list[tuple[np.ndarray, int, int]] = []
+    down, across = np.indices((rows, columns))
+    for row in range(rows):
+        for column in range(columns):
+            r, c = place(row, column)
+            seen.append((1 / (1 + np.hypot(down - r, across - c)), row, column))
+    return seen
+
+
+@pytest.mark.parametrize(
+    ("place", "off"),
     [
-        Squares(above=0.76, beside=0.9, chance=0.2, own=0.55),  # not beside all
-        Squares(above=0.76, beside=1, chance=1, own=0.9),  # beside them only because the grid is small
-        Squares(above=0.76, beside=1, chance=0.2, own=0.1),  # another token moves, and the square's does not
+        (lambda r, c: (r, c), 0),
+        (lambda r, c: (min(r + 1, 5), c), 1),
+        (lambda r, c: ((r + 2) % 6, c), 2),
+        (lambda r, c: (r, (c + 3) % 6), 3),
+        (lambda r, c: (5 - r, c), np.inf),
+        (lambda r, c: (r, 5 - c), np.inf),
+        (lambda r, c: (5 - r, 5 - c), np.inf),
+        (lambda r, c: (c, r), np.inf),
+        (lambda r, c: (c, 5 - r), np.inf),
+        (lambda r, c: (5 - c, r), np.inf),
+        (lambda r, c: (5 - c, 5 - r), np.inf),
     ],
 )
-def test_other_peaks_are_not(squares: Squares):
-    assert not squares.ok
-    assert str(squares) == "its token moves more than 76% of those elsewhere"
+def test_how_far_a_map_is_off(place: Callable[[int, int], tuple[int, int]], off: float):
+    assert _off(grid(6, 6, place)) == off
 
 
 def test_a_sound_model_that_sees_far_passes(natural_vlm: ns.VLM):

@@ -23,9 +23,10 @@ from jaxtyping import Float
 
 from ...errors import InvalidOption
 from ...fields import check_fields
+from ...models.checkpoints import Source, device_or_best, find, fingerprint, load_weights, loading
 from ...types import Json
 from .scored import Against, score_pairs
-from .sources import Source, device_or_best, find, fingerprint, library, load_weights, loading, positive, version
+from .sources import library, positive, version
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ class BertScore:
     """BERTScore F1.
 
     Attributes:
-        model: hub id, directory, or "package:NAME" (see :mod:`.sources`).
+        model: hub id, directory, or "package:NAME" (see :mod:`neuronscope.models.checkpoints`).
         layer: whose output is compared, 1 to the number of layers (0: the embeddings). None takes what bert-score
             recommends for the hub id or for a directory of that name (17 for roberta-large), else the last layer.
         device: None for the GPU, if there is one.

@@ -16,10 +16,11 @@ import numpy as np
 from jaxtyping import Float
 
 from ...fields import check_fields
+from ...models.checkpoints import Source, device_or_best, find, fingerprint, load_weights, loading
 from ...samples.image import ImageSource, read_image
 from ...types import Json
 from .scored import Against, score_pairs
-from .sources import Source, device_or_best, find, fingerprint, load_weights, loading, positive, version
+from .sources import positive, version
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +39,8 @@ class ClipScore:
     """CLIPScore.
 
     Attributes:
-        model: hub id, directory, or "package:NAME" of a CLIP checkpoint (see :mod:`.sources`). There is no default.
+        model: hub id, directory, or "package:NAME" of a CLIP checkpoint (:mod:`neuronscope.models.checkpoints`). There
+            is no default.
         device: None for the GPU, if there is one.
         batch_size: captions, or images, encoded together.
     """

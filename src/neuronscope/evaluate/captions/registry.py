@@ -10,12 +10,13 @@ from importlib import metadata
 from typing import Any
 
 from ...errors import InvalidOption
+from ...models.checkpoints import contents, find, require_there
 from ...types import Json, one_of
 from .bertscore import BertScore
 from .clipscore import ClipScore
 from .overlap import Bleu, Rouge
 from .scored import CaptionMetric
-from .sources import contents, find, library, require_there
+from .sources import library
 
 #: name -> what makes it; what a `partial` fixes is part of the name and no option.
 METRICS: Mapping[str, Callable[..., CaptionMetric]] = {

@@ -32,47 +32,38 @@ class _Entered(Exception):
 
 @dataclass(frozen=True)
 class Squares:
-    """What lone coloured squares moved, each painted where the map says that one token looks; means over the squares.
+    """What lone coloured squares moved, each painted where the map says that one token looks.
 
     Attributes:
-        above: share of the tokens elsewhere that move no more than the square's own.
-        beside: share of the squares whose peak, the tile's token that moves most, is their own or next to it.
-        chance: the same of any token of the tile.
-        own: how much the square's token moves, over how much the peak does.
+        count: how many squares.
+        above: share of the tokens elsewhere that move no more than the square's own; mean over the squares.
+        off: how many tokens the map would have to be shifted to meet what moved best, along rows or columns, whichever
+            is more; infinite where it would have to be turned or mirrored.
     """
 
+    count: int
     above: float
-    beside: float
-    chance: float
-    own: float
+    off: float
 
     @property
-    def first(self) -> bool:
-        """Whether the square's own token is among the first; with a wrong map it could be anywhere."""
-        return self.above >= 0.85
-
-    @property
-    def near(self) -> bool:
-        """Whether the peak is beside the square, and the square's own token moves with it.
-
-        A tower that sees far moves many tokens by much. On a grid so small that half of it is next to any token the
-        peak tells nothing.
-        """
-        return self.beside >= 0.95 and self.chance < 0.5 and self.own >= 1 / 3
+    def needed(self) -> float:
+        """What `above` has to be: with a wrong map it is uniform over 0 to 1, of which this is three deviations."""
+        return min(0.85, 0.5 + 3 * (1 / 12 / self.count) ** 0.5)
 
     @property
     def ok(self) -> bool:
-        """Whether the map fits."""
-        return self.first or self.near
+        """Whether the map fits: no other map does better, but for one token where a tower sees far."""
+        return self.above >= self.needed and self.off <= 1
 
     def __str__(self) -> str:
-        if self.near and not self.first:
-            return f"the peak is beside {self.beside:.0%} of the squares ({self.chance:.0%} by chance)"
-        return f"its token moves more than {self.above:.0%} of those elsewhere"
+        line = (
+            f"its token moves more than {self.above:.0%} of those elsewhere ({self.needed:.0%} in {self.count} needed)"
+        )
+        return line if self.off <= 1 else f"{line}, and another map fits better"
 
 
 def check_coloured_patch(vlm: VLM) -> Outcome:
-    """A lone coloured square moves the image token that the map says it covers, or the peak is next to it."""
+    """Lone coloured squares move the image tokens that the map says they cover, and no other map fits better."""
     if reason := unmapped(vlm) or vlm.family.discrete:
         return NotApplicable(reason)
     found = _squares(vlm, [_faint()], 0)
@@ -83,8 +74,8 @@ def check_several_images(vlm: VLM) -> Outcome:
     """In a prompt with two pictures each has its own tokens and its own map, and padding moves nothing.
 
     Another picture in place k changes the tokens of k and no others (the logits, where no token shows an image). A
-    coloured square in k moves the token that the map says it covers more than tokens that it does not, of both, or
-    the peak is next to it. Rows of two pictures and of one, padded together, give what each gives alone.
+    coloured square in k moves the token that the map says it covers more than tokens that it does not, of both. Rows
+    of two pictures and of one, padded together, give what each gives alone.
     """
     if vlm.family.one_image:
         return NotApplicable(vlm.family.one_image)
@@ -119,7 +110,7 @@ def _faint(size: tuple[int, int] = (96, 64), seed: int = 0) -> np.ndarray:
 def _squares(vlm: VLM, plain: Sequence[np.ndarray], image: int) -> Squares:
     """What squares on some tokens of one of a prompt's pictures move; on many tokens where a few do not settle it."""
     few = _moved(vlm, plain, image, _probes)
-    return few if few.first else _moved(vlm, plain, image, _many_probes)
+    return few if few.ok else _moved(vlm, plain, image, _many_probes)
 
 
 def _moved(
@@ -129,7 +120,8 @@ def _moved(
     tokens = vlm.prepare([[Image.fromarray(picture) for picture in plain]]).images[0]
     own, at = tokens.of(image), tokens.part(image)
     before = entering(vlm, plain)
-    rows: list[tuple[float, float, float, float]] = []
+    above: list[float] = []
+    seen: list[tuple[np.ndarray, int, int]] = []
     for tile, row, column in probes(own.mapped()):
         x, y, w, h = tile.box(row, column)
         square = np.zeros((height, width), dtype=bool)
@@ -142,12 +134,42 @@ def _moved(
         elsewhere = np.ones(tokens.count, dtype=bool)
         elsewhere[at] = own.coverage(square) == 0
         around = moved[at][tile.tokens]
-        down, across = np.indices(around.shape)
-        beside = np.maximum(np.abs(down - row), np.abs(across - column)) <= 1
-        ours, peak = float(around[row, column]), float(around.max())
-        above = float((moved[elsewhere] <= ours).mean())
-        rows.append((above, float(beside.flat[around.argmax()]), float(beside.mean()), ours / peak if peak else 0.0))
-    return Squares(*(float(value) for value in np.mean(rows, axis=0)))
+        above.append(float((moved[elsewhere] <= around[row, column]).mean()))
+        seen.append((around / (around.max() or 1.0), row, column))
+    return Squares(len(above), float(np.mean(above)), _off(seen))
+
+
+def _off(seen: Sequence[tuple[np.ndarray, int, int]]) -> float:
+    """How far the map that meets best what moved is from the one at hand: tokens, or infinite where it is turned.
+
+    Args:
+        seen: of each square what moved in its tile, [rows, columns], over the largest, and the square's row and column.
+    """
+    rows, columns = seen[0][0].shape
+
+    def met(place: Callable[[int, int], tuple[int, int]]) -> float:
+        return float(np.mean([around[place(row, column)] for around, row, column in seen]))
+
+    shifts = {
+        (down, across): met(lambda row, column, by=(down, across): ((row + by[0]) % rows, (column + by[1]) % columns))
+        for down in range(rows)
+        for across in range(columns)
+    }
+    best = max(shifts, key=lambda by: (shifts[by], -sum(by)))
+    turned = [
+        met(lambda row, column: (rows - 1 - row, column)),
+        met(lambda row, column: (row, columns - 1 - column)),
+        met(lambda row, column: (rows - 1 - row, columns - 1 - column)),
+    ]
+    if rows == columns:
+        turned += [
+            met(lambda row, column: (column, row)),
+            met(lambda row, column: (rows - 1 - column, rows - 1 - row)),
+            met(lambda row, column: (column, rows - 1 - row)),
+            met(lambda row, column: (columns - 1 - column, row)),
+        ]
+    down, across = (min(by, side - by) for by, side in zip(best, (rows, columns), strict=True))
+    return float("inf") if max(turned) > shifts[best] else float(max(down, across))
 
 
 def astray(vlm: VLM, plain: Sequence[np.ndarray], image: int, tokens: ImageTokens) -> str:

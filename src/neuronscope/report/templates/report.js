@@ -77,7 +77,9 @@
         value.append(...[...row.cells[column].childNodes].map((node) => node.cloneNode(true)));
         facts.append(make("dt", {}, head.textContent), value);
       });
-      const title = make("h3", {}, `L${row.cells[1].textContent}.U${row.cells[2].textContent}`);
+      const address = `L${row.cells[1].textContent}.U${row.cells[2].textContent}`;
+      const page = row.cells[2].querySelector("a");
+      const title = make("h3", {}, page ? make("a", { href: page.getAttribute("href") }, address) : address);
       panel.replaceChildren(row.querySelector(".heat").cloneNode(true), make("div", {}, title, facts));
       panel.hidden = false;
     };

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...errors import RunMismatch
 from ...files import clear_result, named_like, output_folder, refusing, write_text
+from ...index.file import NeuronIndex
 from ...parsing import read_json
 from ...report.evidence import Evidence, clear_evidence
 from ...report.located import section
@@ -49,11 +50,11 @@ def save(study: Study, folder: str | Path) -> None:
     write_text(target / NAME, json.dumps(document, indent=1, ensure_ascii=False, allow_nan=False) + "\n")
 
 
-def write_page(folder: str | Path, path: str | Path) -> Path:
-    """Write a saved study as one self-contained HTML page and return its path.
+def write_page(folder: str | Path, path: str | Path, *, index: NeuronIndex | None = None) -> Path:
+    """Write a saved study as one self-contained HTML page and return its path; with an index, neurons link to theirs.
 
-    Raises RunMismatch for a folder without a study, with one of another schema, or damaged; InvalidOption where the
-    page cannot be written.
+    Raises RunMismatch for a folder without a study, with one of another schema, or damaged, and for an index of other
+    weights; InvalidOption where the page cannot be written.
     """
     place = Path(folder) / NAME
     try:
@@ -63,10 +64,10 @@ def write_page(folder: str | Path, path: str | Path) -> Path:
     if not isinstance(document, dict) or document.get("schema") != SCHEMA:
         raise RunMismatch(f"{place} is not of schema {SCHEMA!r}: run `neuronscope demo` again")
     with telling_damage(place):
-        return _write(document, place, path)
+        return _write(document, place, path, index)
 
 
-def _write(document: dict[str, Any], place: Path, path: str | Path) -> Path:
+def _write(document: dict[str, Any], place: Path, path: str | Path, index: NeuronIndex | None) -> Path:
     scores = [{"label": label, **document["scores"][name]} for name, label in _CONDITIONS.items()]
     images = range(1, document["images"] + 1)
     _ = [document[name] for name in _SHOWN]
@@ -77,7 +78,7 @@ def _write(document: dict[str, Any], place: Path, path: str | Path) -> Path:
         "study": document,
         "widths": found[0].widths,
         "scores": scores,
-        "sections": [section(one, f"image-{k}") for k, one in enumerate(found, 1)],
+        "sections": [section(one, f"image-{k}", index=index, page=Path(path)) for k, one in enumerate(found, 1)],
         "version": __version__,
     }
     return write_template("study.html", path, context)

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...options import BOX, MISSING, Asking, Loading, Taking, option
+from ...errors import InvalidOption, InvalidSample
+from ...options import MISSING, Asking, Loading, Taking, option
+from .pointing import DETECTOR, NO_DETECTOR, Pointing
 
 if TYPE_CHECKING:
     from ...loading import VLM
     from ...locate.validity import Validity
     from ...models.decoding import Decoding
-    from ...samples import Box, Counterfactual, Sample
+    from ...samples import Counterfactual, Sample
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnePicture(Loading, Asking, Taking):
+class OnePicture(Loading, Asking, Taking, Pointing):
     """One image, one concept, and the image without it; None stands for what was not given."""
 
     image: str = option(MISSING, help="Image file.")
     concept: str = option(MISSING, help="The object to find neurons for, as a caption would name it.")
-    boxes: tuple[Box, ...] = option(
-        (), "--box", help="Its box x,y,w,h in pixels; may be repeated.", form=BOX, repeated=True, metavar="X,Y,W,H"
-    )
     mask: Path | None = option(None, "--mask", help="A picture of the same size, white on the object.")
     edited: Path | None = option(None, "--edited", help="Your own edit of the image without it.")
     edit: str = option("telea", "--edit", help="telea, navier_stokes or mean_fill.")
@@ -31,6 +31,11 @@ class OnePicture(Loading, Asking, Taking):
     def __post_init__(self) -> None:
         Asking.__post_init__(self)
         Taking.__post_init__(self)
+        if not self.boxes and self.mask is None and self.edited is None and (self.detector or os.environ.get(DETECTOR)):
+            object.__setattr__(self, "boxes", ("auto",))
+        if self.sought and self.mask is not None:
+            raise InvalidOption(f"--box {self.sought}: --mask says already where the object is; give one of them")
+        Pointing.__post_init__(self)
 
     @property
     def decoding(self) -> Decoding:
@@ -50,7 +55,15 @@ class OnePicture(Loading, Asking, Taking):
         from ...samples.image import read_image
 
         region = np.asarray(read_image(self.mask).convert("L")) > 127 if self.mask is not None else None
-        sample = Sample(read_image(self.image), self.concept, boxes=self.boxes, mask=region, image_id=self.image)
+        image = read_image(self.image)
+        if not self.boxes and region is None and self.edited is None:
+            raise InvalidSample(
+                f"there are neither boxes nor a mask to say where the {self.concept!r} is: give --box x,y,w,h, --mask "
+                f"or --edited; or {NO_DETECTOR}"
+            )
+        found = self.regions(image, self.concept, self.device) if region is None else None
+        sample = Sample(image, self.concept, boxes=self.given_boxes, mask=region, image_id=self.image)
+        sample = sample if found is None else found.sample(image_id=self.image)
         reach: Any = "auto" if self.reach == "grown" else self.reach
         counterfactual(sample, self.how, edited=self.edited, region=reach)
         return sample

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
 from ...options import option, words
-from ...types import one_of
+from ...types import SITES, Site, one_of
 from .picture import OnePicture
 
 if TYPE_CHECKING:
@@ -34,6 +34,9 @@ class Locate(OnePicture):
     preset: str | None = option(None, "--preset", help="two-stage: recommended or paper.")
     budget: int | None = option(None, "--budget", help="two-stage: keep this many per stage instead.")
     q: float | None = option(None, "--q", help="two-stage: thresholds by this share of false finds instead.")
+    site: Site | None = option(
+        None, "--site", help="Where neurons are read, by methods that have the choice, and changed: neuron, act or pre."
+    )
     control: tuple[str, ...] = option(
         (),
         "--control",
@@ -50,6 +53,10 @@ class Locate(OnePicture):
         super().__post_init__()
         if self.draws < 1:
             raise InvalidOption(f"--draws {self.draws} must be at least 1")
+        if self.site is not None:
+            one_of("--site", self.site, SITES)
+            if self.preset == "paper":
+                raise InvalidOption("--preset paper reads at the site 'act': leave out --site")
 
     def locator(self) -> Method:
         """The method. Raises InvalidOption for an option that it does not have."""
@@ -88,9 +95,12 @@ class Locate(OnePicture):
 
     def _options(self) -> dict[str, Any]:
         """Of the method, those that were given."""
-        from ...locate import Budget, Recovery, TargetDecoy
+        from ...locate import Budget, Recovery, TargetDecoy, method
+        from ...locate.registry import site_option
 
         found: dict[str, Any] = {} if self.count is None else {"count": self.count}
+        if self.site is not None:
+            found |= site_option(method(self.method), self.site)
         if self.budget is not None:
             found |= dict.fromkeys(("activation", "gradient"), Budget(self.budget))
         elif self.q is not None:
@@ -124,6 +134,7 @@ class Locate(OnePicture):
         """The same neurons with the library."""
         from ...models.decoding import spelled
 
+        found = self.expression(self.image, self.concept)
         region = f", boxes={list(self.boxes)!r}" if self.boxes else ""
         region += f", mask=np.asarray(read_image({str(self.mask)!r}).convert('L')) > 127" if self.mask else ""
         edit = f"'edited', edited={str(self.edited)!r}" if self.edited else repr(self.edit)
@@ -140,7 +151,9 @@ class Locate(OnePicture):
             "from neuronscope.locate.validity import valid_pair",
             "",
             f"vlm = ns.load({self.model!r}{place})",
-            f"sample = ns.Sample(image={self.image!r}, concept={self.concept!r}{region})",
+            f"sample = ns.Sample(image={self.image!r}, concept={self.concept!r}{region})"
+            if found is None
+            else f"sample = {found}.sample()",
             f"pair, validity = valid_pair(vlm, sample, {edit})",
             f"found = {self._method()}.locate(vlm, pair, validity=validity)",
             'found.neurons.save("neurons.json")',
@@ -156,7 +169,9 @@ class Locate(OnePicture):
             return f"ns.TwoStage.paper({self.concept!r}{stages.get(self.method, '')}{asked})"
         rule = next((given for given in (self.budget, self.q, self.recover) if given is not None), 0)
         given = {
-            name: repr(value) if name in ("count", "photographs") else f"ns.{type(value).__name__}({rule:g})"
+            name: repr(value)
+            if name in ("count", "photographs", "site", "address")
+            else f"ns.{type(value).__name__}({rule:g})"
             for name, value in self._options().items()
         }
         given |= (

@@ -4,6 +4,8 @@ effects.json    the exact effects so far; a run that was stopped goes on from th
 truth.md        the table of methods, with a sentence first
 truth.json      the same as numbers
 recovered.png   what the best n neurons of each method recover, exchanged together
+original.png, edited.png   the pictures
+page.html       all of it as one page
 """
 
 from __future__ import annotations
@@ -17,21 +19,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption, InvalidSample, RunMismatch
-from ...frames import data_frame
+from ...files import replacing
 from ...options import option
-from ...reprs import one_line
 from .picture import OnePicture
 
 if TYPE_CHECKING:
     import numpy as np
-    from pandas import DataFrame
 
-    from ...evaluate import Estimate
     from ...loading import VLM
     from ...locate import Exchange
     from ...locate.target import Word
     from ...locate.validity import Validity
     from ...samples import Counterfactual
+    from .judged import Judged
 
 #: The methods that are compared where none are named.
 METHODS = (
@@ -44,7 +44,7 @@ BEST = 100
 COUNTS = (10, 20, 50, 100, 200, 500)
 #: Seconds between two states on disk.
 _EVERY = 20.0
-_EFFECTS, _TABLE, _NUMBERS = "effects.json", "truth.md", "truth.json"
+_EFFECTS = "effects.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,75 +76,6 @@ class Truth(OnePicture):
         one_of("--measure", self.measure, TARGETS)
 
 
-@dataclass(frozen=True)
-class Judged:
-    """What is known of every method.
-
-    Attributes:
-        asked, total: neurons that were exchanged, and of the model.
-        edit: what the edit does to the score.
-        figures: method -> figure -> estimate (evaluate/ordering.py).
-        recovered: method -> n -> share of the edit's effect that its best n recover together.
-        notes: what a reader should know.
-        seconds: of exact effects, in this call.
-    """
-
-    asked: int
-    total: int
-    edit: float
-    figures: Mapping[str, Mapping[str, Estimate]]
-    recovered: Mapping[str, Mapping[int, float]]
-    notes: tuple[str, ...]
-    seconds: float
-
-    __repr__ = one_line
-
-    @property
-    def sentence(self) -> str:
-        """For a person."""
-        share = "All" if self.asked == self.total else f"{self.asked:,} of"
-        first = max(self.figures, key=lambda name: self.figures[name]["precision at 100"].value, default=None)
-        told = f"{share} {self.total:,} neurons were exchanged one by one."
-        if first is None:
-            return f"{told} No method could be judged."
-        best = self.figures[first]["precision at 100"].value
-        return f"{told} {first} orders them best: {best:.0%} of its best 100 are among the 100 that do most."
-
-    def to_dict(self) -> dict[str, Any]:
-        """For a file."""
-        figures = {name: {key: e.to_dict() for key, e in of.items()} for name, of in self.figures.items()}
-        counted = {name: {str(n): share for n, share in of.items()} for name, of in self.recovered.items()}
-        return {"verdict": self.sentence, **asdict(self), "figures": figures, "recovered": counted}
-
-    def to_dataframe(self) -> DataFrame:
-        """A row for each method with pandas: every figure with its interval, and what its best n recover.
-
-        Raises InvalidOption where pandas is not installed.
-        """
-        columns: dict[str, list[Any]] = {"method": list(self.figures)}
-        for name in next(iter(self.figures.values()), {}):
-            columns[name] = [of[name].value for of in self.figures.values()]
-            columns[f"{name}, low"] = [of[name].low for of in self.figures.values()]
-            columns[f"{name}, high"] = [of[name].high for of in self.figures.values()]
-        for n in dict.fromkeys(n for of in self.recovered.values() for n in of):
-            columns[f"recovered by {n}"] = [self.recovered.get(method, {}).get(n) for method in self.figures]
-        about = {name: getattr(self, name) for name in ("asked", "total", "edit", "notes", "seconds", "sentence")}
-        return data_frame(columns, **about)
-
-    def markdown(self) -> str:
-        """The page."""
-        from ...report.markdown import table
-
-        names = list(next(iter(self.figures.values()), {}))
-        rows = [(method, *(str(of[name]) for name in names)) for method, of in self.figures.items()]
-        counts = list(next(iter(self.recovered.values()), {}))
-        shares = [(method, *(f"{of[n]:.2f}" for n in counts)) for method, of in self.recovered.items()]
-        parts = [self.sentence, table(("method", *names), rows)]
-        parts += ["What the best n recover of the edit's effect, exchanged together:"]
-        parts += [table(("method", *(f"n = {n}" for n in counts)), shares), *self.notes]
-        return "\n\n".join(parts) + "\n"
-
-
 def truth_into(
     folder: Path,
     vlm: VLM,
@@ -163,28 +94,35 @@ def truth_into(
 
     from ...locate import Exchange
     from ...locate.target import concept_word
+    from ...samples.regions import marked_by
+    from .truth_page import CURVES, curves, save_pictures, write_truth
 
     word = concept_word(validity)
+    about = {"concept": asked.concept, "image": Path(asked.image).name, "model": vlm.id}
     how: Any = {"change": asked.change, "target": asked.measure}
     exchange = Exchange.of(vlm, pair.original, pair.edited, word, asked.decoding, **how)
-    scores, notes = _scores(vlm, pair, validity, asked, step)
-    notes = [*([validity.removal.doubt] if validity.removal and validity.removal.doubt else []), *notes]
+    scores, refused = _scores(vlm, pair, validity, asked, step)
+    doubts = [validity.removal.doubt] if validity.removal and validity.removal.doubt else []
+    notes = [*marked_by(pair.sample), *doubts, *refused]
     flat, drawn = _sample(vlm, scores, asked)
     state = _State.open(folder / _EFFECTS, _key(vlm, pair, validity, word, asked))
-    edit = _edit(vlm, pair, asked, exchange)
     begun, judged = time.monotonic(), None
     for values in state.complete(exchange, flat, step):
         done = ~np.isnan(values)
-        judged = _judge(scores, flat[done], drawn[done], values[done], edit, notes, time.monotonic() - begun)
-        _write(folder, judged)
+        found = _judge(scores, flat[done], drawn[done], values[done], exchange.edit, notes, time.monotonic() - begun)
+        judged = replace(found, about=about)
+        judged.save(folder)
         step(judged.sentence)
     assert judged is not None
-    recovered = _recovered(exchange, scores, edit)
+    recovered = _recovered(exchange, scores, exchange.edit)
     plain = [why for why in (exchange.kept.why, *exchange.kept.plain.values()) if why]
     notes += [f"some neurons took whole passes, or all: {plain[0]}"] if plain else []
-    judged = replace(judged, recovered=recovered, notes=tuple(notes))
-    _write(folder, judged)
-    _draw(folder / "recovered.png", judged)
+    judged = replace(judged, recovered=recovered, notes=tuple(notes), found_by=pair.sample.found_by)
+    judged.save(folder)
+    with replacing(folder / CURVES) as temporary:
+        temporary.write_bytes(curves(judged.recovered))
+    save_pictures(folder, pair)
+    write_truth(folder / "page.html", [folder])
     return judged
 
 
@@ -308,13 +246,6 @@ class _State:
         write_text(self.path, json.dumps(held))
 
 
-def _edit(vlm: VLM, pair: Counterfactual, asked: Truth, exchange: Exchange) -> float:
-    from ...locate.patching import word_score
-
-    inputs = exchange.word.inputs(vlm, pair.edited, asked.decoding)
-    return exchange.clean - word_score(vlm, inputs, exchange.word, exchange.target, exchange.rivals)
-
-
 def _judge(
     scores: Mapping[str, np.ndarray],
     flat: np.ndarray,
@@ -328,6 +259,7 @@ def _judge(
 
     from ...evaluate import Sampled, figures
     from ...locate.scores import best_first
+    from .judged import Judged
 
     total = len(next(iter(scores.values()))) if scores else len(flat)
     if not drawn.any() and len(flat) < total:  # not even the sure ones are through: as far as they are known
@@ -352,29 +284,3 @@ def _recovered(exchange: Exchange, scores: Mapping[str, np.ndarray], edit: float
         sets = [np.isin(np.arange(len(of)), order[:n]) for n in counts]
         found[name] = dict(zip(counts, (exchange.effects(sets) / edit).tolist(), strict=True)) if edit else {}
     return found
-
-
-def _write(folder: Path, judged: Judged) -> None:
-    from ...files import write_text
-
-    write_text(folder / _TABLE, judged.markdown())
-    write_text(folder / _NUMBERS, json.dumps(judged.to_dict(), indent=1) + "\n")
-
-
-def _draw(path: Path, judged: Judged) -> None:
-    import matplotlib.pyplot as plt
-
-    from ...files import replacing
-
-    figure, axes = plt.subplots(figsize=(7, 4.2), layout="constrained")
-    for name, of in judged.recovered.items():
-        axes.plot(list(of), list(of.values()), marker="o", label=name)
-    axes.set_xscale("log")
-    axes.set_xlabel("neurons exchanged together")
-    axes.set_ylabel("share of the edit's effect")
-    axes.axhline(0, color="0.7", linewidth=0.8)
-    axes.axhline(1, color="0.7", linewidth=0.8)
-    axes.legend(fontsize=8)
-    with replacing(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=150)
-    plt.close(figure)

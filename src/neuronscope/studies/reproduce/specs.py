@@ -16,9 +16,10 @@ from typing import Any
 from ...errors import InvalidOption
 from ...locate import Budget, Fixed, Knee, Method, Recovery, TargetDecoy, TwoStage
 from ...locate import method as by_name
+from ...locate.registry import site_option
 from ...locate.thresholds import Threshold
 from ...models.decoding import Decoding
-from ...types import SITES, Site, one_of
+from ...types import Site, one_of
 
 _PRESETS = ("recommended", "paper")
 
@@ -81,11 +82,11 @@ class MethodSpec:
 
 def _placed(made: Any, site: Site) -> Any:
     """A method that reads at a site, where it has the choice; one whose formula says where stays as it is."""
-    names = [item.name for item in dataclasses.fields(made) if item.init]
-    if "site" not in names or getattr(made, "own_site", False):
+    try:
+        option = site_option(made, site)
+    except InvalidOption:  # a method of the user's own
         return made
-    choices = getattr(made, "choices", {}).get("site", SITES)
-    return dataclasses.replace(made, site=site) if site in choices else made
+    return dataclasses.replace(made, **option) if "site" in option else made
 
 
 #: What options that have no default are.
