@@ -22,7 +22,7 @@ def expand(name: str, depth: int = 0) -> list[str]:
     text = " ".join((ast.get_docstring(known[name]) or "").split())
     lines = [f"{'    ' * depth}- [{name}]({page_of(name)}): {text}"]
     for other, definition in known.items():
-        if [ast.unparse(base) for base in definition.bases] == [name]:
+        if [ast.unparse(base) for base in definition.bases][:1] == [name]:
             lines += expand(other, depth + 1)
     return lines
 

@@ -1,4 +1,4 @@
-"""What to write instead, where a picture was given as something that is nearly one.
+"""What to write instead, where a picture was given as something that is nearly one, and where memory was not enough.
 
 Nothing is guessed: whether three planes come first, or whether numbers are shares of 1 or of 255, changes what a model
 sees. So pictures are files, pictures of PIL and arrays uint8 [height, width, 3]; other things are refused with the line
@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Any, cast
+
+#: What failed allocations say on the CPU, where torch has no error class of its own for them.
+_CPU_MESSAGES = ("can't allocate memory", "not enough memory")
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/?/?")  # two letters at least: C: is a drive
 
@@ -97,3 +100,19 @@ def _numbers(thing: Any, kind: str, way: str) -> str:
     elif not (least >= 0 and most <= 255):
         return f"its numbers go from {least:.0f} to {most:.0f}, so scale them to 0 to 255 and give uint8"
     return f'give {way}.astype("uint8")'
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that memory could not be had."""
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return True
+    return isinstance(error, RuntimeError) and any(text in str(error) for text in _CPU_MESSAGES)
+
+
+def memory_cure(error: BaseException) -> str:
+    """What needs less memory, where one row was too much."""
+    said = next((line.strip().rstrip(".") for line in str(error).splitlines() if line.strip()), type(error).__name__)
+    return (
+        f"{said[:200]}. A smaller picture or max_pixels, --dtype bfloat16, 8bit or 4bit, fewer "
+        "--max-new-tokens, or device_map='auto' need less; `neuronscope check MODEL --estimate` says how much"
+    )

@@ -76,6 +76,10 @@ class ModelInUse(NeuronscopeError):
     """Another thread is changing or reading the model, and what was asked for would see that, or wait for ever."""
 
 
+class NotEnoughMemory(NeuronscopeError, MemoryError):
+    """The device has no room for a single row: batches are halved before, and go on."""
+
+
 class RunMismatch(NeuronscopeError):
     """Saved results belong to another model, schema or set of settings than the one asked for."""
 

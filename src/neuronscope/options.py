@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING as MISSING
 from dataclasses import dataclass
@@ -210,6 +211,10 @@ def _setting_text(setting: tuple[str, Any]) -> str:
 SETTING = Form(_setting, _setting_text)
 
 
+#: Of an implementation of attention, of a branch, a tag or a commit.
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@:|-]*")
+
+
 @dataclass(frozen=True, kw_only=True)
 class Loading:
     """Which model, and how it is loaded, as :func:`neuronscope.load` takes it."""
@@ -219,6 +224,17 @@ class Loading:
     model: str = option("demo", "--model", "-m", help='"demo", "natural", a checkpoint directory, or a hub id.')
     device: str | None = option(None, "--device", help="cpu, cuda, cuda:1 ...; a GPU if there is one.")
     dtype: str = option("auto", "--dtype", help="float32, bfloat16, float16, 8bit, 4bit, or auto.")
+    attn: str | None = option(None, "--attn", help="How attention is computed: eager, sdpa, flash_attention_2 ...")
+    revision: str | None = option(None, "--revision", help="Of a hub id: branch, tag or commit.")
+
+    @property
+    def further(self) -> dict[str, Any]:
+        """What `neuronscope.load` is given beside model, device and dtype. Raises InvalidOption for what is no name."""
+        said = {"attn_implementation": self.attn, "revision": self.revision}
+        for name, value in {"--attn": self.attn, "--revision": self.revision}.items():
+            if value is not None and (not _NAME.fullmatch(value) or ".." in value):
+                raise InvalidOption(f"{name} {value!r} is no name: letters, digits and ._-/@: make one")
+        return {name: value for name, value in said.items() if value is not None}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,6 +13,7 @@ import pytest
 from neuronscope.cli.explore import origin_of
 from neuronscope.explorer import Desk, Entry, Shelf, Workshop, session
 from neuronscope.explorer import picture_list as shelf
+from neuronscope.options import Loading
 from neuronscope.studies.demo.scenes import scenes_of
 from report_samples import IMAGE
 
@@ -38,7 +39,7 @@ def served(demo, bear, tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
     scenes_of("bus", 1)[0].load().save(folder / f"{IMAGE}.png")
     entries = [Entry("bear", bear.load), *shelf.folder(folder)]
-    running = serve(Workshop(Desk(demo), Shelf(entries), partial(origin_of, "demo", None, None)))
+    running = serve(Workshop(Desk(demo), Shelf(entries), partial(origin_of, Loading())))
     yield running.url
     running.close()
 

@@ -19,10 +19,11 @@ from neuronscope.caption import Caption, Captioner, generate_captions
 from neuronscope.caption.clean import EndingCache
 from neuronscope.caption.drafts import Drafts
 from neuronscope.caption.generation import buckets
-from neuronscope.caption.memory import free_bytes, out_of_memory, row_bytes, rows_that_fit
+from neuronscope.caption.memory import free_bytes, row_bytes, rows_that_fit
 from neuronscope.caption.prefill import Pass
 from neuronscope.caption.shortcuts import Engine
-from neuronscope.errors import InvalidOption
+from neuronscope.cures import out_of_memory
+from neuronscope.errors import InvalidOption, NotEnoughMemory
 from neuronscope.hooks.skip import Enough
 from neuronscope.intervene.operations import identity
 
@@ -233,7 +234,7 @@ def test_batches_are_halved_when_memory_fails(
     assert max(sizes) <= 4  # remembered
 
     monkeypatch.setattr(Pass, "read", lambda _: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory")))
-    with pytest.raises(torch.OutOfMemoryError):
+    with pytest.raises(NotEnoughMemory):
         captioner.captions(STRONG)
     monkeypatch.setattr(Pass, "read", lambda _: (_ for _ in ()).throw(RuntimeError("shapes differ")))
     with pytest.raises(RuntimeError, match="shapes differ"):

@@ -146,7 +146,7 @@ def test_nothing_is_allocated(monkeypatch):
     config = transformers.AutoConfig.for_model(
         "qwen2_5_vl", text_config=text, vision_config=tower, tie_word_embeddings=False
     )
-    monkeypatch.setattr("neuronscope.check.shape._config", lambda name: (config, {}))
+    monkeypatch.setattr("neuronscope.check.shape._config", lambda *_: (config, {}))
     shape = shape_of("seven")
     assert shape.parameters == 8_292_166_656
     assert shape.cached * 2 == 56 * 2**10

@@ -15,6 +15,7 @@ import pytest
 from neuronscope.cli import main
 from neuronscope.cli.explore import origin_of
 from neuronscope.explorer import Marks, Question, Stroke
+from neuronscope.options import Loading
 
 BOXES = Marks(((1.0, 2.0, 30.5, 4.0),))
 BRUSHED = Marks(((1.0, 2.0, 3.0, 4.0),), (Stroke(2.0, ((5.0, 6.0),)),))
@@ -60,11 +61,16 @@ def option(words, name):
 
 
 def _words(question, marks):
-    return shlex.split(origin_of("demo", None, "auto", question, "image.png", marks).command)
+    return shlex.split(origin_of(Loading(), question, "image.png", marks).command)
 
 
 def test_a_result_can_be_made_again_from_the_shell():
-    made = origin_of("DIR", "cuda", "bfloat16", Question("a bear", rule="target-decoy", q=0.2), "my bear.png", BOXES)
+    made = origin_of(
+        Loading(model="DIR", device="cuda", dtype="bfloat16"),
+        Question("a bear", rule="target-decoy", q=0.2),
+        "my bear.png",
+        BOXES,
+    )
     words = shlex.split(made.command)
     assert words[:4] == ["neuronscope", "locate", "my bear.png", "a bear"]
     assert [option(words, name) for name in ("--box", "--q", "--model", "--dtype")] == [

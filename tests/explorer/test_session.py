@@ -17,6 +17,7 @@ from neuronscope.errors import ConceptNotNamed, InvalidOption, InvalidSample
 from neuronscope.explorer import Change, Desk, Entry, Marks, Question, Session, Shelf, Stroke, Workshop, html
 from neuronscope.explorer.clients import Visitor, Visitors, parts
 from neuronscope.intervene import activations
+from neuronscope.options import Loading
 from neuronscope.studies.demo.scenes import scenes_of
 from report_samples import CLOSING, HOSTILE, IMAGE, SCRIPT, make_index
 
@@ -35,7 +36,7 @@ def shop(demo, bear):
 
     bus = scenes_of("bus", 1)[0].load()
     entries = [Entry("bear", bear.load, "bear.png"), Entry(f"{IMAGE}.png", lambda: bus), Entry("broken", broken)]
-    made = Workshop(Desk(demo), Shelf(entries), lambda *asked: origin_of("demo", None, "auto", *asked))
+    made = Workshop(Desk(demo), Shelf(entries), lambda *asked: origin_of(Loading(), *asked))
     yield made
     made.desk.close()
 

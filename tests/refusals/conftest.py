@@ -28,6 +28,7 @@ def loaded_once(monkeypatch: pytest.MonkeyPatch, demo: ns.VLM) -> None:
 
     def load(source: Any = "demo", **options: Any) -> ns.VLM:
         plain = options.get("dtype", "auto") == "auto" and options.get("device") in (None, "cpu")
+        plain = plain and not {"attn_implementation", "revision"} & options.keys()
         return demo if source == "demo" and plain and options.get("device_map") is None else real(source, **options)
 
     monkeypatch.setattr(loading, "load", load)

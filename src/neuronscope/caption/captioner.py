@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import partial, reduce
 from itertools import groupby
 from operator import and_
 
@@ -36,7 +36,7 @@ from .clean import Clean, Unfit, read_clean
 from .drafts import Drafts
 from .finite import refuse
 from .generation import STEP, Start, Until, buckets, cut_at_match, forbidden, write
-from .memory import out_of_memory, row_bytes, rows_that_fit
+from .memory import Batches, row_bytes, rows_that_fit
 from .prefill import Change, Job, Pass
 from .proof import proved
 from .shortcuts import Engine
@@ -91,7 +91,7 @@ class Captioner:
         self._surroundings = Surroundings(vlm.model, vlm.processor)
         self._images = list(images)
         self._decoding = decoding
-        self._batch_size = batch_size
+        self._rows = Batches(batch_size)
         self._engine = engine or Engine()
         self.states: list[Clean] = []
         self._clean: dict[int, Caption] = {}
@@ -188,7 +188,7 @@ class Captioner:
     def _caption(self, chosen: Sequence[int]) -> None:
         missing = [i for i in dict.fromkeys(chosen) if i not in self._clean]
         rows = generate_captions(
-            self._vlm, [self._images[i] for i in missing], decoding=self._decoding, batch_size=self._batch_size
+            self._vlm, [self._images[i] for i in missing], decoding=self._decoding, batch_size=self._rows.size
         )
         self._clean.update({i: row[0] for i, row in zip(missing, rows, strict=True)})
 
@@ -201,7 +201,7 @@ class Captioner:
 
     def _plainly(self, change: Intervention, chosen: Sequence[int]) -> list[list[Caption]]:
         images = [self._images[i] for i in chosen]
-        return generate_captions(self._vlm, images, change, decoding=self._decoding, batch_size=self._batch_size)
+        return generate_captions(self._vlm, images, change, decoding=self._decoding, batch_size=self._rows.size)
 
     def _change(self, change: Intervention | None) -> Change | None:
         """What can be noticed of an intervention; None where clean states are of no use for it."""
@@ -230,7 +230,7 @@ class Captioner:
         """(request, image) -> captions by draw."""
         found: dict[tuple[int, int], dict[int, Caption]] = {}
         for batch in self._batches(wanted):
-            for one, ids in zip(batch, self._halving(batch, until), strict=True):
+            for one, ids in zip(batch, self._rows.run(batch, partial(self._write, until=until)), strict=True):
                 caption = caption_of(self._vlm, ids, self._decoding)
                 found.setdefault((one.request, one.image), {})[one.job.draw] = caption
         return {key: [draws[n] for n in range(len(draws))] for key, draws in found.items()}
@@ -266,22 +266,9 @@ class Captioner:
             predictions=predictions,
             itemsize=state.keys[0].element_size(),
         )
-        return min(self._batch_size, rows_that_fit(need, vlm.device))
+        return min(self._rows.size, rows_that_fit(need, vlm.device))
 
-    def _halving(self, batch: list[_Wanted], until: Until | None) -> list[list[int]]:
-        """Token ids of a batch; where memory fails, of its halves, and later batches are no larger than these."""
-        try:
-            return self._write(batch, until)
-        except (RuntimeError, MemoryError) as error:
-            if len(batch) == 1 or not out_of_memory(error):
-                raise
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
-        half = (len(batch) + 1) // 2
-        self._batch_size = min(self._batch_size, half)
-        return [*self._halving(batch[:half], until), *self._halving(batch[half:], until)]
-
-    def _write(self, batch: list[_Wanted], until: Until | None) -> list[list[int]]:
+    def _write(self, batch: Sequence[_Wanted], until: Until | None) -> list[list[int]]:
         """New token ids of each row, without the end of the caption."""
         vlm, decoding = self._vlm, self._decoding
         jobs = tuple(one.job for one in batch)

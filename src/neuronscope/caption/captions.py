@@ -23,6 +23,7 @@ from ..models.loaded import LoadedModel
 from ..tokens import spoken
 from ..types import ALONG_PROMPT
 from .finite import Watch, refuse
+from .memory import Batches
 from .ties import Trail, settled
 
 
@@ -69,9 +70,15 @@ def generate_captions(
     # Before the decoder, images of different sizes stand in one queue: there every batch holds one image.
     part = "text" if change is None else change.neurons.part
     one_image = bool(vlm.family.single) or part not in ALONG_PROMPT
-    for chunk in _chunks(rows, 1 if one_row_at_a_time(vlm, part) else batch_size, one_image=one_image):
+
+    def write(chunk: Sequence[tuple[int, int]]) -> Iterator[tuple[int, Caption]]:
         for (i, _), (new, _) in zip(chunk, _written(vlm, images, chunk, change, decoding), strict=True):
-            result[i].append(caption_of(vlm, new, decoding))
+            yield i, caption_of(vlm, new, decoding)
+
+    batches = Batches(1 if one_row_at_a_time(vlm, part) else batch_size)
+    for group in _groups(rows, one_image=one_image):
+        for i, caption in batches.run(group, write):
+            result[i].append(caption)
     return result
 
 
@@ -118,12 +125,9 @@ def clean_captions(
     return [caption for (caption,) in generate_captions(vlm, images, decoding=decoding, batch_size=batch_size)]
 
 
-def _chunks(rows: list[tuple[int, int]], size: int, *, one_image: bool) -> Iterator[list[tuple[int, int]]]:
-    """Rows (image, draw) in batches; each of one image only where a model cannot be given padded prompts."""
-    groups = [list(group) for _, group in groupby(rows, key=lambda row: row[0])] if one_image else [rows]
-    for group in groups:
-        for start in range(0, len(group), size):
-            yield group[start : start + size]
+def _groups(rows: list[tuple[int, int]], *, one_image: bool) -> list[list[tuple[int, int]]]:
+    """Rows (image, draw) that can share a batch; of one image only where a model cannot be given padded prompts."""
+    return [list(group) for _, group in groupby(rows, key=lambda row: row[0])] if one_image else [rows]
 
 
 def generate_settings(vlm: LoadedModel, decoding: Decoding) -> dict[str, Any]:

@@ -1,15 +1,21 @@
-"""How many captions are written together: what one row needs, what is free, and what a failed allocation looks like."""
+"""How many rows are read together: what one needs, what is free, and what happens where that was not enough."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import torch
 
+from ..cures import memory_cure, out_of_memory
+from ..errors import NotEnoughMemory
+
+T = TypeVar("T")
+R = TypeVar("R")
+
 #: Share of the free memory that a batch may take: the rest is for workspaces and for others.
 _SHARE = 0.5
-#: What failed allocations say on the CPU, where torch has no error class of its own for them.
-_CPU_MESSAGES = ("can't allocate memory", "not enough memory")
 #: Assumed where the machine does not say what is free.
 _UNKNOWN = 2**30
 
@@ -46,8 +52,49 @@ def rows_that_fit(row: int, device: torch.device) -> int:
     return max(1, int(free_bytes(device) * _SHARE) // max(1, row))
 
 
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that memory could not be had."""
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    return isinstance(error, RuntimeError) and any(text in str(error) for text in _CPU_MESSAGES)
+class Batches:
+    """Work on rows in batches of at most `size`; one for which memory fails is halved, and later ones are no larger.
+
+    Rows must not depend on those beside them, as rows of a batch here do not.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = max(1, size)
+
+    def run(self, rows: Sequence[T], work: Callable[[Sequence[T]], Iterable[R]], most: int | None = None) -> list[R]:
+        """What `work` gives for all batches, one after another.
+
+        Args:
+            rows: what is done.
+            work: does some of it; what it keeps elsewhere it changes at its end, so that it can be asked again.
+            most: of this call, where that is fewer.
+
+        Raises NotEnoughMemory where a single row is too much.
+        """
+        found: list[R] = []
+        at = 0
+        while at < len(rows):
+            some = rows[at : at + min(self.size, most or self.size)]
+            try:
+                made = list(work(some))
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                if len(some) == 1:
+                    raise NotEnoughMemory(
+                        f"there is not enough memory for a single row: {memory_cure(error)}"
+                    ) from error
+            else:
+                found += made
+                at += len(some)
+                continue
+            # Outside the except clause: the error holds the frames, and with them the tensors, of what failed.
+            self.size = (len(some) + 1) // 2
+            give_back()
+        return found
+
+
+def give_back() -> None:
+    """Let go of what the allocator keeps for later."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

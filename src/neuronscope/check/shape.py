@@ -86,18 +86,19 @@ class Shape:
         return round((6 * self.hidden + 3 * self.widest + scores) * positions * itemsize) + self.vocabulary * 8
 
 
-def shape_of(source: str | Path, picture: tuple[int, int] = (640, 480)) -> Shape:
+def shape_of(source: str | Path, picture: tuple[int, int] = (640, 480), revision: str = "main") -> Shape:
     """The numbers of a checkpoint folder that has at least a config.json, or of a hub id.
 
     Args:
         source: "demo", "natural", a folder or a hub id.
         picture: width and height in pixels. With its processor a model says how many image tokens a picture of this
             size has, else the config does where it fixes them.
+        revision: of a hub id.
 
     Raises UnsupportedModel for what is no vision-language model, or of which transformers makes none.
     """
     name = str(source)
-    config, settings = _config(name)
+    config, settings = _config(name, revision)
     try:
         with torch.device("meta"):
             model = _built(config)
@@ -139,7 +140,7 @@ def shape_of(source: str | Path, picture: tuple[int, int] = (640, 480)) -> Shape
     )
 
 
-def _config(name: str) -> tuple[Any, dict[str, Any]]:
+def _config(name: str, revision: str) -> tuple[Any, dict[str, Any]]:
     """A model's config as transformers reads it, and as it is written."""
     from transformers import AutoConfig, PreTrainedConfig
 
@@ -150,16 +151,16 @@ def _config(name: str) -> tuple[Any, dict[str, Any]]:
     place = str(checkpoint_directory(name) or name)
     if Path(place).exists() and not (Path(place) / "config.json").is_file():
         raise UnsupportedModel(f"{place} has no config.json: it is not a checkpoint directory")
-    with answering(place, "main"):
+    with answering(place, revision):
         try:
-            settings, _ = PreTrainedConfig.get_config_dict(place)
+            settings, _ = PreTrainedConfig.get_config_dict(place, revision=revision)
             kind = settings.get("model_type")
             row = FAMILIES.get(str(kind))
             if row and (why := lacking(row)):
                 raise UnsupportedModel(f"{name}: {why}")
             if not has_vision(SimpleNamespace(model_type=kind, vision_config=settings.get("vision_config"))):
                 raise UnsupportedModel(f"{name} is a {kind!r} model without a vision tower")
-            return AutoConfig.from_pretrained(place, trust_remote_code=False), settings
+            return AutoConfig.from_pretrained(place, revision=revision, trust_remote_code=False), settings
         except NeuronscopeError:
             raise
         except Exception as error:

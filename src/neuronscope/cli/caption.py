@@ -6,19 +6,16 @@ from typing import Annotated
 
 import typer
 
-from ..options import Asking, made
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from ..options import Asking, Loading, made
+from .output import JsonOption, emit, lines, open_model
 from .steps import progress
 from .takes import Given, takes
 
 
-@takes(Asking)
+@takes(Asking, Loading)
 def run(
     parsed: Given,
     images: Annotated[list[str], typer.Argument(help="Image files.", metavar="IMAGE")],
-    model: ModelOption = "demo",
-    device: DeviceOption = None,
-    dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Caption images greedily after "The image shows a", 32 new tokens; or answer a question about each."""
@@ -28,7 +25,7 @@ def run(
     decoding = Decoding.asked(made(Asking, parsed))
     pictures = [read_image(path) for path in images]  # every file is read before the model is loaded
     with progress(1, "loading the model") as step:
-        vlm = open_model(model, device, dtype)
+        vlm = open_model(made(Loading, parsed))
         step("captioning")
         captions = vlm.captions(pictures, decoding=decoding)
     rows = list(zip(images, captions, strict=True))

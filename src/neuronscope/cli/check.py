@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import InvalidOption, UnsupportedModel
+from ..options import Loading
 from ..types import one_of
 from .estimate import estimated
 from .output import DeviceOption, DtypeOption, JsonOption, emit, lines, open_model, table
 from .steps import progress
+from .takes import flag
 
 if TYPE_CHECKING:
     from ..loading import VLM
@@ -38,15 +40,18 @@ def run(
     image_tokens: Annotated[
         int | None, flagged("--image-tokens", "Of --estimate: of a picture, where no processor says it.")
     ] = None,
+    attn: Annotated[str | None, flag(Loading, "attn")] = None,
+    revision: Annotated[str | None, flag(Loading, "revision")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Load a model, run every check on it, and print what to paste into a bug report.
 
     With --estimate say what each verb needs of a card before anything is downloaded but the config.
     """
+    loading = Loading(model=model, device=device, dtype=dtype, attn=attn, revision=revision)
     asked = {"--measure": measure, "--card": card, "--picture": picture, "--image-tokens": image_tokens is not None}
     if estimate:
-        estimated(model, device, dtype, measure, card, picture or "640x480", image_tokens, as_json)
+        estimated(loading, measure, card, picture or "640x480", image_tokens, as_json)
         return
     if given := [name for name, value in asked.items() if value]:
         raise InvalidOption(f"{given[0]} belongs to --estimate")
@@ -57,7 +62,7 @@ def run(
     for name in only or ():
         one_of("--only", name, tuple(CHECKS))
     with progress(1 + (len(set(only)) if only else len(CHECKS)), "loading the model") as step:
-        vlm = open_model(model, device, dtype)
+        vlm = open_model(loading)
         facts = _facts(vlm)
         if not as_json:
             table(f"neuronscope check {model}", ("", ""), _shown(facts))

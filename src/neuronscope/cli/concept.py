@@ -27,7 +27,7 @@ def run(
     """
     asked, folder = made(Concept, parsed), output_folder(out)
     with progress(asked.photographs * (1 + len(asked.against)) + 1, "loading the model") as step:
-        vlm = open_model(asked.model, asked.device, asked.dtype)
+        vlm = open_model(asked)
         neurons, summary = concept_into(folder, vlm, asked, step)
     document = {**neurons.to_dict(), "summary": list(summary), "folder": str(folder)}
     emit(document, as_json, lambda: lines(*summary, f"written to {folder}"))

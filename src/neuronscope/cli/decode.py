@@ -8,14 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InvalidOption
-from ..options import Asking, made
+from ..options import Asking, Loading, given, made
 from ..types import Neurons
 from .output import (
     AnyModelOption,
-    DeviceOption,
-    DtypeOption,
     JsonOption,
-    ModelOption,
     emit,
     lines,
     open_model,
@@ -26,13 +23,12 @@ from .takes import Given, takes
 from .words import WORDS, words_of
 
 
-@takes(Asking)
+@takes(Asking, Loading)
 def run(
     parsed: Given,
     neurons: Annotated[
         list[str], typer.Argument(help="Addresses such as L3.U417, or one neurons.json.", metavar="NEURON")
     ],
-    model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Tokens per neuron.")] = 5,
     concept: Annotated[
         str | None, typer.Option("--concept", help="Whose words are looked for; that of the set.")
@@ -40,8 +36,6 @@ def run(
     seed: Annotated[int, typer.Option("--seed", help="Of the random neurons.")] = 0,
     norm: Annotated[str, typer.Option("--norm", help="none (the papers), gain, or full.")] = "gain",
     any_model: AnyModelOption = False,
-    device: DeviceOption = None,
-    dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Read neurons' value vectors through the unembedding, beside random neurons of the same layers."""
@@ -52,9 +46,9 @@ def run(
     chosen = parse_neurons(neurons)
     chosen = chosen if concept is None else replace(chosen, concept=concept)
     kind: Any = norm
-    decoding = Decoding.asked(made(Asking, parsed)) if parsed else asked_of(chosen)
+    decoding = Decoding.asked(made(Asking, parsed)) if given(Asking, parsed) else asked_of(chosen)
     with progress(1, "loading the model") as step:
-        vlm = open_model(model, device, dtype)
+        vlm = open_model(made(Loading, parsed))
         step("reading the words of neurons")
         found = decode(vlm, chosen, top=top, norm=kind, seed=seed, force=any_model, decoding=decoding)
 
@@ -66,7 +60,7 @@ def run(
         )
         lines(found.sentence)
 
-    emit({"model": model, "norm": norm, **found.to_dict()}, as_json, show)
+    emit({"model": vlm.id, "norm": norm, **found.to_dict()}, as_json, show)
 
 
 def parse_neurons(texts: list[str]) -> Neurons:

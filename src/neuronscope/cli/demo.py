@@ -9,6 +9,7 @@ import typer
 
 from ..errors import InvalidOption, suggest
 from ..files import output_folder
+from ..options import Loading
 from .output import DeviceOption, JsonOption, emit, lines, open_model
 from .steps import progress
 
@@ -31,7 +32,7 @@ def run(
         raise InvalidOption(f"--concept {concept!r} is not drawn.{suggest(concept, sorted(CONCEPTS))}")
     folder = output_folder(out)
     with progress(steps_of(images) + 1, "loading the model") as step:
-        vlm = open_model("demo", device, "auto")
+        vlm = open_model(Loading(device=device))
         step("drawing scenes")
         result = study(vlm, scenes_of(concept, images, seed), bystanders(concept, seed), draws=3, step=step)
     save(result, folder)

@@ -39,7 +39,7 @@ def run(
     for name, options in scorers.metrics.items():
         require_here(name, **options)
     pictures = gather(asked.sources, asked.images, allow_outside=asked.allow_outside)
-    vlm = open_model(asked.model, asked.device, asked.dtype)
+    vlm = open_model(asked)
     decoding = plan.discovery.decoding
     directory = open_discovery(out, vlm, plan)
     new = {key["image"] for key in directory.missing("captions", [picture.key for picture in pictures.items])}

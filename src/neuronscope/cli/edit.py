@@ -46,7 +46,7 @@ def run(
         return
     job, folder = Job.of(asked), output_folder(out)
     with progress(5 + asked.controls, "loading the model") as step:
-        found = job.run(open_model(asked.model, asked.device, asked.dtype), step)
+        found = job.run(open_model(asked), step)
     result = found.save(folder, adapter=adapter)
     emit(result, as_json, lambda: lines(one_table(result), f"written to {out}"))
 
@@ -60,6 +60,6 @@ def _words(asked: Rewrite, out: Path, adapter: bool, as_json: bool) -> None:
         raise InvalidOption("--adapter is for one word, not for those of --suppress")
     job, folder = WordsJob.of(asked), output_folder(out)
     with progress(3 + len(job.listed), "loading the model") as step:
-        found = job.run(open_model(asked.model, asked.device, asked.dtype), step)
+        found = job.run(open_model(asked), step)
     result = save_words(found, folder)
     emit(result, as_json, lambda: lines(words_tables(result), f"written to {out}"))

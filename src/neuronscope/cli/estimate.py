@@ -6,6 +6,7 @@ import re
 from dataclasses import replace
 
 from ..errors import InvalidOption
+from ..options import Loading
 from ..types import whole_number
 from .output import emit, lines, open_model, table
 from .steps import progress
@@ -14,9 +15,7 @@ _SIZE = re.compile(r"([1-9][0-9]{0,4})[xX]([1-9][0-9]{0,4})")
 
 
 def estimated(
-    model: str,
-    device: str | None,
-    dtype: str,
+    loading: Loading,
     measure: bool,
     card: str,
     picture: str,
@@ -24,6 +23,7 @@ def estimated(
     as_json: bool,
 ) -> None:
     """Print the table. Raises InvalidOption for a card or a size that is none."""
+    model, dtype = loading.model, loading.dtype
     found = _SIZE.fullmatch(picture)
     if found is None:
         raise InvalidOption(f"--picture {picture!r} is no width x height in pixels, such as 640x480")
@@ -38,14 +38,14 @@ def estimated(
     one_of("--dtype", dtype, ("auto", *BYTES))
     chosen = card_of(card) if card else None
     with progress(2 + 2 * measure, "reading the config") as step:
-        shape = shape_of(model, size)
+        shape = shape_of(model, size, loading.revision or "main")
         if image_tokens is not None:
             others = shape.positions - (shape.image_tokens or 0)
             shape = replace(shape, image_tokens=image_tokens, positions=image_tokens + others)
-        result = Estimate(shape, shape.dtype if dtype == "auto" else dtype, card=chosen)
+        result = Estimate(shape, shape.dtype if dtype == "auto" else dtype, attn=loading.attn or "sdpa", card=chosen)
         if measure:
             step("loading the model")
-            vlm = open_model(model, device, dtype)
+            vlm = open_model(loading)
             step("timing one prompt, one gradient and one caption")
             result = measured(vlm, result, size)
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ..options import Asking, Reading, made
-from .output import DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from ..options import Asking, Loading, Reading, made
+from .output import JsonOption, emit, lines, open_model
 from .takes import Given, flag, takes
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ _SCENES = (
 )  # fmt: skip
 
 
-@takes(Asking)
+@takes(Asking, Loading)
 def run(
     parsed: Given,
     images: Annotated[Path | None, typer.Option("--images", help="A folder of your pictures to choose from.")] = None,
@@ -47,9 +47,6 @@ def run(
     host: Annotated[str, typer.Option("--host", help="Address to listen on; others than you can reach 0.0.0.0.")] = (
         "127.0.0.1"
     ),
-    model: ModelOption = "demo",
-    device: DeviceOption = None,
-    dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Serve the explorer until Ctrl-C. It listens on this machine only, unless another --host is given."""
@@ -67,12 +64,12 @@ def run(
     except InvalidHost as error:
         raise typer.BadParameter(str(error), param_hint="--host, --port") from error
     entries = [*(folder(images, allow_outside=allow_outside) if images is not None else []), *_scenes()]
+    asking, loading = made(Asking, parsed), made(Loading, parsed)
     opened = None if index is None else NeuronIndex.load(index)
-    vlm = open_model(model, device, dtype)
+    vlm = open_model(loading)
     if opened is not None:
         opened.require_own(vlm)
-    asking = made(Asking, parsed)
-    origin = partial(origin_of, model, device, dtype, asking=asking)
+    origin = partial(origin_of, loading, asking=asking)
     with _ended_by_signals():
         running = serve(
             Workshop(Desk(vlm), Shelf(entries), origin, Decoding.asked(asking), opened), host=host, port=port
@@ -80,7 +77,8 @@ def run(
         try:
             if not is_loopback(host):
                 sys.stderr.write(f"neuronscope: everybody who can reach {host} can use this page\n")
-            emit({"url": running.url, "model": model}, as_json, lambda: lines(f"{running.url}   Ctrl-C ends it"))
+            told = {"url": running.url, "model": loading.model}
+            emit(told, as_json, lambda: lines(f"{running.url}   Ctrl-C ends it"))
             sys.stdout.flush()
             threading.Event().wait()
         except KeyboardInterrupt:
@@ -119,9 +117,7 @@ def _scene(concept: str) -> Image.Image:
 
 
 def origin_of(
-    model: str,
-    device: str | None,
-    dtype: str,
+    loading: Loading,
     question: Question,
     picture: str,
     marks: Marks,
@@ -134,7 +130,6 @@ def origin_of(
 
     region: dict[str, Any] = {"mask": Path(MASK)} if marks.strokes else {"boxes": tuple(marks.boxes)}
     chosen: dict[str, Any] = {"concept": question.concept, "method": question.method, "edit": question.edit}
-    loading: dict[str, Any] = {"model": model, "device": device, "dtype": dtype}
     return Locate(
-        image=picture, **region, **chosen, **question.options(), **loading, **vars(asking or Asking())
+        image=picture, **region, **chosen, **question.options(), **vars(loading), **vars(asking or Asking())
     ).origin()

@@ -9,16 +9,16 @@ import typer
 
 from ..errors import InvalidOption, InvalidSample
 from ..files import output_folder, replacing, require_picture
-from ..options import Asking, given, made
+from ..options import Asking, Loading, given, made
 from ..studies.locate.pointing import Pointing
 from ..types import whole_number
 from .decode import parse_neurons
-from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, ModelOption, emit, lines, open_model
+from .output import AnyModelOption, JsonOption, emit, lines, open_model
 from .steps import progress
 from .takes import Given, takes
 
 
-@takes(Asking, Pointing)
+@takes(Asking, Pointing, Loading)
 def run(
     parsed: Given,
     image: Annotated[str, typer.Argument(help="Image file.")],
@@ -26,7 +26,6 @@ def run(
         list[str], typer.Argument(help="Addresses such as L3.U417, or one neurons.json.", metavar="NEURON")
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="PNG file to write.")] = Path("heatmap.png"),
-    model: ModelOption = "demo",
     top: Annotated[int, typer.Option("--top", help="Average this many neurons of a located set.")] = 5,
     resize: Annotated[str, typer.Option("--resize", help="half_pixel, pan, or footprint.")] = "half_pixel",
     trace: Annotated[
@@ -34,8 +33,6 @@ def run(
     ] = "auto",
     draws: Annotated[int, typer.Option("--draws", help="With --box: maps of random neurons beside.")] = 40,
     any_model: AnyModelOption = False,
-    device: DeviceOption = None,
-    dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Write the heat map of some neurons over an image; with a box, say whether it lies on it beside random neurons.
@@ -53,7 +50,7 @@ def run(
     whole_number("--draws", draws, 1)
     whole_number("--top", top, 1)
     picture = read_image(image)
-    pointing = made(Pointing, parsed)
+    pointing, loading = made(Pointing, parsed), made(Loading, parsed)
     chosen = parse_neurons(neurons)
     if pointing.sought and not chosen.concept:
         raise InvalidOption(f"--box {pointing.sought}: these neurons have no concept to look for; give --box x,y,w,h")
@@ -62,12 +59,12 @@ def run(
     decoding = Decoding.asked(made(Asking, parsed)) if given(Asking, parsed) else asked_of(chosen)
     how: Any = {"resize": resize, "trace": trace, "decoding": decoding}
     chosen = chosen.anywhere() if any_model else chosen
-    found = pointing.regions(picture, chosen.concept, device) if pointing.boxes else None
+    found = pointing.regions(picture, chosen.concept, loading.device) if pointing.boxes else None
     boxes = pointing.given_boxes if found is None else tuple(one.box for one in found.taken)
     outline = None if found is None else found.mask
     placed, why = None, ""
     with progress(2 if boxes else 1, "loading the model") as step:
-        vlm = open_model(model, device, dtype)
+        vlm = open_model(loading)
         step("mapping the neurons")
         heat = heatmap(vlm, picture, chosen, top=top, **how)
         if boxes:

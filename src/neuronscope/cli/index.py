@@ -37,7 +37,7 @@ def run(
     sets = read_sets(pages.sets)
     require_export(pages.export)
     pictures = gather(asked.sources, asked.images, allow_outside=asked.allow_outside, checked=False)
-    vlm = open_model(asked.model, asked.device, asked.dtype)
+    vlm = open_model(asked)
     require_like(vlm, sets, force=any_model)
     work = IndexRun(vlm, pictures, plan, Decoding.asked(Asking.of(asked)), out, loaded=asked.model)
     with progress(work.left(), "looking through the pictures") as step:

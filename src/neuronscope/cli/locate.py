@@ -35,7 +35,7 @@ def run(
     asked = made(Locate, parsed)
     method, sample, folder = asked.locator(), asked.sample(), output_folder(out)
     with progress(6 if asked.test else 4, "loading the model") as step:
-        vlm = open_model(asked.model, asked.device, asked.dtype)
+        vlm = open_model(asked)
         pair, validity = asked.pair(vlm, sample)
         draws, origin = asked.draws if asked.test else None, asked.origin()
         result = locate_into(folder, vlm, method, pair, validity=validity, draws=draws, origin=origin, step=step)

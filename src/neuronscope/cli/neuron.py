@@ -8,12 +8,12 @@ from typing import Annotated, Any
 import typer
 
 from ..errors import InvalidOption
-from ..options import made
+from ..options import Loading, made
 from ..studies.index.settings import Pages
 from .decode import parse_neurons
 from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, emit, lines, open_model
 from .steps import progress
-from .takes import Given, takes
+from .takes import Given, flag, takes
 
 
 @takes(Pages)
@@ -37,6 +37,8 @@ def run(
     any_model: AnyModelOption = False,
     device: DeviceOption = None,
     dtype: DtypeOption = "auto",
+    attn: Annotated[str | None, flag(Loading, "attn")] = None,
+    revision: Annotated[str | None, flag(Loading, "revision")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Make the pages of neurons: pictures that move them, words, density, sets, each beside a random neuron."""
@@ -57,8 +59,10 @@ def run(
     sets = read_sets(pages.sets)
     require_export(pages.export)
     folder = opened.path.parent if out is None else out
+    named = opened.loaded if model is None else model
+    loading = Loading(model=named, device=device, dtype=dtype, attn=attn, revision=revision)
     with progress(0, "loading the model") as step:
-        vlm = open_model(opened.loaded if model is None else model, device, dtype)
+        vlm = open_model(loading)
         how: dict[str, Any] = {"images": images, "force": any_model, "step": step}
         if layers:
             count = write_export(vlm, opened, layers, sets, pages, **how)

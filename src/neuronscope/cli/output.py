@@ -17,7 +17,6 @@ from .takes import flag
 if TYPE_CHECKING:
     from ..loading import VLM
 
-ModelOption = Annotated[str, flag(Loading, "model")]
 DeviceOption = Annotated[str | None, flag(Loading, "device")]
 DtypeOption = Annotated[str, flag(Loading, "dtype")]
 AnyModelOption = Annotated[
@@ -29,7 +28,7 @@ AnyModelOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 
-def open_model(name: str, device: str | None, dtype: str) -> VLM:
+def open_model(asked: Loading) -> VLM:
     """Load a model for a verb. Raises InvalidOption for an unknown dtype or device."""
     import torch
 
@@ -37,6 +36,7 @@ def open_model(name: str, device: str | None, dtype: str) -> VLM:
     from ..loading.load import DTYPES
     from .threads import bytes_at, use_few_threads
 
+    name, device, dtype = asked.model, asked.device, asked.dtype
     one_of("--dtype", dtype, DTYPES)
 
     if device is not None:
@@ -47,7 +47,7 @@ def open_model(name: str, device: str | None, dtype: str) -> VLM:
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise InvalidOption(f"--device {device!r}: this PyTorch sees no CUDA device")
     few = use_few_threads(bytes_at(name))
-    vlm = load(name, device=device, dtype=dtype)
+    vlm = load(name, device=device, dtype=dtype, **asked.further)
     if not few and vlm.device.type == "cpu":
         use_few_threads(sum(value.nbytes for value in vlm.model.parameters()))
     return vlm

@@ -10,25 +10,26 @@ import typer
 
 from ..errors import InvalidOption
 from ..files import is_folder, output_folder, replacing, require_picture
+from ..options import Loading, made
 from .decode import parse_neurons
 from .output import (
     AnyModelOption,
-    DeviceOption,
-    DtypeOption,
     JsonOption,
-    ModelOption,
     emit,
     lines,
     open_model,
     table,
 )
 from .steps import progress
+from .takes import Given, takes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
+@takes(Loading)
 def run(
+    parsed: Given,
     neurons: Annotated[str, typer.Argument(help="Addresses such as L3.U417, joined by commas, or one neurons.json.")],
     sources: Annotated[
         list[str], typer.Argument(help="Folders, files or tables of pictures, or one COCO folder.", metavar="PICTURE")
@@ -36,7 +37,6 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="PNG of the pictures: the set's above, random ones' below.")
     ] = None,
-    model: ModelOption = "demo",
     count: Annotated[int, typer.Option("--count", help="Top pictures shown.")] = 6,
     pool: Annotated[str, typer.Option("--pool", help="Over image tokens: max or mean.")] = "max",
     concept: Annotated[
@@ -49,8 +49,6 @@ def run(
     draws: Annotated[int, typer.Option("--draws", help="Random sets of the same layers.")] = 20,
     seed: Annotated[int, typer.Option("--seed", help="Of the random sets.")] = 0,
     any_model: AnyModelOption = False,
-    device: DeviceOption = None,
-    dtype: DtypeOption = "auto",
     as_json: JsonOption = False,
 ) -> None:
     """Find the pictures that move neurons most, beside random neurons; with a COCO folder's annotations an AUC."""
@@ -64,7 +62,7 @@ def run(
         require_picture(out)
         output_folder(out.parent)
     with progress(len(paths) + 1, "loading the model") as step:
-        vlm = open_model(model, device, dtype)
+        vlm = open_model(made(Loading, parsed))
         found = top_pictures(
             vlm,
             paths,
@@ -97,7 +95,7 @@ def run(
         table("pictures that move them most", head, [(k + 1, cell(k, own), cell(k, random)) for k in range(len(own))])
         lines(found.sentence, *([] if out is None else [f"written to {out}"]))
 
-    emit({**found.to_dict(), "files": [path.name for path in paths], "model": model}, as_json, show)
+    emit({**found.to_dict(), "files": [path.name for path in paths], "model": vlm.id}, as_json, show)
 
 
 def _pictures(sources: Sequence[str], concept: str, exclude: frozenset[str]) -> tuple[list[Path], list[bool] | None]:

@@ -54,7 +54,7 @@ def run(
         lists.shown({name for one in folder.pictures for name in one.annotated}, ())
     target = output_folder(out)
     with progress(0, "captioning the pictures") as step:
-        vlm = open_model(loading.model, loading.device, loading.dtype)
+        vlm = open_model(loading)
         found = repair(vlm, folder, how, only=source, done=step)
     result = document(found, lists) | {
         "model": vlm.identity(),

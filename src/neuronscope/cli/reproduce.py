@@ -115,7 +115,7 @@ def _planned(asked: Given, swept: Sequence[str], *, measured: bool) -> tuple[dic
     document, told = plan.to_dict(), plan.lines()
     if measured and source is not None:
         loading = made(Loading, asked)
-        found = measure(plan, open_model(loading.model, loading.device, loading.dtype), source)
+        found = measure(plan, open_model(loading), source)
         document["measured"] = asdict(found)
         told += found.lines()
     return document, lambda: lines(*told)
@@ -150,7 +150,7 @@ def _local(job: Job, out: Path, resources: Resources) -> Engine:
     job.require_candidates()
     for name, options in plan.metrics.items():
         require_here(name, **options)
-    vlm = open_model(job.model, job.device, job.dtype) if job.device_map is None else job.load()
+    vlm = open_model(job) if job.device_map is None else job.load()
     return Local(job, out, vlm)
 
 

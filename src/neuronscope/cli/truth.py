@@ -31,7 +31,7 @@ def run(
     asked = made(Truth, parsed)
     sample, folder = asked.sample(), output_folder(out)
     with progress(2 + len(asked.methods), "loading the model") as step:
-        vlm = open_model(asked.model, asked.device, asked.dtype)
+        vlm = open_model(asked)
         pair, validity = asked.pair(vlm, sample)
         judged = truth_into(folder, vlm, pair, validity, asked, step=step)
 

@@ -24,15 +24,18 @@ is by default a quarter of the root mean square of the vectors' entries, because
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, TypeAlias, get_args
+from functools import partial
+from typing import ClassVar, Literal, TypeAlias, TypeVar, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..errors import InvalidOption, NotFinite
+from ..caption.memory import Batches, give_back
+from ..cures import memory_cure, out_of_memory
+from ..errors import InvalidOption, NotEnoughMemory, NotFinite
 from ..fields import check_fields
 from ..given import checked_methods
 from ..held import in_turn
@@ -50,6 +53,7 @@ from .observe import observe
 from .partial_forward import Reader
 from .words import pair_words
 
+R = TypeVar("R")
 #: What learning starts from.
 Start: TypeAlias = Literal["zero", "swap", "embed"]
 _STARTS: Mapping[Start, type[Swap | Embed] | None] = {"zero": None, "swap": Swap, "embed": Embed}
@@ -62,7 +66,7 @@ _LR = 0.25
 class _Class:
     """Lessons that are read together; `kept` are the unedited model's log-probabilities at their kept positions."""
 
-    lessons: list[Lesson]
+    lessons: Sequence[Lesson]
     reader: Reader
     kept: list[Tensor]
 
@@ -173,10 +177,17 @@ class Learned:
         taught = word_lessons(vlm, images, before, words, self.decoding)
         spared = other_lessons(vlm, keep, self.decoding) if self.others else []
         first = min(old)
-        classes = [self._class(vlm, first, group) for group in batched(vlm, taught, self.batch_size)]
-        spared_classes = [self._class(vlm, first, group) for group in batched(vlm, spared, self.batch_size)]
+        again, batches = partial(self._class, vlm, first), Batches(self.batch_size)
+        classes, spared_classes = (
+            [
+                one
+                for group in batched(vlm, some, self.batch_size)
+                for one in batches.run(group, lambda few: [again(few)])
+            ]
+            for some in (taught, spared)
+        )
         start = {layer: self._start(vlm, layer, units, old[layer]) for layer, units in neurons.by_layer().items()}
-        new, report = self._learn(vlm, neurons, old, start, classes, spared_classes)
+        new, report = self._learn(vlm, neurons, old, start, classes, spared_classes, again)
         settings = options_of(self)
         return Edit(vlm, neurons, old, new, self.name, settings, words, before, vlm.identity(), report)
 
@@ -193,7 +204,7 @@ class Learned:
         return editor.rewrite(vlm, layer, units, _wide(old), editor.words(vlm))
 
     @torch.no_grad()
-    def _class(self, vlm: VLM, first: int, lessons: list[Lesson]) -> _Class:
+    def _class(self, vlm: VLM, first: int, lessons: Sequence[Lesson]) -> _Class:
         reader = Reader(
             vlm, Inputs(tuple(lesson.row for lesson in lessons)), max(lesson.reach for lesson in lessons), first
         )
@@ -211,8 +222,9 @@ class Learned:
         neurons: Neurons,
         old: Mapping[int, Float[Tensor, "_hidden _units"]],
         start: Mapping[int, Float[Tensor, "_hidden _units"]],
-        taught: Sequence[_Class],
-        spared: Sequence[_Class],
+        taught: list[_Class],
+        spared: list[_Class],
+        again: Callable[[Sequence[Lesson]], _Class],
     ) -> tuple[dict[int, Tensor], dict[str, Json]]:
         """The new value vectors, and how learning went."""
         units = neurons.by_layer()
@@ -228,23 +240,33 @@ class Learned:
         losing: list[int] = []
         bound = -math.log(self.until)
         best = _Best()
+        columns = list(deltas.values())
+
+        def add(loss: Tensor) -> None:
+            """All at once, so that a pass for which memory fails leaves nothing behind."""
+            for delta, slope in zip(columns, torch.autograd.grad(loss, columns, materialize_grads=True), strict=True):
+                delta.grad = slope if delta.grad is None else delta.grad + slope
+
+        def teach(one: _Class) -> tuple[list[float], int, int]:
+            logits = one.reader.logits(self._changed(vlm, units, wide, deltas))
+            each, repeated = asked(logits, one.lessons)
+            loss = each + self.repeat * repeated + self.kl * drift(logits, one.lessons, one.kept)
+            add(loss.sum() / images)
+            astray = strayed(logits, one.lessons, up_to_target=True) if self.settle else [False] * len(each)
+            off = sum(loss > bound or gone for loss, gone in zip(each.tolist(), astray, strict=True))
+            return each.tolist(), off, sum(strayed(logits, one.lessons)) if self.settle else 0
+
+        def spare(one: _Class) -> int:
+            logits = one.reader.logits(self._changed(vlm, units, wide, deltas))
+            add(self.others * drift(logits, one.lessons, one.kept).sum() / others)
+            return sum(strayed(logits, one.lessons)) if self.settle else 0
+
         for _ in range(self.steps):
             adam.zero_grad()
-            nll: list[float] = []
-            missed = lost = 0
-            for one in taught:
-                logits = one.reader.logits(self._changed(vlm, units, wide, deltas))
-                each, again = asked(logits, one.lessons)
-                loss = each + self.repeat * again + self.kl * drift(logits, one.lessons, one.kept)
-                (loss.sum() / images).backward()
-                nll.extend(each.tolist())
-                astray = strayed(logits, one.lessons, up_to_target=True) if self.settle else [False] * len(each)
-                missed += sum(loss > bound or off for loss, off in zip(each.tolist(), astray, strict=True))
-                lost += sum(strayed(logits, one.lessons)) if self.settle else 0
-            for one in spared:
-                logits = one.reader.logits(self._changed(vlm, units, wide, deltas))
-                (self.others * drift(logits, one.lessons, one.kept).sum() / others).backward()
-                lost += sum(strayed(logits, one.lessons)) if self.settle else 0
+            told = _of_each(taught, teach, again)
+            nll = [value for values, _, _ in told for value in values]
+            missed = sum(off for _, off, _ in told)
+            lost = sum(gone for _, _, gone in told) + sum(_of_each(spared, spare, again))
             if not all(map(math.isfinite, nll)):
                 raise NotFinite(f"the loss is not finite after {len(worst)} steps of lr={lr:.2g}: use a smaller lr")
             worst.append(max(nll))
@@ -275,6 +297,27 @@ class Learned:
         self, vlm: VLM, units: Mapping[int, Sequence[int]], wide: Mapping[int, Tensor], deltas: Mapping[int, Tensor]
     ) -> dict[str, Tensor]:
         return with_columns(vlm, units, {layer: wide[layer] + deltas[layer] for layer in units})
+
+
+def _of_each(
+    classes: list[_Class], work: Callable[[_Class], R], again: Callable[[Sequence[Lesson]], _Class]
+) -> list[R]:
+    """What `work` gives of every class; one for which memory fails is replaced with its halves from then on."""
+    found: list[R] = []
+    while len(found) < len(classes):
+        one = classes[len(found)]
+        try:
+            found.append(work(one))
+            continue
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            if len(one.lessons) == 1:
+                raise NotEnoughMemory(f"there is not enough memory for a single row: {memory_cure(error)}") from error
+        give_back()
+        half = (len(one.lessons) + 1) // 2
+        classes[len(found) : len(found) + 1] = [again(one.lessons[:half]), again(one.lessons[half:])]
+    return found
 
 
 def _wide(columns: Float[Tensor, "hidden units"]) -> Float[Tensor, "hidden units"]:

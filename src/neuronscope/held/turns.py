@@ -26,7 +26,8 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import nn
 
-from ..errors import ModelInUse
+from ..cures import memory_cure, out_of_memory
+from ..errors import ModelInUse, NotEnoughMemory
 from .undo import Held, Undo
 
 P = ParamSpec("P")
@@ -175,8 +176,13 @@ def in_turn(function: Callable[P, R]) -> Callable[P, R]:
         model = _model_of(kwargs[name] if name in kwargs else args[at] if at < len(args) else None)
         if model is None:  # the function says what is wrong
             return function(*args, **kwargs)
-        with turn(model):
-            return function(*args, **kwargs)
+        try:
+            with turn(model):
+                return function(*args, **kwargs)
+        except (RuntimeError, MemoryError) as error:
+            if isinstance(error, NotEnoughMemory) or not out_of_memory(error):
+                raise
+            raise NotEnoughMemory(f"there is not enough memory for a single row: {memory_cure(error)}") from error
 
     return run
 

@@ -67,7 +67,7 @@ def load(
             bitsandbytes (LLM.int8, NF4), which do everything but edits.
         device: where to put the model; a GPU if there is one. Not together with `device_map`.
         device_map: handed to accelerate, for models larger than one device.
-        revision: hub revision.
+        revision: of a hub id: branch, tag or commit; results record it.
         backend: of the image processor; "pil" gives the same pixels with and without torchvision installed.
         chat: whether prompts go through the checkpoint's chat template where a `Decoding` leaves it open: "auto" where
             it has one that shows an image, "always", or "never".
@@ -91,7 +91,7 @@ def load(
     if device is not None and device_map is not None:
         raise InvalidOption("give either device or device_map, not both")
     if isinstance(source, tuple):
-        if said := keywords.told():
+        if said := keywords.told() or (f"revision={revision}" if revision else ""):
             raise InvalidOption(f"{said}: the model is in memory, and was loaded as it was")
         model, processor = source
         name = str(getattr(model, "name_or_path", "") or type(model).__name__)
@@ -113,7 +113,7 @@ def load(
         vlm = VLM(model, processor, id=name, family=family_of(config), structure=structure)
     with _in_words(vlm):
         vlm.family = settled(vlm)
-    vlm.loaded = keywords.told()
+    vlm.loaded = ", ".join(filter(None, (keywords.told(), f"revision={revision}" if revision else "")))
     vlm.chat = chats(chat, processor, vlm.placeholder, name)
     if check:
         report = _proof(vlm)
@@ -208,6 +208,8 @@ def _from_files(
         local = place.exists()
     except OSError as error:
         raise UnsupportedModel(f"{str(place)[:80]!r} is no name of a model: {error.strerror or error}") from error
+    if revision is not None and (local or isinstance(source, Path)):
+        raise InvalidOption(f"revision={revision!r} is of a hub id; {source} is a directory, which has one state")
     if local or isinstance(source, Path):
         _check_directory(place)
         where = str(place)

@@ -18,9 +18,10 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..caption.clean import Clean, Unfit, read_row
-from ..caption.memory import out_of_memory, row_bytes, rows_that_fit
+from ..caption.memory import row_bytes, rows_that_fit
 from ..caption.reading import Reading
 from ..caption.shortcuts import Engine
+from ..cures import out_of_memory
 from ..errors import MODEL_ERRORS
 from ..hooks import Tap
 from ..hooks.skip import Enough

@@ -26,6 +26,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ..caption.memory import Batches
 from ..given import checked_methods
 from ..held import in_turn
 from ..hooks import HookSession, Tap
@@ -136,14 +137,14 @@ class IntegratedGradients(Ranking):
         # The two ends are there for completeness; with weight 0 they add nothing to the sum.
         nodes = [(0.0, 0.0), *((alpha, 1 / self.steps) for alpha in inner), (1.0, 0.0)]
         sums = {layer: torch.zeros_like(values, dtype=torch.float32) for layer, values in clean.items()}
-        reached: list[float] = []
-        step = 1 if inputs.rows[0].alone else self.batch_size
-        for start in range(0, len(nodes), step):
-            chunk = nodes[start : start + step]
-            values, gradients = scaled_gradients(vlm, inputs, word, clean, chunk, self)
-            reached += values
+
+        def add(some: Sequence[tuple[float, float]]) -> list[float]:
+            values, gradients = scaled_gradients(vlm, inputs, word, clean, some, self)
             for layer, gradient in gradients.items():
                 sums[layer] += gradient
+            return values
+
+        reached = Batches(1 if inputs.rows[0].alone else self.batch_size).run(nodes, add)
         return sums, reached[-1] - reached[0]
 
 

@@ -16,7 +16,7 @@ one by one; a mask also finds those that do something only together, and shows b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -25,6 +25,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..caption.memory import Batches
 from ..errors import InvalidOption
 from ..fields import finite_number
 from ..held import in_turn
@@ -133,14 +134,17 @@ class LearnedMask(Ranking):
         random, scale = torch.Generator().manual_seed(self.seed), backward_scale(vlm)
         a = torch.linspace(*_BEGIN, len(order)).requires_grad_()
         adam = torch.optim.Adam([a], lr=self.lr)
+        batches = Batches(rows)
+
+        def slopes(some: Sequence[Tensor]) -> list[Tensor]:
+            recovered = (exchange.clean - gated.scores(hard_concrete(a, torch.stack(list(some))))) / everyone
+            lacking = (self.share - recovered).clamp_min(0).sum() / self.draws
+            return [torch.autograd.grad(lacking * scale, a)[0] / scale]
+
         for _ in range(self.steps):
             with torch.enable_grad():
-                for _ in range(self.draws // rows):
-                    u = torch.rand(rows, len(order), generator=random).clamp(1e-6, 1 - 1e-6)
-                    recovered = (exchange.clean - gated.scores(hard_concrete(a, u))) / everyone
-                    lacking = (self.share - recovered).clamp_min(0).mean() / (self.draws // rows)
-                    (slope,) = torch.autograd.grad(lacking * scale, a)
-                    a.grad = slope / scale if a.grad is None else a.grad + slope / scale
+                drawn = [torch.rand(rows, len(order), generator=random) for _ in range(self.draws // rows)]
+                a.grad = torch.stack(batches.run(list(torch.cat(drawn).clamp(1e-6, 1 - 1e-6)), slopes)).sum(0)
                 (self.price * open_probability(a).mean()).backward()
             adam.step()
             adam.zero_grad()

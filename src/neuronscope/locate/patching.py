@@ -10,8 +10,9 @@ both pictures alike. `values` are the edited picture's activations (patching), z
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -21,6 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..caption import Decoding
+from ..caption.memory import Batches
 from ..errors import InvalidOption, InvalidSample
 from ..held import in_turn
 from ..hooks import HookSession, Tap
@@ -74,6 +76,7 @@ class Exchange:
     edited: float
     kept: Kept
     batch_size: int = ROWS
+    _rows: Batches = field(default_factory=lambda: Batches(sys.maxsize), repr=False, compare=False)
 
     @classmethod
     @in_turn
@@ -155,10 +158,10 @@ class Exchange:
         """
         scores = np.full(len(sets), self.clean, dtype=np.float64)
         waiting = by_first_layer(self.vlm, sets, inert=self.kept.inert)
-        while waiting:
-            rows = self.kept.rows(self.batch_size)
-            numbers, waiting = waiting[:rows], waiting[rows:]
-            scores[numbers] = self._scores(np.stack([sets[n] for n in numbers]))
+        if waiting:
+            most = self.kept.rows(self.batch_size)
+            read = self._rows.run(waiting, lambda some: self._scores(np.stack([sets[n] for n in some])), most)
+            scores[waiting] = read
         return self.clean - scores
 
     def columns(self, neurons: Neurons) -> Float[np.ndarray, "positions neurons"]:
@@ -176,9 +179,8 @@ class Exchange:
         return self._plain_scores(sets) if logits is None else self._of(logits)
 
     def _plain_scores(self, sets: Bool[np.ndarray, "rows neurons"]) -> list[float]:
-        step = 1 if self.inputs.rows[0].alone else _PLAIN_ROWS
-        chunks = [self._plainly(sets[start : start + step]) for start in range(0, len(sets), step)]
-        return [score for chunk in chunks for score in self._of(chunk)]
+        most = 1 if self.inputs.rows[0].alone else _PLAIN_ROWS
+        return self._rows.run(list(sets), lambda some: self._of(self._plainly(np.stack(some))), most)
 
     def _of(self, logits: Float[Tensor, "rows predictions vocabulary"]) -> list[float]:
         return scores_of(logits, self.word, self.target, self.rivals)

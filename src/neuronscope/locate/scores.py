@@ -18,6 +18,7 @@ from jaxtyping import Bool, Float, Int
 from PIL import Image
 from torch import Tensor
 
+from ..caption.memory import Batches
 from ..errors import NeuronOutOfRange
 from ..held import in_turn
 from ..hooks import HookSession, Tap
@@ -169,10 +170,10 @@ def activation_differences(
     """
     inputs = vlm.prepare([original, *others], decoding)
     groups = inputs.batches()
-    kept: dict[int, Tensor] = {}
+    total, kept = len(inputs.rows), dict[int, Tensor]()
     found: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
-    def read(group: list[int]) -> None:
+    def read(group: Sequence[int]) -> Sequence[int]:
         rows = inputs.select(group)
         at = [torch.as_tensor(tokens.positions, device=vlm.device) for tokens in rows.images]
         layers = no_neurons(vlm, len(group))
@@ -180,17 +181,18 @@ def activation_differences(
         def use(layer: int, z: Tensor) -> None:
             image = torch.stack([z[row].index_select(0, where.to(z.device)) for row, where in enumerate(at)])
             clean = image[:1] if group[0] == 0 else kept[layer]
-            if group[0] == 0 and len(groups) > 1:
+            if group[0] == 0 and len(group) < total:
                 kept[layer] = clean.clone()
             difference = clean.float() - image.float()
             layers[layer] = reduce_patches(difference.abs() if sign == "abs" else difference, pool)
 
         read_layers(vlm, rows, site, use)
         found.update((row, [(v[i].cpu(), p[i].cpu()) for v, p in layers]) for i, row in enumerate(group))
+        return group
 
     for group in groups:
-        read(group)
-    return [Pooled.of(found[row]) for row in range(1, len(inputs.rows))]
+        Batches(total).run(group, read)
+    return [Pooled.of(found[row]) for row in range(1, total)]
 
 
 @dataclass(frozen=True)

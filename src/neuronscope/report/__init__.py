@@ -10,3 +10,5 @@ from .gather import Origin as Origin
 from .gather import Test as Test
 from .gather import gather as gather
 from .located import write_located as write_located
+from .share import card as card
+from .share import push_to_hub as push_to_hub

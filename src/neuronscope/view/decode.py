@@ -10,11 +10,12 @@ neurons beside them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 
+from ..caption.memory import Batches
 from ..errors import InvalidOption
 from ..held import in_turn
 from ..loading import VLM
@@ -83,9 +84,10 @@ def promoted(
     require_own(vlm, neurons)
     table = unembedding(vlm)
     found: dict[Neuron, Decoded] = {}
+    batches = Batches(_CHUNK)
     for layer, members in neurons.by_layer().items():
-        for start in range(0, len(members), _CHUNK):
-            units = members[start : start + _CHUNK]
+
+        def read(units: Sequence[int], layer: int = layer) -> Iterator[Decoded]:
             vectors = torch.from_numpy(vlm.value_vectors(layer, units)).to(table.device)
             logits = sign * (through_norms(vlm, layer, vectors, norm) @ table.T)
             best = logits.topk(min(top, logits.shape[1]), dim=1)
@@ -99,6 +101,7 @@ def promoted(
             rows = zip(units, best.indices.tolist(), best.values.tolist(), strengths.tolist(), ranks, strict=True)
             for unit, ids, values, sds, rank in rows:
                 tokens = tuple(vlm.tokenizer.decode([token]) for token in ids)
-                neuron = Neuron(layer, unit)
-                found[neuron] = Decoded(neuron, tokens, tuple(sign * v for v in values), tuple(sds), rank)
+                yield Decoded(Neuron(layer, unit), tokens, tuple(sign * v for v in values), tuple(sds), rank)
+
+        found |= {one.neuron: one for one in batches.run(members, read)}
     return [found[neuron] for neuron in neurons]

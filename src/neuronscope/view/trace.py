@@ -10,7 +10,7 @@ far as the neuron is active there.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -21,6 +21,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from ..architecture.towers import VISION_TOWERS
+from ..caption.memory import Batches
 from ..errors import ImageTokenMismatch, NoGrid
 from ..held import hooked, in_turn
 from ..hooks import HookSession, Tap
@@ -123,12 +124,14 @@ def occlusion(
     full = float((weights * weights).sum())
     boxes = {patch: box for patch in range(where.count) if (box := where.footprint(patch)) is not None}
     drops = np.zeros(where.count)
-    step = 1 if vlm.family.single or vlm.family.alone else batch_size
-    for start in range(0, len(boxes), step):
-        patches = list(boxes)[start : start + step]
+
+    def drop(patches: Sequence[int]) -> list[float]:
         painted = [_painted(picture, boxes[patch]) for patch in patches]
         seen = _activations(vlm, vlm.prepare(painted, decoding), neurons)
-        drops[patches] = (full - (weights * seen).flatten(1).sum(1)).cpu().numpy() / len(neurons)
+        return ((full - (weights * seen).flatten(1).sum(1)).cpu().numpy() / len(neurons)).tolist()
+
+    batches = Batches(1 if vlm.family.single or vlm.family.alone else batch_size)
+    drops[list(boxes)] = batches.run(list(boxes), drop)
     return drops
 
 

@@ -8,7 +8,7 @@ A reading holds texts and numbers only, no weights, so that what was read before
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...caption import Caption, clean_captions
+from ...caption.memory import Batches
 from ...errors import MODEL_ERRORS, InvalidOption, UnsupportedModel
 from ...fields import check_fields
 from ...held import in_turn
@@ -130,12 +131,18 @@ def _caption_nll(
     written = [n for n, caption in enumerate(captions) if caption.ids]
     prompts = vlm.prepare(list(images), decoding).rows
     rows = [prompts[n].extended(captions[n].ids) for n in written]
-    for group in vlm.batches(rows, batch_size):
+
+    def nll(group: Sequence[int]) -> Iterator[float]:
         longest = max(len(captions[written[k]].ids) for k in group)
         logits = vlm.logits(Inputs(tuple(rows[k] for k in group)), last=longest + 1)
         for k, row in zip(group, logits, strict=True):
             ids = captions[written[k]].ids
-            found[written[k]] = float(_nll(row[-len(ids) - 1 : -1], ids).mean())
+            yield float(_nll(row[-len(ids) - 1 : -1], ids).mean())
+
+    batches = Batches(batch_size)
+    for group in vlm.batches(rows, batch_size):
+        for k, value in zip(group, batches.run(group, nll), strict=True):
+            found[written[k]] = value
     return tuple(found)
 
 

@@ -144,6 +144,7 @@ class Locate(OnePicture):
         imports = ["import numpy as np", "from neuronscope.samples import read_image"] if self.mask else []
         place = f", device={self.device!r}" if self.device else ""
         place += f", dtype={self.dtype!r}" if self.dtype != "auto" else ""
+        place += "".join(f", {name}={value!r}" for name, value in self.further.items())
         lines = [
             *imports,
             "import neuronscope as ns",

@@ -76,4 +76,4 @@ class Job(Loading, Reading):
         """The model."""
         from ...loading import load
 
-        return load(self.model, dtype=self.dtype, device=self.device, device_map=self.device_map)
+        return load(self.model, dtype=self.dtype, device=self.device, device_map=self.device_map, **self.further)
