@@ -93,11 +93,6 @@ WORK = {
     "captions under noise": lambda vlm, pair, bears: vlm.captions(
         bears[:2], ns.Noise(planted(vlm)["bear"], level=2.0, draws=3)
     ),
-    "captioner": lambda vlm, pair, bears: [
-        caption.text
-        for row in ns.Captioner(vlm, bears).captions(ns.Noise(planted(vlm)["bear"], level=2.0, draws=2))
-        for caption in row
-    ],
     "exact effects": _single,
     "plain effects": _plainly,
     "differences from several pictures": lambda vlm, pair, bears: np.stack(
@@ -130,9 +125,7 @@ SINGLE = {
     "locate": lambda vlm, pair: ns.TwoStage().locate(vlm, pair[0], validity=pair[1]),
     "grad-x-activation": lambda vlm, pair: method("grad-x-activation").locate(vlm, pair[0], validity=pair[1]),
     "heat map": lambda vlm, pair: ns.heatmap(vlm, pair[0].original, planted(vlm)["bear"]),
-    "truth": lambda vlm, pair: _single(vlm, pair, ()),
     "edit": lambda vlm, pair: _learned(vlm, pair, [pair[0].original] * 4),
-    "conditions": lambda vlm, pair: valid_pair(vlm, pair[0].sample),
 }
 
 

@@ -13,7 +13,7 @@ from neuronscope.cli import main
 from neuronscope.errors import InvalidOption, UnsupportedModel
 from zoo import ZOO
 
-FAMILIES = ["llava", "gemma3", "qwen2_5_vl", "internvl", "idefics3", "mllama", "glm4v", "mistral3", "blip", "chameleon"]
+FAMILIES = ["llava", "gemma3", "qwen2_5_vl", "internvl", "idefics3", "mllama", "glm4v", "blip"]
 
 
 @pytest.fixture

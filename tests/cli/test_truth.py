@@ -17,6 +17,7 @@ from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import valid_pair
 from neuronscope.samples import Sample, read_image
 from neuronscope.studies.demo.scenes import scenes_of
+from neuronscope.studies.locate.judged import Judged
 
 
 @pytest.fixture(scope="module")
@@ -53,8 +54,8 @@ def test_files_say_what_the_terminal_says(done, words, cli, tmp_path):
     code, text, _ = cli(*words, "--out", folder)
     assert code == 0
     told = json.loads((folder / "truth.json").read_text())
-    assert told["sentence"] in text
-    assert told["sentence"] in (folder / "truth.md").read_text().splitlines()[0]
+    assert told["verdict"] in text
+    assert told["verdict"] in (folder / "truth.md").read_text().splitlines()[0]
     assert set(told["figures"]) == {"grad-x-activation", "activation-difference"}
     assert all(set(of) == set(FIGURES) for of in told["figures"].values())
     assert (folder / "recovered.png").read_bytes()[:4] == b"\x89PNG"
@@ -155,13 +156,20 @@ def test_the_page_begins_in_plain_words_and_needs_nothing_else(done, cli, tmp_pa
     assert f"of those that {worst} names" in plain(page)
     assert page.index('class="verdict"') < page.index("<figure>")  # then the picture
     assert page.count("data:image/jpeg") == 2
-    assert told["sentence"] in html.unescape(page)
+    assert told["verdict"] in html.unescape(page)
     assert "http" not in re.sub(r"http-equiv|http://www.w3.org", "", page)
     assert "bear" in page
     code, out, _ = cli("report", done, "--out", tmp_path / "page.html", "--json")
     assert code == 0
     assert json.loads(out)["kind"] == "truth"
     assert (tmp_path / "page.html").read_text() == page
+
+
+def test_what_is_read_is_what_was_written(done, tmp_path):
+    held = Judged.load(second(done, tmp_path / "second", found_by={"model": "a detector"}))
+    assert held.found_by == {"model": "a detector"}
+    held.save(tmp_path)
+    assert Judged.load(tmp_path) == held
 
 
 def test_several_pictures_pool(done, cli, tmp_path):

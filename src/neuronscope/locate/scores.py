@@ -169,7 +169,6 @@ def activation_differences(
     after the image does not matter in a causal decoder (identity 5). The reduction happens layer by layer in the hook.
     """
     inputs = vlm.prepare([original, *others], decoding)
-    groups = inputs.batches()
     total, kept = len(inputs.rows), dict[int, Tensor]()
     found: dict[int, list[tuple[Tensor, Tensor]]] = {}
 
@@ -190,7 +189,7 @@ def activation_differences(
         found.update((row, [(v[i].cpu(), p[i].cpu()) for v, p in layers]) for i, row in enumerate(group))
         return group
 
-    for group in groups:
+    for group in inputs.batches():
         Batches(total).run(group, read)
     return [Pooled.of(found[row]) for row in range(1, total)]
 

@@ -31,6 +31,7 @@ from ...view.figures import Written, styles
 from .collect import Discoveries, estimates
 from .concepts import Found, best_for, generic, rows_of, together
 from .figures import plot_groups, plot_layer_sizes, plot_matrix, plot_sizes
+from .verdict import verdict
 from .work import DiscoveryRun
 
 SCHEMA = "neuronscope.discovery/1"
@@ -109,7 +110,7 @@ def _document(work: DiscoveryRun, found: Discoveries, refused: Sequence[Refused]
         }
     if found.matrix is not None:
         document["specificity"]["matrix"] = found.matrix.tolist()
-    return document
+    return {"verdict": verdict(document), **document}
 
 
 def _numbers(one: Measured | None) -> dict[str, Any]:
@@ -266,7 +267,7 @@ def _sections(document: Mapping[str, Any], found: Discoveries) -> list[Section]:
         "images, or over concepts. Random neurons, any and of the same layers, stand beside every figure."
     )
     parts: Sequence[tuple[str, Sequence[Block], Mapping[str, str]]] = [
-        ("", [text(opening)], {}),
+        ("", [text(document["verdict"]), text(opening)], {}),
         ("Nouns", _nouns(found, UNITS[settings["discovery"]["norm"]]), {}),
         ("Layers", _layers(found), {"layers": "Neurons per layer for several k"}),
         ("Semantic sensitivity", _sensitivity(document), {"sensitivity": "Semantic sensitivity"}),

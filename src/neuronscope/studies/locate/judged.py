@@ -60,7 +60,7 @@ class Judged:
         """For a file."""
         figures = {name: {key: e.to_dict() for key, e in of.items()} for name, of in self.figures.items()}
         counted = {name: {str(n): share for n, share in of.items()} for name, of in self.recovered.items()}
-        return {**asdict(self), "figures": figures, "recovered": counted, "sentence": self.sentence}
+        return {"verdict": self.sentence, **asdict(self), "figures": figures, "recovered": counted}
 
     def to_dataframe(self) -> DataFrame:
         """A row for each method with pandas: every figure with its interval, and what its best n recover.
@@ -106,7 +106,8 @@ class Judged:
             }
             about = {str(name): str(value) for name, value in held["about"].items()}
             numbers = int(held["asked"]), int(held["total"]), float(held["edit"])
-            return cls(*numbers, figures, recovered, tuple(map(str, held["notes"])), float(held["seconds"]), about)
+            notes, seconds = tuple(map(str, held["notes"])), float(held["seconds"])
+            return cls(*numbers, figures, recovered, notes, seconds, about, dict(held["found_by"]))
         except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
             raise RunMismatch(f"{path} is no result of `truth` ({type(error).__name__}: {error})") from error
 
@@ -171,7 +172,7 @@ class Pooled:
             "figures": {name: {key: e.to_dict() for key, e in of.items()} for name, of in self.figures.items()},
             "recovered": {name: {str(n): e.to_dict() for n, e in of.items()} for name, of in self.recovered.items()},
             "notes": list(self.notes),
-            "sentence": self.sentence,
+            "verdict": self.sentence,
         }
 
     def markdown(self) -> str:

@@ -19,6 +19,7 @@ from ...report.markdown import markdown
 from ...samples.synonyms import Synonyms
 from ...types import options_of
 from .settings import Attempt, Beside, Repaired, Repairs
+from .verdict import verdict
 
 #: name -> what tables call it, and the ratio.
 FIGURES = {
@@ -43,7 +44,7 @@ def document(found: Repairs, lists: Synonyms | None = None) -> dict[str, Any]:
     Raises InvalidSample for an annotated category that is not in the lists.
     """
     lexicon = {"before": found.named, "after": found.together.named, "random": found.random.named}
-    return {
+    made = {
         "settings": options_of(found.how),
         "pictures": {half: [one.name for one in pictures] for half, pictures in found.pictures.items()},
         "refused": [{"where": one.where, "reason": one.reason} for one in found.refused],
@@ -67,6 +68,7 @@ def document(found: Repairs, lists: Synonyms | None = None) -> dict[str, Any]:
             for half in found.pictures
         },
     }
+    return {"verdict": verdict(made), **made}
 
 
 def tables(ways: Mapping[str, Mapping[str, Any]]) -> str:
@@ -86,6 +88,7 @@ def tables(ways: Mapping[str, Mapping[str, Any]]) -> str:
         f"{len(first['hallucinations'])} hallucinations in the searched ones. Brackets hold 95 % bootstrap intervals. "
         "The second row of each way is the same on random neurons of equal count and layers."
     )
+    verdicts = [verdict(one) if len(ways) == 1 else f"{name}: {verdict(one)}" for name, one in ways.items()]
     single = grid(
         ["way", "neurons, median (range)", *_SINGLE.values()],
         [row for name in ways for row in _single_rows(name, ways[name])],
@@ -97,7 +100,7 @@ def tables(ways: Mapping[str, Mapping[str, Any]]) -> str:
         for half, title in _HALVES.items()
     }
     sections = [
-        Section("opening", "", [text(opening)]),
+        Section("opening", "", [*(text(one) for one in verdicts), text(opening)]),
         Section("single", "Each hallucination by itself", [single]),
         Section("together", "All edits together", _headed(together)),
         Section("hallucinations", "The hallucinations", _headed({name: _list(one) for name, one in ways.items()})),
