@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import neuronscope as ns
@@ -192,6 +193,30 @@ def test_a_run_that_is_cut_off_is_gone_on_with(cli: Cli, folder, checkpoint, tmp
     code, _, err = cli("index", folder, "--model", checkpoint, "--out", tmp_path / "cut", "--site", "act", "--quiet")
     assert code == 1
     assert "site" in err
+
+
+def test_where_memory_fails_fewer_pictures_are_read_together(cli: Cli, made, folder, checkpoint, tmp_path, monkeypatch):
+    real, most, tried = work.watch, [1], []
+
+    def watch(vlm, inputs, see, **how):
+        tried.append(len(inputs.rows))
+        if len(inputs.rows) > most[0]:
+            real(vlm, inputs, see, **how)  # some of the sums have been changed by then
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(vlm, inputs, see, **how)
+
+    monkeypatch.setattr(work, "watch", watch)
+    given = ("index", folder, "--model", checkpoint, "--top", 2, "--pages", 0, "--quiet")
+    assert cli(*given, "--out", tmp_path / "few", "--batch-size", 4)[0] == 0
+    assert max(tried) > 1
+    few, whole = (NeuronIndex.load(place) for place in (tmp_path / "few", made[0]))
+    for layer in whole.layers:
+        assert np.allclose(few.layer(layer).sum, whole.layer(layer).sum, atol=1e-4)
+        assert few.layer(layer).tokens.sum() == whole.layer(layer).tokens.sum()
+    most[0] = 0
+    code, _, err = cli(*given, "--out", tmp_path / "none")
+    assert code == 1
+    assert "CUDA out of memory. A smaller picture" in err
 
 
 def test_what_is_refused(cli: Cli, made, folder, checkpoint, sets, tmp_path, make_vlm, capsys):

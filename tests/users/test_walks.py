@@ -154,6 +154,23 @@ def test_a_model_in_four_bits(run, photo, tmp_path):
     assert told["captions"]
 
 
+def test_a_page_of_a_neuron(run, bears, tmp_path):
+    """docs/howto/neuron-pages.md: an index with the neurons of a report, one more neuron, and the report's links."""
+    folder, rows = bears
+    box = ",".join(f"{side:g}" for side in rows[0]["box"])
+    out, index = tmp_path / "bear", tmp_path / "photo-index"
+    asked = ("--box", box, "--method", "grad-x-activation", "--count", 3, "--no-test", "--model", "demo", "--out", out)
+    run("locate", folder / rows[0]["file"], "bear", *asked)
+    told = run("index", folder, "--sets", out / "neurons.json", "--pages", 1, "--out", index, "--json")
+    located = ns.Neurons.load(out / "neurons.json").addresses
+    assert told["pages"][:3] == located
+    run("neuron", "L3.U17", "--index", index)
+    assert "A random neuron of its layer" in (index / "neurons" / "L3.U17.html").read_text(encoding="utf-8")
+    run("report", out, "--out", tmp_path / "bear.html", "--index", index)
+    page = (tmp_path / "bear.html").read_text(encoding="utf-8")
+    assert all(f'href="photo-index/neurons/{address}.html"' in page for address in located)
+
+
 def test_a_report_to_share(run, bears, tmp_path):
     """docs/howto/share.md."""
     folder, rows = bears

@@ -19,7 +19,9 @@ from typing import Any, cast
 import numpy as np
 import pyarrow as pa
 
-from ...errors import ImageTokenMismatch, InvalidSample
+from ...caption.memory import give_back
+from ...cures import memory_cure, out_of_memory
+from ...errors import ImageTokenMismatch, InvalidSample, NotEnoughMemory
 from ...held import in_turn
 from ...index.file import NAME, NeuronIndex, save
 from ...index.packed import packed
@@ -78,6 +80,7 @@ class IndexRun:
         self.folder = folder
         self.loaded = loaded
         self.step = step
+        self._batch = plan.batch  # halved where memory fails
         vlm.require_image_positions()
         require_prompt(vlm, decoding)
         self.run = Run.open(folder / RUN, self._settings(), schemas=_SCHEMAS)
@@ -161,12 +164,31 @@ class IndexRun:
 
     def _do(self, part: Sequence[Picture], key: Mapping[str, Any]) -> None:
         self.step(f"looking at {part[0].name} and {len(part) - 1} more" if len(part) > 1 else part[0].name)
+        while True:
+            try:
+                listed, summaries = self._reduced(part)
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error):
+                    raise
+                if self._batch == 1:
+                    raise NotEnoughMemory(memory_cure(error)) from error
+            else:
+                break
+            # Outside the except clause, since the error holds tensors; anew, since sums have some of the pictures.
+            self._batch = (self._batch + 1) // 2
+            give_back()
+        layers = [{"layer": layer, "arrays": packed(one.arrays().items())} for layer, one in summaries.items()]
+        self.run.write("layers", key, layers)
+        self.run.write("pictures", key, listed)
+
+    def _reduced(self, part: Sequence[Picture]) -> tuple[list[dict[str, Any]], dict[int, Summary]]:
+        """A row for every picture of a part, and the summaries of its layers; of none where no picture can be used."""
         reducer = Reducer(len(part), self.plan.top)
         listed: list[dict[str, Any]] = []
         seen = 0
-        for start in range(0, len(part), self.plan.batch):
+        for start in range(0, len(part), self._batch):
             rows: list[Row] = []
-            for picture in part[start : start + self.plan.batch]:
+            for picture in part[start : start + self._batch]:
                 reason, tokens = "", 0
                 try:
                     row = self.vlm.prepare([picture.path], self.decoding).rows[0]
@@ -177,15 +199,12 @@ class IndexRun:
                 listed.append({"name": picture.name, "sha256": picture.digest, "tokens": tokens, "reason": reason})
             self._look(rows, reducer, seen)
             seen += len(rows)
-        summaries = reducer.finish(seen) if seen else {}
-        layers = [{"layer": layer, "arrays": packed(one.arrays().items())} for layer, one in summaries.items()]
-        self.run.write("layers", key, layers)
-        self.run.write("pictures", key, listed)
+        return listed, reducer.finish(seen) if seen else {}
 
     def _look(self, rows: Sequence[Row], reducer: Reducer, first: int) -> None:
         """Forward passes of some pictures, which are numbered from `first` on."""
         site: Site = cast("Site", self.plan.site)
-        for group in self.vlm.batches(rows, self.plan.batch):
+        for group in self.vlm.batches(rows, self._batch):
 
             def see(row: int, layer: int, values: Any, group: Sequence[int] = group) -> None:
                 reducer.see(first + group[row], layer, values)
