@@ -50,6 +50,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Probes": {"edited": ("a",), "held_out": ("b",), "others": ("c",)},
     "ClipScore": {"model": "clip"},
     "Discover": {"sources": ("a",)},
+    "IndexOf": {"sources": ("a",)},
     "Rewrite": {"images": ("a",), "source": "bear"},
     "Family": {"model_type": "a", "title": "A"},
     "CocoFolder": {"images": Path("images"), "instances": Path("instances.json")},
@@ -57,7 +58,19 @@ NEEDED: dict[str, dict[str, Any]] = {
 }
 #: Dataclasses among them that are results, or made by the engine.
 RESULTS = {
-    *("Attempt", "Beside", "Caption", "Counterfactual", "Cut", "Difference", "Edit", "Heatmap", "Located", "Moment"),
+    *(
+        "Attempt",
+        "Beside",
+        "Caption",
+        "Counterfactual",
+        "Cut",
+        "Difference",
+        "Edit",
+        "Heatmap",
+        "Located",
+        "Moment",
+        "Regions",
+    ),
     *(
         "Ceiling",
         "Effects",
@@ -129,7 +142,10 @@ def cases() -> Iterator[Any]:
                 continue
             values: list[Any] = []
             items = re.fullmatch(r"tuple\[(int|float|bool)\b(.*)\](?: \| None)?", hint)
-            if items:
+            if hint.startswith("tuple[tuple[float, float, float, float]"):  # boxes
+                values = [((1.0, 2.0, 3.0, bad),) for bad in WRONG["float"]]
+                values += [((1.0, 2.0, 3.0),), (1.0, 2.0, 3.0, 4.0), "12", 3, b"12", NAN]
+            elif items:
                 count = 1 if "..." in items[2] else 1 + items[2].count(",")
                 values = [(bad,) * count for bad in WRONG[items[1]]] + ["12", 3, b"12", NAN]
                 values += [(1,) * (count + 1)] if "..." not in items[2] else []
