@@ -36,10 +36,12 @@ from neuronscope.errors import InvalidSample
 from neuronscope.evaluate import named
 from neuronscope.intervene import Patch
 from neuronscope.locate import Exchange, Ranking, edit_effect, layer_matched, method
+from neuronscope.locate.concept import LEAST_EFFECT
 from neuronscope.locate.pooling import Join, Scale, pooled, scaled
 from neuronscope.locate.scores import Layout, best_first
 from neuronscope.locate.target import concept_word
-from neuronscope.locate.validity import Validity, valid_pair
+from neuronscope.locate.validity import Validity, check_validity, valid_pair
+from neuronscope.locate.views import CORNERS, corner
 from neuronscope.models import Decoding
 from neuronscope.samples import CocoFolder, Counterfactual
 
@@ -86,9 +88,13 @@ class Photograph:
         return self.pair.sample.concept
 
 
+#: What says of a way that corners of each photograph are scored with it.
+CORNERED = ", corners"
 #: Ways to pool: all of them for the main ranking, the first for the others.
 WAYS: tuple[tuple[Scale, str], ...] = (
     WAY,
+    ("largest", f"mean{CORNERED}"),
+    ("largest", f"median{CORNERED}"),
     ("none", "mean"),
     ("effect", "mean"),
     ("spread", "mean"),
@@ -187,13 +193,36 @@ def scores(vlm: ns.VLM, photograph: Photograph, ranking: str, cache: Path | None
     return kept(cache, f"scores {ranking} {photograph.name}", make)
 
 
+def corners(vlm: ns.VLM, photograph: Photograph, cache: Path | None) -> Iterator[Float[np.ndarray, "neurons"]]:
+    """The main ranking's scores of those corners of a photograph that can be used, on the scale of its largest."""
+    for name in CORNERS:
+
+        def make(name: str = name) -> Float[np.ndarray, "neurons"] | str:
+            try:
+                pair = corner(photograph.pair, name)
+                validity = check_validity(vlm, pair)
+            except InvalidSample as error:
+                return str(error)
+            effect = edit_effect(vlm, pair, concept_word(validity), Decoding())
+            if effect < LEAST_EFFECT:
+                return f"the edit does {effect:.2f} to the word"
+            chosen = method(MAIN)
+            assert isinstance(chosen, Ranking)
+            ranked = chosen.score(vlm, pair, validity)
+            return scaled(ranked.arrays[ranked.by].values, "largest")
+
+        found = kept(cache, f"corner {name} {photograph.name}", make)
+        if not isinstance(found, str):
+            yield found
+
+
 class CarryOver:
     """Shares recovered on photographs that were left out."""
 
     def __init__(self, vlm: ns.VLM, found: list[Photograph], cache: Path | None) -> None:
         self.vlm, self.found, self.cache = vlm, found, cache
         self.layout = Layout(vlm.widths)
-        self._known: dict[tuple[str, str, Scale], Float[np.ndarray, "neurons"]] = {}
+        self._known: dict[tuple[str, str, Scale, bool], Float[np.ndarray, "neurons"]] = {}
 
     def carried(self, tested: Photograph) -> list[Carried]:
         """What sets of every row do to one photograph."""
@@ -251,18 +280,21 @@ class CarryOver:
 
     def _best(self, some: list[Photograph], others: list[list[Photograph]], row: Row) -> Int[np.ndarray, "size"]:
         join: Join
-        join, _, weight = row.join.partition(" less ")  # pyright: ignore[reportAssignmentType]
+        join, _, weight = row.join.replace(CORNERED, "").partition(" less ")  # pyright: ignore[reportAssignmentType]
         values = pooled(self._scaled(some, row), join, SIZE)
         if weight:
             values = values - float(weight) * np.mean([pooled(self._scaled(one, row), join, SIZE) for one in others], 0)
         return best_first(values)[:SIZE]
 
     def _scaled(self, some: list[Photograph], row: Row) -> Float[np.ndarray, "photographs neurons"]:
+        cornered = CORNERED in row.join
         for one in some:
-            key = (one.name, row.ranking, row.scale)
+            key = (one.name, row.ranking, row.scale, cornered)
             if key not in self._known:
-                self._known[key] = scaled(scores(self.vlm, one, row.ranking, self.cache), row.scale, one.effect)
-        return np.stack([self._known[one.name, row.ranking, row.scale] for one in some])
+                whole = scaled(scores(self.vlm, one, row.ranking, self.cache), row.scale, one.effect)
+                each = [whole, *corners(self.vlm, one, self.cache)] if cornered else [whole]
+                self._known[key] = np.mean(each, axis=0)
+        return np.stack([self._known[one.name, row.ranking, row.scale, cornered] for one in some])
 
     @staticmethod
     def _shuffled(some: list[Photograph], rng: np.random.Generator) -> list[Photograph]:

@@ -55,6 +55,21 @@ def test_two_edits_of_each_photograph(cli, folder, concept, tmp_path):
     assert max(neuron["scores"]["held_edits"] for neuron in document["neurons"]) == 4
 
 
+def test_corners_of_each_photograph(cli, folder, concept, tmp_path):
+    """Of a photograph they are scored with, or said not to be; what comes out is saved with each."""
+    code, text, _ = cli(
+        "concept", folder, concept, *OPTIONS, "-n", 2, "--views", 1, "--no-test", "--out", tmp_path / "out", "--json"
+    )
+    assert code == 0
+    document = json.loads(text)
+    kept = document["provenance"]
+    unseen = [line for line in document["summary"] if line.startswith("unseen")]
+    assert kept["photographs"] == 2
+    assert [f"unseen    {line}" for line in kept["unseen"]] == unseen
+    assert len(kept["pairs"]) + len(unseen) == 4
+    assert sum(pair["edit"].get("view") == "top left" for pair in kept["pairs"]) == 2 - len(unseen)
+
+
 def test_less_what_other_concepts_share(cli, folder, concept, tmp_path, demo):
     data = ns.CocoFolder.open(folder)
     other = max((name for name in data.concepts() if name != concept), key=lambda name: len(list(data.samples(name))))

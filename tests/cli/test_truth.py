@@ -17,6 +17,7 @@ from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import valid_pair
 from neuronscope.samples import Sample, read_image
 from neuronscope.studies.demo.scenes import scenes_of
+from neuronscope.studies.locate.judged import Judged
 
 
 @pytest.fixture(scope="module")
@@ -162,6 +163,13 @@ def test_the_page_begins_in_plain_words_and_needs_nothing_else(done, cli, tmp_pa
     assert code == 0
     assert json.loads(out)["kind"] == "truth"
     assert (tmp_path / "page.html").read_text() == page
+
+
+def test_what_is_read_is_what_was_written(done, tmp_path):
+    held = Judged.load(second(done, tmp_path / "second", found_by={"model": "a detector"}))
+    assert held.found_by == {"model": "a detector"}
+    held.save(tmp_path)
+    assert Judged.load(tmp_path) == held
 
 
 def test_several_pictures_pool(done, cli, tmp_path):

@@ -26,7 +26,7 @@ def run(
     Writes neurons.json, layers.png and summary.txt.
     """
     asked, folder = made(Concept, parsed), output_folder(out)
-    with progress(asked.photographs * (1 + len(asked.against)) + 1, "loading the model") as step:
+    with progress((asked.photographs + 1) * (1 + len(asked.against)) + 1, "loading the model") as step:
         vlm = open_model(asked)
         neurons, summary = concept_into(folder, vlm, asked, step)
     document = {**neurons.to_dict(), "summary": list(summary), "folder": str(folder)}

@@ -6,15 +6,14 @@ pairs, and the scores are pooled over photographs (pooling.py):
     a = join(scale(a_1) .. scale(a_m)) - weight * the same of other concepts, their mean, where some are given
     N = the `count` neurons with the largest a that enough photographs hold
 
-Several edits of one photograph are first averaged, so that every photograph counts once. A photograph, or an edit,
-holds a neuron that is among its own best `within`. Whether the set is one of the concept shows on photographs that were
-left out: :meth:`ScoredConcept.left_out`.
+Several edits of one photograph, and views of it (views.py), are first averaged, so that every photograph counts once. A
+photograph, or an edit, holds a neuron that is among its own best `within`. Whether the set is one of the concept shows
+on photographs that were left out: :meth:`ScoredConcept.left_out`.
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -35,9 +34,12 @@ from .pooling import JOINS, SCALES, Join, Scale, held, pooled, scaled
 from .scores import Layout, Pooled, best_first
 from .target import concept_word, token_of
 from .validity import Validity
+from .views import CORNERS, corner, is_view, photograph_of
 
 #: What scores each pair by default.
 REFINED = DifferenceTimesGradient.refined()
+#: A view whose edit does less to the word's log-probability says nothing of the concept; in natural logarithms.
+LEAST_EFFECT = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,6 +98,7 @@ class ScoredConcept:
         vlm, pairs, method: what was scored.
         located: what the method found on each pair.
         effects: of each edit on the word's log-probability.
+        unseen: views that could not be used, and why.
     """
 
     vlm: VLM
@@ -103,6 +106,7 @@ class ScoredConcept:
     method: Method
     located: tuple[Located, ...]
     effects: tuple[float, ...]
+    unseen: tuple[str, ...] = ()
 
     __repr__ = one_line
 
@@ -125,11 +129,15 @@ class ScoredConcept:
         method: Method = REFINED,
         *,
         validities: Sequence[Validity] | None = None,
+        views: int = 0,
     ) -> ScoredConcept:
         """Score every pair; `validities` are what :func:`check_validity` gave, where it is known.
 
-        Raises InvalidOption for no pairs, InvalidSample for pairs of several concepts, and what the method raises for a
-        pair that it cannot use.
+        With `views` as many corners of each pair are scored as well, each for the price of a pair, where the model
+        names the concept in them and the edit takes it away; `unseen` says where not.
+
+        Raises InvalidOption for no pairs, or more views than corners, InvalidSample for pairs of several concepts, and
+        what the method raises for a pair that it cannot use.
         """
         if not pairs:
             raise InvalidOption("there are no pairs to locate a concept in")
@@ -138,18 +146,23 @@ class ScoredConcept:
             raise InvalidSample(f"the pairs are of several concepts: {', '.join(concepts)}; give those of one")
         if validities is not None and len(validities) != len(pairs):
             raise InvalidOption(f"{len(validities)} validities for {len(pairs)} pairs")
+        whole_number("views", views, 0)
+        if views > len(CORNERS):
+            raise InvalidOption(f"views={views}: a picture has {len(CORNERS)} corners")
         known = validities if validities is not None else [None] * len(pairs)
-        located = [method.locate(vlm, pair, validity=own) for pair, own in zip(pairs, known, strict=True)]
-        effects = [
-            edit_effect(vlm, pair, concept_word(one.validity, token_of(method)), decoding_of(method))
-            for pair, one in zip(pairs, located, strict=True)
-        ]
-        return cls(vlm, tuple(pairs), method, tuple(located), tuple(effects))
+        unseen: list[str] = []
+        found: list[tuple[Counterfactual, Located, float]] = []
+        for pair, own in zip(pairs, known, strict=True):
+            one = method.locate(vlm, pair, validity=own)
+            found.append((pair, one, _effect(vlm, pair, one, method)))
+            found += _views(vlm, pair, method, list(CORNERS)[:views], unseen)
+        scored, located, effects = zip(*found, strict=True)
+        return cls(vlm, scored, method, located, effects, tuple(unseen))
 
     @property
     def photographs(self) -> tuple[str, ...]:
-        """Of each pair, which photograph it is: pairs with the same original are edits of one."""
-        return tuple(hashlib.sha256(pair.original.tobytes()).hexdigest()[:16] for pair in self.pairs)
+        """Of each pair, which photograph it is."""
+        return tuple(photograph_of(pair) for pair in self.pairs)
 
     def without(self, photograph: str) -> ScoredConcept:
         """All edits of one photograph left out. Raises InvalidOption where nothing is left."""
@@ -162,6 +175,7 @@ class ScoredConcept:
             self.method,
             tuple(self.located[k] for k in keep),
             tuple(self.effects[k] for k in keep),
+            self.unseen,
         )
 
     def scaled(self, scale: Scale) -> Float[np.ndarray, "edits neurons"]:
@@ -204,7 +218,13 @@ class ScoredConcept:
             concept=self.pairs[0].sample.concept,
             method=f"{self.method.name}, pooled",
             options={"method": options_of(self.method), **asdict(pooling), "against": rival_names},
-            provenance={"ranked_by": "pooled", "photographs": len(each), "pairs": sources, "sent": sent},
+            provenance={
+                "ranked_by": "pooled",
+                "photographs": len(each),
+                "pairs": sources,
+                "sent": sent,
+                "unseen": list(self.unseen),
+            },
             model=dict(self.located[0].neurons.model),  # of the scores: the weights may be edited by now
         )
 
@@ -222,7 +242,7 @@ class ScoredConcept:
             neurons = self.without(name).neurons(pooling, against)
             control = layer_matched(self.vlm, neurons, seed=seed + number)
             masks = [layout.mask(some) for some in (neurons, control)]
-            own = [k for k, one in enumerate(names) if one == name]
+            own = [k for k, one in enumerate(names) if one == name and not is_view(self.pairs[k])]
             shares = np.mean([self._exchange(k, neurons.site).effects(masks) / self.effects[k] for k in own], axis=0)
             found.append(LeftOut(self.pairs[own[0]].sample.image_id, *map(float, shares)))
         return found
@@ -253,6 +273,7 @@ def locate_concept(
     *,
     against: Sequence[ScoredConcept] = (),
     validities: Sequence[Validity] | None = None,
+    views: int = 0,
 ) -> Neurons:
     """The neurons that hold a concept in several photographs.
 
@@ -264,6 +285,7 @@ def locate_concept(
         against: other concepts; the mean of what each of them gives, pooled in the same way, is subtracted with the
             pooling's weight.
         validities: what :func:`check_validity` gave for each pair, where it is known.
+        views: so many corners of each pair are scored with it; see :meth:`ScoredConcept.of`.
 
     Returns the set, best first, with the scores "pooled" and, as numbers of photographs and of edits, "held" and
     "held_edits". The provenance says of each pair which picture it was, its edit, captions and effect, and how many of
@@ -272,7 +294,30 @@ def locate_concept(
     Raises InvalidOption for no pairs, or a `least_held` that is more than the photographs; InvalidSample for pairs of
     several concepts or without an effect to scale by, and what the method raises for a pair it cannot use.
     """
-    return ScoredConcept.of(vlm, pairs, method, validities=validities).neurons(pooling, against)
+    return ScoredConcept.of(vlm, pairs, method, validities=validities, views=views).neurons(pooling, against)
+
+
+def _views(
+    vlm: VLM, pair: Counterfactual, method: Method, names: Sequence[str], unseen: list[str]
+) -> Iterator[tuple[Counterfactual, Located, float]]:
+    for name in names:
+        try:
+            seen = corner(pair, name)
+            one = method.locate(vlm, seen)
+        except InvalidSample as error:
+            unseen.append(f"{pair.sample.image_id}, {name}: {type(error).__name__}: {error}")
+            continue
+        effect = _effect(vlm, seen, one, method)
+        if effect < LEAST_EFFECT:
+            unseen.append(
+                f"{pair.sample.image_id}, {name}: the edit does {effect:.2f} to the word, at least 0.5 is asked"
+            )
+            continue
+        yield seen, one, effect
+
+
+def _effect(vlm: VLM, pair: Counterfactual, one: Located, method: Method) -> float:
+    return edit_effect(vlm, pair, concept_word(one.validity, token_of(method)), decoding_of(method))
 
 
 def _averaged(edits: Float[np.ndarray, "edits n"], names: Sequence[str]) -> Float[np.ndarray, "photographs n"]:

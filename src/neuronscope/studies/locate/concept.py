@@ -35,6 +35,9 @@ class Concept(Loading, Asking, Taking):
     edits: tuple[str, ...] = option(
         ("telea",), "--edit", help="telea, navier_stokes or mean_fill; may be repeated.", repeated=True
     )
+    views: int = option(
+        0, "--views", least=0, most=4, help="Corners of each photograph that are scored with it; each takes as long."
+    )
     method: str = option("difference-x-gradient-refined", "--method", help="Any; a wrong name lists all.")
     count: int = option(200, "--count", help="How many neurons.")
     scale: str = option("largest", "--scale", help="none, effect, largest, spread, rank or log_rank.")
@@ -141,7 +144,10 @@ def _scored(vlm: VLM, asked: Concept, concept: str, step: Callable[[str], None])
             break
     if not pairs:
         raise InvalidSample("; ".join([f"no photograph of {concept!r} in {asked.data} can be used", *notes]))
-    return ScoredConcept.of(vlm, pairs, method(asked.method, **as_option(decoding)), validities=validities), notes
+    step(f"scoring {len(pairs)} pairs")
+    chosen = method(asked.method, **as_option(decoding))
+    scored = ScoredConcept.of(vlm, pairs, chosen, validities=validities, views=asked.views)
+    return scored, [*notes, *(f"unseen    {line}" for line in scored.unseen)]
 
 
 def _pairs(vlm: VLM, sample: Sample, asked: Concept, decoding: Decoding) -> list[tuple[Counterfactual, Validity]]:

@@ -106,7 +106,8 @@ class Judged:
             }
             about = {str(name): str(value) for name, value in held["about"].items()}
             numbers = int(held["asked"]), int(held["total"]), float(held["edit"])
-            return cls(*numbers, figures, recovered, tuple(map(str, held["notes"])), float(held["seconds"]), about)
+            notes, seconds = tuple(map(str, held["notes"])), float(held["seconds"])
+            return cls(*numbers, figures, recovered, notes, seconds, about, dict(held["found_by"]))
         except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
             raise RunMismatch(f"{path} is no result of `truth` ({type(error).__name__}: {error})") from error
 
