@@ -11,7 +11,8 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.caption import Caption
-from neuronscope.locate import taken, validity
+from neuronscope.locate import validity
+from neuronscope.locate.taken import Removal
 from neuronscope.studies.locate.pointing import DETECTOR, SEGMENTER
 from neuronscope.studies.locate.settings import Locate
 
@@ -33,7 +34,7 @@ def run(cli, monkeypatch, checkpoint, tmp_path, photo):
         return [[Caption(text, f"The image shows a {text}", row)] for text, row in zip(texts, ids, strict=True)]
 
     monkeypatch.setattr(validity, "generate_captions", captions)
-    monkeypatch.setattr(taken, "UNAFFECTED", -9.0)  # a random detector's box takes nothing from the word
+    monkeypatch.setattr(Removal, "require", lambda _: None)  # random weights say the word whatever is shown
     for name in (DETECTOR, SEGMENTER):
         monkeypatch.delenv(name, raising=False)
     out = tmp_path / "out"

@@ -86,7 +86,7 @@ GOOD: Mapping[str, tuple[Mapping[str, Sequence[str]], Mapping[str, Sequence[str]
             "--out": ["{out}"],
         },
     ),
-    "report": ({"result": ["{good}/result"]}, {"--out": ["{out}.html"]}),
+    "report": ({"results": ["{good}/result"]}, {"--out": ["{out}.html"]}),
     "explore": ({}, {"--images": ["{good}/pictures"]}),
     "convert minigpt4": (
         {},
