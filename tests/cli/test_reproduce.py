@@ -227,6 +227,8 @@ def test_every_option_of_a_run_is_in_the_test_above():
         "--device",
         "--allow-outside",
         "--template",  # the chat's place
+        "--attn",
+        "--revision",  # of a hub id, and a directory has none
     }  # a device goes without a map
 
 

@@ -97,6 +97,7 @@ def test_an_address_that_is_not_ours_ends_it_as_bad_usage(capsys, monkeypatch, h
     assert told.count("\n") == 1
 
 
+@pytest.mark.xdist_group("explorer's port")
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
 def test_a_signal_ends_it_and_leaves_no_temporary_folder(tmp_path, sent):
     pytest.importorskip("gradio")

@@ -73,6 +73,8 @@ class Pointing:
                     raise InvalidOption(
                         f"{name}: the boxes are given, so nothing is looked for; say --box auto instead"
                     )
+            if self.segmenter is not None and not self.boxes:
+                raise InvalidOption("--segmenter outlines the object in its box: give --box x,y,w,h, or --box auto")
             return
         if len(self.boxes) > 1:
             raise InvalidOption(f"--box {self.sought}: a detector finds the boxes; give no other --box beside")

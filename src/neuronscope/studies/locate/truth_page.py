@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from ...errors import RunMismatch
+from ...errors import InvalidSample, RunMismatch
 from ...evaluate import Estimate
 from ...evaluate.ordering import DEPTHS, WITHIN
 from ...files import replacing
@@ -173,9 +173,8 @@ def _number(one: Estimate) -> str:
 
 def _picture(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as held:
-            return held.convert("RGB")
-    except OSError as error:
+        return read_image(path)
+    except InvalidSample as error:
         raise RunMismatch(f"{path} is damaged: {error}") from error
 
 
