@@ -29,6 +29,7 @@ from neuronscope.evaluate import planted
 from neuronscope.hints import hints_of
 from neuronscope.locate.validity import check_validity
 from neuronscope.options import Asking
+from neuronscope.samples.inpainters import INPAINTERS
 from neuronscope.studies.demo.scenes import scenes_of
 
 #: Of the engine, called for every layer of a pass with values that it made itself.
@@ -121,6 +122,7 @@ class Good:
             "Neuron": lambda: ns.Neuron(1, 2),
             "Sample": lambda: self.sample,
             "Counterfactual": lambda: self.pair,
+            "Inpainter": lambda: INPAINTERS["telea"],
             "Regions": lambda: ns.Regions(self.sample.load(), "bear", ()),
             "Region": lambda: ns.Region("dog", (1, 2, 9, 9)),
             "Located": lambda: self.located,
