@@ -36,17 +36,45 @@ def test_a_metric_without_its_package_is_refused_before_anything_is_done(
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize("option", ["--plan", "--tables-only"])
+def test_nothing_is_logged_where_nothing_is_done(cli: Callable[..., tuple[int, str, str]], tmp_path: Path, option: str):
+    code, _, told = cli("reproduce", option, "--log", tmp_path / "log")
+    assert code != 0
+    assert "--log follows what is done" in told
+    assert not (tmp_path / "log").exists()
+
+
 def page_of(cli: Callable[..., tuple[int, str, str]], run: Path) -> str:
     return json.loads(cli("report", run, "--out", run.parent / "page.html", "--json")[1])["page"]
 
 
-def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path):
+class Points(dict[str, float]):
+    """Of a TensorBoard writer: tag -> its last value."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        self[tag] = scalar_value
+
+    def close(self) -> None:
+        self["closed"] = 1.0
+
+
+def test_a_small_run_and_again(
+    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    logged: dict[Path, Points] = {}
+    monkeypatch.setattr(
+        "neuronscope.studies.reproduce.board.open_writer", lambda folder: logged.setdefault(folder, Points())
+    )
     out = tmp_path / "run"
     options = ("--data", str(scenes), "--out", str(out), "--concepts", "bear,bus", "--images", "1", "--min-side", "16")
     rest = ("--levels", "2", "--draws", "2", "--ablations", "none", "--methods", "two-stage,pan:pool=max", "--json")
-    code, text, told = cli("reproduce", *options, *rest)
+    code, text, told = cli("reproduce", *options, *rest, "--log", tmp_path / "log")
     assert code == 0
     document = json.loads(text)
+    points = logged[tmp_path / "log"]
+    assert (points["captions"], points["closed"]) == (16, 1)
+    for row in document["table_2"]["means"]:  # a concept has one group, and each as many captions
+        assert points[f"J/{row['method']}/{row['scope']}"] == pytest.approx(row["j"]["value"])
     assert "16 captions left: about 0 min" in told  # 2 methods x 2 samples x 2 images x 2 draws
     assert {"tables.md", "tables.json", "figures", "parts", "run.json"} <= {path.name for path in out.iterdir()}
     assert document == json.loads((out / "tables.json").read_text(encoding="utf-8"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing, redirect_stdout
+from contextlib import closing, nullcontext, redirect_stdout
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,13 +47,19 @@ def run(
     ] = False,
     tables_only: Annotated[bool, typer.Option("--tables-only", help="Only write the tables of what is done.")] = False,
     engine: Annotated[str, typer.Option("--engine", help="local: this process; ray: a cluster.")] = "local",
+    log: Annotated[
+        Path | None, typer.Option("--log", help="Folder for TensorBoard files: units done and running scores.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Locate, perturb, caption and compare: Tables II and III and Figure 2, with intervals and controls."""
+    from ..studies.reproduce.board import following, open_writer
     from ..studies.reproduce.conditions import TooFewSamples
     from ..studies.reproduce.engine import UnitsFailed
     from ..studies.reproduce.tables import render
 
+    if log is not None and (dry or tables_only):
+        raise InvalidOption("--log follows what is done: nothing is with --plan or --tables-only")
     if dry:
         document, show = _planned(asked, _swept(sweep or []), measured=measured)
         emit(document, as_json, show)
@@ -69,6 +75,7 @@ def run(
     one_of("--engine", engine, list(_ENGINES))
     with (
         redirect_stdout(sys.stderr),  # Ray has its say there
+        nullcontext() if log is None else closing(open_writer(log)) as writer,
         closing(_ENGINES[engine](job, out, made(Resources, asked))) as doing,
     ):
         with progress(len(plan.concepts) * plan.images, "building the data set") as step:
@@ -84,7 +91,10 @@ def run(
             cost = doing.cost()
             tell(_told(cost))
             doing.run.require_space(cost.bytes)
-            with progress(left, "locating, captioning, comparing") as step:
+            with (
+                progress(left, "locating, captioning, comparing") as told,
+                following(doing.run, writer, told) as step,
+            ):
                 failures = doing.work(step)
         document = render(doing.results(), out)
     if failures:

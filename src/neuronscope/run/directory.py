@@ -208,6 +208,17 @@ class Run:
         """The kinds that have parts."""
         return sorted({path.parent.name for path in (self.folder / "parts").glob(f"*/*{SUFFIX}")})
 
+    def parts(self, kind: str) -> list[Path]:
+        """The files of a kind's finished units; none is opened."""
+        return self._store.listed(kind)
+
+    def since(self, kind: str, seen: set[Path]) -> Iterator[pa.Table]:
+        """The rows of finished units whose parts are not in `seen`, to which they are added; damaged ones are not."""
+        for path in self._store.listed(kind):
+            if path not in seen and (found := self._store.load(path)) is not None:
+                seen.add(path)
+                yield found[1]
+
     # ---- several processes
 
     @contextmanager

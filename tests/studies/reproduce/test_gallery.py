@@ -66,6 +66,7 @@ def test_embedded_json_cannot_end_its_element(text):
 
 
 SECTIONS = [
+    Section("verdict", "", [text("What it comes to.")]),
     Section("opening", "", [text("Opening with ", Run("code", "code"), " and ", Run("bold", "strong"), " words.")]),
     Section(
         "things",
@@ -88,6 +89,7 @@ def test_page_of_a_run(gallery, tmp_path):
     )
     html = write_run(page, tmp_path / "page.html").read_text(encoding="utf-8")
     assert html.count("<script") == 2
+    assert html.index('<p class="verdict">What it comes to.</p>') < html.index("How to read it")
     assert "Opening with <code>code</code> and <b>bold</b> words." in html
     assert html.index('alt="J by method"') < html.index("<h3>Means</h3>")
     assert "never drawn" not in html

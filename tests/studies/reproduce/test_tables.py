@@ -339,6 +339,23 @@ def test_rejections_are_shown_before_it_is_known_how_many_were_kept():
     assert [cell.strip() for cell in section(text, "Samples").splitlines()[3].split("|")[3:5]] == ["7", "-"]
 
 
+def test_a_run_begins_with_what_it_comes_to(document: dict[str, Any], text: str):
+    told = (
+        "two-stage found 3 neurons per sample on average. With noise on them 75 % of the captions no longer name their "
+        "concept, with random ones 6 %; 75 % of those of other pictures still name theirs (with random ones 100 %)."
+    )
+    assert document["verdict"].startswith(told)
+    assert next(iter(document)) == "verdict"
+    assert text.startswith(f"# Evaluation\n\n{told}")
+
+
+def test_a_run_without_captions_begins_with_that():
+    document, text = written(EMPTY)
+    told = "The run is not finished. No captions with its neurons changed are finished."
+    assert document["verdict"] == told
+    assert text.startswith(f"# Evaluation\n\n{told}\n")
+
+
 def test_settings_and_versions(document: dict[str, Any], text: str):
     assert document["schema"] == "neuronscope.tables/1"
     assert document["settings"] == FULL.settings

@@ -19,6 +19,7 @@ from ...run.settings import plain
 from ...view.figures import LayerCounts, spread
 from .compare import CONFIDENCE, SCORES, Compared, Statistics, cell_estimates, compare, difference
 from .results import Results, Scope, base
+from .verdict import verdict
 
 SCHEMA = "neuronscope.tables/1"
 
@@ -74,7 +75,7 @@ def document(results: Results, compared: Sequence[Compared], statistics: Statist
         "environments": [dict(one) for one in results.environments],
     }
     plain(found, "tables.json")  # refuses NaN by the name of its place
-    return found
+    return {"verdict": verdict(found), **found}
 
 
 def _table_2(results: Results, compared: Sequence[Compared], statistics: Statistics) -> Section:

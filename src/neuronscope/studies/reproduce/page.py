@@ -52,7 +52,7 @@ class RunPage:
     Attributes:
         title: of the page.
         model, data: one line each.
-        sections: all tables, the opening first.
+        sections: the verdict, the opening, and all tables.
         figures: name -> SVG.
         gallery: the captions.
         again: the command that goes on with the run; empty where it was made from Python.

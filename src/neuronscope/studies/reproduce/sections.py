@@ -9,6 +9,7 @@ from typing import Any, TypeAlias
 from ...report.blocks import Block, Figure, Heading, Listing, Notes, Run, Section, grid, text
 from ...report.cells import NOTHING, Cell, count, interval, p_value, share, shares
 from .published_sections import published_concepts, published_means, published_table_3
+from .verdict import verdict
 
 Document: TypeAlias = Mapping[str, Any]
 
@@ -44,9 +45,9 @@ _CONDITIONS = {
 
 
 def sections(document: Document) -> list[Section]:
-    """The opening, every section of :func:`neuronscope.studies.reproduce.numbers.document`, and the settings."""
+    """Verdict, opening, every section of :func:`neuronscope.studies.reproduce.numbers.document`, and the settings."""
     absent = document["absent"]
-    found = [Section("opening", "", _opening(document))]
+    found = [Section("verdict", "", [text(verdict(document))]), Section("opening", "", _opening(document))]
     lacking = _lacking(document)
     for name, title, make, figures in _SECTIONS:
         blocks = [text(absent[name])] if name in absent else [*make(document), *lacking]
