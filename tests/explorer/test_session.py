@@ -20,6 +20,7 @@ from neuronscope.explorer.movers import movers
 from neuronscope.explorer.state import HERE
 from neuronscope.intervene import activations
 from neuronscope.options import Loading
+from neuronscope.samples.scenes import CONCEPTS
 from neuronscope.studies.demo.scenes import scenes_of
 from report_samples import CLOSING, HOSTILE, IMAGE, SCRIPT, make_index
 
@@ -130,6 +131,18 @@ def test_a_neuron_and_the_pictures_that_move_it_most(located, shop, demo):
     assert located.state.found.evidence.words.sentence.split(":")[0] in html.neurons(located.state)
     with pytest.raises(InvalidOption, match="not one of the located"):
         located.choose(ns.Neuron(0, 0))
+
+
+def test_swap_starts_with_a_word_that_the_model_says(located, demo, bear):
+    word = located.state.change.word
+    assert word != "bear"
+    logits = demo.logits(demo.prepare([bear.load()]))[0, -1]
+    first = {one: int(demo.tokenizer(f" {one}", add_special_tokens=False).input_ids[0]) for one in CONCEPTS}
+    others = [one for one in CONCEPTS if first[one] != first["bear"]]
+    assert first[word] == first[max(others, key=lambda one: float(logits[first[one]]))]
+    assert located.change(Change("swap", word=word)).wait(SOON).status == "done"
+    assert "bear" not in located.state.said.after[0]
+    located.undo()
 
 
 def test_an_uploaded_picture_is_among_those_that_move_a_neuron(session, shop, bear, tmp_path):

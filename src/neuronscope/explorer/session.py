@@ -277,7 +277,8 @@ class Session:
         found = Found(question, marks, pair, located, evidence, level)
         path = self._place() / "neurons.json"
         located.neurons.save(path)
-        change = Change("noise" if level else "ablate", None, level, word=other_word(question.concept))
+        word = other_word(vlm, picture.image, question.concept, self.shop.decoding)
+        change = Change("noise" if level else "ablate", None, level, word=word)
         answer: Changes = {
             **asked,
             "found": replace(found, files={"neurons": path}),
