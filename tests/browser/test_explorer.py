@@ -247,6 +247,14 @@ def test_a_hostile_file_name_and_uploads_on_a_phone(visit, bear, tmp_path, monke
     page.locator("input[type=file]").set_input_files(mine)
     page.locator(".ns-name").get_by_text("mine").wait_for()
     page.locator("[data-noun]").first.wait_for()
+    page.locator("summary", has_text="Type a box").click()
+    for number, value in enumerate(bear.boxes[0]):
+        page.locator(f"[data-n='{number}']").fill(str(value))
+    page.locator("[data-act='add']").click()
+    page.get_by_role("button", name="Locate neurons").click()
+    score = page.locator(".ns-neurons td.n").nth(2)
+    score.scroll_into_view_if_needed()
+    assert score.bounding_box()["x"] + score.bounding_box()["width"] <= 390  # seen without a move to the side
     monkeypatch.setattr(shelf, "MOST_PIXELS", 1000)
     bear.load().save(tmp_path / "large.png")
     page.locator("input[type=file]").set_input_files(tmp_path / "large.png")

@@ -133,6 +133,12 @@ def test_a_neuron_and_the_pictures_that_move_it_most(located, shop, demo):
         located.choose(ns.Neuron(0, 0))
 
 
+def test_scores_carry_their_names_where_a_narrow_page_has_no_heading(located):
+    shown = html.neurons(located.state)
+    for name in ("attribution", "activation", "gradient"):
+        assert shown.count(f'data-name="{name}"') == shown.count("data-neuron=") > 0
+
+
 def test_swap_starts_with_a_word_that_the_model_says(located, demo, bear):
     word = located.state.change.word
     assert word != "bear"
