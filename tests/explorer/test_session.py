@@ -16,8 +16,11 @@ from neuronscope.cli.explore import origin_of
 from neuronscope.errors import ConceptNotNamed, InvalidOption, InvalidSample
 from neuronscope.explorer import Change, Desk, Entry, Marks, Question, Session, Shelf, Stroke, Workshop, html
 from neuronscope.explorer.clients import Visitor, Visitors, parts
+from neuronscope.explorer.movers import movers
+from neuronscope.explorer.state import HERE
 from neuronscope.intervene import activations
 from neuronscope.options import Loading
+from neuronscope.samples.scenes import CONCEPTS
 from neuronscope.studies.demo.scenes import scenes_of
 from report_samples import CLOSING, HOSTILE, IMAGE, SCRIPT, make_index
 
@@ -128,6 +131,52 @@ def test_a_neuron_and_the_pictures_that_move_it_most(located, shop, demo):
     assert located.state.found.evidence.words.sentence.split(":")[0] in html.neurons(located.state)
     with pytest.raises(InvalidOption, match="not one of the located"):
         located.choose(ns.Neuron(0, 0))
+
+
+def test_swap_starts_with_a_word_that_the_model_says(located, demo, bear):
+    word = located.state.change.word
+    assert word != "bear"
+    logits = demo.logits(demo.prepare([bear.load()]))[0, -1]
+    first = {one: int(demo.tokenizer(f" {one}", add_special_tokens=False).input_ids[0]) for one in CONCEPTS}
+    others = [one for one in CONCEPTS if first[one] != first["bear"]]
+    assert first[word] == first[max(others, key=lambda one: float(logits[first[one]]))]
+    assert located.change(Change("swap", word=word)).wait(SOON).status == "done"
+    assert "bear" not in located.state.said.after[0]
+    located.undo()
+
+
+def test_an_uploaded_picture_is_among_those_that_move_a_neuron(session, shop, bear, tmp_path):
+    bear.load().save(tmp_path / "mine.png")
+    assert session.upload(tmp_path / "mine.png").wait(SOON).status == "done"
+    session.mark(Marks(bear.boxes))
+    assert session.locate(Question("bear", method="activation", count=2)).wait(SOON).status == "done"
+    chosen = session.state.found.evidence.neurons[0]
+    assert session.choose(chosen).wait(SOON).status == "done"
+    seen = {one.number: one.activation for one in session.state.tops[chosen]}
+    assert set(seen) == {HERE, 0, 1}
+    assert seen[HERE] == pytest.approx(seen[0], rel=1e-4)  # the same picture
+    assert 'alt="mine.png"' in html.neuron(session.state, shop.shelf, None)
+
+
+def test_the_whole_shelf_is_searched_and_what_is_best_so_far_is_shown(located, demo, bear):
+    shelf = Shelf([Entry(f"{number}", bear.load) for number in range(53)])
+    told = []
+    found = movers(
+        demo,
+        located.state.found,
+        located.state.picture,
+        shelf,
+        decoding=located.state.decoding,
+        step=lambda stage, shown: told.append((stage, shown)),
+    )
+    assert told[-1][0] == "looking at picture 53 of 53"
+    assert [shown.get("note", "") for _, shown in told[:4]] == [
+        "",
+        *(f"so far, of {k} of 53 pictures" for k in (1, 2, 2)),
+    ]
+    assert found["note"] == ""
+    chosen = located.state.found.evidence.neurons[0]
+    assert len(found["tops"][chosen]) == 6
 
 
 def test_any_neuron_of_an_index_by_its_address(session, shop, demo, tmp_path):

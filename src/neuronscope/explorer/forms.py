@@ -19,6 +19,7 @@ from PIL import Image
 
 from ..caption import generate_captions
 from ..edit import editor
+from ..edit.words import pair_words
 from ..errors import InvalidOption
 from ..fields import check_fields
 from ..intervene import Intervention, Noise, Scale, Zero, activations, recommended_level
@@ -28,8 +29,8 @@ from ..locate import method as by_name
 from ..locate.registry import METHODS
 from ..models.decoding import Decoding
 from ..samples.inpaint import INPAINTERS
+from ..samples.scenes import CONCEPTS
 from ..types import Neurons, one_of
-from ..words import fold
 
 #: How many are kept: as the method recommends (two-stage: what recovers the edit), by target-decoy control, as a number
 #: of neurons a stage, or by the thresholds that the paper published.
@@ -199,6 +200,17 @@ def usual_level(vlm: VLM, image: Image.Image, neurons: Neurons) -> float:
     return recommended_level(replace(neurons, scores={"activation": tuple(map(abs, sizes))}))
 
 
-def other_word(concept: str) -> str:
-    """A word to exchange a concept for, until the user types one."""
-    return "dog" if fold(concept.strip()) != "dog" else "cat"
+def other_word(vlm: VLM, image: Image.Image, concept: str, decoding: Decoding = Decoding()) -> str:
+    """A word to exchange a concept for, until the user types one: the next likeliest thing that the model would name.
+
+    Of everyday things that its vocabulary spells from another first token than the concept, that whose first token is
+    likeliest after the prompt, in one forward pass. Empty where there is none.
+    """
+    tokens: dict[str, int] = {}
+    for word in sorted(CONCEPTS):
+        try:
+            tokens[word] = pair_words(vlm, concept, word, decoding=decoding).target_ids[0]
+        except InvalidOption:  # the concept itself, or a word that cannot be exchanged for it
+            continue
+    logits = vlm.logits(vlm.prepare([image], decoding=decoding))[0, -1]
+    return max(tokens, key=lambda word: float(logits[tokens[word]]), default="")

@@ -24,9 +24,9 @@ from ..types import Neuron
 from .annotations import Find
 from .archive import MASK, python, shell
 from .jobs import Job
-from .picture_list import Shelf
+from .picture_list import Shelf, Tile
 from .session import UPLOADED, Session
-from .state import Found, Picture, State
+from .state import HERE, Found, Picture, Seen, State
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -251,11 +251,17 @@ def neuron(state: State, shown: Shelf, side: Job[Any] | None, *, indexed: bool =
         first=table["columns"][0] if table["columns"] else "score",
         background=table["background"],
         ratio=table["ratio"],
-        tops=[(shown.tile(seen.number), seen.activation) for seen in state.tops.get(state.chosen, ())],
-        beside=[(shown.tile(seen.number), seen.activation) for seen in state.beside.get(state.chosen, ())],
+        tops=[(_tile(state, shown, seen), seen.activation) for seen in state.tops.get(state.chosen, ())],
+        beside=[(_tile(state, shown, seen), seen.activation) for seen in state.beside.get(state.chosen, ())],
         note=state.note,
         searching=searching,
     )
+
+
+def _tile(state: State, shown: Shelf, seen: Seen) -> Tile:
+    if seen.number != HERE or state.picture is None:
+        return shown.tile(seen.number)
+    return Tile(HERE, state.picture.name, _photo_of(state.picture))
 
 
 def profile(state: State, index: NeuronIndex | None) -> str:

@@ -13,15 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
 
-import numpy as np
-from jaxtyping import Float
 from PIL import Image
 
 from ..caption import generate_captions
 from ..errors import InvalidOption, InvalidSample
 from ..files import temporary_folder
 from ..index import NeuronIndex, describe
-from ..intervene import activations
 from ..loading.world import notice
 from ..locate import layer_matched
 from ..locate.validity import valid_pair
@@ -36,16 +33,15 @@ from .annotations import Find, Marks
 from .archive import bundle
 from .forms import Change, Question, captions_under, other_word, usual_level
 from .jobs import Desk, Job
+from .movers import movers
 from .picture_list import Shelf, limited, shrunk
 from .seeking import by_click, by_word
-from .state import Found, Picture, Said, State, best_seen
+from .state import Found, Picture, Said, State
 
 #: What the explorer calls its folders for temporary files.
 FOLDER = "neuronscope-explorer"
 #: States that undo can go back to.
 _REMEMBERED = 30
-#: Pictures of the shelf that are looked at for a neuron's best ones, and how many are shown.
-LOOKED_AT, BEST = 48, 6
 #: Fields of a state and their new values.
 Changes: TypeAlias = Mapping[str, Any]
 Work: TypeAlias = Callable[[Job[Changes]], Changes]
@@ -198,7 +194,7 @@ class Session:
         return self._start("captions under the change", partial(self._say, found, change), alone=False)
 
     def choose(self, neuron: Neuron) -> Job[Changes] | None:
-        """Look at one neuron: its map and tokens at once, its best pictures of the shelf by a job; None if known."""
+        """Look at one neuron: its map and tokens at once, its best pictures by a job; None if known."""
         found = self._found()
         if neuron not in found.evidence.neurons:
             raise InvalidOption(f"{neuron} is not one of the located neurons")
@@ -207,7 +203,9 @@ class Session:
                 self._commit({"chosen": neuron})
             if self.state.tops or (self.side is not None and not self.side.over):
                 return self.side
-            self.side = self._submit("pictures that move these neurons", partial(self._tops, found), same=True)
+            self.side = self._submit(
+                "pictures that move these neurons", partial(self._tops, found, self._picture()), same=True
+            )
             return self.side
 
     def look(self, address: str) -> Job[Changes]:
@@ -279,7 +277,8 @@ class Session:
         found = Found(question, marks, pair, located, evidence, level)
         path = self._place() / "neurons.json"
         located.neurons.save(path)
-        change = Change("noise" if level else "ablate", None, level, word=other_word(question.concept))
+        word = other_word(vlm, picture.image, question.concept, self.shop.decoding)
+        change = Change("noise" if level else "ablate", None, level, word=word)
         answer: Changes = {
             **asked,
             "found": replace(found, files={"neurons": path}),
@@ -307,31 +306,9 @@ class Session:
             said = replace(said, control=captions_under(vlm, picture, control, change, self.shop.decoding))
         return {"change": change, "said": said}
 
-    def _tops(self, found: Found, job: Job[Changes]) -> Changes:
-        """Every located neuron's largest activation in every picture, so that the next neuron is known at once.
-
-        In the same passes that of the random neuron beside each: any neuron has pictures that move it most.
-        """
-        neurons, shelf, vlm = found.evidence.neurons, self.shop.shelf, self.shop.desk.vlm
-        random = [one.neuron for one in found.evidence.words.beside if one is not None]
-        both = Neurons((*neurons, *random), site=neurons.site)
-        count = min(LOOKED_AT, len(shelf.entries))
-        rows: dict[int, Float[np.ndarray, "_"]] = {}
-        unread: list[str] = []
-        for number in range(count):
-            job.step(f"looking at picture {number + 1} of {count}")
-            try:
-                rows[number] = activations(
-                    vlm, shrunk(shelf.entry(number).load()), both, decoding=self.shop.decoding
-                ).max(axis=0)
-            except InvalidSample as error:
-                unread.append(str(error))
-        notes = [f"of the first {count} of {len(shelf.entries)} pictures"] if count < len(shelf.entries) else []
-        notes += [f"{len(unread)} pictures cannot be read; the first: {unread[0]}"] if unread else []
-        best = {neuron: best_seen(rows, k, BEST) for k, neuron in enumerate(both)}
-        pairs = zip(neurons, found.evidence.words.beside, strict=True)
-        beside = {neuron: best[other.neuron] for neuron, other in pairs if other is not None}
-        return {"tops": {neuron: best[neuron] for neuron in neurons}, "beside": beside, "note": "; ".join(notes)}
+    def _tops(self, found: Found, picture: Picture, job: Job[Changes]) -> Changes:
+        shop = self.shop
+        return movers(shop.desk.vlm, found, picture, shop.shelf, decoding=shop.decoding, step=job.step)
 
     def _report(self, found: Found, job: Job[Changes]) -> Changes:
         old = found.evidence

@@ -19,6 +19,9 @@ from ..types import Neuron
 from .annotations import Marks
 from .forms import Change, Question
 
+#: The place of a picture at hand that is not on the shelf, among those that a neuron sees.
+HERE = -1
+
 
 @dataclass(frozen=True, eq=False)
 class Picture:
@@ -79,7 +82,7 @@ class Said:
 
 @dataclass(frozen=True)
 class Seen:
-    """One picture of the shelf as a neuron sees it: its place there, and the neuron's largest activation in it."""
+    """A picture as a neuron sees it: its place on the shelf or HERE, and the neuron's largest activation in it."""
 
     number: int
     activation: float
@@ -103,7 +106,7 @@ class State:
         change: what is done to the neurons.
         said: the captions under it.
         chosen: the neuron that is looked at.
-        tops: neuron -> the pictures of the shelf that move it most.
+        tops: neuron -> the pictures that move it most, of the shelf and the one at hand.
         beside: neuron -> those that move the random neuron of its layer most whose words stand beside its own.
         note: what a reader should know of these, such as files that cannot be read.
         page: a neuron of the index that was asked for by its address.
