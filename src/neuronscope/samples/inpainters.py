@@ -98,6 +98,8 @@ def register_inpainter(name: str, inpainter: Inpainter | Callable[..., Pixels]) 
 
     Raises InvalidOption for a name that is taken, empty, or has a colon.
     """
+    if isinstance(inpainter, type):
+        raise InvalidOption(f"inpainter={inpainter!r} is a class: give an object of it, or a function")
     if name in (*INPAINTERS, *_REGISTERED, *_TAKEN) or not name.strip() or ":" in name:
         raise InvalidOption(f"name={shown(name)} cannot be given to an inpainter: it is taken, empty, or has a colon")
     _REGISTERED[name] = inpainter if isinstance(inpainter, Inpainter) else Filled(inpainter)
