@@ -14,6 +14,7 @@ import pytest
 
 from neuronscope.cli import main
 from neuronscope.cli.explore import origin_of
+from neuronscope.errors import InvalidOption
 from neuronscope.explorer import Marks, Question, Stroke
 from neuronscope.options import Loading
 
@@ -54,6 +55,29 @@ def test_a_taken_port_is_refused(capsys, monkeypatch, vlm):
         taken.listen()
         port = taken.getsockname()[1]
         assert f"port {port} on 127.0.0.1 cannot be listened on" in refused(capsys, "--port", str(port))
+
+
+def test_a_port_that_another_process_takes_meanwhile_is_left_to_it(monkeypatch):
+    from neuronscope.explorer import app
+
+    asked: list[int] = []
+
+    class Page:
+        def queue(self, **_):
+            return self
+
+        def launch(self, server_port, **_):
+            asked.append(server_port)
+            if len(asked) == 1:
+                raise OSError("Cannot find empty port")
+            return None, f"http://127.0.0.1:{server_port}/", None
+
+    monkeypatch.setattr(app, "is_taken", lambda *_: len(asked) == 1)
+    _, url = app._launched(Page, None, None, "127.0.0.1", None)
+    assert (len(asked), url) == (2, f"http://127.0.0.1:{asked[1]}/")
+    asked.clear()
+    with pytest.raises(InvalidOption, match=r"cannot be served at 127.0.0.1, port 7999: Cannot find"):
+        app._launched(Page, None, None, "127.0.0.1", 7999)
 
 
 def option(words, name):

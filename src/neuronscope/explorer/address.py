@@ -37,6 +37,15 @@ def free_port(host: str, port: int | None = None) -> int:
     raise InvalidOption(f"none of the ports {FIRST_PORT} to {FIRST_PORT + PORTS - 1} on {host} is free; give --port")
 
 
+def is_taken(host: str, port: int) -> bool:
+    """Whether a port cannot be listened on."""
+    try:
+        free_port(host, port)
+    except InvalidOption:
+        return True
+    return False
+
+
 def _resolved(host: str) -> tuple[socket.AddressFamily, str]:
     """Family and address of a host. Raises InvalidHost where nobody can listen on any port of it."""
     if not host.strip("[] "):

@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 from ..errors import InvalidOption, first_line
 from ..files import temporary_folder
 from . import html
-from .address import free_port
+from .address import free_port, is_taken
 from .annotations import Marks
 from .clients import Visitors
 from .events import neuron_of, point_of, whole
@@ -66,32 +66,15 @@ def serve(shop: Workshop, *, host: str = "127.0.0.1", port: int | None = None) -
     gr = gradio()
     from starlette.middleware import Middleware
 
-    port = free_port(host, port)
     uploads = temporary_folder(FOLDER)
     os.environ["GRADIO_TEMP_DIR"] = uploads.name  # Gradio asks when its parts are made
     guard: Any = Middleware(Guard, host=host, folder=Path(uploads.name))  # pyright: ignore[reportArgumentType]
     visitors = Visitors(shop)
     try:
-        demo = _Page(gr, visitors).build()
-        _, url, _ = demo.queue(default_concurrency_limit=None, api_open=False).launch(
-            server_name=f"[{host}]" if ":" in host.strip("[]") else host,
-            server_port=port,
-            app_kwargs={"middleware": [guard]},
-            prevent_thread_lock=True,
-            quiet=True,
-            share=False,
-            max_file_size=MOST_BYTES,
-            footer_links=[],
-            run_history=False,
-            ssr_mode=False,
-            pwa=False,
-            enable_monitoring=False,
-            theme=_theme(gr),
-            css=html.asset("explorer.css"),
-        )
-    except Exception as error:  # of whatever kind: a proxy between this machine and itself, for example
+        demo, url = _launched(lambda: _Page(gr, visitors).build(), _theme(gr), guard, host, port)
+    except InvalidOption:
         uploads.cleanup()
-        raise InvalidOption(f"the page cannot be served at {host}, port {port}: {first_line(error)}") from error
+        raise
 
     def close() -> None:
         demo.close(verbose=False)
@@ -100,6 +83,35 @@ def serve(shop: Workshop, *, host: str = "127.0.0.1", port: int | None = None) -
         uploads.cleanup()
 
     return Running(url, close)
+
+
+def _launched(build: Callable[[], Any], theme: Any, guard: Any, host: str, port: int | None) -> tuple[Any, str]:
+    """The page and its address. Where no port was asked for and another process took ours meanwhile, the next one."""
+    while True:
+        wanted = free_port(host, port)
+        try:
+            demo = build()
+            _, url, _ = demo.queue(default_concurrency_limit=None, api_open=False).launch(
+                server_name=f"[{host}]" if ":" in host.strip("[]") else host,
+                server_port=wanted,
+                app_kwargs={"middleware": [guard]},
+                prevent_thread_lock=True,
+                quiet=True,
+                share=False,
+                max_file_size=MOST_BYTES,
+                footer_links=[],
+                run_history=False,
+                ssr_mode=False,
+                pwa=False,
+                enable_monitoring=False,
+                theme=theme,
+                css=html.asset("explorer.css"),
+            )
+        except Exception as error:  # of whatever kind: a proxy between this machine and itself, for example
+            if port is None and isinstance(error, OSError) and is_taken(host, wanted):
+                continue
+            raise InvalidOption(f"the page cannot be served at {host}, port {wanted}: {first_line(error)}") from error
+        return demo, url
 
 
 def gradio() -> Any:
