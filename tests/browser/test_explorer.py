@@ -76,7 +76,7 @@ def visit(browser, served):
 def endless(monkeypatch):
     """Locating never ends; it goes on asking the model until it is cancelled."""
 
-    def run(_method, vlm, pair):
+    def run(_method, vlm, pair, _validity):
         inputs = vlm.prepare([pair.original])
         while True:
             vlm.logits(inputs)
