@@ -122,7 +122,10 @@ def test_an_address_that_is_not_ours_ends_it_as_bad_usage(capsys, monkeypatch, h
 
 
 @pytest.mark.xdist_group("explorer's port")
-@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGHUP, signal.SIGINT])
+@pytest.mark.parametrize(
+    "sent",
+    [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.long) for one in (signal.SIGHUP, signal.SIGINT))],
+)
 def test_a_signal_ends_it_and_leaves_no_temporary_folder(tmp_path, sent):
     pytest.importorskip("gradio")
     command = [sys.executable, "-m", "neuronscope", "explore"]

@@ -112,7 +112,7 @@ def test_members_are_shut_from_the_least_to_the_most_needed():
     assert found.argmax() == many[:100].max()
 
 
-@pytest.mark.parametrize("concept", ["bear", "bus"])
+@pytest.mark.parametrize("concept", ["bear", pytest.param("bus", marks=pytest.mark.long)])
 def test_it_recovers_half_with_no_more_neurons_than_the_ranking(demo, concept):
     pair = ns.counterfactual(scenes_of(concept, 2)[0])
     known = check_validity(demo, pair)

@@ -58,6 +58,7 @@ def test_photographs_have_their_objects_the_largest_first(scenes: Path):
     assert all(one.objects and one.texts for one in shown)
 
 
+@pytest.mark.long
 def test_a_restart_gives_the_same_bits_and_only_the_projector_learns(scenes: Path, tmp_path: Path):
     if missing := natural.missing():
         pytest.skip(f"the natural model needs {', '.join(missing)}: {natural.INSTALL}")

@@ -51,14 +51,20 @@ def misread(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
 
 
 def test_where_much_moves_more_squares_decide():
-    assert Squares(count=36, above=0.76, off=1).ok
-    assert not Squares(count=6, above=0.76, off=0).ok  # few may be so by chance
-    assert str(Squares(36, 0.76, 1)) == "its token moves more than 76% of those elsewhere (64% in 36 needed)"
+    assert Squares(count=36, above=0.76, off=1, fit=0.87).ok
+    assert not Squares(count=36, above=0.8, off=1, fit=0.74).ok  # of another picture, a token away
+    assert not Squares(count=6, above=0.76, off=0, fit=1).ok  # few may be so by chance
+    assert str(Squares(36, 0.76, 1, 0.87)) == "its token moves more than 76% of those elsewhere (64% in 36 needed)"
 
 
 @pytest.mark.parametrize(
     ("squares", "other"),
-    [(Squares(36, 0.55, 0), False), (Squares(36, 0.84, 2), True), (Squares(36, 0.9, np.inf), True)],
+    [
+        (Squares(36, 0.55, 0, 1.0), False),
+        (Squares(36, 0.84, 2, 0.9), True),
+        (Squares(36, 0.84, 1, 0.7), True),
+        (Squares(36, 0.9, np.inf, 0.9), True),
+    ],
 )
 def test_other_maps_do_not_fit(squares: Squares, other: bool):
     assert not squares.ok
@@ -69,7 +75,7 @@ def test_no_verdict_hangs_on_a_hundredth():
     """A right map and wrong ones are far from what is needed, whichever way a few squares fall."""
     rng = np.random.default_rng(0)
     wrong = rng.uniform(size=(1000, 36)).mean(1)
-    assert (wrong < Squares(36, 0, 0).needed - 0.01).mean() > 0.99
+    assert (wrong < Squares(36, 0, 0, 1).needed - 0.01).mean() > 0.99
 
 
 def grid(rows: int, columns: int, place: Callable[[int, int], tuple[int, int]]) -> list[tuple[np.ndarray, int, int]]:
@@ -100,7 +106,7 @@ def grid(rows: int, columns: int, place: Callable[[int, int], tuple[int, int]]) 
     ],
 )
 def test_how_far_a_map_is_off(place: Callable[[int, int], tuple[int, int]], off: float):
-    assert _off(grid(6, 6, place)) == off
+    assert _off(grid(6, 6, place))[0] == off
 
 
 def test_a_sound_model_that_sees_far_passes(natural_vlm: ns.VLM):

@@ -166,6 +166,7 @@ def test_a_worker_killed_and_a_unit_that_always_fails(machines: Machines, job: J
     assert not list((tmp_path / "temporary").iterdir())
 
 
+@pytest.mark.long
 def test_a_worker_killed_while_it_is_idle(machines: Machines, job: Job, tmp_path: Path):
     told: list[str] = []
     with closing(Cluster(job, tmp_path, on(machines, workers=1), say=told.append)) as engine:
