@@ -194,6 +194,7 @@ def _answers(actor: Any) -> bool:
         return False
 
 
+@pytest.mark.long
 def test_a_node_killed_without_shared_storage(machines: Machines, job: Job, local: Path, tmp_path: Path):
     with closing(Cluster(job, tmp_path, on(machines, storage="driver"))) as engine:
 
