@@ -18,6 +18,7 @@ from ..errors import InvalidOption, NeuronscopeError, UnsupportedModel, first_li
 from ..given import checked
 from ..models import natural
 from ..models.chat import chats
+from ..models.checkpoints import put_on
 from ..models.conversion.originals import what_to_do
 from ..models.decoding import CHATS, Chat
 from ..models.families import FAMILIES, family_of, has_vision, lacking
@@ -101,10 +102,7 @@ def load(
         model, processor = _from_files(source, dtype, place, device_map, revision, backend, keywords)
         model.requires_grad_(False).eval()
         if device_map is None and not getattr(model, "is_quantized", False):
-            try:
-                model.to(place)
-            except (RuntimeError, NotImplementedError, AssertionError) as error:  # a device that torch has no part for
-                raise UnsupportedModel(f"{name} cannot be put on {place!r}: {first_line(error)}") from error
+            put_on(model, place, name)
     require_token_ids(model, name)
     keep_differentiable(model)
     config: Any = model.config

@@ -207,3 +207,11 @@ def device_or_best(device: str | None) -> str:
     import torch
 
     return device or ("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def put_on(model: Any, device: str, name: str) -> None:
+    """Move a model to a device. Raises UnsupportedModel, which names both, where torch cannot."""
+    try:
+        model.to(device)
+    except (RuntimeError, NotImplementedError, AssertionError) as error:  # a device that torch has no part for
+        raise UnsupportedModel(f"{name} cannot be put on {device!r}: {first_line(error)}") from error

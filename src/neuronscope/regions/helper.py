@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from ..errors import MODEL_ERRORS, InvalidOption, InvalidSample, NeuronscopeError, UnsupportedModel, first_line, suggest
+from ..errors import MODEL_ERRORS, InvalidOption, InvalidSample, NeuronscopeError, first_line, suggest
 from ..fields import shown
-from ..models.checkpoints import Source, device_or_best, find, fingerprint, load_weights, loading
+from ..models.checkpoints import Source, device_or_best, find, fingerprint, load_weights, loading, put_on
 from ..models.processor import load_processor
 from ..models.weight_files import document
 from ..types import Json
@@ -59,10 +59,7 @@ class Helper:
                 f"{role}={shown(self.source.name)} is a model of type {self.kind!r}, which is no {role}."
                 f"{suggest(self.kind, list(kinds))}"
             )
-        try:
-            self.model.requires_grad_(False).to(self.device)
-        except (RuntimeError, NotImplementedError, AssertionError) as error:  # a device that torch has no part for
-            raise UnsupportedModel(f"{self.source.name} cannot be put on {device!r}: {first_line(error)}") from error
+        put_on(self.model.requires_grad_(False), self.device, self.source.name)
 
     def told(self) -> dict[str, Json]:
         """Its name, its kind, and a hash of weights and processor."""

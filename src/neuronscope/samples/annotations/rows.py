@@ -47,11 +47,6 @@ _BOXES: tuple[tuple[tuple[str, str, str, str], bool], ...] = (
 _HELP = "name them with columns={'file': ..., 'concept': ...}"
 
 
-def read_rows(path: Path) -> Iterator[tuple[str, Row]]:
-    """Place and content of each row of a table. Raises InvalidSample for one that cannot be read."""
-    return READERS[path.suffix.lower()](path)
-
-
 def pictures_of(
     source: str, rows: Iterable[tuple[str, Row]], columns: Mapping[str, str], masks: Path
 ) -> Iterator[Picture]:

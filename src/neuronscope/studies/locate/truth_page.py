@@ -18,7 +18,7 @@ from ...report.page import telling_damage, write_page
 from ...samples import Counterfactual
 from ...samples.image import read_image
 from ...version import __version__
-from .judged import NUMBERS, Judged, Pooled
+from .judged import Judged, Pooled
 
 CURVES, _ORIGINAL, _EDITED = "recovered.png", "original.png", "edited.png"
 #: The figure that the first sentence, the bars and the order of the methods go by.
@@ -64,11 +64,6 @@ def save_pictures(folder: Path, pair: Counterfactual) -> None:
     for name, picture in ((_ORIGINAL, pair.original), (_EDITED, pair.edited)):
         with replacing(folder / name) as temporary:
             read_image(picture).save(temporary, format="PNG")
-
-
-def is_truth(folder: Path) -> bool:
-    """Whether a folder holds a result of `truth`."""
-    return (folder / NUMBERS).is_file()
 
 
 def write_truth(path: Path, folders: Sequence[Path]) -> Path:
