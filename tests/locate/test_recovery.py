@@ -11,7 +11,8 @@ from neuronscope.caption import clean_captions
 from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.evaluate import named
 from neuronscope.intervene import Patch
-from neuronscope.locate import Exchange, Recovery, ScoredConcept, edit_effect, equal_size, method
+from neuronscope.locate import Exchange, Recovery, ScoredConcept, edit_effect, equal_size, method, recovery
+from neuronscope.locate.named_ahead import NamedAhead
 from neuronscope.locate.scores import Layout, best_first
 from neuronscope.locate.target import CONCEPT_TOKENS, concept_word
 from neuronscope.locate.validity import check_validity
@@ -177,3 +178,21 @@ def test_the_cut_recovers_the_sub_tokens_that_the_ranking_scores(vlm, surfboard,
     assert top.effect == pytest.approx(effects[token], rel=1e-4, abs=1e-6)
     scored = ScoredConcept.of(vlm, [pair], methods["pan"], validities=[known])
     assert scored.effects == pytest.approx([effects[token]], rel=1e-4, abs=1e-6)
+
+
+def test_where_the_caption_is_known_it_is_not_written(demo, pair, validity, monkeypatch):
+    """Sets that leave the word where it was are known from the pass that gives their share: random ones do."""
+    anything, written = np.random.default_rng(1).random(Layout(demo.widths).total), list[int]()
+    said = recovery._Asked._said
+    monkeypatch.setattr(
+        recovery._Asked, "_said", lambda self, image, *a: written.append(a[-1]) or said(self, image, *a)
+    )
+    cut = Recovery(share=1e-9, most=100, rest=None)
+    found, known = cut.choose(demo, pair, validity, anything), list(written)
+    written.clear()
+    monkeypatch.setattr(NamedAhead, "of", lambda *_: None)
+    assert cut.choose(demo, pair, validity, anything).count == found.count
+    assert len(known) + 3 < len(written)
+    for size in set(written) - set(known):
+        with demo.intervene(Patch.take(demo, best(demo, anything, size), pair.edited)):
+            assert named(clean_captions(demo, [pair.original])[0].text, "bear")

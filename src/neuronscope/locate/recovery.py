@@ -33,6 +33,7 @@ from ..samples.lexicon import Lexicon, Mode
 from ..types import Json, Neurons, Site, whole_number
 from ..words import wordless
 from .matched import matched_members
+from .named_ahead import NamedAhead
 from .patching import Exchange
 from .picture_row import PictureRow, picture_rows
 from .scores import Flat, Layout, best_first
@@ -166,18 +167,19 @@ class Recovery:
         """
         word = concept_word(validity, concept_token)
         rows = picture_rows(vlm, pair, word, decoding, site, rows)
-        exchange = Exchange.between(vlm, *rows)
+        ahead = NamedAhead.of(vlm, validity, pair.sample.concept, mode, decoding)
+        exchange = Exchange.between(vlm, *rows, ahead=ahead)
         effect = exchange.require_edit(pair.sample.concept)
         asked = _Asked(vlm, pair, exchange, values, mode, decoding)
         ceiling = float(asked.shares_of([np.ones(len(values), dtype=bool)])[0])
         fewest = self._whole(asked, self._fewest(asked, self.share * min(1.0, ceiling))) if ceiling > 0 else 0
         count = self._group(asked.order, values, fewest) if fewest else 0
-        kept = asked.mask(count)
         controls = asked.random(count, self.draws, self.seed) if count else []
-        share, *random = (float(each) for each in asked.shares_of([kept, *controls]))
+        random = tuple(float(each) for each in asked.shares_of(controls)) if controls else ()
+        share = asked.shares([count])[0]
         restored, named = asked.back(Exchange.between(vlm, *reversed(rows)), count) if count else (0.0, False)
         return Recovered(
-            count, fewest, effect, share, ceiling, asked.others(count), tuple(random), restored, named, asked.tried
+            count, fewest, effect, share, ceiling, asked.others(count), random, restored, named, asked.tried
         )
 
     def _fewest(self, asked: _Asked, least: float) -> int:
@@ -261,8 +263,9 @@ class _Asked:
     def shares(self, sizes: Sequence[int]) -> list[float]:
         new = [size for size in sizes if size not in self.tried]
         if new:
-            found = self.shares_of([self.mask(size) for size in new])
-            self.tried.update(zip(new, (float(share) for share in found), strict=True))
+            effects, names = self._exchange.read([self.mask(size) for size in new])
+            self.tried.update(zip(new, (float(effect / self._exchange.edit) for effect in effects), strict=True))
+            self._gone.update({size: False for size, sure in zip(new, names, strict=True) if sure})
         return [self.tried[size] for size in sizes]
 
     def others(self, size: int) -> float:
