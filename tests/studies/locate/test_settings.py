@@ -103,7 +103,7 @@ OTHER = {
     "draws": 2,
 }
 BESIDE = {
-    **dict.fromkeys(("detector", "segmenter", "least_score"), {"boxes": ("auto",), "detector": "FINDER"}),
+    **{name: {"boxes": ("auto",), "detector": "FINDER"} for name in ("detector", "segmenter", "least_score")},
     "count": {"method": "pan"},
     "like": {"method": "random-layer-matched"},
     "any_model": {"method": "random-layer-matched", "like": Path("like.json")},
