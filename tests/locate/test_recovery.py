@@ -1,18 +1,18 @@
 """The cut is the smallest set that does what it says, seen by interventions one at a time."""
 
 import dataclasses
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
 import torch
 
 import neuronscope as ns
-from neuronscope.caption import clean_captions
+from neuronscope.caption import Caption, clean_captions
 from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.evaluate import named
 from neuronscope.intervene import Patch
-from neuronscope.locate import Exchange, Recovery, ScoredConcept, edit_effect, equal_size, method, recovery
-from neuronscope.locate.named_ahead import NamedAhead
+from neuronscope.locate import Exchange, Recovery, ScoredConcept, edit_effect, equal_size, method, recovery, saying
 from neuronscope.locate.scores import Layout, best_first
 from neuronscope.locate.target import CONCEPT_TOKENS, concept_word
 from neuronscope.locate.validity import check_validity
@@ -180,19 +180,25 @@ def test_the_cut_recovers_the_sub_tokens_that_the_ranking_scores(vlm, surfboard,
     assert scored.effects == pytest.approx([effects[token]], rel=1e-4, abs=1e-6)
 
 
-def test_where_the_caption_is_known_it_is_not_written(demo, pair, validity, monkeypatch):
-    """Sets that leave the word where it was are known from the pass that gives their share: random ones do."""
-    anything, written = np.random.default_rng(1).random(Layout(demo.widths).total), list[int]()
+@pytest.mark.parametrize("trusted", [True, False])
+def test_captions_are_written_on_from_the_pass_that_gives_the_share(demo, pair, validity, monkeypatch, trusted):
+    """They say what the plain path says, which is asked beside them once, and always where it said something else."""
+    anything, plainly = np.random.default_rng(1).random(Layout(demo.widths).total), list[int]()
     said = recovery._Asked._said
     monkeypatch.setattr(
-        recovery._Asked, "_said", lambda self, image, *a: written.append(a[-1]) or said(self, image, *a)
+        recovery._Asked, "_said", lambda self, image, *a: plainly.append(a[-1]) or said(self, image, *a)
     )
+    monkeypatch.setattr(saying, "_TRIED", WeakKeyDictionary())
+    if not trusted:
+        monkeypatch.setattr(
+            saying.Saying, "captions", lambda self, *a: [Caption("green", "green", (1,)) for _ in a[-1]]
+        )
     cut = Recovery(share=1e-9, most=100, rest=None)
-    found, known = cut.choose(demo, pair, validity, anything), list(written)
-    written.clear()
-    monkeypatch.setattr(NamedAhead, "of", lambda *_: None)
-    assert cut.choose(demo, pair, validity, anything).count == found.count
-    assert len(known) + 3 < len(written)
-    for size in set(written) - set(known):
-        with demo.intervene(Patch.take(demo, best(demo, anything, size), pair.edited)):
-            assert named(clean_captions(demo, [pair.original])[0].text, "bear")
+    found, asked = cut.choose(demo, pair, validity, anything), list(plainly)
+    assert saying._TRIED[demo] is trusted
+    plainly.clear()
+    monkeypatch.setattr(saying.Saying, "of", lambda *_: None)
+    again = cut.choose(demo, pair, validity, anything)
+    assert (again.count, again.fewest, sorted(again.tried)) == (found.count, found.fewest, sorted(found.tried))
+    assert len(plainly) > 3
+    assert len(asked) == (1 if trusted else len(plainly))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -21,7 +22,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from ..caption import Decoding
+from ..caption import Caption, Decoding
 from ..caption.memory import Batches
 from ..errors import InvalidOption, InvalidSample
 from ..held import in_turn
@@ -32,8 +33,8 @@ from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Neurons, Site, one_of
 from .exchanged import ROWS, Kept, by_first_layer, exchange_at
-from .named_ahead import NamedAhead
 from .picture_row import Activations, PictureRow
+from .saying import Saying
 from .scores import TARGETS, Entry, Layout, Target, target_value
 from .target import Word
 
@@ -77,7 +78,7 @@ class Exchange:
     clean: float
     edited: float
     kept: Kept
-    ahead: NamedAhead | None = None
+    ahead: Saying | None = None
     batch_size: int = ROWS
     _rows: Batches = field(default_factory=lambda: Batches(sys.maxsize), repr=False, compare=False)
 
@@ -117,12 +118,12 @@ class Exchange:
         *,
         change: Change = "patch",
         target: Target = "logprob",
-        ahead: NamedAhead | None = None,
+        ahead: Saying | None = None,
         batch_size: int = ROWS,
     ) -> Exchange:
         """The same of two rows that have been read, and under the same conditions.
 
-        With `ahead`, the caption through the word, :meth:`read` says which sets certainly leave the word in it.
+        With `ahead`, the caption through the word, :meth:`read` says what captions say with each set, too.
         """
         one_of("change", change, CHANGES)
         one_of("target", target, TARGETS)
@@ -168,24 +169,25 @@ class Exchange:
         Args:
             sets: masks over the flat axis of all neurons (:class:`Layout`); each is one row of a batch.
         """
-        return self.read(sets)[0]
+        return self.read(sets, inf)[0]
 
     @in_turn
     def read(
-        self, sets: Sequence[Bool[np.ndarray, "neurons"]]
-    ) -> tuple[Float[np.ndarray, "sets"], Bool[np.ndarray, "sets"]]:
-        """E_N of each set as :meth:`effects` gives them, and whether the caption certainly names the concept with it.
+        self, sets: Sequence[Bool[np.ndarray, "neurons"]], least: float = -inf
+    ) -> tuple[Float[np.ndarray, "sets"], list[Caption | None]]:
+        """E_N of each set as :meth:`effects` gives them, and what the caption then says, where that is known.
 
-        False says that it is not known; so it is of every set that changes something where nothing is read ahead.
+        Captions are of sets with an effect of `least` or more, end where the concept has been named, and are None where
+        it is left to the plain path: where nothing is read ahead, and for near ties.
         """
-        scores = np.full(len(sets), self.clean, dtype=np.float64)
-        names = np.ones(len(sets), dtype=bool)
+        effects, said = np.zeros(len(sets)), list[Caption | None]([None] * len(sets))
         waiting = by_first_layer(self.vlm, sets, inert=self.kept.inert)
         if waiting:
             most = self.kept.rows(self.batch_size)
-            found = self._rows.run(waiting, lambda some: self._scores(np.stack([sets[n] for n in some])), most)
-            scores[waiting], names[waiting] = zip(*found, strict=True)
-        return self.clean - scores, names
+            found = self._rows.run(waiting, lambda some: self._read(np.stack([sets[n] for n in some]), least), most)
+            for number, (score, caption) in zip(waiting, found, strict=True):
+                effects[number], said[number] = self.clean - score, caption
+        return effects, said
 
     def columns(self, neurons: Neurons) -> Float[np.ndarray, "positions neurons"]:
         """What some neurons are exchanged for, as :class:`neuronscope.Patch` takes it."""
@@ -197,14 +199,16 @@ class Exchange:
         """The same by forward passes from the beginning: what :meth:`effects` has to give."""
         return self.clean - np.array(self._plain_scores(np.stack(sets)), dtype=np.float64)
 
-    def _scores(self, sets: Bool[np.ndarray, "rows neurons"]) -> list[tuple[float, bool]]:
-        logits = self.kept.logits(sets, self._plainly_ahead)
-        if logits is None:
-            return [(score, False) for score in self._plain_scores(sets)]
+    def _read(self, sets: Bool[np.ndarray, "rows neurons"], least: float) -> list[tuple[float, Caption | None]]:
+        read = self.kept.read(sets, self._plainly_ahead)
+        if read is None:
+            return [(score, None) for score in self._plain_scores(sets)]
         if self.ahead is None:
-            return [(score, False) for score in self._of(logits)]
-        behind = len(self.word.ids) + 1  # the positions that predict the caption up to the word
-        return list(zip(self._of(logits[:, :behind]), self.ahead.named(logits), strict=True))
+            return [(score, None) for score in self._of(read[2])]
+        scores = self._of(read[2][:, : len(self.word.ids) + 1])  # the positions that predict the caption up to the word
+        rows = [row for row, score in enumerate(scores) if self.clean - score >= least]
+        said = dict(zip(rows, self.ahead.captions(*read, rows), strict=True)) if rows else {}
+        return [(score, said.get(row)) for row, score in enumerate(scores)]
 
     def _plain_scores(self, sets: Bool[np.ndarray, "rows neurons"]) -> list[float]:
         most = 1 if self.inputs.rows[0].alone else _PLAIN_ROWS
