@@ -267,11 +267,13 @@ class _Asked:
     def shares_of(self, masks: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
         return self._exchange.effects(masks) / self._exchange.edit
 
-    def shares(self, sizes: Sequence[int]) -> list[float]:
+    def shares(self, sizes: Sequence[int], least: float | None = None) -> list[float]:
+        """r of the best; what captions say is heard of those that recover `least`, :attr:`least` unless given."""
         new = [size for size in sizes if size not in self.tried]
         if new:
             edit = self._exchange.edit
-            effects, said = self._exchange.read([self.mask(size) for size in new], self.least * edit)
+            enough = (self.least if least is None else least) * edit
+            effects, said = self._exchange.read([self.mask(size) for size in new], enough)
             self.tried.update(zip(new, (float(effect / edit) for effect in effects), strict=True))
             self._told.update({size: told for size, told in zip(new, said, strict=True) if told is not None})
         return [self.tried[size] for size in sizes]
@@ -299,7 +301,10 @@ class _Asked:
 
     def _written(self, size: int) -> Caption:
         """The caption, as far as it has to be known; written on from the pass that gave the share, where that does."""
-        told, ahead = self._told.get(size), self._exchange.ahead
+        ahead = self._exchange.ahead
+        if ahead is not None and size not in self.tried:
+            self.shares([size], -float("inf"))
+        told = self._told.get(size)
 
         def plain() -> Caption:
             return self._said(self._pair.original, self._exchange, size)
