@@ -20,19 +20,20 @@ import pytest
 
 import neuronscope as ns
 from neuronscope.cli import main
+from neuronscope.cluster.resources import Resources
+from neuronscope.cluster.schedule import Failure
+from neuronscope.cluster.units import Unit
+from neuronscope.cluster.worker import Worker
 from neuronscope.errors import InvalidOption, RunMismatch
 from neuronscope.run.directory import Run
-from neuronscope.studies.reproduce.cluster.ray import Cluster
-from neuronscope.studies.reproduce.cluster.resources import Resources
-from neuronscope.studies.reproduce.cluster.worker import Worker
+from neuronscope.studies.reproduce.cluster import Cluster
 from neuronscope.studies.reproduce.conditions import Limits
 from neuronscope.studies.reproduce.engine import Local
 from neuronscope.studies.reproduce.job import Job
 from neuronscope.studies.reproduce.record import named_in
-from neuronscope.studies.reproduce.schedule import Failure
 from neuronscope.studies.reproduce.settings import Experiment
 from neuronscope.studies.reproduce.tables import render
-from neuronscope.studies.reproduce.units import CANDIDATE, DATASET, Unit, units
+from neuronscope.studies.reproduce.units import CANDIDATE, DATASET, units
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
@@ -171,9 +172,9 @@ def test_a_worker_killed_while_it_is_idle(machines: Machines, job: Job, tmp_path
     told: list[str] = []
     with closing(Cluster(job, tmp_path, on(machines, workers=1), say=told.append)) as engine:
         engine.prepare(lambda _: None)
-        (before,) = engine.workers
+        (before,) = engine.crew.workers
         os.kill(before.pid, signal.SIGKILL)
-        (actor,) = [member.actor for member in engine._members]
+        (actor,) = [member.actor for member in engine.crew._members]
         _until_it_answers(actor)  # Ray has started it anew, and the engine has not heard of it
         assert not engine.work(lambda _: None)
         assert any("died" in line for line in told), told

@@ -15,11 +15,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from ....errors import InvalidOption, NeuronscopeError
-from ....fields import check_fields
-from ....options import option
-from ....parsing import digits
-from ....types import one_of
+from ..errors import InvalidOption, NeuronscopeError
+from ..fields import check_fields
+from ..options import option
+from ..parsing import digits
+from ..types import one_of
 
 #: Where results go: into the shared run directory, to the driver, or wherever a proof says; see worker.py.
 Storage: TypeAlias = Literal["auto", "shared", "driver"]
