@@ -90,6 +90,7 @@ class Crew:
         self._resources = resources or Resources()
         self._ray, self._ours = connected(self._resources.address, say)
         self._run: Run | None = None
+        self._sent: Any = None  # the task in Ray's store, once for all workers
         self._members: list[_Member] = []
         self._idle: list[_Member] = []
         self._events: dict[Any, tuple[_Member, Callable[[_Member, Any], None]]] = {}
@@ -124,7 +125,7 @@ class Crew:
             max_task_retries=0,
             scheduling_strategy="SPREAD",
         )
-        self._members = [_Member(actors.remote(self._task)) for _ in range(count)]
+        self._members = [_Member(actors.remote()) for _ in range(count)]
         for member in self._members:
             self._greet(member)
         while not self._idle:
@@ -189,7 +190,9 @@ class Crew:
 
     def _greet(self, member: _Member) -> None:
         """Ask a worker that starts to say when its model is loaded."""
-        self._events[member.actor.hello.remote()] = (member, self._greeted)
+        if self._sent is None:
+            self._sent = self._ray.put(self._task)
+        self._events[member.actor.hello.remote(self._sent)] = (member, self._greeted)
 
     def _greeted(self, member: _Member, event: Any) -> None:
         hello: Hello = self._ray.get(event)

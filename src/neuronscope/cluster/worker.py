@@ -12,7 +12,6 @@ import os
 import platform
 import time
 from collections.abc import Generator, Mapping, Sequence
-from functools import cached_property
 from pathlib import Path
 
 from ..errors import InvalidOption, RunMismatch
@@ -22,7 +21,7 @@ from ..run.settings import environment
 from ..run.tallies import new_process
 from .messages import Answer, Done, Hello, NotJoined, Part, Probe
 from .resources import Storage
-from .task import Loaded, Rows, Task, Work, keep
+from .task import Rows, Task, Work, keep
 from .units import Name, Unit
 
 #: Seconds to wait for what is done; longer than a network file system hides a new file.
@@ -32,20 +31,12 @@ PATIENCE = 60.0
 class Worker:
     """Does units; to be called in the order hello, join, and then anything. Calls before `join` raise NotJoined.
 
-    Args:
-        task: what to take part in.
+    It is made without arguments: Ray starts it anew at any time, when what it was made with may be gone.
     """
 
-    def __init__(self, task: Task) -> None:
-        self._task = task
+    def __init__(self) -> None:
         self._joined: Work | None = None
         self._process = new_process()
-        if task.place.is_dir():  # relative paths mean the same as for the driver, and stand in the results as given
-            os.chdir(task.place)
-
-    @cached_property
-    def _loaded(self) -> Loaded:
-        return self._task.loaded()
 
     @property
     def _work(self) -> Work:
@@ -53,8 +44,11 @@ class Worker:
             raise NotJoined("it was started anew and has not joined the run")
         return self._joined
 
-    def hello(self) -> Hello:
-        """Load the model and say who this is. Raises what loading raises."""
+    def hello(self, task: Task) -> Hello:
+        """Load the model of a task and say who this is. Raises what loading raises."""
+        if task.place.is_dir():  # relative paths mean the same as for the driver, and stand in the results as given
+            os.chdir(task.place)
+        self._task, self._loaded = task, task.loaded()
         return Hello(self._loaded.settings, environment(), platform.node(), os.getpid(), self._process)
 
     def join(self, folder: Path, probe: Probe, storage: Storage) -> bool:

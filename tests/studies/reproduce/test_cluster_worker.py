@@ -43,8 +43,8 @@ def job(scenes: Path, demo: ns.VLM, monkeypatch: pytest.MonkeyPatch) -> Job:
 
 def opened(job: Job, folder: Path, storage: Storage) -> tuple[Worker, Run, bool]:
     """A worker that has joined, the driver's run, and whether its directory is shared."""
-    worker = Worker(Reproducing(job))
-    run = Run.open(folder, worker.hello().settings, schemas=SCHEMAS)
+    worker = Worker()
+    run = Run.open(folder, worker.hello(Reproducing(job)).settings, schemas=SCHEMAS)
     probe = Probe(folder / "temporary" / "probe", "here")
     probe.path.write_text(probe.token)
     return worker, run, worker.join(folder, probe, storage)
@@ -68,7 +68,7 @@ def reports(worker: Worker, work: list[Unit], parts: list[Part]) -> list[Done]:
 
 
 def test_hello_tells_model_and_process(job: Job, demo: ns.VLM):
-    hello = Worker(Reproducing(job)).hello()
+    hello = Worker().hello(Reproducing(job))
     assert hello.pid == os.getpid()
     model: Any = hello.settings["model"]
     assert model["fingerprint"] == demo.fingerprint
@@ -148,7 +148,8 @@ def test_what_is_never_to_be_seen(job: Job, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_storage_has_to_be_shared_when_asked_for(job: Job, tmp_path: Path):
-    worker = Worker(Reproducing(job))
+    worker = Worker()
+    worker.hello(Reproducing(job))
     other = Probe(tmp_path / "probe", "there")
     other.path.write_text("another machine's")
     with pytest.raises(InvalidOption, match=r"storage='shared': .* does not see .*probe"):
@@ -159,7 +160,7 @@ def test_storage_has_to_be_shared_when_asked_for(job: Job, tmp_path: Path):
 
 
 def test_relative_paths_mean_what_the_driver_meant(job: Job, scenes: Path, tmp_path: Path):
-    Worker(Reproducing(replace(job, place=scenes.parent, data=Path(scenes.name))))
+    Worker().hello(Reproducing(replace(job, place=scenes.parent, data=Path(scenes.name))))
     assert Path.cwd() == scenes.parent
-    Worker(Reproducing(replace(job, place=tmp_path / "not here")))
+    Worker().hello(Reproducing(replace(job, place=tmp_path / "not here")))
     assert Path.cwd() == scenes.parent

@@ -195,10 +195,15 @@ class Exact:
         self._look()
         self._parts = tuple(chunks(flat, self._known))
 
+    @property
+    def left(self) -> list[Unit]:
+        """The units that are not done."""
+        return [unit for part in self._parts for unit in [unit_of(part)] if not unit.done(self.run)]
+
     def work(self, step: Callable[[str], None]) -> None:
         """Exchange the neurons that are left; several processes may do so at once. `step` is told after every part."""
         doing = Exchanging(self._exchange, self._parts, self.run)
-        for unit in each_done(doing, [unit_of(part) for part in self._parts]):
+        for unit in each_done(doing, self.left):
             step(str(unit))
 
     def share(
@@ -211,7 +216,7 @@ class Exact:
         task = Exchanges(model, self._question, self._parts)
         with closing(Crew(task, self.run.folder, resources, say=say)) as crew:
             crew.start()
-            return crew.work([unit_of(part) for part in self._parts], step)
+            return crew.work(self.left, step)
 
     def values(self) -> Float[np.ndarray, "n"]:
         """The effects, NaN where not known yet. What is known by now is written to effects.json, too."""
