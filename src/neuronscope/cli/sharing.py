@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, nullcontext, redirect_stdout
 from typing import Annotated
 
 import typer
 
-from ..cluster.resources import Resources
+from ..cluster.resources import Resources, connection
 from ..errors import InvalidOption
 from ..options import made, words
 from ..types import one_of
@@ -29,6 +31,17 @@ def shared(engine: str, asked: Given) -> Resources | None:
     if found := [word for word in words(resources) if word.startswith("--")]:
         raise InvalidOption(f"{', '.join(found)}: only --engine ray has a cluster")
     return None
+
+
+@contextmanager
+def sharing(engine: str, asked: Given) -> Generator[Resources | None]:
+    """:func:`shared`, with the cluster connected: one that is not there is found before a model is loaded."""
+    resources = shared(engine, asked)
+    with (
+        nullcontext() if resources is None else redirect_stdout(sys.stderr),  # Ray has its say there
+        connection(resources, say),
+    ):
+        yield resources
 
 
 def say(line: str) -> None:

@@ -12,7 +12,7 @@ from ..files import output_folder
 from ..options import made
 from ..studies.locate.truth import Truth
 from .output import JsonOption, emit, lines, open_model, table, tell_notice
-from .sharing import EngineOption, say, shared
+from .sharing import EngineOption, say, sharing
 from .steps import progress
 from .takes import Given, takes
 
@@ -31,9 +31,9 @@ def run(
     """
     from ..studies.locate.truth import truth_into
 
-    asked, resources = made(Truth, parsed), shared(engine, parsed)
+    asked = made(Truth, parsed)
     sample, folder = asked.sample(), output_folder(out)
-    with progress(2 + len(asked.methods), "loading the model") as step:
+    with sharing(engine, parsed) as resources, progress(0, "loading the model") as step:
         vlm = open_model(asked)
         notice = tell_notice(vlm, sample.load(), asked.image)
         pair, validity = asked.pair(vlm, sample)

@@ -116,6 +116,23 @@ def connected(address: str | None, say: Callable[[str], None] = lambda _: None) 
 
 
 @contextmanager
+def connection(resources: Resources | None, say: Callable[[str], None] = lambda _: None) -> Generator[None]:
+    """Connected to the cluster inside the block, before anything else is done; nothing where there is none to be.
+
+    A :class:`~neuronscope.cluster.ray.Crew` in the block uses this connection. Raises as :func:`connected` does.
+    """
+    if resources is None:
+        yield
+        return
+    ray, ours = connected(resources.address, say)
+    try:
+        yield
+    finally:
+        if ours:
+            ray.shutdown()
+
+
+@contextmanager
 def _on_loopback() -> Generator[None]:
     """A cluster that is started in the block listens on 127.0.0.1, as Ray has it on Windows and macOS.
 
