@@ -38,8 +38,8 @@ def open_model(asked: Loading) -> VLM:
     from ..loading.load import DTYPES
     from .threads import bytes_at, use_few_threads
 
-    name, device, dtype = asked.model, asked.device, asked.dtype
-    one_of("--dtype", dtype, DTYPES)
+    name, device = asked.model, asked.device
+    one_of("--dtype", asked.dtype, DTYPES)
 
     if device is not None:
         try:
@@ -49,7 +49,7 @@ def open_model(asked: Loading) -> VLM:
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise InvalidOption(f"--device {device!r}: this PyTorch sees no CUDA device")
     few = use_few_threads(bytes_at(name))
-    vlm = load(name, device=device, dtype=dtype, **asked.further)
+    vlm = load(name, **asked.loading)
     if not few and vlm.device.type == "cpu":
         use_few_threads(sum(value.nbytes for value in vlm.model.parameters()))
     return vlm

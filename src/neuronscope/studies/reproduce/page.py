@@ -38,6 +38,7 @@ from .job import AGAIN
 from .numbers import SCHEMA
 from .pixels import decode_mask, pixel_hash
 from .sections import sections
+from .ties import Ties
 
 _TABLES = "neuronscope reproduce --tables-only"
 
@@ -56,6 +57,7 @@ class RunPage:
         figures: name -> SVG.
         gallery: the captions.
         again: the command that goes on with the run; empty where it was made from Python.
+        ties: how many captions hung on less than rounding, in a sentence; empty where nobody counted.
     """
 
     title: str
@@ -65,6 +67,7 @@ class RunPage:
     figures: Mapping[str, bytes]
     gallery: Gallery
     again: str
+    ties: str = ""
 
 
 def write_run(page: RunPage, path: str | Path) -> Path:
@@ -125,6 +128,7 @@ def _page(root: Path, run: Run, document: dict[str, Any], data: str | Path | Non
         figures=drawn,
         gallery=gallery,
         again=_again(root),
+        ties=Ties.read(root).sentence,
     )
 
 
