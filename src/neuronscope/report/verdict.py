@@ -11,6 +11,8 @@ _DONE: Mapping[str, tuple[str, str]] = {
     "noise": ("With noise on them", "with the same noise on as many random ones"),
     "patch": ("With them as without the object", "with as many random ones like that"),
     "zero": ("Without them", "without as many random ones"),
+    "scale": ("With them scaled", "with as many random ones scaled"),
+    "swap": ("With another word written into them", "with it written into as many random ones"),
 }
 
 
