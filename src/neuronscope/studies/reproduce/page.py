@@ -36,7 +36,7 @@ from ...version import __version__
 from .gallery import MISSING, Gallery, Said, Shot
 from .job import AGAIN
 from .numbers import SCHEMA
-from .pixels import decode_mask, pixel_hash
+from .pixels import decode_mask, pixel_hash, put_inside
 from .sections import sections
 
 _TABLES = "neuronscope reproduce --tables-only"
@@ -253,9 +253,13 @@ def _pictures(record: Mapping[str, Any], path: Path) -> tuple[Image.Image, Image
     if pixel_hash(original) != record["image_sha256"]:
         raise RunMismatch(f"{path} is not the picture that the run used: its pixels differ")
     edit = record["edit"]
-    if edit["method"] not in INPAINTERS or "mask" not in record:
+    mask = decode_mask(record["mask"], original.size)
+    if "edited" in record:
+        made = put_inside(original, mask, record["edited"])
+    elif edit["method"] in INPAINTERS:
+        made = inpaint(original, mask, edit["method"], edit["radius"])
+    else:
         return original, None
-    made = inpaint(original, decode_mask(record["mask"], original.size), edit["method"], edit["radius"])
     return original, made if pixel_hash(made) == record["edited_sha256"] else None
 
 
@@ -286,5 +290,5 @@ def _told(shots: Sequence[Shot], data: str | Path | None) -> str:
     if missing:
         text += f" {missing} of {len(shots)} pictures are not there."
     if unedited > missing:
-        text += f" {unedited - missing} edited pictures cannot be made again: the run keeps no mask of an inpainting."
+        text += f" {unedited - missing} edited pictures cannot be made again."
     return text
