@@ -40,7 +40,9 @@ def run(
     with sharing(engine, parsed) as resources:
         sets = read_sets(pages.sets)
         require_export(pages.export)
-        pictures = gather(asked.sources, asked.images, allow_outside=asked.allow_outside, checked=False)
+        pictures = gather(
+            asked.sources, asked.images, split=asked.split, allow_outside=asked.allow_outside, checked=False
+        )
         vlm = open_model(asked)
         require_like(vlm, sets, force=any_model)
         work = IndexRun(vlm, pictures, plan, Decoding.asked(Asking.of(asked)), out, loaded=asked.model)
