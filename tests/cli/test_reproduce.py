@@ -106,7 +106,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, scenes: Path, tmp_path: Path) -> Call
         taken.append(job)
         raise Taken
 
-    monkeypatch.setitem(reproduce._ENGINES, "local", engine)
+    monkeypatch.setattr(reproduce, "_local", engine)
 
     def job(*options: str, data: tuple[str, ...] = ("--data", str(scenes), "--out", str(tmp_path / "run"))) -> Job:
         with pytest.raises(Taken):

@@ -21,7 +21,7 @@ from ..run.settings import environment
 from ..run.tallies import new_process
 from .messages import Answer, Done, Hello, NotJoined, Part, Probe
 from .resources import Storage
-from .task import Rows, Task, Work, keep
+from .task import Loaded, Rows, Task, Work, keep
 from .units import Name, Unit
 
 #: Seconds to wait for what is done; longer than a network file system hides a new file.
@@ -35,6 +35,7 @@ class Worker:
     """
 
     def __init__(self) -> None:
+        self._ready: Loaded | None = None
         self._joined: Work | None = None
         self._process = new_process()
 
@@ -48,14 +49,18 @@ class Worker:
         """Load the model of a task and say who this is. Raises what loading raises."""
         if task.place.is_dir():  # relative paths mean the same as for the driver, and stand in the results as given
             os.chdir(task.place)
-        self._task, self._loaded = task, task.loaded()
-        return Hello(self._loaded.settings, environment(), platform.node(), os.getpid(), self._process)
+        self._task = task
+        if self._ready is None:  # it may only have been out of reach for a while
+            self._ready = task.loaded()
+        return Hello(self._ready.settings, environment(), platform.node(), os.getpid(), self._process)
 
     def join(self, folder: Path, probe: Probe, storage: Storage) -> bool:
         """Take part in a run; whether its directory is shared with this worker.
 
         Raises InvalidOption when it has to be shared and is not, and RunMismatch when it is another run's.
         """
+        if self._ready is None:
+            raise NotJoined("it was started anew and has not loaded the model")
         self._shared = storage != "driver" and probe.seen()
         if storage == "shared" and not self._shared:
             raise InvalidOption(
@@ -65,7 +70,7 @@ class Worker:
         if not self._shared:
             self._own = temporary_folder("neuronscope-worker")
         place = folder if self._shared else Path(self._own.name)
-        self._joined = self._loaded.work(Run.open(place, self._loaded.settings, schemas=self._task.schemas))
+        self._joined = self._ready.work(Run.open(place, self._ready.settings, schemas=self._task.schemas))
         return self._shared
 
     def ask(self, what: str, parts: Sequence[Part], names: Sequence[Name], makes: Sequence[Name]) -> Answer:
