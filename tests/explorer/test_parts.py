@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import struct
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, InvalidSample
@@ -189,10 +190,16 @@ def two():
     return ns.Neurons(ns.Neurons.of([(1, 3), (2, 7)]).members, {"activation": (4.0, 2.0)}, concept="bear")
 
 
+def both(picture):
+    """A picture and one that stands for it without the object."""
+    return SimpleNamespace(original=picture, edited=ImageOps.mirror(picture))
+
+
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_captions_under_a_change_are_those_of_its_python(operation, vlm, picture, two):
     change = Change(operation, level=30.0, factor=-9.0, word="dog")
-    made = eval(change.python("bear", "two"), {"ns": ns, "two": two, "vlm": vlm})
+    pair = both(picture)
+    made = eval(change.python("bear", "two"), {"ns": ns, "two": two, "vlm": vlm, "pair": pair})
     if operation == "swap":
         with made:
             expected = [vlm.caption(picture)]
@@ -200,7 +207,7 @@ def test_captions_under_a_change_are_those_of_its_python(operation, vlm, picture
         expected = vlm.captions([picture], made)[0]
     else:
         expected = vlm.captions([picture], made)
-    found = captions_under(vlm, picture, two, change)
+    found = captions_under(vlm, pair, two, change)
     assert len(found) == (3 if operation == "noise" else 1)
     assert [text.endswith(part) for text, part in zip(expected, found, strict=True)] == [True] * len(found)
 
@@ -208,7 +215,7 @@ def test_captions_under_a_change_are_those_of_its_python(operation, vlm, picture
 def test_a_word_that_cannot_be_exchanged_is_refused_and_the_weights_stay(vlm, picture, two):
     before = vlm.fingerprint
     with pytest.raises(InvalidOption, match="not in the vocabulary"):
-        captions_under(vlm, picture, two, Change("swap", word="quokka"))
+        captions_under(vlm, both(picture), two, Change("swap", word="quokka"))
     assert vlm.fingerprint == before
 
 

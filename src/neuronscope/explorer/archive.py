@@ -38,7 +38,9 @@ def python(found: Found, state: State) -> str:
         f"print(vlm.caption(picture{asked}))",
     ]
     for members in ("neurons", "control"):
-        made = change.python(found.evidence.neurons.concept, members, asked if change.operation == "swap" else "")
+        made = change.python(
+            found.evidence.neurons.concept, members, asked if change.operation in ("swap", "patch") else ""
+        )
         if change.operation == "swap":
             lines += [f"with {made}:", f"    print(vlm.caption(picture{asked}))"]
         else:
@@ -47,7 +49,7 @@ def python(found: Found, state: State) -> str:
 
 
 def shell(found: Found) -> str:
-    """The same set, tested, and its page. Interventions of other kinds than noise and zero have no command."""
+    """The same set, tested, and its page. Scaling and another word have no command."""
     out = "neuronscope-explore"
     return f"{found.evidence.command} --out {out}\n{shlex.join(['neuronscope', 'report', out, '--out', 'report.html'])}"
 

@@ -22,13 +22,13 @@ from ..edit import editor
 from ..edit.words import pair_words
 from ..errors import InvalidOption
 from ..fields import check_fields
-from ..intervene import Intervention, Noise, Scale, Zero, activations, recommended_level
+from ..intervene import Intervention, Noise, Patch, Scale, Zero, activations, recommended_level
 from ..loading import VLM
 from ..locate import Budget, Method, TargetDecoy, TwoStage
 from ..locate import method as by_name
 from ..locate.registry import METHODS
 from ..models.decoding import Decoding
-from ..samples.inpaint import INPAINTERS
+from ..samples.inpaint import INPAINTERS, Counterfactual
 from ..samples.scenes import CONCEPTS
 from ..types import Neurons, one_of
 
@@ -37,7 +37,7 @@ from ..types import Neurons, one_of
 Rule: TypeAlias = Literal["recommended", "target-decoy", "budget", "paper"]
 RULES: tuple[Rule, ...] = get_args(Rule)
 
-Operation: TypeAlias = Literal["noise", "ablate", "scale", "swap"]
+Operation: TypeAlias = Literal["patch", "noise", "ablate", "scale", "swap"]
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
 #: Methods that can be chosen; the layer-matched random set needs another set to match, and is the control of all.
@@ -133,7 +133,7 @@ class Change:
         seed: of the noise and of the control set.
     """
 
-    operation: Operation = "noise"
+    operation: Operation = "patch"
     count: int | None = None
     level: float = 0.0
     factor: float = 2.0
@@ -150,6 +150,7 @@ class Change:
     def says(self, concept: str) -> str:
         """The change in words, for headings."""
         return {
+            "patch": f"as without the {concept}",
             "noise": f"noise of level {self.level:.3g}",
             "ablate": "set to zero",
             "scale": f"times {self.factor:g}",
@@ -159,6 +160,7 @@ class Change:
     def python(self, concept: str, neurons: str, asked: str = "") -> str:
         """The same as an expression, `neurons` being one; `asked` is one more argument of an editor."""
         return {
+            "patch": f"ns.Patch.take(vlm, {neurons}, pair.edited{asked})",
             "noise": f"ns.Noise({neurons}, level={self.level!r}, draws={self.draws}, seed={self.seed})",
             "ablate": f"ns.Zero({neurons})",
             "scale": f"ns.Scale({neurons}, factor={self.factor!r})",
@@ -174,14 +176,24 @@ _INTERVENTIONS: Mapping[str, Callable[[Neurons, Change], Intervention]] = {
 
 
 def captions_under(
-    vlm: VLM, image: Image.Image, neurons: Neurons, change: Change, decoding: Decoding = Decoding()
+    vlm: VLM,
+    pair: Counterfactual,
+    neurons: Neurons,
+    change: Change,
+    decoding: Decoding = Decoding(),
 ) -> tuple[str, ...]:
-    """What the model says after the prompt, once per draw, with the change done to these neurons.
+    """What the model says of the original after the prompt, once per draw, with the change done to these neurons.
 
     Raises InvalidOption for numbers out of range, and for words that cannot be exchanged.
     """
+    image = pair.original
     if change.operation != "swap":
-        made = _INTERVENTIONS[change.operation](neurons, change)
+        patch = change.operation == "patch"
+        made = (
+            Patch.take(vlm, neurons, pair.edited, decoding=decoding)
+            if patch
+            else _INTERVENTIONS[change.operation](neurons, change)
+        )
         return tuple(caption.text for caption in generate_captions(vlm, [image], made, decoding=decoding)[0])
     with editor("embed", source=neurons.concept, target=change.word, decoding=decoding).edit(vlm, neurons):
         return tuple(caption.text for caption in generate_captions(vlm, [image], decoding=decoding)[0])

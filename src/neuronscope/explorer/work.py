@@ -108,24 +108,23 @@ def located(
     return {
         **asked,
         "found": found,
-        "change": Change("noise" if level else "ablate", None, level, word=word),
+        "change": Change("patch", None, level, word=word),
         "chosen": made.neurons[0] if len(made.neurons) else None,
     }
 
 
 def said(vlm: VLM, found: Found, change: Change, decoding: Decoding, job: Job[Any]) -> Changes:
     """What the model says with the located neurons changed, and with random ones."""
-    picture = found.pair.original
     job.step("captions with the located neurons changed", {"change": change, "said": None})
     neurons = found.evidence.neurons[: change.count]
-    heard = Said(change, captions_under(vlm, picture, neurons, change, decoding))
+    heard = Said(change, captions_under(vlm, found.pair, neurons, change, decoding))
     try:
         control = replace(layer_matched(vlm, neurons, change.seed), concept=neurons.concept)
     except InvalidOption as error:  # a layer with fewer neurons left than were located in it
         heard = replace(heard, note=f"there is no random control: {error}")
     else:
         job.step("captions with random neurons changed", {"change": change, "said": heard})
-        heard = replace(heard, control=captions_under(vlm, picture, control, change, decoding))
+        heard = replace(heard, control=captions_under(vlm, found.pair, control, change, decoding))
     return {"change": change, "said": heard}
 
 
