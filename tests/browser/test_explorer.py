@@ -17,6 +17,7 @@ from neuronscope.explorer import picture_list as shelf
 from neuronscope.options import Loading
 from neuronscope.regions import Detector, Segmenter
 from neuronscope.studies.demo.scenes import scenes_of
+from page_widths import NO_SIDEWAYS
 from report_samples import IMAGE
 
 pytest.importorskip("gradio", reason="the explorer needs gradio (the app extra)")
@@ -25,7 +26,6 @@ pytestmark = pytest.mark.xdist_group("browser")
 #: Seconds from a click to the first neurons, and from a slider's release to both captions. Processor time of the server
 #: is what is measured, all threads together: on a machine that is busy with other tests clocks tell nothing.
 NEURONS, CAPTIONS = 10, 3
-NO_SIDEWAYS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 
 
 @pytest.fixture(scope="module")
@@ -52,8 +52,8 @@ def visit(browser, served):
     """Opens the page in a tab of its own; in the end nothing may have been printed, run or asked of another host."""
     opened = []
 
-    def show(width=1280, address=""):
-        context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
+    def show(width=1280, address="", **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True, **options)
         context.set_default_timeout(30_000)
         page = context.new_page()
         wrong = []
@@ -295,6 +295,22 @@ def test_a_question_that_was_typed_counts_without_enter(visit, bear):
 )
 def test_a_link_that_leads_nowhere_says_so(visit, query, told):
     status(visit(address=f"?{query}"), re.escape(told))
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_the_window(visit, bear, width, scheme):
+    page = visit(width, color_scheme=scheme)
+    assert page.evaluate(NO_SIDEWAYS)
+    pick(page)
+    drag(page, *corners(bear.boxes[0]))
+    status(page, "Say what it is")
+    press(page, "Locate neurons")
+    lines(page, "control")
+    page.locator(".ns-tops img").first.wait_for()
+    assert page.evaluate(NO_SIDEWAYS)
+    ground = page.evaluate("getComputedStyle(document.querySelector('.ns-card')).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
 
 
 def test_terms_lead_to_their_explanation(visit):

@@ -43,7 +43,7 @@ _LARGE = 768
 #: And of a picture on the page of a neuron.
 _TILE = 160
 #: What an answer begins with where nothing is said of it.
-USUAL_PREFIX = f"{CAPTION}; nothing after a question"
+USUAL_PREFIX = CAPTION
 #: Terms that the page links to, all of which it explains.
 _EXPLAINED = ("promoted-words", "noise-level", "layer-matched", "log-odds", "heat-map", "target-decoy")
 #: Status of a job that is over -> what the user is told before the error's own text.

@@ -80,15 +80,16 @@ class Recovered:
             best = max(self.tried.values(), default=0.0)
             return (
                 "no set of the best neurons recovers enough of what the edit does and takes the word away: they "
-                f"recover at most {best:.0%} of it, all FFN neurons at the image's positions "
-                f"{self.ceiling:.0%}. A lower share, word=False, or a fixed count keeps some; where the ceiling is low "
-                "no method on them can",
+                f"recover at most {best:z.0%} of it, all FFN neurons at the image's positions "
+                f"{self.ceiling:z.0%}. A lower share, word=False, or a fixed count keeps some; where the ceiling is "
+                "low no method on them can",
             )
-        beside = "" if not self.random else f", as many random ones of the same layers {np.mean(self.random):.0%}"
+        beside = "" if not self.random else f", as many random ones of the same layers {np.mean(self.random):z.0%}"
         return (
-            f"exchanging the {self.count} neurons recovers {self.share:.0%} of what the edit does to the word's "
-            f"log-probability{beside}, all FFN neurons {self.ceiling:.0%}, all but the {self.count} {self.others:.0%}",
-            f"put back into the edited picture they restore {self.restored:.0%}; its caption then "
+            f"exchanging the {self.count} neurons recovers {self.share:z.0%} of what the edit does to the word's "
+            f"log-probability{beside}, all FFN neurons {self.ceiling:z.0%}, all but the {self.count} "
+            f"{self.others:z.0%}",
+            f"put back into the edited picture they restore {self.restored:z.0%}; its caption then "
             f"{'names' if self.named else 'does not name'} the concept",
         )
 

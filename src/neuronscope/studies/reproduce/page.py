@@ -54,7 +54,8 @@ class RunPage:
     Attributes:
         title: of the page.
         model, data: one line each.
-        sections: the verdict, the opening, and all tables.
+        sections: the verdict, the opening, and the tables that there are.
+        absent: title -> why there is no such table.
         figures: name -> SVG.
         gallery: the captions.
         again: the command that goes on with the run; empty where it was made from Python.
@@ -65,6 +66,7 @@ class RunPage:
     model: str
     data: str
     sections: Sequence[Section]
+    absent: Mapping[str, str]
     figures: Mapping[str, bytes]
     gallery: Gallery
     again: str
@@ -126,11 +128,13 @@ def _page(root: Path, run: Run, document: dict[str, Any], data: Pictures | None)
     order = [one["name"] for one in document["conditions"]]
     gallery = read_gallery(run, data, order)
     shots = gallery.shots
+    found, absent = sections(document), document["absent"]
     return RunPage(
         title=f"Evaluation of {len(document['methods'])} methods on {len(shots)} samples",
         model=f"Model {identity.get('id')}, weights {identity.get('fingerprint')}, {identity.get('dtype')}.",
         data=f"{len(document['concepts'])} concepts; preset {settings.get('preset')}, seed {settings.get('seed')}.",
-        sections=sections(document),
+        sections=[one for one in found if one.name not in absent],
+        absent={one.title: absent[one.name] for one in found if one.name in absent},
         figures=drawn,
         gallery=gallery,
         again=_again(root),
