@@ -323,10 +323,10 @@ def parts(folder: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def asked(demo: ns.VLM) -> tuple[Question, Any, np.ndarray]:
-    """What exact effects are asked of: a question, what exchanges neurons here, and three parts of them."""
+    """What exact effects are asked of: a question, what exchanges neurons here, and two parts of them."""
     pair, validity = valid_pair(demo, scenes_of("bear", 2)[1])
     question = Question.of(pair, validity, change="patch", measure="logprob", decoding=Decoding())
-    flat = np.random.default_rng(0).permutation(sum(demo.widths))[: 2 * PART + 10]
+    flat = np.random.default_rng(0).permutation(sum(demo.widths))[: PART + 10]
     return question, question.exchange(demo), flat
 
 
@@ -354,10 +354,11 @@ def test_exact_effects_are_those_of_one_process(
     assert np.array_equal(alone.values(), shared.values())
     assert (tmp_path / "alone" / "effects.json").read_bytes() == (tmp_path / "shared" / "effects.json").read_bytes()
     assert parts(tmp_path / "alone") == parts(tmp_path / "shared")
-    assert len(steps) == len(parts(tmp_path / "alone")) == 3
+    assert len(steps) == len(parts(tmp_path / "alone")) == 2
     assert not Exact(tmp_path / "shared", demo, question, exchange, flat).left
 
 
+@pytest.mark.long
 def test_an_index_is_that_of_one_process(machines: Machines, checkpoint: Path, tmp_path: Path):
     """Pictures that are none are left out as here; one that is another file where the worker is stops its part."""
     place = tmp_path / "pictures"

@@ -74,14 +74,19 @@ class IndexRun:
         self.run = Run.open(folder / RUN, run_settings(vlm, plan, decoding), schemas=SCHEMAS)
         self._looking = Looking(vlm, pictures, plan, decoding, self.run)
 
+    @property
+    def units(self) -> list[Unit]:
+        """A unit for each part, in the order of the pictures."""
+        return self._looking.units
+
     def left(self) -> int:
         """How many parts are not done."""
-        return sum(not unit.done(self.run) for unit in self._looking.units)
+        return sum(not unit.done(self.run) for unit in self.units)
 
     @in_turn
     def work(self) -> None:
         """Do what is left. Several processes may do so at once."""
-        for _ in each_done(self._looking, self._looking.units, self.step):
+        for _ in each_done(self._looking, self.units, self.step):
             pass
 
     def share(self, model: Loading, resources: Resources, say: Callable[[str], None] = lambda _: None) -> None:
@@ -92,7 +97,7 @@ class IndexRun:
         task = Indexing(model, self.pictures, self.plan, self.decoding)
         with closing(Crew(task, self.run.folder, resources, say=say)) as crew:
             crew.start()
-            failures = crew.work(self._looking.units, self.step)
+            failures = crew.work(self.units, self.step)
         if failures:
             raise UnitsFailed.of(failures, "no index is made")
 
@@ -103,7 +108,7 @@ class IndexRun:
         layers: dict[int, Summary] = {}
         paths = {(one.name, one.digest): one.path for one in self.pictures.items}
         root = Path(os.path.commonpath([one.path.parent for one in self.pictures.items]))
-        for unit in self._looking.units:
+        for unit in self.units:
             key, before = unit.key, len(shown)
             with understood(self.run, "pictures", key):
                 for row in self.run.read("pictures", key).to_pylist():
