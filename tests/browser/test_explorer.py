@@ -54,7 +54,7 @@ def visit(browser, served):
 
     def show(width=1280, address="", **options):
         context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True, **options)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(120_000)  # a machine that is busy with other tests
         page = context.new_page()
         wrong = []
         page.on("console", lambda said: wrong.append(f"{said.type}: {said.text}"))
