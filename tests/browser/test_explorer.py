@@ -307,6 +307,7 @@ def test_nothing_is_wider_than_the_window(visit, bear, width, scheme):
     status(page, "Say what it is")
     press(page, "Locate neurons")
     lines(page, "control")
+    page.locator("table [data-neuron]").nth(1).click()
     page.locator(".ns-tops img").first.wait_for()
     assert page.evaluate(NO_SIDEWAYS)
     ground = page.evaluate("getComputedStyle(document.querySelector('.ns-card')).backgroundColor")
