@@ -38,7 +38,7 @@ def run(
     plan = made(DiscoveryPlan, parsed, discovery=asked.discovery(), metrics=scorers.metrics)
     for name, options in scorers.metrics.items():
         require_here(name, **options)
-    pictures = gather(asked.sources, asked.images, allow_outside=asked.allow_outside)
+    pictures = gather(asked.sources, asked.images, split=asked.split, allow_outside=asked.allow_outside)
     vlm = open_model(asked)
     decoding = plan.discovery.decoding
     directory = open_discovery(out, vlm, plan)

@@ -19,7 +19,7 @@ from .takes import Given, takes
 def _moved(given: bool) -> None:
     """Say where `edit --repair` went, and exit with 2: bad usage."""
     if given:
-        raise typer.BadParameter("edit --repair is a verb of its own now: neuronscope repair --images COCO")
+        raise typer.BadParameter("edit --repair is a verb of its own now: neuronscope repair --images DATA")
 
 
 @takes(Rewrite)

@@ -23,7 +23,10 @@ def run(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("page.html"),
-    data: Annotated[Path | None, typer.Option("--data", help="Runs: folder of the data, for thumbnails.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Runs: the data, for thumbnails; as `reproduce --data`.")
+    ] = None,
+    split: Annotated[str | None, flag(Reading, "split")] = None,
     index: Annotated[
         Path | None, typer.Option("--index", help="Folder of `neuronscope index`: neurons link to their pages in it.")
     ] = None,
@@ -57,7 +60,7 @@ def run(
         from ..studies.reproduce.page import run_page, write_run
 
         with telling_damage(result):
-            page = write_run(run_page(result, data, allow_outside=allow_outside), out)
+            page = write_run(run_page(result, data, split=split, allow_outside=allow_outside), out)
     elif is_study:
         from ..studies.demo.page import write_page
 

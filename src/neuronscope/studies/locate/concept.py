@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidSample
-from ...options import MISSING, Asking, Loading, Taking, option
+from ...options import ANNOTATED, MISSING, Asking, Loading, Reading, Taking, option
 
 if TYPE_CHECKING:
     from ...loading import VLM
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concept(Loading, Asking, Taking):
-    """A folder of photographs, a concept, a method, and how photographs become one."""
+class Concept(Loading, Asking, Taking, Reading):
+    """Annotated photographs, a concept, a method, and how photographs become one."""
 
-    data: Path = option(MISSING, help="Photographs: COCO, YOLO or VOC folder, or table of boxes.")
+    data: Path = option(MISSING, help=ANNOTATED)
     concept: str = option(MISSING, help="One of its categories.")
     photographs: int = option(8, "--photographs", "-n", least=1, help="At most so many that meet the conditions.")
     edits: tuple[str, ...] = option(
@@ -69,7 +69,7 @@ class Concept(Loading, Asking, Taking):
         """The folder's photographs of a concept. Raises InvalidSample where it has none such category."""
         from ...samples import annotated
 
-        return annotated(self.data).samples(concept)
+        return annotated(self.data, split=self.split, allow_outside=self.allow_outside).samples(concept)
 
     def pooling(self) -> Pooling:
         """How photographs become one. Raises InvalidOption for values that are not among the choices."""
