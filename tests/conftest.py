@@ -201,6 +201,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 #: Modules whose fixtures take seconds: the tests of each run in one process, so that it makes them once.
 TOGETHER = (
+    "cli/test_first_lines.py",
     "paper/test_pan.py",
     "paper/test_sato_takagi.py",
     "refusals/test_parts.py",

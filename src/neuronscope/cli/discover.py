@@ -9,7 +9,7 @@ import typer
 
 from ..options import Scorers, made
 from ..studies.discover.settings import Discover, DiscoveryPlan
-from .output import JsonOption, emit, lines, open_model
+from .output import JsonOption, after, emit, lines, open_model
 from .steps import progress
 from .takes import Given, takes
 
@@ -49,4 +49,5 @@ def run(
         work.step = step
         work.work()
     document = render_discoveries(work, collect_discoveries(work), out, pictures.refused)
-    emit(document, as_json, lambda: lines((out / "discovery.md").read_text(encoding="utf-8"), f"written to {out}"))
+    verdict, page = document["verdict"], (out / "discovery.md").read_text(encoding="utf-8")
+    emit(verdict, document, as_json, lambda: lines(after(verdict, page), f"written to {out}"))

@@ -89,7 +89,7 @@ def run(
             if not is_loopback(host):
                 sys.stderr.write(f"neuronscope: everybody who can reach {host} can use this page\n")
             told = {"url": running.url, "model": loading.model}
-            emit(told, as_json, lambda: lines(f"{running.url}   Ctrl-C ends it"))
+            emit(f"The explorer is open at {running.url} until Ctrl-C ends it.", told, as_json, lambda: None)
             sys.stdout.flush()
             threading.Event().wait()
         except KeyboardInterrupt:

@@ -56,14 +56,13 @@ def run(
     neurons, hidden = chosen(index, sets, pages.most)
     with progress(0, "pages of neurons") as step:
         found = write_pages(vlm, index, neurons, sets, pages, out, hidden=hidden, force=any_model, step=step)
-    sentence = (
+    verdict = (
         f"{sum(index.widths):,} neurons were watched over {len(index.pictures):,} pictures; "
         f"{len(found)} of them have a page."
     )
     document = {
         "index": str(index.path),
         "page": str(out / "index.html"),
-        "sentence": sentence,
         "model": dict(index.model),
         "sent": index.sent,
         "neurons": sum(index.widths),
@@ -73,4 +72,4 @@ def run(
         "export": None if pages.export is None else str(pages.export),
     }
     left_out = [f"{len(index.refused)} files were left out, the first: {one['reason']}" for one in index.refused[:1]]
-    emit(document, as_json, lambda: lines(sentence, *left_out, f"written to {out / 'index.html'}"))
+    emit(verdict, document, as_json, lambda: lines(*left_out, f"written to {out / 'index.html'}"))

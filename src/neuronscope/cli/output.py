@@ -64,12 +64,23 @@ def tell_notice(vlm: VLM, image: Image.Image, name: str) -> str:
     return told
 
 
-def emit(document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None:
-    """End a verb: the document on stdout, or the view for people."""
+def emit(verdict: str, document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None:
+    """End a verb: the document on stdout, or the view for people. Both begin with what it comes to, in a sentence."""
     if as_json:
-        sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps({"verdict": verdict, **document}, allow_nan=False) + "\n")
     else:
+        lines(verdict)
         show()
+
+
+def after(verdict: str, page: str) -> str:
+    """A page without the verdict in it, which :func:`emit` has printed."""
+    return page.replace(f"{verdict}\n", "", 1).strip("\n")
+
+
+def counted(number: int, what: str) -> str:
+    """A number and what it counts: "1 picture", "3 pictures"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, cut: Sequence[str] = ()) -> None:

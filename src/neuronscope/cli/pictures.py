@@ -94,9 +94,9 @@ def run(
     def show() -> None:
         head = ("", "the set", "random neurons of the same layers")
         table("pictures that move them most", head, [(k + 1, cell(k, own), cell(k, random)) for k in range(len(own))])
-        lines(found.sentence, *([] if out is None else [f"written to {out}"]))
+        lines(*([] if out is None else [f"written to {out}"]))
 
-    emit({**found.to_dict(), "files": [path.name for path in paths], "model": vlm.id}, as_json, show)
+    emit(found.sentence, {**found.to_dict(), "files": [path.name for path in paths], "model": vlm.id}, as_json, show)
 
 
 def _pictures(

@@ -13,7 +13,7 @@ from ..files import clear_result, output_folder, write_text
 from ..options import ANNOTATED, SETTING, Asking, Loading, Reading, made
 from ..studies.repair.settings import Measuring, Repair
 from ..types import one_of
-from .output import JsonOption, emit, lines, open_model
+from .output import JsonOption, after, emit, lines, open_model
 from .steps import progress
 from .takes import Given, takes
 
@@ -56,7 +56,9 @@ def run(
     with progress(0, "captioning the pictures") as step:
         vlm = open_model(loading)
         found = repair(vlm, folder, how, only=source, done=step)
-    result = document(found, lists) | {
+    measured = document(found, lists)
+    verdict: str = measured["verdict"]
+    result = measured | {
         "model": vlm.identity(),
         "sent": vlm.sent(decoding),
         "environment": environment(),
@@ -67,7 +69,7 @@ def run(
         found.together.edit.save(target / "edit.safetensors")
     write_text(target / "tables.md", text)
     write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
-    emit(result, as_json, lambda: lines(text, f"written to {out}"))
+    emit(verdict, result, as_json, lambda: lines(after(verdict, text), f"written to {out}"))
 
 
 def _settings(options: list[str]) -> dict[str, Any]:

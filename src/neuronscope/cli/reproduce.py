@@ -19,7 +19,7 @@ from ..parsing import digits
 from ..studies.reproduce.job import AGAIN, Job
 from ..studies.reproduce.settings import ASKED, BOUNDS, PRESETS, REFERENCE, Experiment, Limits
 from ..types import one_of
-from .output import JsonOption, emit, lines, open_model
+from .output import JsonOption, after, emit, lines, open_model
 from .sharing import EngineOption, say, shared
 from .steps import progress, tell
 from .takes import Given, takes
@@ -62,8 +62,8 @@ def run(
     if log is not None and (dry or tables_only):
         raise InvalidOption("--log follows what is done: nothing is with --plan or --tables-only")
     if dry:
-        document, show = _planned(asked, _swept(sweep or []), measured=measured)
-        emit(document, as_json, show)
+        verdict, document, show = _planned(asked, _swept(sweep or []), measured=measured)
+        emit(verdict, document, as_json, show)
         return
     if measured:
         raise InvalidOption("--measure says what a plan takes: give --plan too")
@@ -100,7 +100,8 @@ def run(
         document = render(doing.results(), out)
     if failures:
         raise UnitsFailed.of(failures, "the tables leave out what is not complete")
-    emit(document, as_json, lambda: lines((out / "tables.md").read_text(encoding="utf-8"), f"written to {out}"))
+    verdict, page = document["verdict"], (out / "tables.md").read_text(encoding="utf-8")
+    emit(verdict, document, as_json, lambda: lines(after(verdict, page), f"written to {out}"))
 
 
 def _source(asked: Given) -> CocoFolder:
@@ -115,8 +116,8 @@ def _require(asked: Given, *names: str) -> None:
             raise typer.BadParameter("missing", param_hint=f"--{name}")
 
 
-def _planned(asked: Given, swept: Sequence[str], *, measured: bool) -> tuple[dict[str, Any], Callable[[], None]]:
-    """What would be done, as a document and for people."""
+def _planned(asked: Given, swept: Sequence[str], *, measured: bool) -> tuple[str, dict[str, Any], Callable[[], None]]:
+    """What would be done: in a sentence, as a document, and for people."""
     from ..studies.reproduce.plan import Plan, measure
 
     if measured:
@@ -129,7 +130,7 @@ def _planned(asked: Given, swept: Sequence[str], *, measured: bool) -> tuple[dic
         found = measure(plan, open_model(loading), source)
         document["measured"] = asdict(found)
         told += found.lines()
-    return document, lambda: lines(*told)
+    return plan.verdict, document, lambda: lines(*told)
 
 
 def experiment(asked: Given, source: CocoFolder | None, swept: Sequence[str] = ()) -> Experiment:

@@ -40,10 +40,9 @@ def run(
         judged = truth_into(folder, vlm, pair, validity, asked, resources=resources, step=step, say=say)
 
     def show() -> None:
-        lines(judged.sentence)
         names = list(next(iter(judged.figures.values()), {}))
         rows = [(method, *(str(of[name]) for name in names)) for method, of in judged.figures.items()]
         table(f"methods for {asked.concept!r}", ("method", *names), rows)
         lines(*judged.notes, f"written to {folder}; open {folder / 'page.html'}")
 
-    emit({**judged.to_dict(), "folder": str(folder), "notice": notice}, as_json, show)
+    emit(judged.sentence, {**judged.to_dict(), "folder": str(folder), "notice": notice}, as_json, show)
