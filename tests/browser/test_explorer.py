@@ -21,6 +21,9 @@ from page_widths import NO_SIDEWAYS
 from report_samples import IMAGE
 
 pytest.importorskip("gradio", reason="the explorer needs gradio (the app extra)")
+TooLate = pytest.importorskip(
+    "playwright.sync_api", reason="browser tests need playwright (the dev extra)"
+).TimeoutError
 pytestmark = pytest.mark.xdist_group("browser")
 
 #: Seconds from a click to the first neurons, and from a slider's release to both captions. Processor time of the server
@@ -111,7 +114,12 @@ def corners(box):
 
 
 def status(page, text):
-    page.locator("#ns-status").get_by_text(re.compile(text)).wait_for()
+    """Wait for what the page says is going on; where it never does, the failure tells what it says instead."""
+    shown = page.locator("#ns-status")
+    try:
+        shown.get_by_text(re.compile(text)).wait_for()
+    except TooLate as error:
+        raise AssertionError(f"not {text!r} but {shown.inner_text()!r}") from error
 
 
 def press(page, name):
