@@ -21,6 +21,9 @@ from page_widths import NO_SIDEWAYS
 from report_samples import IMAGE
 
 pytest.importorskip("gradio", reason="the explorer needs gradio (the app extra)")
+TooLate = pytest.importorskip(
+    "playwright.sync_api", reason="browser tests need playwright (the dev extra)"
+).TimeoutError
 pytestmark = pytest.mark.xdist_group("browser")
 
 #: Seconds from a click to the first neurons, and from a slider's release to both captions. Processor time of the server
@@ -54,7 +57,7 @@ def visit(browser, served):
 
     def show(width=1280, address="", **options):
         context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True, **options)
-        context.set_default_timeout(30_000)
+        context.set_default_timeout(120_000)  # a machine that is busy with other tests
         page = context.new_page()
         wrong = []
         page.on("console", lambda said: wrong.append(f"{said.type}: {said.text}"))
@@ -111,7 +114,12 @@ def corners(box):
 
 
 def status(page, text):
-    page.locator("#ns-status").get_by_text(re.compile(text)).wait_for()
+    """Wait for what the page says is going on; where it never does, the failure tells what it says instead."""
+    shown = page.locator("#ns-status")
+    try:
+        shown.get_by_text(re.compile(text)).wait_for()
+    except TooLate as error:
+        raise AssertionError(f"not {text!r} but {shown.inner_text()!r}") from error
 
 
 def press(page, name):
@@ -307,6 +315,7 @@ def test_nothing_is_wider_than_the_window(visit, bear, width, scheme):
     status(page, "Say what it is")
     press(page, "Locate neurons")
     lines(page, "control")
+    page.locator("table [data-neuron]").nth(1).click()
     page.locator(".ns-tops img").first.wait_for()
     assert page.evaluate(NO_SIDEWAYS)
     ground = page.evaluate("getComputedStyle(document.querySelector('.ns-card')).backgroundColor")

@@ -458,6 +458,17 @@ def test_a_question_that_cannot_be_asked_is_refused(shop, demo):
     session.close()
 
 
+def test_a_model_that_says_nothing_is_not_said_to_be_reading(session, shop, bear):
+    """The bundled model ends at once after this question."""
+    session.pick(0).wait(SOON)
+    job = session.ask("The image shows a street.")
+    assert job.wait(SOON).status == "done"
+    assert session.state.caption == ""
+    assert "The model says nothing: ask otherwise" in html.caption(session.state)
+    assert "reading" not in html.caption(session.state)
+    assert html.said(session.state).count("ns-wait") == 2  # what comes after and the control, not what was before
+
+
 def test_a_question_while_a_picture_is_read_is_asked_of_that_picture(session, demo):
     session.pick(0).wait(SOON)
     first = session.ask("What is it?")

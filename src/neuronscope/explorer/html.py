@@ -170,7 +170,7 @@ def said(state: State) -> str:
         verdict=told(concept, members, lambda condition: heard.get(condition, ())) if heard else "",
         asked=state.decoding.question,
         prompt=state.decoding.beginning,
-        before=_lines([state.caption], concept) if state.caption else None,
+        before=None if state.caption is None else _lines([state.caption], concept),
         after=_lines(now.after, concept) if now is not None else None,
         control=_lines(now.control, concept) if now is not None and now.control else None,
         after_sub=f"{members} located neurons, {words}" if located else "the located neurons changed",

@@ -137,7 +137,7 @@ class Session:
             concept = known.concept or next(iter(changes["nouns"]), "")
             return {**NOTHING, **asked, **changes, "edited": None, "question": replace(known, concept=concept)}
 
-        job = self._start("asking the model", work, shown={**NOTHING, **asked, "caption": "", "nouns": ()})
+        job = self._start("asking the model", work, shown={**NOTHING, **asked, "caption": None, "nouns": ()})
         self._asking = job, asked
         return job
 

@@ -99,7 +99,7 @@ class State:
         sent: how that is written, with the picture's placeholder.
         picture: None before one is chosen.
         notice: that the model was not made for such pictures, by its own measure; empty where nothing is to be said.
-        caption: what the model says of it, without the prompt.
+        caption: what the model says of it, without the prompt; it may be nothing. None before it is known.
         nouns: of the caption.
         marks: what is marked on it.
         edited: the picture without the object.
@@ -118,7 +118,7 @@ class State:
     sent: str = ""
     picture: Picture | None = None
     notice: str = ""
-    caption: str = ""
+    caption: str | None = None
     nouns: tuple[str, ...] = ()
     marks: Marks = field(default_factory=Marks)
     edited: Picture | None = None

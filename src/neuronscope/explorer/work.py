@@ -64,7 +64,7 @@ def taken(
         "marks": Marks(),
         "edited": None,
         "notice": notice(vlm, image),
-        "caption": "",
+        "caption": None,
         "nouns": (),
     }
     job.step("writing the caption", fresh)

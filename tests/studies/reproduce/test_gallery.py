@@ -85,7 +85,14 @@ SECTIONS = [
 
 def test_page_of_a_run(gallery, tmp_path):
     page = RunPage(
-        "T", "model", "data", SECTIONS, {"j": b"<svg xmlns='http://www.w3.org/2000/svg'/>"}, gallery, "again"
+        "T",
+        "model",
+        "data",
+        SECTIONS,
+        {"Layers": "None."},
+        {"j": b"<svg xmlns='http://www.w3.org/2000/svg'/>"},
+        gallery,
+        "again",
     )
     html = write_run(page, tmp_path / "page.html").read_text(encoding="utf-8")
     assert html.count("<script") == 2
@@ -103,6 +110,7 @@ def test_page_of_a_run(gallery, tmp_path):
     assert "&lt;script&gt;window.hacked=1" in html
     assert "<img src=x" not in html
     assert "no pictures" in html
+    assert '<section id="absent"><h2>Not in this run</h2><p class="item"><b>Layers</b>: None.</p>' in html
 
 
 @pytest.mark.parametrize("name", ["evaluation", "scores"])
@@ -112,7 +120,7 @@ def test_kept_results_are_the_same_as_markdown_and_as_html(gallery, tmp_path, na
     figures = {key: next(path for path in paths if path.endswith(".png")) for key, paths in document["figures"].items()}
     kept = (folder / "tables.md").read_text(encoding="utf-8")
     assert markdown("Evaluation", sections(document), figures) == kept
-    page = RunPage("T", "model", "data", sections(document), dict.fromkeys(figures, b"<svg/>"), gallery, "again")
+    page = RunPage("T", "model", "data", sections(document), {}, dict.fromkeys(figures, b"<svg/>"), gallery, "again")
     html = write_run(page, tmp_path / "page.html").read_text(encoding="utf-8")
     shown = Grids()
     shown.feed(html.partition("<section>")[2])
