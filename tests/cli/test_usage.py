@@ -90,3 +90,21 @@ def test_completion_offers_verbs_and_options_and_loads_nothing_heavy(typed, expe
 def test_completion_is_installed_by_an_option():
     names = {name for one in typer.main.get_command(app).params for name in one.opts}
     assert {"--install-completion", "--show-completion"} <= names
+
+
+#: Options that name a file, folder or model, though the parser takes them for words.
+NAMING = {"model", "detector", "segmenter", "bertscore", "clip", "images", "image", "sources", "neurons"}
+TAKEN = re.compile(
+    r"file|folder|director|picture|\.json|\bPNG\b|HTML|hub id|table|data|\.pth|\.bin|safetensors|CHAIR's original lists",
+    re.IGNORECASE,
+)
+
+
+def test_help_says_what_is_taken_where_a_file_or_model_is_named(parsers):
+    looked = 0
+    for verb, command in parsers.items():
+        for one in command.params:
+            if (one.name in NAMING and not verb.startswith("convert")) or one.type.name == "path":
+                looked += 1
+                assert TAKEN.search(one.help or ""), f"{verb} {one.name}: {one.help}"
+    assert looked > 50
