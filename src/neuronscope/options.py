@@ -243,6 +243,11 @@ class Loading:
                 raise InvalidOption(f"{name} {value!r} is no name: letters, digits and ._-/@: make one")
         return {name: value for name, value in said.items() if value is not None}
 
+    @property
+    def loading(self) -> dict[str, Any]:
+        """What `neuronscope.load` is given beside the model. Raises as :attr:`further` does."""
+        return {"device": self.device, "dtype": self.dtype, **self.further}
+
 
 @dataclass(frozen=True, kw_only=True)
 class Asking:

@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -95,7 +96,7 @@ def test_completion_is_installed_by_an_option():
 #: Options that name a file, folder or model, though the parser takes them for words.
 NAMING = {"model", "detector", "segmenter", "bertscore", "clip", "images", "image", "sources", "neurons"}
 TAKEN = re.compile(
-    r"file|folder|director|picture|\.json|\bPNG\b|HTML|hub id|table|data|\.pth|\.bin|safetensors|CHAIR's original lists",
+    r"file|folder|director|picture|\.json|\bPNG\b|HTML|hub id|table|data|\.pth|\.bin|safetensors|synonyms\.txt",
     re.IGNORECASE,
 )
 
@@ -104,7 +105,7 @@ def test_help_says_what_is_taken_where_a_file_or_model_is_named(parsers):
     looked = 0
     for verb, command in parsers.items():
         for one in command.params:
-            if (one.name in NAMING and not verb.startswith("convert")) or one.type.name == "path":
+            if (one.name in NAMING and not verb.startswith("convert")) or one.type_descriptor.annotation is Path:
                 looked += 1
                 assert TAKEN.search(one.help or ""), f"{verb} {one.name}: {one.help}"
     assert looked > 50

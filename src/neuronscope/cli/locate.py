@@ -52,7 +52,7 @@ def run(
         ]
         if rows:
             headings = ("neuron", *(_HEADINGS.get(name, name) for name in names), *WORDS)
-            table(f"neurons of {asked.concept!r}", headings, rows)
+            table(f"neurons of {asked.concept!r}", headings, rows, cut=WORDS)
         lines(f"written to {folder}")
 
     emit(result.summary[0], {**result.to_dict(), "folder": str(folder), "notice": notice}, as_json, show)

@@ -33,9 +33,7 @@ def run(
     images: Annotated[Path | None, typer.Option("--images", help="Folder that the pictures are in by now.")] = None,
     model: Annotated[
         str | None,
-        typer.Option(
-            "--model", "-m", help="Hub id or directory of the model; what the index was made with.", show_default=False
-        ),
+        typer.Option("--model", "-m", help="Hub id or directory; what the index was made with.", show_default=False),
     ] = None,
     any_model: AnyModelOption = False,
     device: DeviceOption = None,

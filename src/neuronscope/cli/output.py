@@ -40,8 +40,8 @@ def open_model(asked: Loading) -> VLM:
     from ..loading.load import DTYPES
     from .threads import bytes_at, use_few_threads
 
-    name, device, dtype = asked.model, asked.device, asked.dtype
-    one_of("--dtype", dtype, DTYPES)
+    name, device = asked.model, asked.device
+    one_of("--dtype", asked.dtype, DTYPES)
 
     if device is not None:
         try:
@@ -51,7 +51,7 @@ def open_model(asked: Loading) -> VLM:
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise InvalidOption(f"--device {device!r}: this PyTorch sees no CUDA device")
     few = use_few_threads(bytes_at(name))
-    vlm = load(name, device=device, dtype=dtype, **asked.further)
+    vlm = load(name, **asked.loading)
     if not few and vlm.device.type == "cpu":
         use_few_threads(sum(value.nbytes for value in vlm.model.parameters()))
     return vlm
@@ -85,18 +85,36 @@ def counted(number: int, what: str) -> str:
     return f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on stdout; every word as it is: tokens, file names and prompts may look like rich's markup."""
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, cut: Sequence[str] = ()) -> None:
+    """A table on stdout; every word as it is: tokens, file names and prompts may look like rich's markup.
+
+    Args:
+        title: above it.
+        columns: headings; what the first one has is never broken over lines, so that it can be copied.
+        rows: cells.
+        cut: columns of long texts that end in an ellipsis where a terminal is narrow, so that every row is one line; a
+            file or another program gets them whole.
+    """
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(title=Text(title, style="table.title"), title_justify="left", header_style="bold")
-    for column in columns:
-        grid.add_column(column, overflow="fold")
+    grid = Table(title=Text(title, style="table.title"), title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        grid.add_column(column, overflow="fold", no_wrap=not number or (bool(cut) and column not in cut))
     for row in rows:
-        grid.add_row(*(Text(str(cell)) for cell in row))
-    Console().print(grid)
+        cells = zip(columns, row, strict=True)
+        grid.add_row(
+            *(
+                Text(str(cell), no_wrap=True, overflow="ellipsis") if name in cut else Text(str(cell))
+                for name, cell in cells
+            )
+        )
+    console = Console()
+    if cut and not console.is_terminal:
+        console = Console(width=console.measure(grid, options=console.options.update(max_width=10_000)).maximum)
+    console.print(grid)
 
 
 def lines(*texts: str) -> None:

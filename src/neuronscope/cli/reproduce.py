@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..cluster.resources import Resources
 from ..errors import InvalidOption, suggest
 from ..files import write_text
-from ..options import Asking, Loading, Reading, Scorers, given, made, words
+from ..options import Asking, Loading, Reading, Scorers, given, made
 from ..parsing import digits
-from ..studies.reproduce.cluster.resources import Resources
 from ..studies.reproduce.job import AGAIN, Job
 from ..studies.reproduce.settings import ASKED, BOUNDS, PRESETS, REFERENCE, Experiment, Limits
 from ..types import one_of
 from .output import LOG, JsonOption, after, emit, lines, open_model
+from .sharing import EngineOption, say, shared
 from .steps import progress, tell
 from .takes import Given, takes
 
@@ -46,14 +47,14 @@ def run(
         bool, typer.Option("--measure", help="With --plan: what one unit takes on this machine, and so the whole.")
     ] = False,
     tables_only: Annotated[bool, typer.Option("--tables-only", help="Only write the tables of what is done.")] = False,
-    engine: Annotated[str, typer.Option("--engine", help="local: this process; ray: a cluster.")] = "local",
+    engine: EngineOption = "local",
     log: Annotated[Path | None, typer.Option("--log", help=LOG)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Locate, perturb, caption and compare: Tables II and III and Figure 2, with intervals and controls."""
+    from ..cluster.schedule import UnitsFailed
     from ..studies.reproduce.board import following, open_writer
     from ..studies.reproduce.conditions import TooFewSamples
-    from ..studies.reproduce.engine import UnitsFailed
     from ..studies.reproduce.tables import render
 
     if log is not None and (dry or tables_only):
@@ -70,11 +71,11 @@ def run(
     source = _source(asked)
     plan = experiment(asked, source, _swept(sweep or []))
     job = Job(plan, **given(Job, asked))
-    one_of("--engine", engine, list(_ENGINES))
+    resources = shared(engine, asked)
     with (
         redirect_stdout(sys.stderr),  # Ray has its say there
         nullcontext() if log is None else closing(open_writer(log)) as writer,
-        closing(_ENGINES[engine](job, out, made(Resources, asked))) as doing,
+        closing(_local(job, out) if resources is None else _ray(job, out, resources)) as doing,
     ):
         with progress(len(plan.concepts) * plan.images, "building the data set") as step:
             try:
@@ -96,7 +97,7 @@ def run(
                 failures = doing.work(step)
         document = render(doing.results(), out)
     if failures:
-        raise UnitsFailed.of(failures)
+        raise UnitsFailed.of(failures, "the tables leave out what is not complete")
     verdict, page = document["verdict"], (out / "tables.md").read_text(encoding="utf-8")
     emit(verdict, document, as_json, lambda: lines(after(verdict, page), f"written to {out}"))
 
@@ -149,12 +150,10 @@ def _record(job: Job, out: Path) -> None:
     write_text(out / AGAIN, f"{job.command()}\n")
 
 
-def _local(job: Job, out: Path, resources: Resources) -> Engine:
+def _local(job: Job, out: Path) -> Engine:
     from ..evaluate.captions import require_here
     from ..studies.reproduce.engine import Local
 
-    if found := [word for word in words(resources) if word.startswith("--")]:
-        raise InvalidOption(f"{', '.join(found)}: only --engine ray has a cluster")
     plan = job.experiment
     job.require_candidates()
     for name, options in plan.metrics.items():
@@ -164,19 +163,9 @@ def _local(job: Job, out: Path, resources: Resources) -> Engine:
 
 
 def _ray(job: Job, out: Path, resources: Resources) -> Engine:
-    from ..studies.reproduce.cluster.ray import Cluster
+    from ..studies.reproduce.cluster import Cluster
 
     return Cluster(job, out, resources, say=say)
-
-
-#: Engine -> how it is made.
-_ENGINES: dict[str, Callable[[Job, Path, Resources], Engine]] = {"local": _local, "ray": _ray}
-
-
-def say(line: str) -> None:
-    """One line on stderr."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
 
 
 def _told(cost: Cost) -> str:

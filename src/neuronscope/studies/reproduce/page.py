@@ -39,6 +39,7 @@ from .numbers import SCHEMA
 from .pixels import decode_mask, pixel_hash, put_inside
 from .sections import sections
 from .shown import Pictures
+from .ties import Ties
 
 _TABLES = "neuronscope reproduce --tables-only"
 
@@ -53,19 +54,23 @@ class RunPage:
     Attributes:
         title: of the page.
         model, data: one line each.
-        sections: the verdict, the opening, and all tables.
+        sections: the verdict, the opening, and the tables that there are.
+        absent: title -> why there is no such table.
         figures: name -> SVG.
         gallery: the captions.
         again: the command that goes on with the run; empty where it was made from Python.
+        ties: how many captions hung on less than rounding, in a sentence; empty where nobody counted.
     """
 
     title: str
     model: str
     data: str
     sections: Sequence[Section]
+    absent: Mapping[str, str]
     figures: Mapping[str, bytes]
     gallery: Gallery
     again: str
+    ties: str = ""
 
 
 def write_run(page: RunPage, path: str | Path) -> Path:
@@ -123,14 +128,17 @@ def _page(root: Path, run: Run, document: dict[str, Any], data: Pictures | None)
     order = [one["name"] for one in document["conditions"]]
     gallery = read_gallery(run, data, order)
     shots = gallery.shots
+    found, absent = sections(document), document["absent"]
     return RunPage(
         title=f"Evaluation of {len(document['methods'])} methods on {len(shots)} samples",
         model=f"Model {identity.get('id')}, weights {identity.get('fingerprint')}, {identity.get('dtype')}.",
         data=f"{len(document['concepts'])} concepts; preset {settings.get('preset')}, seed {settings.get('seed')}.",
-        sections=sections(document),
+        sections=[one for one in found if one.name not in absent],
+        absent={one.title: absent[one.name] for one in found if one.name in absent},
         figures=drawn,
         gallery=gallery,
         again=_again(root),
+        ties=Ties.read(root).sentence,
     )
 
 
