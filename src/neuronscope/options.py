@@ -211,6 +211,8 @@ def _setting_text(setting: tuple[str, Any]) -> str:
 SETTING = Form(_setting, _setting_text)
 
 
+#: What a picture is, for help.
+IMAGE = "Image file: JPEG, PNG, WebP, TIFF, BMP or GIF."
 #: What `neuronscope.annotated` takes, for help.
 ANNOTATED = "COCO, YOLO or Pascal VOC folder, table of boxes (.csv, .tsv, .jsonl, .parquet), or saved datasets folder."
 #: What names pictures without more, for help.
@@ -339,7 +341,7 @@ class Scorers:
 
     HEADING = "Models that score captions"
 
-    bertscore: str | None = option(None, "--bertscore", help="Hub id, directory, package:NAME.")
+    bertscore: str | None = option(None, "--bertscore", help="BERTScore model: hub id, directory, or package:NAME.")
     clip: str | None = option(None, "--clip", help="CLIP model: hub id or directory.")
 
     @property

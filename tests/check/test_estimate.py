@@ -1,16 +1,24 @@
 """What the config says a model needs, beside what the model then has."""
 
 import json
+import time
+from collections import Counter
+from itertools import islice
 
 import pytest
 import torch
 from PIL import Image
 
 import neuronscope as ns
-from neuronscope.check.estimate import CARDS, Estimate, card, kept_bytes, measured
+from data_forms import coco, of_scenes
+from hallucinations import write_folder
+from neuronscope.check.estimate import CARDS, PART, WORK, Estimate, card, kept_bytes, measured
 from neuronscope.check.shape import shape_of
 from neuronscope.cli import main
+from neuronscope.cli.main import app
 from neuronscope.errors import InvalidOption, UnsupportedModel
+from neuronscope.studies.demo.scenes import scene_stream
+from neuronscope.studies.index.settings import IndexPlan
 from zoo import ZOO
 
 FAMILIES = ["llava", "gemma3", "qwen2_5_vl", "internvl", "idefics3", "mllama", "glm4v", "blip"]
@@ -89,6 +97,93 @@ def test_measured(demo):
     assert locate.seconds == pytest.approx(115 * made.unit.prompt + 11 * made.unit.gradient + 12 * made.unit.caption)
 
 
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    """Four scenes of each of three concepts, as a COCO folder; and six scenes, of one of which too much is said."""
+    root = tmp_path_factory.mktemp("estimate")
+    drawn = [scene for name in ("bear", "bus", "cake") for scene in islice(scene_stream(name, 5), 4)]
+    return {"DATA": coco(of_scenes(drawn), root / "data"), "WRONG": write_folder(root / "wrong")}
+
+
+#: Row -> the verb with its default settings as far as they cost anything, and how often it does the row's work.
+RUNS = {
+    "caption": ("caption DATA/images/000.png", 1),
+    "concept, a photograph": ("concept DATA bear -n 4 --out OUT", 4),
+    "discover, a picture": ("discover DATA --out OUT", 12),
+    "pictures, a picture": ("pictures L3.U7 DATA", 12),
+    "index, a picture": ("index DATA --pages 0 --out OUT", 12),
+    "edit, a picture": ("edit --images DATA --source bear --target dog --out OUT", 12),
+    "edit --editor swap, a picture": ("edit --images DATA --source bear --target dog --editor swap --out OUT", 12),
+    "repair, a hallucination at most": ("repair --images WRONG --out OUT", 1),
+}
+
+
+@pytest.fixture
+def done(cli, data, tmp_path, monkeypatch):
+    """Runs a row's verb; rows that were read, by kind, and seconds."""
+
+    def run(row):
+        from neuronscope.cli import output
+
+        asked, _ = RUNS[row]
+        for name, place in {"OUT": tmp_path / "out", **data}.items():
+            asked = asked.replace(name, str(place))
+        seen, opened = Counter(), output.open_model
+
+        def watch(layer, args, options):
+            state = options.get("hidden_states", args[0] if args else None)
+            kind = "words" if state.shape[1] == 1 else "captions" if options.get("past_key_values") else "prompts"
+            kind = "gradients" if kind == "prompts" and state.requires_grad else kind
+            seen[kind] += len(state)
+
+        def open_model(loading):
+            vlm = opened(loading)
+            vlm.structure.layers[-1].register_forward_pre_hook(watch, with_kwargs=True)
+            seen["begun"] = time.perf_counter()
+            return vlm
+
+        verb = asked.split()[0]
+        monkeypatch.setattr(f"neuronscope.cli.{verb}.open_model", open_model)
+        code, _, err = cli(*asked.split(), "--quiet", "--json")
+        assert code == 0, err
+        return seen, time.perf_counter() - seen.pop("begun")
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "row", [pytest.param(row, marks=[pytest.mark.long] if row == "edit, a picture" else []) for row in RUNS]
+)
+def test_the_work_of_a_verb(done, demo, row):
+    """Rows are never more than the estimate says, and seconds within a factor of five of it."""
+    seen, seconds = done(row)
+    times, work = RUNS[row][1], WORK[row]
+    own = 6 if "repair" in row else 0  # pictures, of which there is a row, too
+    allowed = {name: times * getattr(work, name) for name in ("prompts", "gradients", "captions")}
+    allowed["captions"] += own * WORK["repair, a picture"].captions
+    assert seen["gradients"] <= allowed["gradients"]
+    assert seen["captions"] <= allowed["captions"]
+    assert seen["prompts"] + seen["gradients"] + seen["captions"] <= sum(allowed.values())
+    if "at most" not in row and demo.device.type == "cpu":
+        made = measured(demo, Estimate(shape_of("demo"), "float32"), (128, 128))
+        told = times * next(one.seconds for one in made.rows() if one.verb == row)
+        assert told / 5 < seconds < 5 * told
+
+
+def test_every_verb_that_reads_a_model_has_a_row():
+    """But those whose cost is that of others: the demo locates, `reproduce` has its own plan, others make pages."""
+    verbs = {one.name for one in app.registered_commands}
+    others = {"demo", "scenes", "check", "models", "report", "explore", "neuron", "reproduce"}
+    assert {row.split()[0].rstrip(",") for row in WORK} == verbs - others
+
+
+def test_what_an_index_keeps(demo):
+    assert IndexPlan.part == PART
+    rows = {row.verb: row.gib for row in Estimate(shape_of("demo"), "float32").rows()}
+    assert rows["index, a picture"] > rows["pictures, a picture"]
+    assert rows["edit, a picture"] > rows["edit --editor swap, a picture"]
+
+
 def test_on_the_command_line(cli, tmp_path):
     model, _ = ZOO["llava"].build()
     model.config.save_pretrained(tmp_path)
@@ -98,7 +193,7 @@ def test_on_the_command_line(cli, tmp_path):
     assert document["weights_bytes"] == sum(one.numel() * 2 for one in model.parameters()) + sum(
         one.nbytes for one in model.buffers()
     )
-    assert {row["verb"] for row in document["verbs"]} >= {"caption", "heatmap", "decode", "locate"}
+    assert [row["verb"] for row in document["verbs"]] == list(WORK)
     assert all(row["fits"] for row in document["verbs"])
     code, out, _ = cli("check", tmp_path, "--estimate", "--image-tokens", 400)
     assert code == 0

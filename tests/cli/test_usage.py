@@ -4,6 +4,7 @@ import re
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import typer
@@ -90,3 +91,22 @@ def test_completion_offers_verbs_and_options_and_loads_nothing_heavy(typed, expe
 def test_completion_is_installed_by_an_option():
     names = {name for one in typer.main.get_command(app).params for name in one.opts}
     assert {"--install-completion", "--show-completion"} <= names
+
+
+#: Options that name a file, folder or model, though the parser takes them for words.
+NAMING = {"model", "detector", "segmenter", "bertscore", "clip", "images", "image", "sources", "neurons"}
+TAKEN = re.compile(
+    r"file|folder|director|picture|\.json|\bPNG\b|HTML|hub id|table|data|\.pth|\.bin|safetensors|synonyms\.txt",
+    re.IGNORECASE,
+)
+
+
+def test_help_says_what_is_taken_where_a_file_or_model_is_named(parsers):
+    looked = 0
+    for verb, command in parsers.items():
+        for one in command.params:
+            kind = one.type_descriptor.annotation
+            if kind is Path or (one.name in NAMING and kind is not int and not verb.startswith("convert")):
+                looked += 1
+                assert TAKEN.search(one.help or ""), f"{verb} {one.name}: {one.help}"
+    assert looked > 50

@@ -123,6 +123,10 @@ ASKED = {
     "my model is not listed": "faq.html",
     "how long does it take": "faq.html",
     "24 gb card": "howto/qwen-24gb.html",
+    "annotated data": "howto/own-images.html",
+    "pascal voc": "howto/own-images.html",
+    "diffusers": "howto/own-images.html",
+    "tensorboard": "reproduction.html",
     "residual stream": "glossary.html",
     "nnsight": "comparison.html",
 }

@@ -133,7 +133,7 @@ def test_a_signal_ends_it_and_leaves_no_temporary_folder(tmp_path, sent):
     command = [sys.executable, "-m", "neuronscope", "explore"]
     left = {**os.environ, "TMPDIR": str(tmp_path)}
     with subprocess.Popen(command, env=left, stdout=subprocess.PIPE, text=True) as served:
-        url = served.stdout.readline().split()[0]
+        url = next(word for word in served.stdout.readline().split() if word.startswith("http"))
         with urllib.request.urlopen(url, timeout=60) as page:
             assert page.status == 200
             assert page.headers["X-Frame-Options"] == "DENY"

@@ -20,6 +20,7 @@ from torch import Tensor
 
 from ..errors import InvalidOption
 from ..held import in_turn
+from ..index.bins import BINS
 from ..loading import VLM
 from ..locate import Wanted, attributions
 from ..models.decoding import Decoding
@@ -70,23 +71,40 @@ class Work:
     Attributes:
         prompts: forward passes of the prompt; gradients: with a backward pass; captions: written word by word.
         kept: pictures whose neurons are all kept.
+        logged: captions whose words' logits are kept.
+        watched: bytes that are kept of every neuron.
     """
 
     prompts: float
     gradients: int = 0
     captions: int = 0
     kept: int = 0
+    logged: int = 0
+    watched: int = 0
 
 
-#: Verb -> its work at its default settings, rounded up.
+#: Pictures in a part of an index, and bytes that are kept of a neuron: a histogram, both ends of the part, sums, and
+#: tokens that wait.
+PART = 128
+_WATCHED = 4 * BINS + 8 * PART + 16 + 256
+
+#: Verb -> its work at its default settings, rounded up. An edit is learned from half of the pictures at most, in fifty
+#: steps at most, and as often on random neurons; a repair tries seven counts at most, and compares 60 captions.
 WORK: Mapping[str, Work] = {
     "caption": Work(0, captions=1),
     "heatmap": Work(1),
     "decode": Work(0),
     "locate --no-test": Work(55, 11, 3, 2),
     "locate": Work(115, 11, 12, 2),
-    "discover, a picture": Work(1, captions=1),
+    "concept, a photograph": Work(9, 7, 8, 2),
     "truth, 1,000 neurons": Work(1150, 0, 2, 2),
+    "discover, a picture": Work(3, captions=1),
+    "pictures, a picture": Work(1),
+    "index, a picture": Work(1, watched=_WATCHED),
+    "edit, a picture": Work(5, 50, 5, logged=32),
+    "edit --editor swap, a picture": Work(3, captions=5),
+    "repair, a picture": Work(0, captions=3),
+    "repair, a hallucination at most": Work(2, captions=320),
 }
 
 
@@ -167,8 +185,11 @@ class Estimate:
             row = max(row, self.gradient())
         if work.captions:
             row = max(row, row + round(2 * own.cached * (own.positions + self.words) * size))
-        kept = round(work.kept * (own.image_tokens or 0) * own.neurons * size)
-        return kept + row
+        if work.logged:  # and their probabilities, in float32, once more while they are compared
+            row += round(16 * self.words * own.vocabulary)
+        kept = work.kept * (own.image_tokens or 0) * own.neurons * size + work.watched * own.neurons
+        kept += work.logged * (self.words * own.vocabulary * (size + 4) + own.positions * own.hidden * size)
+        return round(kept) + row
 
     def units(self) -> Unit | None:
         """Seconds of each unit; measured where they were, else by the card's figures, else None."""

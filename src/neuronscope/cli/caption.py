@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Asking, Loading, made
+from ..options import IMAGE, Asking, Loading, made
 from .output import JsonOption, counted, emit, lines, open_model, tell_notice
 from .steps import progress
 from .takes import Given, takes
@@ -15,7 +15,7 @@ from .takes import Given, takes
 @takes(Asking, Loading)
 def run(
     parsed: Given,
-    images: Annotated[list[str], typer.Argument(help="Image files.", metavar="IMAGE")],
+    images: Annotated[list[str], typer.Argument(help=f"{IMAGE} Several may be given.", metavar="IMAGE")],
     as_json: JsonOption = False,
 ) -> None:
     """Caption images greedily after "The image shows a", 32 new tokens; or answer a question about each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -9,7 +10,7 @@ import typer
 
 from ..options import Scorers, made
 from ..studies.discover.settings import Discover, DiscoveryPlan
-from .output import JsonOption, after, emit, lines, open_model
+from .output import LOG, JsonOption, after, emit, lines, open_model
 from .steps import progress
 from .takes import Given, takes
 
@@ -20,6 +21,7 @@ def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Run directory; an existing one is gone on with.")] = Path(
         "neuronscope-discover"
     ),
+    log: Annotated[Path | None, typer.Option("--log", help=LOG)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Discover the neurons behind every noun of the captions of images, and measure them (Pan et al.).
@@ -28,7 +30,9 @@ def run(
     """
     from ..evaluate.captions import require_here
     from ..models.usable import unprocessable
+    from ..run.board import keeping, open_writer
     from ..samples.picture_files import gather
+    from ..studies.discover.board import Board
     from ..studies.discover.collect import collect_discoveries
     from ..studies.discover.directory import open_discovery
     from ..studies.discover.tables import render_discoveries
@@ -45,8 +49,11 @@ def run(
     new = {key["image"] for key in directory.missing("captions", [picture.key for picture in pictures.items])}
     pictures = pictures.without(unprocessable(vlm, [one.path for one in pictures.items if one.name in new], decoding))
     work = DiscoveryRun(vlm, pictures.items, plan, directory)
-    with progress(work.left(), "discovering") as step:
-        work.step = step
+    with (
+        nullcontext() if log is None else closing(open_writer(log)) as writer,
+        progress(work.left(), "discovering") as told,
+        keeping(None if writer is None else Board(directory, writer), told) as work.step,
+    ):
         work.work()
     document = render_discoveries(work, collect_discoveries(work), out, pictures.refused)
     verdict, page = document["verdict"], (out / "discovery.md").read_text(encoding="utf-8")

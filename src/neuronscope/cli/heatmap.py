@@ -9,7 +9,7 @@ import typer
 
 from ..errors import InvalidOption, InvalidSample
 from ..files import output_folder, replacing, require_picture
-from ..options import Asking, Loading, given, made
+from ..options import IMAGE, Asking, Loading, given, made
 from ..studies.locate.pointing import Pointing
 from ..types import whole_number
 from .decode import parse_neurons
@@ -21,7 +21,7 @@ from .takes import Given, takes
 @takes(Asking, Pointing, Loading)
 def run(
     parsed: Given,
-    image: Annotated[str, typer.Argument(help="Image file.")],
+    image: Annotated[str, typer.Argument(help=IMAGE)],
     neurons: Annotated[
         list[str], typer.Argument(help="Addresses such as L3.U417, or one neurons.json.", metavar="NEURON")
     ],

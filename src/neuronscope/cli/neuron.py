@@ -30,9 +30,10 @@ def run(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Folder for the pages; that of the index.", show_default=False)
     ] = None,
-    images: Annotated[Path | None, typer.Option("--images", help="Where the pictures are by now.")] = None,
+    images: Annotated[Path | None, typer.Option("--images", help="Folder that the pictures are in by now.")] = None,
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="The model; what the index was made with.", show_default=False)
+        str | None,
+        typer.Option("--model", "-m", help="Hub id or directory; what the index was made with.", show_default=False),
     ] = None,
     any_model: AnyModelOption = False,
     device: DeviceOption = None,

@@ -27,6 +27,8 @@ AnyModelOption = Annotated[
         "--any-model", help="Take neurons of other weights at their addresses.", rich_help_panel=Loading.HEADING
     ),
 ]
+#: Of --log, for help.
+LOG = "Folder for TensorBoard files: units done and running scores."
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 

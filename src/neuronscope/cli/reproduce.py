@@ -19,7 +19,7 @@ from ..parsing import digits
 from ..studies.reproduce.job import AGAIN, Job
 from ..studies.reproduce.settings import ASKED, BOUNDS, PRESETS, REFERENCE, Experiment, Limits
 from ..types import one_of
-from .output import JsonOption, after, emit, lines, open_model
+from .output import LOG, JsonOption, after, emit, lines, open_model
 from .sharing import EngineOption, say, shared
 from .steps import progress, tell
 from .takes import Given, takes
@@ -48,9 +48,7 @@ def run(
     ] = False,
     tables_only: Annotated[bool, typer.Option("--tables-only", help="Only write the tables of what is done.")] = False,
     engine: EngineOption = "local",
-    log: Annotated[
-        Path | None, typer.Option("--log", help="Folder for TensorBoard files: units done and running scores.")
-    ] = None,
+    log: Annotated[Path | None, typer.Option("--log", help=LOG)] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Locate, perturb, caption and compare: Tables II and III and Figure 2, with intervals and controls."""

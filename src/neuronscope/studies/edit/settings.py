@@ -52,7 +52,7 @@ class Rewrite(Loading, Reading, Asking):
     made_with: int | None = option(
         None, "--made-with", least=1, help="Images of the source that the edit is made with; half, up to 8."
     )
-    texts: Path | None = option(None, "--texts", help="Texts, one a line, read without images; else captions.")
+    texts: Path | None = option(None, "--texts", help="File of texts, one a line, read without images; else captions.")
     prompts: tuple[str, ...] = option((), "--prompt", help="Another prompt; may be repeated.", repeated=True)
     controls: int = option(1, "--controls", least=0, help="Random sets of neurons.")
     bertscore: str | None = option(

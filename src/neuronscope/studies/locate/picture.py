@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption, InvalidSample
-from ...options import MISSING, Asking, Loading, Taking, option
+from ...options import IMAGE, MISSING, Asking, Loading, Taking, option
 from .pointing import NO_DETECTOR, Pointing, finder_names
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
 class OnePicture(Loading, Asking, Taking, Pointing):
     """One image, one concept, and the image without it; None stands for what was not given."""
 
-    image: str = option(MISSING, help="Image file.")
+    image: str = option(MISSING, help=IMAGE)
     concept: str = option(MISSING, help="The object to find neurons for, as a caption would name it.")
     mask: Path | None = option(None, "--mask", help="A picture of the same size, white on the object.")
-    edited: Path | None = option(None, "--edited", help="Your own edit of the image without it.")
+    edited: Path | None = option(None, "--edited", help="A picture of the same size: your own edit, without it.")
     edit: str = option("telea", "--edit", help="telea, navier_stokes, mean_fill or diffusion:DIRECTORY.")
 
     def __post_init__(self) -> None:

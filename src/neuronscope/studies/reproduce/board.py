@@ -1,100 +1,50 @@
-"""A run as TensorBoard files: units done, and each method's running scores.
+"""The curves of a reproduction: captions, and each method's running scores.
 
-Read from the run directory, so that what other processes and machines finish is in it, and a run that is gone on with
-continues its curves. Scores are plain shares of the captions so far; those of the tables are means over groups, levels
-and concepts, and the last word.
+Scores are plain shares of the captions so far; those of the tables are means over groups, levels and concepts, and the
+last word.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
-from ...errors import InvalidOption
 from ...evaluate.aggregate import j_of
-from ...files import output_folder
 from ...parsing import parse_json
+from ...run import board
+from ...run.board import Writer
+from ...run.board import open_writer as open_writer
 from ...run.directory import Run
 from ...words import wordless
 from .units import CANDIDATE, DATASET
 
-INSTALL = "pip install 'neuronscope[log]'"
 
-_EVERY = 10.0  # seconds
+class Board(board.Board):
+    """What is written about a run, which has its data set. See :class:`neuronscope.run.board.Board`."""
 
-
-class Writer(Protocol):
-    """What is used of a TensorBoard `SummaryWriter`."""
-
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        """One point of a curve."""
-        ...
-
-    def close(self) -> None:
-        """Write what is left."""
-        ...
-
-
-def open_writer(folder: str | Path) -> Writer:
-    """A writer of event files into a folder, which is made if need be.
-
-    Raises InvalidOption where TensorBoard is not installed, and for a folder that cannot be written to.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise InvalidOption(f"--log needs TensorBoard: {INSTALL}") from error
-    writer: Any = SummaryWriter
-    return writer(str(output_folder(folder)))
-
-
-class Board:
-    """What is written about a run.
-
-    Args:
-        run: the directory, with its data set.
-        writer: where points go; a point's step is how many units of the run are done.
-        every: seconds between two looks at the directory.
-        clock: tells them.
-    """
-
-    def __init__(
-        self, run: Run, writer: Writer, *, every: float = _EVERY, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._run, self._writer = run, writer
-        self._every, self._clock = every, clock
-        self._next = clock()
+    def __init__(self, run: Run, writer: Writer, **how: Any) -> None:
+        super().__init__(run, writer, **how)
         self._seen: set[Path] = set()
-        self._at = -1
         self._shown = _shown(run)
         self._count: Counter[tuple[str, str, bool, bool]] = Counter()  # method, condition, own image, named
 
-    def step(self, _: str = "") -> None:
-        """To be called at every unit; looks at the directory now and then."""
-        if self._clock() >= self._next:
-            self.update()
-            self._next = self._clock() + self._every
+    def done(self) -> int:
+        """Units beside those of the data set."""
+        kinds = (kind for kind in self.run.kinds() if kind not in (DATASET.kind, CANDIDATE))
+        return sum(len(self.run.parts(kind)) for kind in kinds)
 
-    def update(self) -> None:
-        """Write a point of every curve, where units were finished since the last.
-
-        Raises RunMismatch where the directory cannot be read.
-        """
-        for rows in self._run.since("captions", self._seen):
+    def curves(self) -> dict[str, float]:
+        """Captions, and the scores of every method and condition that there are captions for."""
+        for rows in self.run.since("captions", self._seen):
             self._take(rows.to_pylist())
-        done = sum(len(self._run.parts(kind)) for kind in self._run.kinds() if kind not in (DATASET.kind, CANDIDATE))
-        if done == self._at:
-            return
-        self._at = done
-        self._writer.add_scalar("units", done, done)
-        self._writer.add_scalar("captions", self._count.total(), done)
+        found: dict[str, float] = {"captions": self._count.total()}
         for method, condition in dict.fromkeys((method, condition) for method, condition, *_ in self._count):
             for name, value in self._scores(method, condition).items():
-                self._writer.add_scalar(f"{name}/{method}/{condition}", value, done)
+                found[f"{name}/{method}/{condition}"] = value
+        return found
 
     def _take(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Count captions as the tables do: without a word, an image's own concept is not erased."""
@@ -120,19 +70,8 @@ class Board:
 @contextmanager
 def following(run: Run, writer: Writer | None, step: Callable[[str], None]) -> Generator[Callable[[str], None]]:
     """`step`, which also keeps the board of a run where there is a writer; the last points are written at the end."""
-    if writer is None:
-        yield step
-        return
-    board = Board(run, writer)
-
-    def both(description: str) -> None:
-        step(description)
-        board.step()
-
-    try:
+    with board.keeping(None if writer is None else Board(run, writer), step) as both:
         yield both
-    finally:
-        board.update()
 
 
 def _shown(run: Run) -> dict[tuple[str, str], frozenset[str]]:
