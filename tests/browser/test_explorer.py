@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from functools import partial
+from importlib.util import find_spec
 
 import pytest
 
@@ -18,8 +19,10 @@ from neuronscope.regions import Detector, Segmenter
 from neuronscope.studies.demo.scenes import scenes_of
 from report_samples import IMAGE
 
-pytest.importorskip("gradio", reason="the explorer needs gradio (the app extra)")
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(find_spec("gradio") is None, reason="the explorer needs gradio (the app extra)"),
+]
 
 #: Seconds from a click to the first neurons, and from a slider's release to both captions. Processor time of the server
 #: is what is measured, all threads together: on a machine that is busy with other tests clocks tell nothing.
