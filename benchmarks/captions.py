@@ -156,14 +156,14 @@ class Peer:
         configuration = pyvene.IntervenableConfig(
             [
                 {
-                    "component": _indexed(names[id(self.vlm.structure.ffns[layer].output)]) + ".input",
+                    "component": indexed(names[id(self.vlm.structure.ffns[layer].output)]) + ".input",
                     "intervention_type": make(layer),
                 }
                 for layer in self.tables
             ]
         )
         wrapped = pyvene.IntervenableModel(configuration, model=self.vlm.model)
-        _forget_hooks(self.vlm.model)
+        forget_hooks(self.vlm.model)
         with torch.no_grad():
             _, output = wrapped.generate(
                 self.inputs(self.noise.draws),
@@ -171,7 +171,7 @@ class Peer:
                 intervene_on_prompt=True,
                 **generate_settings(self.vlm, DECODING),
             )
-        _forget_hooks(self.vlm.model)
+        forget_hooks(self.vlm.model)
         return self.written(output)
 
     def nnsight(self) -> list[Caption]:
@@ -191,13 +191,13 @@ class Peer:
         return self.written(output)
 
 
-def _forget_hooks(model: torch.nn.Module) -> None:
+def forget_hooks(model: torch.nn.Module) -> None:
     """Have transformers install its own hooks anew: pyvene takes all hooks of a model away, also those of others."""
     for module in model.modules():
         vars(module).pop("_output_capturing_hooks_installed", None)
 
 
-def _indexed(name: str) -> str:
+def indexed(name: str) -> str:
     """`layers.3.mlp` as pyvene writes it: `layers[3].mlp`."""
     parts: list[str] = []
     for part in name.split("."):

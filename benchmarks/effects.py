@@ -1,11 +1,11 @@
-"""Exact effects of single neurons: ours against a loop of hooked passes, hooked batches, and nnsight.
+"""Exact effects of single neurons: ours against a loop of hooked passes, hooked batches, nnsight, and pyvene.
 
     python -m benchmarks.effects [--models demo natural] [--count 64] [--layers 5] [--rounds 3] [--threads 1]
 
 The same neurons, `count` in each of some layers from the first to the last but one, are patched from another picture
 at the image tokens, one at a time, and one log-probability is read. All ways give the same numbers, which is checked.
-"loop" is one whole forward pass for each neuron, "batch" whole passes of 64 rows; nnsight changes the same
-rows in its own way, where it is installed. CPU seconds, rounds alternate, ratios are of medians.
+"loop" is one whole forward pass for each neuron, "batch" whole passes of 64 rows; nnsight and pyvene change the same
+rows in their own ways, where they are installed. CPU seconds, rounds alternate, ratios are of medians.
 
 Beside it the bare matrix products of the layers above each neuron at the positions that have to be run, on this
 machine, in the same run: no exact method can do with less, and ours is compared with their rate.
@@ -17,6 +17,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from neuronscope.locate.scores import Layout
 from neuronscope.locate.target import Word
 from neuronscope.models import Decoding
 
-from .captions import scene
+from .captions import forget_hooks, indexed, scene
 
 BATCH = 64
 WORD = Word((), ((1, 5),))
@@ -106,6 +107,46 @@ class Work:
             found += scores_of(logits, WORD, "logprob")
         return self.exchange.clean - np.array(found)
 
+    def pyvene(self) -> np.ndarray:
+        """The same rows by pyvene's interventions."""
+        import pyvene
+
+        names = {id(module): name for name, module in self.vlm.model.named_modules()}
+        found: list[float] = []
+        for start in range(0, len(self.neurons), BATCH):
+            some = self.neurons[start : start + BATCH]
+            configuration = pyvene.IntervenableConfig(
+                [
+                    {
+                        "component": indexed(names[id(self.vlm.structure.ffns[layer].output)]) + ".input",
+                        "intervention_type": self._exchanging(layer, some),
+                    }
+                    for layer in sorted({layer for layer, _ in some})
+                ]
+            )
+            wrapped = pyvene.IntervenableModel(configuration, model=self.vlm.model)
+            forget_hooks(self.vlm.model)
+            tensors = self.exchange.inputs.repeat(len(some)).tensors
+            with torch.no_grad():
+                _, output = wrapped({**tensors, "use_cache": False}, unit_locations=None)
+            forget_hooks(self.vlm.model)
+            found += scores_of(output.logits[:, -1:], WORD, "logprob")
+        return self.exchange.clean - np.array(found)
+
+    def _exchanging(self, layer: int, some: list[tuple[int, int]]) -> Any:
+        import pyvene
+
+        run = self._tap(layer, some).function
+
+        class Exchanging(pyvene.ConstantSourceIntervention):
+            def __init__(self, **kwargs: Any) -> None:
+                super().__init__(**kwargs, keep_last_dim=True)
+
+            def forward(self, base: Tensor, source: Any = None, subspaces: Any = None) -> Tensor:
+                return run(base)
+
+        return Exchanging
+
     def _envoy(self, model: Any, module: torch.nn.Module) -> Any:
         path = next(name for name, one in self.vlm.model.named_modules() if one is module)
         for part in path.split("."):
@@ -150,12 +191,11 @@ def main() -> None:
             f"batch of {BATCH}": lambda work=work: work.hooked(BATCH),
             "loop": lambda work=work: work.hooked(1),
         }
-        try:
-            import nnsight  # noqa: F401
-        except ModuleNotFoundError:
-            console.print("nnsight is not installed: left out")
-        else:
-            ways["nnsight, batch of 64"] = work.nnsight
+        for peer, way in (("nnsight", work.nnsight), ("pyvene", work.pyvene)):
+            if find_spec(peer) is None:
+                console.print(f"{peer} is not installed: left out")
+            else:
+                ways[f"{peer}, batch of {BATCH}"] = way
         expected = work.ours()
         spent: dict[str, list[float]] = {way: [] for way in ways}
         rates: list[float] = []

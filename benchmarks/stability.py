@@ -27,7 +27,7 @@ from neuronscope.locate.scores import Layout, best_first
 from neuronscope.locate.validity import Validity, check_validity
 from neuronscope.report.markdown import table
 from neuronscope.samples import Counterfactual
-from neuronscope.samples.inpaint import Method, inpaint
+from neuronscope.samples.inpaint import inpaint
 
 from .natural import MATCHED, valid_pairs
 
@@ -40,7 +40,7 @@ def edits(pair: Counterfactual) -> dict[str, Counterfactual]:
     down, right = (round(SHIFT * side) for side in _size(pair.mask))
     shifted = np.zeros_like(pair.mask)
     shifted[down:, right:] = pair.mask[: len(pair.mask) - down, : pair.mask.shape[1] - right]
-    ways: dict[str, tuple[Method, np.ndarray]] = {
+    ways: dict[str, tuple[str, np.ndarray]] = {
         "navier_stokes": ("navier_stokes", pair.mask),
         "mean_fill": ("mean_fill", pair.mask),
         "shifted by 15 %": ("telea", shifted),

@@ -80,6 +80,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 
 #: Modules whose fixtures take seconds: the tests of each run in one process, so that it makes them once.
 TOGETHER = (
+    "cli/test_first_lines.py",
     "loading/checks/test_image.py",
     "paper/test_pan.py",
     "paper/test_sato_takagi.py",

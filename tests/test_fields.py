@@ -18,7 +18,7 @@ import pytest
 from jaxtyping import TypeCheckError
 
 import neuronscope as ns
-from neuronscope import explorer, fields, studies
+from neuronscope import cluster, explorer, fields, studies
 from neuronscope.caption.shortcuts import Engine
 from neuronscope.edit.registry import EDITORS
 from neuronscope.errors import InvalidOption, InvalidSample, NeuronscopeError, RunMismatch
@@ -93,7 +93,7 @@ def option_classes() -> dict[str, type]:
     found += [getattr(one, "func", one) for one in METRICS.values()]
     found += [getattr(ns, name) for name in ns.__all__]
     found += [*vars(thresholds).values(), *vars(operations).values()]
-    for package in (studies, explorer):
+    for package in (cluster, studies, explorer):
         for module in walk_packages(package.__path__, f"{package.__name__}."):
             if module.name.rpartition(".")[2] in ("settings", "resources", "compare", "forms", "job"):
                 found += vars(import_module(module.name)).values()

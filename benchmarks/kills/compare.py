@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 
 #: Names of columns and fields that hold how long something took: all that may differ.
 TIMES = frozenset({"seconds"})
-#: Folders of a run in which processes keep what is for them alone; empty when nobody is at work.
-OWN = ("claims", "temporary")
+#: Folders of a run in which processes keep what is for them alone, and what each of them has counted.
+OWN = ("claims", "temporary", "tallies")
 
 #: Path below a folder -> what tells its content from another; None for a folder with nothing in it.
 Content = Mapping[str, str | None]

@@ -211,6 +211,11 @@ def _setting_text(setting: tuple[str, Any]) -> str:
 SETTING = Form(_setting, _setting_text)
 
 
+#: What `neuronscope.annotated` takes, for help.
+ANNOTATED = "COCO, YOLO or Pascal VOC folder, table of boxes (.csv, .tsv, .jsonl, .parquet), or saved datasets folder."
+#: What names pictures without more, for help.
+PICTURES = "Files, folders, tables (.csv, .tsv, .jsonl, .json, .parquet), or annotated data."
+
 #: Of an implementation of attention, of a branch, a tag or a commit.
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/@:|-]*")
 
@@ -235,6 +240,11 @@ class Loading:
             if value is not None and (not _NAME.fullmatch(value) or ".." in value):
                 raise InvalidOption(f"{name} {value!r} is no name: letters, digits and ._-/@: make one")
         return {name: value for name, value in said.items() if value is not None}
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """What `neuronscope.load` is given beside the model. Raises as :attr:`further` does."""
+        return {"device": self.device, "dtype": self.dtype, **self.further}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -269,10 +279,11 @@ class Asking:
 
 @dataclass(frozen=True, kw_only=True)
 class Reading:
-    """Where the pictures of a data set may lie."""
+    """Which pictures of a data set are read, and where they may lie."""
 
     HEADING = "The data"
 
+    split: str | None = option(None, "--split", help="Of annotated data: which split, where there are several.")
     allow_outside: bool = option(
         False, "--allow-outside", help="Also read pictures outside the data's folder, where names or links lead there."
     )

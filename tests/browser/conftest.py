@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from asyncio import events
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,13 @@ import pytest
 _NAMES = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser without a window."""
+    """A browser without a window.
+
+    Of one module, not of the session: as long as Playwright is there this thread has a running event loop, and tests of
+    other modules could not start one of theirs.
+    """
     api = pytest.importorskip("playwright.sync_api", reason="browser tests need playwright (the dev extra)")
     path = os.environ.get("NEURONSCOPE_CHROMIUM") or next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
@@ -24,6 +29,7 @@ def browser() -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         yield started
         started.close()
+    assert events._get_running_loop() is None  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.fixture

@@ -8,15 +8,17 @@ import socket
 import time
 from functools import partial
 from importlib.util import find_spec
+from urllib.parse import urljoin
 
 import pytest
 
 from neuronscope.cli.explore import origin_of
-from neuronscope.explorer import Desk, Entry, Shelf, Workshop, session
+from neuronscope.explorer import Desk, Entry, Shelf, Workshop, work
 from neuronscope.explorer import picture_list as shelf
 from neuronscope.options import Loading
 from neuronscope.regions import Detector, Segmenter
 from neuronscope.studies.demo.scenes import scenes_of
+from page_widths import NO_SIDEWAYS
 from report_samples import IMAGE
 
 pytestmark = [
@@ -27,7 +29,6 @@ pytestmark = [
 #: Seconds from a click to the first neurons, and from a slider's release to both captions. Processor time of the server
 #: is what is measured, all threads together: on a machine that is busy with other tests clocks tell nothing.
 NEURONS, CAPTIONS = 10, 3
-NO_SIDEWAYS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 
 
 @pytest.fixture(scope="module")
@@ -54,8 +55,8 @@ def visit(browser, served):
     """Opens the page in a tab of its own; in the end nothing may have been printed, run or asked of another host."""
     opened = []
 
-    def show(width=1280):
-        context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True)
+    def show(width=1280, address="", **options):
+        context = browser.new_context(viewport={"width": width, "height": 900}, accept_downloads=True, **options)
         context.set_default_timeout(30_000)
         page = context.new_page()
         wrong = []
@@ -63,7 +64,7 @@ def visit(browser, served):
         page.on("pageerror", lambda error: wrong.append(f"error: {error}"))
         page.on("dialog", lambda dialog: wrong.append(f"dialog: {dialog.message}"))
         page.on("request", lambda r: None if r.url.startswith((served, "data:", "blob:")) else wrong.append(r.url))
-        page.goto(served)
+        page.goto(urljoin(served, address))
         page.locator("[data-pick='0']").wait_for()
         opened.append((page, wrong))
         return page
@@ -84,7 +85,7 @@ def endless(monkeypatch):
         while True:
             vlm.logits(inputs)
 
-    monkeypatch.setattr(session, "locate_watched", run)
+    monkeypatch.setattr(work, "locate_watched", run)
 
 
 def pick(page, number=0):
@@ -96,7 +97,7 @@ def drag(page, *corners):
     """Draw with the mouse, in pixels of a scene."""
     canvas = page.locator("[data-draw]")
     canvas.scroll_into_view_if_needed()
-    page.wait_for_function("document.querySelector('[data-draw]').width > 300")
+    page.wait_for_function("document.querySelector('[data-draw]').height > 200")  # 150 until it is painted
     box = canvas.bounding_box()
     scale = box["width"] / 128
     places = [(box["x"] + x * scale, box["y"] + y * scale) for x, y in corners]
@@ -171,13 +172,157 @@ def test_from_a_picture_to_a_changed_caption(visit, bear):
     with page.expect_download() as kept:
         page.get_by_role("button", name="neurons.json").click()
     assert json.loads(kept.value.path().read_text())["concept"] == "bear"
-    press(page, "Make the report")
-    page.wait_for_function(
-        "[...document.querySelectorAll('button')].some(b => b.innerText === 'Report' && !b.disabled)"
-    )
-    with page.expect_download() as kept:
-        press(page, "Report")
-    assert "Neurons that hold" in kept.value.path().read_text(encoding="utf-8")
+    for name, holds in (("Save as a page", b"Neurons that hold"), ("Save everything (zip)", b"again.py")):
+        with page.expect_download() as kept:  # one click, whatever has to be made first
+            press(page, name)
+        assert holds in kept.value.path().read_bytes()
+
+
+def test_captions_appear_beside_the_button_that_made_them(visit, bear):
+    """Both are on a screen of 900 pixels at once; on a phone they follow each other."""
+    for width in (1440, 390):
+        page = visit(width)
+        pick(page)
+        drag(page, *corners(bear.boxes[0]))
+        status(page, "Say what it is")
+        press(page, "Locate neurons")
+        lines(page, "control")
+        button = page.get_by_role("button", name="Locate neurons")
+        button.scroll_into_view_if_needed()
+        shown = page.locator(".ns-said").bounding_box()
+        assert shown["y"] - button.bounding_box()["y"] < 400
+        verdict = page.locator(".ns-verdict").inner_text()
+        assert re.match(r"\d+ neurons. With noise on them 0 of 3 captions name “bear”", verdict)
+
+
+def test_the_box_is_drawn_with_keys_and_numbers_are_kept_in_step(visit):
+    page = visit()
+    pick(page)
+    canvas = page.locator("[data-draw]")
+    page.wait_for_function("document.querySelector('[data-draw]').width > 300")
+
+    def numbers():
+        return [float(page.locator(f"[data-n='{number}']").input_value() or -1) for number in range(4)]
+
+    def sent(*boxes):
+        said = ";".join(",".join(f"{value:g}" for value in box) for box in boxes)
+        page.wait_for_function("box => (new URLSearchParams(location.search).get('box') || '') === box", arg=said)
+
+    canvas.focus()
+    canvas.press("Enter")
+    assert numbers() == [32, 32, 64, 64]
+    sent([32, 32, 64, 64])
+    for keys, expected in (
+        ("ArrowRight", [34, 32, 64, 64]),
+        ("ArrowUp", [34, 30, 64, 64]),
+        ("Shift+ArrowDown", [34, 30, 64, 66]),
+        ("Alt+ArrowLeft", [33, 30, 64, 66]),
+        ("Shift+Alt+ArrowLeft", [33, 30, 63, 66]),
+    ):
+        canvas.press(keys)
+        assert numbers() == expected
+    sent([33, 30, 63, 66])
+    for _ in range(40):
+        canvas.press("ArrowRight")
+    assert numbers() == [128 - 63, 30, 63, 66]  # and no further
+    assert "box at 65, 30, 63 wide, 66 high" in page.locator("[data-told]").inner_text()
+    page.locator("[data-n='2']").fill("20")
+    page.locator("[data-n='2']").press("Enter")
+    sent([65, 30, 20, 66])
+    drag(page, (5, 5), (25, 35))
+    x, y, w, h = numbers()
+    assert abs(x - 5) + abs(y - 5) + abs(w - 20) + abs(h - 30) < 4
+    drag(page, (70, 50), (70, 50))  # a click chooses
+    assert numbers() == [65, 30, 20, 66]
+    canvas.press("Delete")
+    page.wait_for_function("!new URLSearchParams(location.search).get('box').includes(';')")
+    press(page, "Another box")
+    assert numbers() == [-1, -1, -1, -1]
+    for number, value in enumerate((1, 2, 3, 4)):
+        page.locator(f"[data-n='{number}']").fill(str(value))
+    page.locator("[data-n='3']").press("Tab")
+    page.wait_for_function("new URLSearchParams(location.search).get('box').endsWith(';1,2,3,4')")
+    press(page, "Clear")
+    sent()
+
+
+def test_a_question_is_typed_and_a_link_opens_it_again(visit, bear):
+    page = visit()
+    pick(page)
+    page.get_by_label("The answer begins with").fill("The image shows a")
+    field = page.get_by_label("Ask a question (press Enter)")
+    field.fill("what is this?")
+    field.press("Enter")
+    page.locator(".ns-caption").get_by_text("asked: what is this?").wait_for()
+    drag(page, *corners(bear.boxes[0]))
+    status(page, "Say what it is")
+    page.wait_for_function("location.search.includes('box=') && location.search.includes('question=')")
+    copied = page.url
+    link = page.locator("#ns-link a")
+    assert link.get_attribute("href") == copied[copied.index("?") :]
+    other = visit(address=copied)
+    other.locator(".ns-caption").get_by_text("asked: what is this?").wait_for()
+    assert other.get_by_label("Ask a question (press Enter)").input_value() == "what is this?"
+    assert other.get_by_label("The answer begins with").input_value() == "The image shows a"
+    assert other.get_by_label("The object, as a caption names it").input_value() == "bear"
+    status(other, "Say what it is, and locate")
+    other.wait_for_timeout(500)
+    assert other.locator("table [data-neuron]").count() == 0  # nothing is located before somebody asks
+    press(other, "Locate neurons")
+    other.locator("table [data-neuron]").first.wait_for()
+    assert "black bear" in lines(other, "before")[0]
+
+
+def test_a_question_that_was_typed_counts_without_enter(visit, bear):
+    page = visit()
+    pick(page)
+    drag(page, *corners(bear.boxes[0]))
+    status(page, "Say what it is")
+    page.get_by_label("Ask a question (press Enter)").fill("what is this?")
+    page.get_by_label("The answer begins with").fill("The image shows a")
+    press(page, "Locate neurons")
+    page.locator("table [data-neuron]").first.wait_for()
+    assert "what is this?" in page.locator(".ns-said").locator("xpath=..").inner_text()
+    page.locator("summary", has_text="The same in Python").click()
+    assert "question='what is this?'" in page.locator("#ns-again").inner_text()
+
+
+@pytest.mark.parametrize(
+    ("query", "told"),
+    [
+        ("picture=nothing", "no picture here is called 'nothing'"),
+        ("picture=bear&method=magic", "magic"),
+        ("neuron=1.2", "no index is open"),
+        ("picture=bear&box=1,2", "is not four finite numbers"),
+    ],
+)
+def test_a_link_that_leads_nowhere_says_so(visit, query, told):
+    status(visit(address=f"?{query}"), re.escape(told))
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_nothing_is_wider_than_the_window(visit, bear, width, scheme):
+    page = visit(width, color_scheme=scheme)
+    assert page.evaluate(NO_SIDEWAYS)
+    pick(page)
+    drag(page, *corners(bear.boxes[0]))
+    status(page, "Say what it is")
+    press(page, "Locate neurons")
+    lines(page, "control")
+    page.locator(".ns-tops img").first.wait_for()
+    assert page.evaluate(NO_SIDEWAYS)
+    ground = page.evaluate("getComputedStyle(document.querySelector('.ns-card')).backgroundColor")
+    assert (ground == "rgb(255, 255, 255)") == (scheme == "light")
+
+
+def test_terms_lead_to_their_explanation(visit):
+    page = visit()
+    page.locator(".ns-said").wait_for()
+    page.get_by_role("link", name="layer-matched").first.click()
+    term = page.locator("#term-layer-matched")
+    assert 0 < term.bounding_box()["y"] < 900
+    assert "each layer has as many" in page.locator(".ns-terms").inner_text()
 
 
 def test_a_brushed_mask_an_erased_mark_and_a_refused_sample(visit):
@@ -250,10 +395,9 @@ def test_a_hostile_file_name_and_uploads_on_a_phone(visit, bear, tmp_path, monke
     page.locator("input[type=file]").set_input_files(mine)
     page.locator(".ns-name").get_by_text("mine").wait_for()
     page.locator("[data-noun]").first.wait_for()
-    page.locator("summary", has_text="Type a box").click()
     for number, value in enumerate(bear.boxes[0]):
         page.locator(f"[data-n='{number}']").fill(str(value))
-    page.locator("[data-act='add']").click()
+    page.locator("[data-n='3']").press("Enter")
     page.get_by_role("button", name="Locate neurons").click()
     score = page.locator(".ns-neurons td.n").nth(2)
     score.scroll_into_view_if_needed()

@@ -8,9 +8,8 @@ from PIL import Image
 import neuronscope as ns
 from neuronscope.studies.index.pages import read_sets, write_pages
 from neuronscope.studies.index.settings import Pages
+from page_widths import CUT, NO_SIDEWAYS
 from report_samples import CLOSING, IMAGE, SCRIPT, make_index
-
-NO_SIDEWAYS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +48,7 @@ def test_pages_fit_and_pictures_are_there(open_page, site, width, scheme):
     for name in ("index.html", "neurons/L1.U3.html"):
         page = open_page(site / name, width=width, color_scheme=scheme)
         assert page.evaluate(NO_SIDEWAYS)
+        assert page.evaluate(CUT) == []
         tile = page.locator(".heat").first
         assert tile.evaluate("e => getComputedStyle(e).backgroundImage.startsWith('url(\"data:image/jpeg')")
         assert tile.bounding_box()["width"] > 30

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import io
+import json
+from dataclasses import replace
+
+import numpy as np
 import pytest
+from PIL import Image
 
 from neuronscope.report import write_located
+from neuronscope.report.data_uri import photo, uri
+from neuronscope.report.page import write_page
+from neuronscope.studies.locate.truth_page import Row, Shown
+from neuronscope.studies.locate.truth_page import curves as curves_of
 from neuronscope.studies.reproduce.page import run_page, write_run
-from report_samples import CONCEPTS, HOSTILE, LOST, evidence, make_run
-
-NO_SIDEWAYS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+from page_widths import CUT, NO_SIDEWAYS
+from report_samples import CONCEPTS, HOSTILE, LOST, evidence, make_run, picture
 
 
 @pytest.fixture(scope="module")
@@ -88,8 +97,80 @@ def test_the_policy_stops_what_would_escape(open_page, located, tmp_path):
     assert page.title() != "ran"
 
 
+@pytest.fixture(scope="module")
+def truth(tmp_path_factory):
+    """The page of `truth` of methods with long names, and a plot."""
+    curves = uri(curves_of({f"difference-x-gradient-{n}": {10: 0.1, 100: 0.5 + n / 10} for n in range(3)}), "image/png")
+    rows = tuple(
+        Row(f"difference-x-gradient-refined-{n}", 0.5, ("0.98",) * 3 + ("-0.02 [-0.48, 0.37]",) * 2, ("0.63",) * 6)
+        for n in range(3)
+    )
+    told = tuple(f"of its best {n} neurons, share among the {n} that do most" for n in (20, 100, 500, 1000, 2000))
+    shown = Shown(
+        "Which method?", "One.", "All.", "The picture", (("original", photo(picture())),), curves, told,
+        (10, 20, 50, 100, 200, 500), rows, ("a note",), (("image", "a.png"),),
+    )  # fmt: skip
+    path = tmp_path_factory.mktemp("truth") / "page.html"
+    return write_page("truth.html", path, {"shown": shown, "version": "0"})
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("kind", ["located", "run", "truth"])
+def test_no_text_is_cut_off(open_page, request, kind, width):
+    page = open_page(request.getfixturevalue(kind), width=width)
+    assert page.evaluate(NO_SIDEWAYS)
+    assert page.evaluate(CUT) == []
+
+
+def test_a_phone_shows_the_words_and_scores_of_every_neuron_and_sorts_them(open_page, located):
+    page = open_page(located, width=390)
+    row = page.locator("table.neurons tbody tr").first
+    for cell in row.locator("[data-name]").all():
+        box = cell.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+    assert row.locator("td.full .token").count() > 0
+    assert row.bounding_box()["height"] < 330
+    name = row.locator("[data-name='layer']").evaluate("e => getComputedStyle(e, '::before').content")
+    assert name.startswith('"layer')
+    page.get_by_role("button", name="unit").click()
+    assert addresses(page) == ["3.100", "1.20", "3.7"]
+
+
+def test_figures_follow_the_dark_and_print_on_white(open_page, truth):
+    """As pixels: the plot's ground is dark where the page is, and the photograph is left as it is."""
+    grounds = {}
+    for scheme in ("light", "dark"):
+        page = open_page(truth, width=1440, color_scheme=scheme)
+        plot = page.locator(".plot img")
+        shot = Image.open(io.BytesIO(plot.screenshot())).convert("L")
+        grounds[scheme] = np.median(np.asarray(shot))
+        assert page.locator(".pictures img").evaluate("e => getComputedStyle(e).filter") == "none"
+        page.emulate_media(media="print", color_scheme=scheme)
+        assert plot.evaluate("e => getComputedStyle(e).filter") == "none"
+    assert grounds["light"] > 240
+    assert grounds["dark"] < 50
+
+
+def test_a_run_without_captions_has_no_empty_sections(open_page, tmp_path):
+    root = make_run(tmp_path / "run", tmp_path / "data")
+    document = json.loads((root / "tables.json").read_text())
+    gone = [name for name in ("layers", "sizes") if name not in document["absent"]]
+    document["absent"] |= dict.fromkeys(gone, "No neurons were located.")
+    (root / "tables.json").write_text(json.dumps(document))
+    found = run_page(root)
+    page = open_page(write_run(replace(found, gallery=replace(found.gallery, cells={})), tmp_path / "page.html"))
+    titles = page.locator("section > h2").all_inner_texts()
+    assert "Layers" not in titles
+    assert "Gallery: every caption under every draw" not in titles
+    assert "Layers: No neurons were located." in page.locator("#absent").inner_text()
+    targets = page.locator("nav.contents a").evaluate_all("links => links.map((link) => link.getAttribute('href'))")
+    assert targets
+    assert all(page.locator(target).count() == 1 for target in targets)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["located", "run"])
+@pytest.mark.parametrize("kind", ["located", "run", "truth"])
 def test_a_phone_does_not_scroll_sideways(open_page, request, kind, scheme):
     page = open_page(request.getfixturevalue(kind), width=390, color_scheme=scheme)
     for fold in page.locator("details:not([open]) > summary").all():

@@ -166,3 +166,17 @@ def test_interrupt_leaves_nothing_half_written(cli, checkpoint, image, tmp_path,
 def test_a_table_prints_words_that_look_like_markup_as_they_are(word: str, capsys: pytest.CaptureFixture[str]):
     table(word, ("", ""), [("word", word)])
     assert capsys.readouterr().out.count(word) == 2
+
+
+def test_long_cells_of_a_table_are_cut_on_a_narrow_terminal_and_whole_elsewhere(monkeypatch, capsys):
+    """One line for each row, and the address as it can be copied."""
+    rows = [("L14.U1265", "0.00125", "one two three four " * 9)]
+    table("neurons", ("neuron", "score", "promotes"), rows, cut=("promotes",))
+    assert rows[0][2].strip() in capsys.readouterr().out
+    for name, value in {"COLUMNS": "60", "TTY_COMPATIBLE": "1", "FORCE_COLOR": "1", "TERM": "dumb"}.items():
+        monkeypatch.setenv(name, value)
+    table("neurons", ("neuron", "score", "promotes"), rows, cut=("promotes",))
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "one" in line]
+    assert "L14.U1265" in line
+    assert line.rstrip().endswith("…")
+    assert "0.00125" in line

@@ -21,7 +21,7 @@ import neuronscope as ns
 from neuronscope.index import NeuronIndex, profiles
 from neuronscope.index.file import NAME
 from neuronscope.intervene import activations
-from neuronscope.studies.index import settings, work
+from neuronscope.studies.index import looking, settings
 from report_samples import evidence, make_run
 
 from ..refusals.damage import FILES, documents
@@ -158,7 +158,7 @@ def test_all_neurons_of_a_layer(cli: Cli, made, vlm, tmp_path):
 def test_a_run_that_is_cut_off_is_gone_on_with(cli: Cli, folder, checkpoint, tmp_path, monkeypatch):
     plan = settings.IndexPlan.__init__
     monkeypatch.setattr(settings.IndexPlan, "__init__", lambda self, **given: plan(self, **{"part": 2, **given}))
-    done, real = [], work.Reducer.finish
+    done, real = [], looking.Reducer.finish
 
     def finish(self, pictures):
         done.append(pictures)
@@ -166,7 +166,7 @@ def test_a_run_that_is_cut_off_is_gone_on_with(cli: Cli, folder, checkpoint, tmp
             raise KeyboardInterrupt
         return real(self, pictures)
 
-    monkeypatch.setattr(work.Reducer, "finish", finish)
+    monkeypatch.setattr(looking.Reducer, "finish", finish)
     parts = {}
     for name, stop in (("whole", False), ("cut", True)):
         given = ("index", folder, "--model", checkpoint, "--out", tmp_path / name, "--pages", 0, "--quiet")
@@ -196,7 +196,7 @@ def test_a_run_that_is_cut_off_is_gone_on_with(cli: Cli, folder, checkpoint, tmp
 
 
 def test_where_memory_fails_fewer_pictures_are_read_together(cli: Cli, made, folder, checkpoint, tmp_path, monkeypatch):
-    real, most, tried = work.watch, [1], []
+    real, most, tried = looking.watch, [1], []
 
     def watch(vlm, inputs, see, **how):
         tried.append(len(inputs.rows))
@@ -205,7 +205,7 @@ def test_where_memory_fails_fewer_pictures_are_read_together(cli: Cli, made, fol
             raise torch.OutOfMemoryError("CUDA out of memory")
         return real(vlm, inputs, see, **how)
 
-    monkeypatch.setattr(work, "watch", watch)
+    monkeypatch.setattr(looking, "watch", watch)
     given = ("index", folder, "--model", checkpoint, "--top", 2, "--pages", 0, "--quiet")
     assert cli(*given, "--out", tmp_path / "few", "--batch-size", 4)[0] == 0
     assert max(tried) > 1

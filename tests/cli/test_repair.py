@@ -59,7 +59,7 @@ def test_chair_by_the_original_lists_beside_ours(cli, tmp_path: Path):
         (("--editor", "embed"), "--editor='embed'"),
         (("--set", "alpha=2"), "--set='alpha'"),
         (("--set", "right=many"), "--set right=many is not of type int"),
-        ((), "holds no annotations/instances_"),
+        ((), "is not a COCO folder, and none of the others"),
     ],
 )
 def test_what_repair_refuses(cli, options, reason: str, tmp_path: Path):

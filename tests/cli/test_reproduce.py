@@ -13,14 +13,14 @@ import pytest
 from neuronscope.cli import reproduce
 from neuronscope.cli.main import app
 from neuronscope.cli.reproduce import _concepts, _swept, experiment
+from neuronscope.cluster.schedule import Failure
+from neuronscope.cluster.units import Unit
 from neuronscope.errors import InvalidOption
 from neuronscope.options import Asking, Scorers, given, options_in
 from neuronscope.samples import CocoFolder
 from neuronscope.studies.reproduce.engine import Local
 from neuronscope.studies.reproduce.job import Job
-from neuronscope.studies.reproduce.schedule import Failure
 from neuronscope.studies.reproduce.settings import METHODS, Experiment, Limits
-from neuronscope.studies.reproduce.units import Unit
 
 
 def test_a_metric_without_its_package_is_refused_before_anything_is_done(
@@ -106,7 +106,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, scenes: Path, tmp_path: Path) -> Call
         taken.append(job)
         raise Taken
 
-    monkeypatch.setitem(reproduce._ENGINES, "local", engine)
+    monkeypatch.setattr(reproduce, "_local", engine)
 
     def job(*options: str, data: tuple[str, ...] = ("--data", str(scenes), "--out", str(tmp_path / "run"))) -> Job:
         with pytest.raises(Taken):

@@ -83,52 +83,81 @@ def test_effects_are_those_of_the_library(done, bear, demo):
     assert told["recovered"]["grad-x-activation"]["20"] == pytest.approx(share, abs=1e-4)
 
 
-def test_another_word_of_the_same_pictures_is_another_key(done, words, tmp_path, cli):
+def test_another_word_of_the_same_pictures_is_another_run(done, words, tmp_path, cli):
     """Somebody's own edit may take two objects away: what is asked of the second is not answered with the first's."""
     folder = tmp_path / "out"
-    folder.mkdir()
-    held = json.loads((done / "effects.json").read_text())
-    assert held["key"]["word"]["entries"]
-    held["key"]["word"]["entries"] = [[1, 3]]
-    (folder / "effects.json").write_text(json.dumps(held))
+    shutil.copytree(done / "run", folder / "run")
+    record = json.loads((folder / "run" / "run.json").read_text())
+    assert record["settings"]["word"]["entries"]
+    record["settings"]["word"]["entries"] = [[1, 3]]
+    (folder / "run" / "run.json").write_text(json.dumps(record))
     code, _, text = cli(*words, "--out", folder)
     assert code == 1
-    assert "another word" in text
+    assert "word.entries is [[1,3]] there" in text
 
 
-def test_the_same_command_goes_on(done, words, tmp_path, cli):
-    """Half of the effects are there already: they are not asked again, and the end is the same."""
-    held = json.loads((done / "effects.json").read_text())
+def test_the_same_command_goes_on(done, words, tmp_path, cli, monkeypatch):
+    """A part is there already, another was damaged: only that one is asked again, and the end is the same file."""
     again = tmp_path / "again"
-    again.mkdir()
-    half = {"key": held["key"], "flat": held["flat"][:150], "values": [7.0, *held["values"][1:150]]}
-    (again / "effects.json").write_text(json.dumps(half))
+    shutil.copytree(done / "run", again / "run")
+    parts = sorted((again / "run" / "parts" / "effects").iterdir(), key=lambda path: path.stat().st_size)
+    assert len(parts) == 2  # 256 neurons and 44
+    parts[0].write_bytes(parts[0].read_bytes()[:-9])
+    real, asked = Exchange.effects, []
+
+    def effects(self, sets):
+        asked.append(len(sets))
+        return real(self, sets)
+
+    monkeypatch.setattr(Exchange, "effects", effects)
     assert cli(*words, "--out", again)[0] == 0
-    now = json.loads((again / "effects.json").read_text())
-    assert set(now["flat"]) == set(held["flat"])
-    assert dict(zip(now["flat"], now["values"], strict=True))[held["flat"][0]] == 7.0  # it was believed
+    assert asked[0] == 44
+    assert 256 not in asked
+    assert (again / "effects.json").read_bytes() == (done / "effects.json").read_bytes()
+    assert [path.name for path in (again / "run" / "damaged" / "effects").iterdir()]
+
+
+def test_a_larger_budget_asks_only_what_is_not_known(done, words, tmp_path, cli, monkeypatch):
+    again = tmp_path / "again"
+    shutil.copytree(done, again)
+    real, asked = Exchange.effects, []
+
+    def effects(self, sets):
+        asked.append(len(sets))
+        return real(self, sets)
+
+    monkeypatch.setattr(Exchange, "effects", effects)
+    assert cli(*words[:-1], "600", "--out", again)[0] == 0
+    assert asked[:2] == [212, 88]  # the rest of the second part, and the third
+    now, before = (json.loads((folder / "effects.json").read_text()) for folder in (again, done))
+    assert len(now["flat"]) == 600
+    assert now["flat"] == sorted(now["flat"])
+    known = dict(zip(now["flat"], now["values"], strict=True))
+    assert all(known[flat] == value for flat, value in zip(before["flat"], before["values"], strict=True))
 
 
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (["--measure", "logit"], "another measure"),
-        (["--change", "zero"], "another change"),
-        (["--edit", "mean_fill"], "another pictures"),
-        (["--prefix", "A photo of a"], "another"),
-        (["damage"], "no exact effects"),
+        (["--measure", "logit"], "measure is"),
+        (["--change", "zero"], "change is"),
+        (["--edit", "mean_fill"], "pictures is"),
+        (["--prefix", "A photo of a"], "decoding.prefix is"),
+        (["damage"], "run.json is damaged"),
     ],
 )
 def test_effects_of_something_else_are_not_gone_on_with(done, words, tmp_path, cli, change, says):
     folder = tmp_path / "out"
-    folder.mkdir()
-    content = (done / "effects.json").read_text()
-    (folder / "effects.json").write_text(content[:40] if change == ["damage"] else content)
+    shutil.copytree(done / "run", folder / "run")
+    path = folder / "run" / "run.json"
+    content = path.read_text()
+    path.write_text(content[:40] if change == ["damage"] else content)
     more = [] if change == ["damage"] else change
     code, _, text = cli(*words, *more, "--out", folder)
     assert code == 1
     assert says in text
-    assert (folder / "effects.json").read_text() == (content[:40] if change == ["damage"] else content)
+    assert path.read_text() == (content[:40] if change == ["damage"] else content)
+    assert not (folder / "effects.json").exists()
 
 
 def second(done, folder, **changed):

@@ -12,6 +12,7 @@ import urllib.request
 
 import pytest
 
+import neuronscope as ns
 from neuronscope.cli import main
 from neuronscope.cli.explore import origin_of
 from neuronscope.errors import InvalidOption
@@ -85,7 +86,7 @@ def option(words, name):
 
 
 def _words(question, marks):
-    return shlex.split(origin_of(Loading(), question, "image.png", marks).command)
+    return shlex.split(origin_of(Loading(), question, "image.png", marks, ns.Decoding()).command)
 
 
 def test_a_result_can_be_made_again_from_the_shell():
@@ -94,11 +95,12 @@ def test_a_result_can_be_made_again_from_the_shell():
         Question("a bear", rule="target-decoy", q=0.2),
         "my bear.png",
         BOXES,
+        ns.Decoding(question="What is it?", prefix="It is a"),
     )
     words = shlex.split(made.command)
     assert words[:4] == ["neuronscope", "locate", "my bear.png", "a bear"]
-    assert [option(words, name) for name in ("--box", "--q", "--model", "--dtype")] == [
-        *("1,2,30.5,4", "0.2", "DIR", "bfloat16")
+    assert [option(words, name) for name in ("--box", "--q", "--model", "--dtype", "--question", "--prefix")] == [
+        *("1,2,30.5,4", "0.2", "DIR", "bfloat16", "What is it?", "It is a")
     ]
     assert "activation=ns.TargetDecoy(0.2)" in made.python
     ranked = _words(Question("bear", "pan", count=7), BRUSHED)

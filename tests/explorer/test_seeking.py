@@ -84,7 +84,7 @@ def test_a_box_without_a_segmenter_stays_a_box(shop, picture):
     assert bare.pick(0).wait(SOON).status == "done"
     assert bare.seek("bear").wait(SOON).status == "done"
     assert bare.state.marks.mask(picture.size) is None
-    assert bare.shop.origin(Question("bear"), "noise.png", bare.state.marks).command.count("--box") == 1
+    assert bare.shop.origin(Question("bear"), "noise.png", bare.state.marks, shop.decoding).command.count("--box") == 1
     with_stroke = Marks((), (Stroke(2.0, ((5.0, 5.0),)),), bare.state.marks.finds)
     assert with_stroke.mask(picture.size).sum() > 30
     assert bare.point(3.0, 3.0).wait(SOON).status == "refused"

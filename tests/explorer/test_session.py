@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
+import threading
 import zipfile
 from dataclasses import replace
+from pathlib import Path
+from urllib.parse import parse_qsl
 
 import numpy as np
 import pytest
 from markupsafe import escape
 
 import neuronscope as ns
+from neuronscope.cli import main
 from neuronscope.cli.explore import origin_of
 from neuronscope.errors import ConceptNotNamed, InvalidOption, InvalidSample
-from neuronscope.explorer import Change, Desk, Entry, Marks, Question, Session, Shelf, Stroke, Workshop, html
+from neuronscope.explorer import (
+    Change,
+    Desk,
+    Entry,
+    Link,
+    Marks,
+    Question,
+    Session,
+    Shelf,
+    State,
+    Stroke,
+    Workshop,
+    html,
+)
 from neuronscope.explorer.clients import Visitor, Visitors, parts
+from neuronscope.explorer.link import query
 from neuronscope.explorer.movers import movers
 from neuronscope.explorer.state import HERE
 from neuronscope.intervene import activations
@@ -214,11 +233,19 @@ def test_the_report_and_the_recipes(located, tmp_path, monkeypatch):
     assert located.state.found.evidence.word is not None
     with zipfile.ZipFile(files["archive"]) as archive:
         assert set(archive.namelist()) == {
-            *("again.py", "again.sh", "image.png", "edited.png", "neurons.json", "report.html")
+            *("again.py", "again.sh", "image.png", "edited.png", "neurons.json", "report.html"),
+            *(f"evidence/{name}" for name in ("evidence.json", "maps.npz", "mask.png", "original.png")),
         }
         command, code = archive.read("again.sh").decode(), archive.read("again.py").decode()
         assert archive.read("report.html").decode() == page
-        archive.extract("image.png", tmp_path)
+        archive.extractall(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main(["report", str(tmp_path), "--out", str(tmp_path / "again.html")])
+    assert not end.value.code
+    assert (tmp_path / "again.html").read_text(encoding="utf-8") == page
+    tested = located.state.found.evidence
+    assert located.report().wait(SOON).status == "done"
+    assert located.state.found.evidence is tested  # and not again
     words = shlex.split(command.splitlines()[0])
     assert words[:4] == ["neuronscope", "locate", "bear.png", "bear"]
     assert words[words.index("--out") + 1] in command.splitlines()[1]
@@ -358,3 +385,146 @@ def test_two_people_wait_for_one_model(shop):
     assert one.state.caption != two.state.caption
     one.close()
     two.close()
+
+
+ASKED = ("what is this?", "The image shows a black")
+
+
+def test_a_question_is_asked_and_is_in_everything_that_comes_of_it(session, demo, bear, tmp_path):
+    assert session.ask(*ASKED) is None  # before there is a picture
+    decoding = ns.Decoding(question=ASKED[0], prefix=ASKED[1])
+    assert session.state.decoding == decoding
+    assert session.pick(0).wait(SOON).status == "done"
+    said = f"{ASKED[1]} {session.state.caption}"
+    assert said == demo.caption(bear.load(), decoding=decoding)
+    assert session.state.sent == demo.sent(decoding)
+    assert ASKED[0] in session.state.sent
+    assert session.ask(*ASKED) is None  # it is asked already
+    session.mark(Marks(bear.boxes))
+    job = session.locate(Question("bear", method="activation", count=3)).wait(SOON)
+    assert job.status == "done", job.error
+    found = session.state.found
+    pair = found.pair
+    expected = Question("bear", method="activation", count=3).locator(decoding).locate(demo, pair).neurons
+    assert found.evidence.neurons.addresses == expected.addresses
+    assert found.evidence.prompt == ASKED[1]
+    assert found.evidence.sent == demo.sent(decoding)
+    assert "--question 'what is this?' --prefix 'The image shows a black'" in found.evidence.command
+    assert html.again(session.state).count("what is this?") >= 3
+    assert "asked: what is this?" in html.caption(session.state)
+    assert "asked: what is this?" in html.said(session.state)
+    assert session.report().wait(SOON).status == "done"
+    files = session.state.found.files
+    assert "what is this?" in files["report"].read_text(encoding="utf-8")
+    with zipfile.ZipFile(files["archive"]) as archive:
+        for name in ("again.py", "again.sh", "evidence/evidence.json"):
+            assert "what is this?" in archive.read(name).decode(), name
+
+
+def test_another_question_takes_the_place_of_what_was_found_and_undo_brings_it_back(located, demo, bear):
+    before = located.state
+    assert located.ask("What is it?").wait(SOON).status == "done"
+    state = located.state
+    assert state.found is state.said is state.edited is None
+    assert state.marks == before.marks
+    assert state.question.concept == "bear"
+    assert state.caption == demo.caption(bear.load(), decoding=ns.Decoding(question="What is it?"))
+    assert located.undo() is before
+
+
+def test_what_was_said_is_shown_while_its_job_waits(session, shop, bear):
+    """Else a page would take back what was typed until the model has time for it."""
+    session.pick(0).wait(SOON)
+    session.mark(Marks(bear.boxes))
+    gate = threading.Event()
+    shop.desk.submit("something long", lambda _: gate.wait(SOON))
+    try:
+        session.ask(*ASKED)
+        assert session.shown.decoding == ns.Decoding(question=ASKED[0], prefix=ASKED[1])
+        assert session.state.decoding == ns.Decoding()
+        session.locate(Question("a bear", method="pan"))
+        assert session.shown.question == Question("a bear", method="pan")
+        session.cancel()
+        assert session.shown is session.state
+    finally:
+        gate.set()
+
+
+def test_a_question_that_cannot_be_asked_is_refused(shop, demo):
+    session = Session(replace(shop, decoding=ns.Decoding(template="{image} {question} {prefix}", question="What?")))
+    with pytest.raises(InvalidOption, match="no question is given"):
+        session.ask("")
+    assert session.state.decoding.question == "What?"
+    session.close()
+
+
+def test_a_question_while_a_picture_is_read_is_asked_of_that_picture(session, demo):
+    session.pick(0).wait(SOON)
+    first = session.ask("What is it?")
+    job = session.pick(1)  # before the answer
+    assert job.wait(SOON).status == "done"
+    assert first.over
+    assert session.state.picture.number == 1
+    assert session.state.decoding.question == "What is it?"
+    session.pick(0)
+    again = session.ask("And now?")
+    assert again.wait(SOON).status == "done"
+    assert session.state.picture.number == 0
+    assert session.state.decoding == ns.Decoding(question="And now?")
+    picture = session.state.picture.image
+    assert session.state.caption == demo.caption(picture, decoding=session.state.decoding)
+
+
+def test_a_link_opens_the_same_and_locates_nothing(located, shop, bear):
+    located.undo() if located.state.found is None else None
+    text = query(located.state, State())
+    other = Session(shop)
+    job = other.open(Link.parse(dict(parse_qsl(text)))).wait(SOON)
+    assert job.status == "done"
+    assert other.state.picture.number == located.state.picture.number
+    assert other.state.marks == located.state.marks
+    assert other.state.question == located.state.question
+    assert other.state.decoding == located.state.decoding
+    assert other.state.found is None
+    assert query(other.state, State()) == text
+    assert other.locate(other.state.question).wait(SOON).status == "done"
+    assert other.state.found.evidence.neurons.addresses == located.state.found.evidence.neurons.addresses
+    with pytest.raises(InvalidSample, match="no picture here is called 'nothing'"):
+        other.open(Link(picture="nothing"))
+    other.close()
+
+
+def test_a_link_holds_a_question_and_leaves_out_what_cannot_be_linked(session, shop, bear, tmp_path):
+    bear.load().save(tmp_path / "mine.png")
+    session.ask(*ASKED)
+    session.upload(tmp_path / "mine.png").wait(SOON)
+    session.mark(Marks(bear.boxes, (Stroke(2.0, ((5.0, 6.0),)),)))
+    said = dict(parse_qsl(query(session.state, State())))
+    assert set(said) == {"concept", "question", "prefix"}
+    shown = html.link(session.state, shop)
+    assert "Not in it: the picture, which was uploaded, what was brushed." in shown
+    other = Session(shop)
+    assert other.open(Link.parse(said)) is None
+    assert other.state.decoding == session.state.decoding
+    assert other.state.question == session.state.question
+    assert other.pick(0).wait(SOON).status == "done"
+    assert html.link(Session(shop).state, shop).count("href") == 0
+    other.close()
+
+
+def test_the_captions_begin_with_a_sentence(located):
+    sentence = (
+        " neurons. With noise on them 0 of 3 captions name “bear”; with the same noise on as many random ones 3 of 3."
+    )
+    assert sentence in html.said(located.state)
+    assert located.change(Change("swap", word="dog")).wait(SOON).status == "done"
+    assert "With another word written into them the caption does not name “bear”" in html.said(located.state)
+    located.undo()
+
+
+def test_terms_that_the_page_links_to_are_explained_on_it():
+    folder = Path(html.__file__).parent / "templates"
+    texts = "".join(path.read_text(encoding="utf-8") for path in folder.glob("*.html"))
+    linked = set(re.findall(r'{{ term\("([^"]+)"', texts))
+    assert linked == {term.anchor for term in html.explained()}
+    assert len(linked) > 4

@@ -1,17 +1,18 @@
 """The cut is the smallest set that does what it says, seen by interventions one at a time."""
 
 import dataclasses
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pytest
 import torch
 
 import neuronscope as ns
-from neuronscope.caption import clean_captions
+from neuronscope.caption import Caption, clean_captions
 from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.evaluate import named
 from neuronscope.intervene import Patch
-from neuronscope.locate import Exchange, Recovery, ScoredConcept, edit_effect, equal_size, method
+from neuronscope.locate import Exchange, Recovery, ScoredConcept, edit_effect, equal_size, method, recovery, saying
 from neuronscope.locate.scores import Layout, best_first
 from neuronscope.locate.target import CONCEPT_TOKENS, concept_word
 from neuronscope.locate.validity import check_validity
@@ -177,3 +178,27 @@ def test_the_cut_recovers_the_sub_tokens_that_the_ranking_scores(vlm, surfboard,
     assert top.effect == pytest.approx(effects[token], rel=1e-4, abs=1e-6)
     scored = ScoredConcept.of(vlm, [pair], methods["pan"], validities=[known])
     assert scored.effects == pytest.approx([effects[token]], rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+def test_captions_are_written_on_from_the_pass_that_gives_the_share(demo, pair, validity, monkeypatch, trusted):
+    """They say what the plain path says, which is asked beside them once, and always where it said something else."""
+    anything, plainly = np.random.default_rng(1).random(Layout(demo.widths).total), list[int]()
+    said = recovery._Asked._said
+    monkeypatch.setattr(
+        recovery._Asked, "_said", lambda self, image, *a: plainly.append(a[-1]) or said(self, image, *a)
+    )
+    monkeypatch.setattr(saying, "_TRIED", WeakKeyDictionary())
+    if not trusted:
+        monkeypatch.setattr(
+            saying.Saying, "captions", lambda self, *a: [Caption("green", "green", (1,)) for _ in a[-1]]
+        )
+    cut = Recovery(share=1e-9, most=100, rest=None)
+    found, asked = cut.choose(demo, pair, validity, anything), list(plainly)
+    assert saying._TRIED[demo] is trusted
+    plainly.clear()
+    monkeypatch.setattr(saying.Saying, "of", lambda *_: None)
+    again = cut.choose(demo, pair, validity, anything)
+    assert (again.count, again.fewest, sorted(again.tried)) == (found.count, found.fewest, sorted(found.tried))
+    assert len(plainly) > 3
+    assert len(asked) == (1 if trusted else len(plainly))

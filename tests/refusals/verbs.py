@@ -404,6 +404,8 @@ CONTRADICTORY: Mapping[str, Sequence[tuple[Sequence[str], str]]] = {
         (["--export", "neurons.json"], "neurons.json"),
         (["--sets", "{good}/neurons.json"], "twice"),
         (["--images", "{good}/pictures"], "images"),
+        (["--workers", "2"], "--workers"),
+        (["--engine", "ray", "--address", "nowhere.invalid:1"], "--address"),
     ],
     "neuron": [
         (["--index", "{good}/result"], "result"),
@@ -419,6 +421,8 @@ CONTRADICTORY: Mapping[str, Sequence[tuple[Sequence[str], str]]] = {
         (["--method", "pan", "--budget", "100"], "--budget"),
         (["--change", "swap"], "--change"),
         (["--measure", "loss"], "--measure"),
+        (["--storage", "shared"], "--storage"),
+        (["--engine", "spark"], "--engine"),
     ],
     "concept": [(["--held", "5"], "held"), (["--join", "votes", "--within", "0"], "within")],
     "repair": [

@@ -31,7 +31,15 @@ BEAR, NONE = "black bear on a street.", "street."
         (
             2,
             {"patch": [NONE, BEAR], "zero": [BEAR]},
-            "2 neurons. With them as without the object 1 of 2 captions name “bear”, with no random ones beside.",
+            "2 neurons. With them as without the object 1 of 2 captions name “bear”, with no random ones beside. "
+            "Without them the caption still names “bear”, with no random ones beside.",
+        ),
+        (  # noise says nothing here: what the set was located by is told before it
+            47,
+            {"noise": [BEAR] * 3, "random noise": [BEAR] * 3, "patch": [NONE], "random patch": [BEAR]},
+            "47 neurons. With them as without the object the caption does not name “bear”; with as many random ones "
+            "like that it does. With noise on them 3 of 3 captions name “bear”; with the same noise on as many random "
+            "ones 3 of 3.",
         ),
     ],
 )

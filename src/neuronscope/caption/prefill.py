@@ -5,7 +5,6 @@ Where the model's prediction differs from that caption, writing begins.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby
@@ -14,12 +13,11 @@ from typing import Any
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from transformers import DynamicCache
 
 from ..hooks import Tap
 from ..intervene.operations import Intervention, Moment
 from .clean import Clean
-from .reading import Reading, stacked
+from .reading import Reading
 
 
 @dataclass(frozen=True)
@@ -91,24 +89,6 @@ class Pass(Reading):
     def plain(self) -> bool:
         """Whether the first changed layer is changed at neurons."""
         return all(plainly_at(job.change, self.first) for job in self.jobs)
-
-    def resumed(self, cache: DynamicCache, rows: Sequence[int], length: int) -> DynamicCache:
-        """Keys and values of the first `length` positions of some rows in all layers, to go on from."""
-        config: Any = self.vlm.model.config
-        result = DynamicCache(config=config)
-        states = [self.states[row] for row in rows]
-        every = list(rows) == list(range(len(self.jobs)))
-        for layer in range(self.vlm.layers):
-            if layer < self.start:
-                keys, values = (stacked(states, name, layer, 0, length) for name in ("keys", "values"))
-            else:
-                held: Any = cache.layers[layer]
-                keys, values = held.keys[..., :length, :], held.values[..., :length, :]
-                if not every:
-                    at = torch.tensor(list(rows), device=keys.device)
-                    keys, values = keys.index_select(0, at), values.index_select(0, at)
-            result.update(keys, values, layer)
-        return result
 
     def add(self, hidden: Float[Tensor, "rows positions hidden"], at: Tensor) -> None:
         """The low-rank update of each group of rows."""

@@ -123,6 +123,24 @@ class Reading(ABC):
             output = self._forward(text, cache, predictions=self.predictions)
         return cache, output.logits[:, -self.predictions :]
 
+    def resumed(self, cache: DynamicCache, rows: Sequence[int], length: int) -> DynamicCache:
+        """Keys and values of the first `length` positions of some rows in all layers, to go on from."""
+        config: Any = self.vlm.model.config
+        result = DynamicCache(config=config)
+        states = [self.states[row] for row in rows]
+        every = list(rows) == list(range(len(self.states)))
+        for layer in range(self.vlm.layers):
+            if layer < self.start:
+                keys, values = (stacked(states, name, layer, 0, length) for name in ("keys", "values"))
+            else:
+                held: Any = cache.layers[layer]
+                keys, values = held.keys[..., :length, :], held.values[..., :length, :]
+                if not every:
+                    at = torch.tensor(list(rows), device=keys.device)
+                    keys, values = keys.index_select(0, at), values.index_select(0, at)
+            result.update(keys, values, layer)
+        return result
+
     def _forward(self, text: dict[str, Tensor], cache: DynamicCache, predictions: int = 1) -> Any:
         return self.vlm.model(**text, **self.vlm.last_only(predictions), past_key_values=cache, use_cache=True)
 

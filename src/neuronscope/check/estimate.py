@@ -199,6 +199,16 @@ class Estimate:
             found.append(Row(verb, need / GIB, fits, seconds))
         return found
 
+    def verdict(self, card: str = "") -> str:
+        """How much the model needs, in a sentence; `card` is what the card is called."""
+        rows, own = self.rows(), self.shape
+        most = max(row.gib for row in rows)
+        head = f"{own.title} with {own.parameters:,} parameters needs {most:.2f} GiB in {self.dtype} for every verb"
+        if self.card is None:
+            return f"{head} on this picture size."
+        held = sum(bool(row.fits) for row in rows)
+        return f"{head}; {held} of {len(rows)} fit {card or f'{self.card.gib:g} GiB'}."
+
     @property
     def notes(self) -> tuple[str, ...]:
         """What the numbers leave out."""

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..options import Asking, Loading, made
-from .output import JsonOption, emit, lines, open_model, tell_notice
+from .output import JsonOption, counted, emit, lines, open_model, tell_notice
 from .steps import progress
 from .takes import Given, takes
 
@@ -39,4 +39,6 @@ def run(
             for (path, caption), told in zip(rows, notices, strict=True)
         ],
     }
-    emit(document, as_json, lambda: lines(*(f"{path}: {caption}" for path, caption in rows)))
+    asked = f"answered “{decoding.question}” about" if decoding.question else "captioned"
+    verdict = f"{vlm.id} {asked} {counted(len(rows), 'picture')}."
+    emit(verdict, document, as_json, lambda: lines(*(f"{path}: {caption}" for path, caption in rows)))

@@ -12,7 +12,7 @@ from ..errors import InvalidOption, UnsupportedModel
 from ..options import Loading
 from ..types import one_of
 from .estimate import estimated
-from .output import DeviceOption, DtypeOption, JsonOption, emit, lines, open_model, table
+from .output import DeviceOption, DtypeOption, JsonOption, counted, emit, lines, open_model, table
 from .steps import progress
 from .takes import flag
 
@@ -65,12 +65,16 @@ def run(
         vlm = open_model(loading)
         facts = _facts(vlm)
         if not as_json:
+            lines(_seen(facts))
             table(f"neuronscope check {model}", ("", ""), _shown(facts))
         said = (lambda _: None) if as_json else _say
         report = conformance(vlm, only=tuple(only or ()), progress=step, done=said)
-    emit({**facts, "checks": [asdict(r) for r in report.rows]}, as_json, lambda: None)
+    failed = ", ".join(row.name for row in report.rows if not row.ok)
+    applying = sum(row.applies for row in report.rows)
+    held = "all hold." if report.ok else f"these do not hold: {failed}."
+    verdict = f"Of {counted(applying, 'check')} that apply to {model} {held}"
+    emit(verdict, {**facts, "checks": [asdict(r) for r in report.rows]}, as_json, lambda: None)
     if not report.ok:
-        failed = ", ".join(row.name for row in report.rows if not row.ok)
         raise UnsupportedModel(f"{model} failed: {failed}")
 
 
@@ -104,6 +108,13 @@ def _facts(vlm: VLM) -> dict[str, Any]:
             "python": platform.python_version(),
         },
     }
+
+
+def _seen(facts: dict[str, Any]) -> str:
+    """The same in a sentence."""
+    width = f"{facts['d_f']:,}" if isinstance(facts["d_f"], int) else f"{min(facts['d_f']):,} to {max(facts['d_f']):,}"
+    layers = counted(facts["layers"], "layer")
+    return f"{facts['model']} is read as {facts['family']}: {layers} of {width} neurons each, at {facts['neurons at']}."
 
 
 def _shown(facts: dict[str, Any]) -> list[tuple[object, object]]:

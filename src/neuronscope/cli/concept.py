@@ -30,4 +30,4 @@ def run(
         vlm = open_model(asked)
         neurons, summary = concept_into(folder, vlm, asked, step)
     document = {**neurons.to_dict(), "summary": list(summary), "folder": str(folder)}
-    emit(document, as_json, lambda: lines(*summary, f"written to {folder}"))
+    emit(summary[0], document, as_json, lambda: lines(*summary[1:], f"written to {folder}"))

@@ -10,7 +10,7 @@ from typing import Annotated, Any, TypeAlias
 import typer
 
 from .examples import shown
-from .output import JsonOption, emit, table
+from .output import JsonOption, counted, emit, table
 from .strict import strict
 from .usage import Verb
 
@@ -116,4 +116,6 @@ def _emit(out: Path, report: Any, more: list[tuple[str, str]], as_json: bool) ->
         rows += [(f"  {reason}", count) for reason, count in Counter(report.ignored.values()).items()]
         table(f"{out}", ("", ""), rows)
 
-    emit({"folder": str(out), **dataclasses.asdict(report)}, as_json, show)
+    used, ignored = counted(len(report.used), "tensor"), counted(len(report.ignored), "other")
+    verdict = f"{report.kind} can be loaded from {out}: it has {used}; {ignored} of the files are not needed."
+    emit(verdict, {"folder": str(out), **dataclasses.asdict(report)}, as_json, show)

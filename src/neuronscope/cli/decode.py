@@ -14,7 +14,6 @@ from .output import (
     AnyModelOption,
     JsonOption,
     emit,
-    lines,
     open_model,
     table,
 )
@@ -58,9 +57,8 @@ def run(
             ("neuron", *WORDS),
             [(d.neuron, *words_of(found, k)) for k, d in enumerate(found)],
         )
-        lines(found.sentence)
 
-    emit({"model": vlm.id, "norm": norm, **found.to_dict()}, as_json, show)
+    emit(found.sentence, {"model": vlm.id, "norm": norm, **found.to_dict()}, as_json, show)
 
 
 def parse_neurons(texts: list[str]) -> Neurons:

@@ -42,7 +42,6 @@ def run(
     def show() -> None:
         first = result.findings[0]
         lines(
-            first.evidence.verdict,
             f"before   {document['caption_before']}",
             f"after    {document['caption_after']}   ({len(first.located.neurons)} located neurons)",
             f"control  {document['caption_control']}   (as many random neurons of the same layers)",
@@ -52,7 +51,7 @@ def run(
             f"page     {page}",
         )
 
-    emit(document, as_json, show)
+    emit(result.findings[0].evidence.verdict, document, as_json, show)
 
 
 def _number(value: float | None) -> str:

@@ -9,7 +9,7 @@ import typer
 
 from ..options import Scorers, made
 from ..studies.discover.settings import Discover, DiscoveryPlan
-from .output import JsonOption, emit, lines, open_model
+from .output import JsonOption, after, emit, lines, open_model
 from .steps import progress
 from .takes import Given, takes
 
@@ -38,7 +38,7 @@ def run(
     plan = made(DiscoveryPlan, parsed, discovery=asked.discovery(), metrics=scorers.metrics)
     for name, options in scorers.metrics.items():
         require_here(name, **options)
-    pictures = gather(asked.sources, asked.images, allow_outside=asked.allow_outside)
+    pictures = gather(asked.sources, asked.images, split=asked.split, allow_outside=asked.allow_outside)
     vlm = open_model(asked)
     decoding = plan.discovery.decoding
     directory = open_discovery(out, vlm, plan)
@@ -49,4 +49,5 @@ def run(
         work.step = step
         work.work()
     document = render_discoveries(work, collect_discoveries(work), out, pictures.refused)
-    emit(document, as_json, lambda: lines((out / "discovery.md").read_text(encoding="utf-8"), f"written to {out}"))
+    verdict, page = document["verdict"], (out / "discovery.md").read_text(encoding="utf-8")
+    emit(verdict, document, as_json, lambda: lines(after(verdict, page), f"written to {out}"))

@@ -11,7 +11,7 @@ from ..errors import InvalidOption
 from ..files import output_folder
 from ..options import made
 from ..studies.edit.settings import Rewrite
-from .output import JsonOption, emit, lines, open_model
+from .output import JsonOption, after, emit, lines, open_model
 from .steps import progress
 from .takes import Given, takes
 
@@ -19,7 +19,7 @@ from .takes import Given, takes
 def _moved(given: bool) -> None:
     """Say where `edit --repair` went, and exit with 2: bad usage."""
     if given:
-        raise typer.BadParameter("edit --repair is a verb of its own now: neuronscope repair --images COCO")
+        raise typer.BadParameter("edit --repair is a verb of its own now: neuronscope repair --images DATA")
 
 
 @takes(Rewrite)
@@ -48,7 +48,8 @@ def run(
     with progress(5 + asked.controls, "loading the model") as step:
         found = job.run(open_model(asked), step)
     result = found.save(folder, adapter=adapter)
-    emit(result, as_json, lambda: lines(one_table(result), f"written to {out}"))
+    verdict = result["verdict"]
+    emit(verdict, result, as_json, lambda: lines(after(verdict, one_table(result)), f"written to {out}"))
 
 
 def _words(asked: Rewrite, out: Path, adapter: bool, as_json: bool) -> None:
@@ -62,4 +63,5 @@ def _words(asked: Rewrite, out: Path, adapter: bool, as_json: bool) -> None:
     with progress(3 + len(job.listed), "loading the model") as step:
         found = job.run(open_model(asked), step)
     result = save_words(found, folder)
-    emit(result, as_json, lambda: lines(words_tables(result), f"written to {out}"))
+    verdict = result["verdict"]
+    emit(verdict, result, as_json, lambda: lines(after(verdict, words_tables(result)), f"written to {out}"))

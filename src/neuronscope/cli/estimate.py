@@ -50,15 +50,14 @@ def estimated(
             result = measured(vlm, result, size)
 
     def show() -> None:
-        own = result.shape
-        lines(
-            f"{own.title}, {own.parameters:,} parameters: {result.weights / GIB:.2f} GiB of weights in {result.dtype}; "
-            f"a picture of {size[0]} x {size[1]} px has {own.image_tokens} image tokens"
-        )
         rows = [
             (row.verb, f"{row.gib:.2f}", {None: "", True: "yes", False: "no"}[row.fits], _time(row.seconds))
             for row in result.rows()
         ]
+        lines(
+            f"{result.weights / GIB:.2f} GiB are weights in {result.dtype}; a picture of {size[0]} x {size[1]} px has "
+            f"{result.shape.image_tokens} image tokens"
+        )
         table(f"neuronscope check {model} --estimate", ("verb", "GiB", f"fits {card}".strip(), "time"), rows)
         if result.unit is not None:
             unit = result.unit
@@ -67,7 +66,7 @@ def estimated(
                 lines(f"measured  {unit.peak / GIB:.3f} GiB beside the weights; computed {result.gradient() / GIB:.3f}")
         lines(*(f"note      {note}" for note in result.notes))
 
-    emit(result.to_dict(), as_json, show)
+    emit(result.verdict(card), result.to_dict(), as_json, show)
 
 
 def _time(seconds: float | None) -> str:

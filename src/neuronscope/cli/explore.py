@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from ..explorer import Entry, Marks, Question
+    from ..models.decoding import Decoding
     from ..report import Origin
 
 #: What ends a process from outside; SIGHUP comes from a terminal that closes, and does not exist everywhere.
@@ -80,7 +81,7 @@ def run(
     vlm = open_model(loading)
     if opened is not None:
         opened.require_own(vlm)
-    origin = partial(origin_of, loading, asking=asking)
+    origin = partial(origin_of, loading)
     with _ended_by_signals():
         shop = Workshop(Desk(vlm), Shelf(entries), origin, Decoding.asked(asking), found, drawn, opened)
         running = serve(shop, host=host, port=port)
@@ -88,7 +89,7 @@ def run(
             if not is_loopback(host):
                 sys.stderr.write(f"neuronscope: everybody who can reach {host} can use this page\n")
             told = {"url": running.url, "model": loading.model}
-            emit(told, as_json, lambda: lines(f"{running.url}   Ctrl-C ends it"))
+            emit(f"The explorer is open at {running.url} until Ctrl-C ends it.", told, as_json, lambda: None)
             sys.stdout.flush()
             threading.Event().wait()
         except KeyboardInterrupt:
@@ -131,14 +132,7 @@ def _scene(concept: str) -> Image.Image:
     return scenes_of(concept, 1)[0].load()
 
 
-def origin_of(
-    loading: Loading,
-    question: Question,
-    picture: str,
-    marks: Marks,
-    *,
-    asking: Asking | None = None,
-) -> Origin:
+def origin_of(loading: Loading, question: Question, picture: str, marks: Marks, decoding: Decoding) -> Origin:
     """How `neuronscope locate` makes a result of the explorer again."""
     from ..explorer.archive import MASK
     from ..studies.locate.settings import Locate
@@ -147,5 +141,5 @@ def origin_of(
     region: dict[str, Any] = {"mask": Path(MASK)} if drawn else {"boxes": marks.all_boxes}
     chosen: dict[str, Any] = {"concept": question.concept, "method": question.method, "edit": question.edit}
     return Locate(
-        image=picture, **region, **chosen, **question.options(), **vars(loading), **vars(asking or Asking())
+        image=picture, **region, **chosen, **question.options(), **vars(loading), **vars(Asking.of(decoding))
     ).origin()

@@ -13,7 +13,7 @@ from ..options import Asking, Loading, given, made
 from ..studies.locate.pointing import Pointing
 from ..types import whole_number
 from .decode import parse_neurons
-from .output import AnyModelOption, JsonOption, emit, lines, open_model, tell_notice
+from .output import AnyModelOption, JsonOption, counted, emit, lines, open_model, tell_notice
 from .steps import progress
 from .takes import Given, takes
 
@@ -89,5 +89,7 @@ def run(
     }
     said = [f"notice: {notice}"] if notice else []
     said += [] if found is None else [found.sentence]
-    said += [why] if why else [] if placed is None else [placed.sentence]
-    emit(document, as_json, lambda: lines(f"{out}: mean activation of {len(heat.neurons)} neurons", *said))
+    shown = f"The map shows where {counted(len(heat.neurons), 'neuron')} are active on {image}, on average"
+    told = f"{shown}; {why or 'no box says where to compare it with an object'}."
+    verdict = told if placed is None else placed.sentence
+    emit(verdict, document, as_json, lambda: lines(*said, f"written to {out}"))

@@ -42,7 +42,7 @@ def run(
         result = locate_into(folder, vlm, method, pair, validity=validity, draws=draws, origin=origin, step=step)
 
     def show() -> None:
-        lines(*result.summary)
+        lines(*result.summary[1:])
         neurons = result.located.neurons
         words = result.evidence.words
         names = [name for name in neurons.scores if not name.endswith("_patch")]
@@ -52,7 +52,7 @@ def run(
         ]
         if rows:
             headings = ("neuron", *(_HEADINGS.get(name, name) for name in names), *WORDS)
-            table(f"neurons of {asked.concept!r}", headings, rows)
+            table(f"neurons of {asked.concept!r}", headings, rows, cut=WORDS)
         lines(f"written to {folder}")
 
-    emit({**result.to_dict(), "folder": str(folder), "notice": notice}, as_json, show)
+    emit(result.summary[0], {**result.to_dict(), "folder": str(folder), "notice": notice}, as_json, show)

@@ -33,4 +33,5 @@ def run(
             lines.append((row.model_type, marks, remark(row)))
         table("model families", ("type", "what applies", "remarks"), lines)
 
-    emit(document, as_json, show)
+    verdict = f"{len(rows)} families are known by name; others get the general rules, and `check` says how they do."
+    emit(verdict, document, as_json, show)

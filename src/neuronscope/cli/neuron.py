@@ -11,7 +11,7 @@ from ..errors import InvalidOption
 from ..options import Loading, made
 from ..studies.index.settings import Pages
 from .decode import parse_neurons
-from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, emit, lines, open_model
+from .output import AnyModelOption, DeviceOption, DtypeOption, JsonOption, counted, emit, lines, open_model
 from .steps import progress
 from .takes import Given, flag, takes
 
@@ -67,7 +67,8 @@ def run(
         if layers:
             count = write_export(vlm, opened, layers, sets, pages, **how)
             said = {"index": str(opened.path), "layers": layers, "neurons": count, "export": str(pages.export)}
-            emit(said, as_json, lambda: lines(f"written to {pages.export}: {count} neurons"))
+            verdict = f"{counted(count, 'neuron')} with everything that their pages have."
+            emit(verdict, said, as_json, lambda: lines(f"written to {pages.export}"))
             return
         documents: list[dict[str, Any]] = []
         rows = write_pages(
@@ -82,5 +83,9 @@ def run(
         )
     paths = [folder / row.page for row in rows]
     found = [{"page": str(path), **one} for path, one in zip(paths, documents, strict=False)]
-    texts = [f"{row.found.neuron}. {row.verdict}\nwritten to {path}" for row, path in zip(rows, paths, strict=True)]
-    emit({"index": str(opened.path), "neurons": found}, as_json, lambda: lines(*texts))
+    told = [f"{row.found.neuron}. {row.verdict}" for row in rows]
+    several = f"{counted(len(rows), 'neuron')} have a page now."
+    texts = [f"{each}\nwritten to {path}" for each, path in zip(told, paths, strict=True)]
+    texts = texts if len(rows) != 1 else [f"written to {paths[0]}"]
+    verdict = told[0] if len(rows) == 1 else several
+    emit(verdict, {"index": str(opened.path), "neurons": found}, as_json, lambda: lines(*texts))

@@ -38,8 +38,8 @@ def open_model(asked: Loading) -> VLM:
     from ..loading.load import DTYPES
     from .threads import bytes_at, use_few_threads
 
-    name, device, dtype = asked.model, asked.device, asked.dtype
-    one_of("--dtype", dtype, DTYPES)
+    name, device = asked.model, asked.device
+    one_of("--dtype", asked.dtype, DTYPES)
 
     if device is not None:
         try:
@@ -49,7 +49,7 @@ def open_model(asked: Loading) -> VLM:
         if chosen.type == "cuda" and not torch.cuda.is_available():
             raise InvalidOption(f"--device {device!r}: this PyTorch sees no CUDA device")
     few = use_few_threads(bytes_at(name))
-    vlm = load(name, device=device, dtype=dtype, **asked.further)
+    vlm = load(name, **asked.loading)
     if not few and vlm.device.type == "cpu":
         use_few_threads(sum(value.nbytes for value in vlm.model.parameters()))
     return vlm
@@ -64,26 +64,55 @@ def tell_notice(vlm: VLM, image: Image.Image, name: str) -> str:
     return told
 
 
-def emit(document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None:
-    """End a verb: the document on stdout, or the view for people."""
+def emit(verdict: str, document: dict[str, Any], as_json: bool, show: Callable[[], None]) -> None:
+    """End a verb: the document on stdout, or the view for people. Both begin with what it comes to, in a sentence."""
     if as_json:
-        sys.stdout.write(json.dumps(document, allow_nan=False) + "\n")
+        sys.stdout.write(json.dumps({"verdict": verdict, **document}, allow_nan=False) + "\n")
     else:
+        lines(verdict)
         show()
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table on stdout; every word as it is: tokens, file names and prompts may look like rich's markup."""
+def after(verdict: str, page: str) -> str:
+    """A page without the verdict in it, which :func:`emit` has printed."""
+    return page.replace(f"{verdict}\n", "", 1).strip("\n")
+
+
+def counted(number: int, what: str) -> str:
+    """A number and what it counts: "1 picture", "3 pictures"."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], *, cut: Sequence[str] = ()) -> None:
+    """A table on stdout; every word as it is: tokens, file names and prompts may look like rich's markup.
+
+    Args:
+        title: above it.
+        columns: headings; what the first one has is never broken over lines, so that it can be copied.
+        rows: cells.
+        cut: columns of long texts that end in an ellipsis where a terminal is narrow, so that every row is one line; a
+            file or another program gets them whole.
+    """
+    from rich.box import SIMPLE_HEAD
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table(title=Text(title, style="table.title"), title_justify="left", header_style="bold")
-    for column in columns:
-        grid.add_column(column, overflow="fold")
+    grid = Table(title=Text(title, style="table.title"), title_justify="left", header_style="bold", box=SIMPLE_HEAD)
+    for number, column in enumerate(columns):
+        grid.add_column(column, overflow="fold", no_wrap=not number or (bool(cut) and column not in cut))
     for row in rows:
-        grid.add_row(*(Text(str(cell)) for cell in row))
-    Console().print(grid)
+        cells = zip(columns, row, strict=True)
+        grid.add_row(
+            *(
+                Text(str(cell), no_wrap=True, overflow="ellipsis") if name in cut else Text(str(cell))
+                for name, cell in cells
+            )
+        )
+    console = Console()
+    if cut and not console.is_terminal:
+        console = Console(width=console.measure(grid, options=console.options.update(max_width=10_000)).maximum)
+    console.print(grid)
 
 
 def lines(*texts: str) -> None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import InvalidOption
-from ..files import is_folder, output_folder, replacing, require_picture
-from ..options import Loading, made
+from ..files import output_folder, replacing, require_picture
+from ..options import PICTURES, Loading, Reading, made
 from .decode import parse_neurons
 from .output import (
     AnyModelOption,
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-@takes(Loading)
+@takes(Loading, Reading)
 def run(
     parsed: Given,
     neurons: Annotated[str, typer.Argument(help="Addresses such as L3.U417, joined by commas, or one neurons.json.")],
     sources: Annotated[
-        list[str], typer.Argument(help="Folders, files or tables of pictures, or one COCO folder.", metavar="PICTURE")
+        list[str], typer.Argument(help=f"{PICTURES} One of the last by itself has labels.", metavar="PICTURE")
     ],
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="PNG of the pictures: the set's above, random ones' below.")
@@ -40,7 +40,7 @@ def run(
     count: Annotated[int, typer.Option("--count", help="Top pictures shown.")] = 6,
     pool: Annotated[str, typer.Option("--pool", help="Over image tokens: max or mean.")] = "max",
     concept: Annotated[
-        str | None, typer.Option("--concept", help="What pictures of a COCO folder are judged by; that of the set.")
+        str | None, typer.Option("--concept", help="What annotated pictures are judged by; that of the set.")
     ] = None,
     exclude: Annotated[
         list[str] | None,
@@ -51,13 +51,14 @@ def run(
     any_model: AnyModelOption = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Find the pictures that move neurons most, beside random neurons; with a COCO folder's annotations an AUC."""
+    """Find the pictures that move neurons most, beside random neurons; with annotations an AUC."""
     from ..meaning import top_pictures
     from ..view.sheet import contact_sheet
 
     chosen = parse_neurons([neurons])
     chosen = chosen if concept is None else replace(chosen, concept=concept)
-    paths, showing = _pictures(sources, chosen.concept, frozenset(exclude or ()))
+    reading = made(Reading, parsed)
+    paths, showing = _pictures(sources, chosen.concept, frozenset(exclude or ()), reading)
     if out is not None:
         require_picture(out)
         output_folder(out.parent)
@@ -93,23 +94,26 @@ def run(
     def show() -> None:
         head = ("", "the set", "random neurons of the same layers")
         table("pictures that move them most", head, [(k + 1, cell(k, own), cell(k, random)) for k in range(len(own))])
-        lines(found.sentence, *([] if out is None else [f"written to {out}"]))
+        lines(*([] if out is None else [f"written to {out}"]))
 
-    emit({**found.to_dict(), "files": [path.name for path in paths], "model": vlm.id}, as_json, show)
+    emit(found.sentence, {**found.to_dict(), "files": [path.name for path in paths], "model": vlm.id}, as_json, show)
 
 
-def _pictures(sources: Sequence[str], concept: str, exclude: frozenset[str]) -> tuple[list[Path], list[bool] | None]:
-    """The pictures, and which of them show the concept where a COCO folder says so."""
-    from ..samples import CocoFolder
+def _pictures(
+    sources: Sequence[str], concept: str, exclude: frozenset[str], reading: Reading
+) -> tuple[list[Path], list[bool] | None]:
+    """The pictures, and which of them show the concept where annotations say so."""
+    from ..samples import annotated
+    from ..samples.annotations.opened import is_annotated
     from ..samples.picture_files import gather
 
-    annotated = [source for source in sources if is_folder(Path(source) / "annotations")]
-    if annotated and len(sources) > 1:
-        raise InvalidOption(f"{annotated[0]} is a COCO folder: name it alone, so that all labels are of one kind")
-    if annotated:
-        folder = CocoFolder.open(annotated[0])
+    known = [source for source in sources if is_annotated(source)]
+    if known and len(sources) > 1:
+        raise InvalidOption(f"{known[0]} is annotated: name it alone, so that all labels are of one kind")
+    if known:
+        folder = annotated(known[0], split=reading.split, allow_outside=reading.allow_outside)
         name = concept or folder.concepts()[0]  # without a concept only the pictures are wanted
         pairs = [(path, shows) for path, shows in folder.showing(name) if not {path.name, path.stem} & exclude]
         return [path for path, _ in pairs], [shows for _, shows in pairs] if concept else None
-    found = gather(list(sources)).items
+    found = gather(sources, split=reading.split, allow_outside=reading.allow_outside).items
     return [one.path for one in found if not {one.name, one.path.stem} & exclude], None

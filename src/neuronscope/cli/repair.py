@@ -10,10 +10,10 @@ import typer
 
 from ..errors import InvalidOption
 from ..files import clear_result, output_folder, write_text
-from ..options import SETTING, Asking, Loading, Reading, made
+from ..options import ANNOTATED, SETTING, Asking, Loading, Reading, made
 from ..studies.repair.settings import Measuring, Repair
 from ..types import one_of
-from .output import JsonOption, emit, lines, open_model
+from .output import JsonOption, after, emit, lines, open_model
 from .steps import progress
 from .takes import Given, takes
 
@@ -24,7 +24,7 @@ _SETTINGS = {name: type(getattr(Repair, name)) for name in ("toward", "right", "
 @takes(Repair, Measuring, Asking, Loading, Reading)
 def run(
     parsed: Given,
-    images: Annotated[str, typer.Option("--images", help="A COCO folder with annotated objects.")],
+    images: Annotated[str, typer.Option("--images", help=ANNOTATED)],
     source: Annotated[str | None, typer.Option("--source", help="The one object to repair; else any.")] = None,
     option: Annotated[
         list[str] | None,
@@ -33,7 +33,7 @@ def run(
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("neuronscope-repair"),
     as_json: JsonOption = False,
 ) -> None:
-    """Edit away the objects that captions name and a COCO folder's pictures do not show, measured by CHAIR.
+    """Edit away the objects that captions name and annotated pictures do not show, measured by CHAIR.
 
     Writes edit.safetensors (all accepted edits as one), tables.md and tables.json. The model is left as it was.
     """
@@ -49,14 +49,16 @@ def run(
     how = made(Repair, parsed, **_settings(option or []), decoding=decoding)
     reading, loading, measuring = made(Reading, parsed), made(Loading, parsed), made(Measuring, parsed)
     lists = None if measuring.synonyms is None else Synonyms.read(measuring.synonyms)
-    folder = AnnotatedFolder.read(images, allow_outside=reading.allow_outside)
+    folder = AnnotatedFolder.read(images, reading.split, allow_outside=reading.allow_outside)
     if lists is not None:  # an object that they lack is refused before anything is done
         lists.shown({name for one in folder.pictures for name in one.annotated}, ())
     target = output_folder(out)
     with progress(0, "captioning the pictures") as step:
         vlm = open_model(loading)
         found = repair(vlm, folder, how, only=source, done=step)
-    result = document(found, lists) | {
+    measured = document(found, lists)
+    verdict: str = measured["verdict"]
+    result = measured | {
         "model": vlm.identity(),
         "sent": vlm.sent(decoding),
         "environment": environment(),
@@ -67,7 +69,7 @@ def run(
         found.together.edit.save(target / "edit.safetensors")
     write_text(target / "tables.md", text)
     write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
-    emit(result, as_json, lambda: lines(text, f"written to {out}"))
+    emit(verdict, result, as_json, lambda: lines(after(verdict, text), f"written to {out}"))
 
 
 def _settings(options: list[str]) -> dict[str, Any]:

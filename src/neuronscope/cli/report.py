@@ -10,7 +10,7 @@ import typer
 from ..errors import InvalidOption
 from ..files import is_file, output_folder, require_ending
 from ..options import Reading
-from .output import JsonOption, emit, lines
+from .output import JsonOption, after, emit, lines
 from .takes import flag
 
 
@@ -23,7 +23,10 @@ def run(
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("page.html"),
-    data: Annotated[Path | None, typer.Option("--data", help="Runs: folder of the data, for thumbnails.")] = None,
+    data: Annotated[
+        Path | None, typer.Option("--data", help="Runs: the data, for thumbnails; as `reproduce --data`.")
+    ] = None,
+    split: Annotated[str | None, flag(Reading, "split")] = None,
     index: Annotated[
         Path | None, typer.Option("--index", help="Folder of `neuronscope index`: neurons link to their pages in it.")
     ] = None,
@@ -57,7 +60,7 @@ def run(
         from ..studies.reproduce.page import run_page, write_run
 
         with telling_damage(result):
-            page = write_run(run_page(result, data, allow_outside=allow_outside), out)
+            page = write_run(run_page(result, data, split=split, allow_outside=allow_outside), out)
     elif is_study:
         from ..studies.demo.page import write_page
 
@@ -68,7 +71,8 @@ def run(
     kind = "run" if is_run else "study" if is_study else "located"
     size = page.stat().st_size
     document = {"page": str(page.resolve()), "kind": kind, "bytes": size}
-    emit(document, as_json, lambda: lines(f"{page}: {size / 2**20:.1f} MiB"))
+    verdict = f"One file of {size / 2**20:.1f} MiB holds everything of {result}; it opens without a network."
+    emit(verdict, document, as_json, lambda: lines(f"written to {page}"))
 
 
 def _truth(results: list[Path], out: Path, data: Path | None, as_json: bool) -> None:
@@ -90,7 +94,7 @@ def _truth(results: list[Path], out: Path, data: Path | None, as_json: bool) -> 
 
     def show() -> None:
         if len(results) > 1:
-            lines(found.markdown())
-        lines(f"{page}: {size / 2**20:.1f} MiB")
+            lines(after(found.sentence, found.markdown()))
+        lines(f"written to {page}")
 
-    emit(document, as_json, show)
+    emit(found.sentence, document, as_json, show)

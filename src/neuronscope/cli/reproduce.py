@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ..cluster.resources import Resources
 from ..errors import InvalidOption, suggest
 from ..files import write_text
-from ..options import Asking, Loading, Reading, Scorers, given, made, words
+from ..options import Asking, Loading, Reading, Scorers, given, made
 from ..parsing import digits
-from ..studies.reproduce.cluster.resources import Resources
 from ..studies.reproduce.job import AGAIN, Job
 from ..studies.reproduce.settings import ASKED, BOUNDS, PRESETS, REFERENCE, Experiment, Limits
 from ..types import one_of
-from .output import JsonOption, emit, lines, open_model
+from .output import JsonOption, after, emit, lines, open_model
+from .sharing import EngineOption, say, shared
 from .steps import progress, tell
 from .takes import Given, takes
 
@@ -46,23 +47,23 @@ def run(
         bool, typer.Option("--measure", help="With --plan: what one unit takes on this machine, and so the whole.")
     ] = False,
     tables_only: Annotated[bool, typer.Option("--tables-only", help="Only write the tables of what is done.")] = False,
-    engine: Annotated[str, typer.Option("--engine", help="local: this process; ray: a cluster.")] = "local",
+    engine: EngineOption = "local",
     log: Annotated[
         Path | None, typer.Option("--log", help="Folder for TensorBoard files: units done and running scores.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Locate, perturb, caption and compare: Tables II and III and Figure 2, with intervals and controls."""
+    from ..cluster.schedule import UnitsFailed
     from ..studies.reproduce.board import following, open_writer
     from ..studies.reproduce.conditions import TooFewSamples
-    from ..studies.reproduce.engine import UnitsFailed
     from ..studies.reproduce.tables import render
 
     if log is not None and (dry or tables_only):
         raise InvalidOption("--log follows what is done: nothing is with --plan or --tables-only")
     if dry:
-        document, show = _planned(asked, _swept(sweep or []), measured=measured)
-        emit(document, as_json, show)
+        verdict, document, show = _planned(asked, _swept(sweep or []), measured=measured)
+        emit(verdict, document, as_json, show)
         return
     if measured:
         raise InvalidOption("--measure says what a plan takes: give --plan too")
@@ -72,11 +73,11 @@ def run(
     source = _source(asked)
     plan = experiment(asked, source, _swept(sweep or []))
     job = Job(plan, **given(Job, asked))
-    one_of("--engine", engine, list(_ENGINES))
+    resources = shared(engine, asked)
     with (
         redirect_stdout(sys.stderr),  # Ray has its say there
         nullcontext() if log is None else closing(open_writer(log)) as writer,
-        closing(_ENGINES[engine](job, out, made(Resources, asked))) as doing,
+        closing(_local(job, out) if resources is None else _ray(job, out, resources)) as doing,
     ):
         with progress(len(plan.concepts) * plan.images, "building the data set") as step:
             try:
@@ -98,8 +99,9 @@ def run(
                 failures = doing.work(step)
         document = render(doing.results(), out)
     if failures:
-        raise UnitsFailed.of(failures)
-    emit(document, as_json, lambda: lines((out / "tables.md").read_text(encoding="utf-8"), f"written to {out}"))
+        raise UnitsFailed.of(failures, "the tables leave out what is not complete")
+    verdict, page = document["verdict"], (out / "tables.md").read_text(encoding="utf-8")
+    emit(verdict, document, as_json, lambda: lines(after(verdict, page), f"written to {out}"))
 
 
 def _source(asked: Given) -> CocoFolder:
@@ -114,8 +116,8 @@ def _require(asked: Given, *names: str) -> None:
             raise typer.BadParameter("missing", param_hint=f"--{name}")
 
 
-def _planned(asked: Given, swept: Sequence[str], *, measured: bool) -> tuple[dict[str, Any], Callable[[], None]]:
-    """What would be done, as a document and for people."""
+def _planned(asked: Given, swept: Sequence[str], *, measured: bool) -> tuple[str, dict[str, Any], Callable[[], None]]:
+    """What would be done: in a sentence, as a document, and for people."""
     from ..studies.reproduce.plan import Plan, measure
 
     if measured:
@@ -128,7 +130,7 @@ def _planned(asked: Given, swept: Sequence[str], *, measured: bool) -> tuple[dic
         found = measure(plan, open_model(loading), source)
         document["measured"] = asdict(found)
         told += found.lines()
-    return document, lambda: lines(*told)
+    return plan.verdict, document, lambda: lines(*told)
 
 
 def experiment(asked: Given, source: CocoFolder | None, swept: Sequence[str] = ()) -> Experiment:
@@ -150,12 +152,10 @@ def _record(job: Job, out: Path) -> None:
     write_text(out / AGAIN, f"{job.command()}\n")
 
 
-def _local(job: Job, out: Path, resources: Resources) -> Engine:
+def _local(job: Job, out: Path) -> Engine:
     from ..evaluate.captions import require_here
     from ..studies.reproduce.engine import Local
 
-    if found := [word for word in words(resources) if word.startswith("--")]:
-        raise InvalidOption(f"{', '.join(found)}: only --engine ray has a cluster")
     plan = job.experiment
     job.require_candidates()
     for name, options in plan.metrics.items():
@@ -165,19 +165,9 @@ def _local(job: Job, out: Path, resources: Resources) -> Engine:
 
 
 def _ray(job: Job, out: Path, resources: Resources) -> Engine:
-    from ..studies.reproduce.cluster.ray import Cluster
+    from ..studies.reproduce.cluster import Cluster
 
     return Cluster(job, out, resources, say=say)
-
-
-#: Engine -> how it is made.
-_ENGINES: dict[str, Callable[[Job, Path, Resources], Engine]] = {"local": _local, "ray": _ray}
-
-
-def say(line: str) -> None:
-    """One line on stderr."""
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
 
 
 def _told(cost: Cost) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .output import JsonOption, emit, lines
+from .output import JsonOption, counted, emit, lines
 from .steps import progress
 
 
@@ -18,9 +18,10 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Draw scenes of 30 concepts in 10 places and write them as a COCO folder."""
-    from ..samples.scenes import write_coco
+    from ..samples.scenes import CONCEPTS, write_coco
 
     with progress(count, "drawing scenes") as step:
         root = write_coco(out, count, seed, lambda: step("drawing scenes"))
     document = {"folder": str(root), "count": count, "seed": seed}
-    emit(document, as_json, lambda: lines(f"{count} scenes in {root} (images, exact, annotations)"))
+    verdict = f"{counted(count, 'scene')} of {len(CONCEPTS)} concepts, with what each shows."
+    emit(verdict, document, as_json, lambda: lines(f"written to {root} (images, exact, annotations)"))

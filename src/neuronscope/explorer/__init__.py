@@ -1,6 +1,6 @@
 """The explorer: a local page on which a person marks an object, sees its neurons, and watches the caption change.
 
-Everything but layout.py works without Gradio.
+Everything but app.py, layout.py and handlers.py works without Gradio.
 """
 
 from .annotations import Marks as Marks
@@ -10,8 +10,9 @@ from .forms import Question as Question
 from .jobs import Cancelled as Cancelled
 from .jobs import Desk as Desk
 from .jobs import Job as Job
+from .link import Link as Link
 from .picture_list import Entry as Entry
 from .picture_list import Shelf as Shelf
 from .session import Session as Session
-from .session import Workshop as Workshop
 from .state import State as State
+from .workshop import Workshop as Workshop

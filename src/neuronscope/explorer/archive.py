@@ -1,7 +1,7 @@
 """The commands that make again what a person did by hand, and an archive in which they work.
 
-The archive holds the picture, the mask, neurons.json, the report and both recipes; a picture that came without a file
-of its own is called `image.png` in the recipes, as it is in the archive.
+The archive holds the picture, the mask, the result as `neuronscope locate` leaves it, its page and both recipes; a
+picture that came without a file of its own is called `image.png` in the recipes, as it is in the archive.
 """
 
 from __future__ import annotations
@@ -53,9 +53,11 @@ def shell(found: Found) -> str:
 
 
 def bundle(path: Path, found: Found, state: State, page: Path) -> Path:
-    """An archive with everything that the recipes need and make."""
+    """An archive with all that the recipes need and make; unpacked, `neuronscope report` reads it as a result."""
+    result = path.parent / "result"
+    found.evidence.save(result)
     texts = {"again.py": python(found, state) + "\n", "again.sh": shell(found) + "\n"}
-    pictures = {"image.png": found.pair.original, "edited.png": found.pair.edited}
+    pictures = {"image.png": found.pair.original}
     mask = found.marks.mask(found.pair.original.size)
     if mask is not None:
         pictures[MASK] = Image.fromarray(mask)
@@ -65,7 +67,8 @@ def bundle(path: Path, found: Found, state: State, page: Path) -> Path:
             archive.writestr(name, text)
         for name, picture in pictures.items():
             archive.writestr(name, _png(picture))
-        archive.write(found.files["neurons"], "neurons.json")
+        for file in sorted(one for one in result.rglob("*") if one.is_file()):
+            archive.write(file, file.relative_to(result).as_posix())
         archive.write(page, "report.html")
     write_bytes(path, buffer.getvalue())
     return path

@@ -15,7 +15,8 @@ from ..errors import NeuronscopeError
 from . import html
 from .forms import REACH
 from .jobs import Job
-from .session import Session, Workshop
+from .session import Session
+from .workshop import Workshop
 
 Parts: TypeAlias = dict[str, Any]
 
@@ -125,12 +126,15 @@ def parts(visitor: Visitor) -> Parts:
         "neuron": html.neuron(state, shop.shelf, session.side, indexed=shop.index is not None),
         "again": html.again(state),
         "profile": html.profile(state, shop.index),
+        "link": html.link(state, shop),
+        "asked": {"value": state.decoding.question},
+        "prefix": {"value": state.decoding.prefix or ""},
         **_question(state.question),
         **_change(state, found),
         "undo": {"interactive": session.undoable},
         "cancel": {"interactive": busy},
         "locate": {"interactive": state.picture is not None},
-        "report": {"interactive": found is not None},
+        **{kind: {"interactive": found is not None} for kind in ("report", "archive")},
         **{f"get_{kind}": _file(found, kind) for kind in ("neurons", "report", "archive")},
     }
 

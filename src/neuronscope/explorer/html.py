@@ -16,17 +16,22 @@ from typing import TYPE_CHECKING, Any
 from ..errors import InvalidOption, InvalidSample, UnsegmentedScript
 from ..index import Described, NeuronIndex
 from ..index.described import verdict
+from ..models.decoding import CAPTION
 from ..report.data_uri import mask_picture, photo, veil, with_boxes
 from ..report.located import section
 from ..report.marked import Piece, marked
 from ..report.neurons import Album, tiles_of
+from ..report.terms import TERMS, Term
+from ..report.verdict import verdict as told
 from ..types import Neuron
 from .annotations import Find
 from .archive import MASK, python, shell
 from .jobs import Job
+from .link import query
 from .picture_list import Shelf, Tile
-from .session import UPLOADED, Session
-from .state import HERE, Found, Picture, Seen, State
+from .session import Session
+from .state import HERE, UPLOADED, Found, Picture, Seen, State
+from .workshop import Workshop
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -37,6 +42,10 @@ _PACKAGE = "neuronscope.explorer"
 _LARGE = 768
 #: And of a picture on the page of a neuron.
 _TILE = 160
+#: What an answer begins with where nothing is said of it.
+USUAL_PREFIX = CAPTION
+#: Terms that the page links to, all of which it explains.
+_EXPLAINED = ("promoted-words", "noise-level", "layer-matched", "log-odds", "heat-map", "target-decoy")
 #: Status of a job that is over -> what the user is told before the error's own text.
 _OVER: Mapping[str, tuple[str, str]] = {
     "refused": ("refused", "Refused."),
@@ -139,6 +148,7 @@ def caption(state: State) -> str:
         caption=state.caption,
         notice=state.notice,
         nouns=state.nouns,
+        asked=state.decoding.question,
         prompt=state.decoding.beginning,
         sent=state.sent,
     )
@@ -151,8 +161,14 @@ def said(state: State) -> str:
     words = state.change.says(concept)
     members = 0 if found is None else len(found.evidence.neurons[: state.change.count])
     located = bool(members)
+    heard: dict[str, Sequence[str]] = {}
+    if now is not None:
+        done = "zero" if now.change.operation == "ablate" else now.change.operation
+        heard = {done: now.after, f"random {done}": now.control}
     return render(
         "said.html",
+        verdict=told(concept, members, lambda condition: heard.get(condition, ())) if heard else "",
+        asked=state.decoding.question,
         prompt=state.decoding.beginning,
         before=_lines([state.caption], concept) if state.caption else None,
         after=_lines(now.after, concept) if now is not None else None,
@@ -299,3 +315,20 @@ def again(state: State) -> str:
         uploaded=UPLOADED in found.evidence.command,
         mask=MASK in found.evidence.command,
     )
+
+
+def link(state: State, shop: Workshop) -> str:
+    """The address that opens the same again, and what is not in it."""
+    picture = state.picture
+    missing = {
+        "the picture, which was uploaded": picture is not None and picture.number is None,
+        "what was brushed": bool(state.marks.strokes),
+        "what was found by a word or a click": bool(state.marks.finds),
+    }
+    usual = State(decoding=shop.decoding)
+    return render("link.html", query=query(state, usual), missing=[what for what, there in missing.items() if there])
+
+
+def explained() -> list[Term]:
+    """The terms of the page, as pages of results and the glossary explain them."""
+    return [term for term in TERMS if term.anchor in _EXPLAINED]

@@ -142,9 +142,13 @@ class Desk:
         self._thread = threading.Thread(target=self._serve, name="neuronscope-desk", daemon=True)
         self._thread.start()
 
-    def submit(self, name: str, work: Callable[[Job[T]], T]) -> Job[T]:
-        """Queue some work. Raises InvalidOption where too many jobs wait, or the desk is closed."""
+    def submit(self, name: str, work: Callable[[Job[T]], T], shown: Any = None) -> Job[T]:
+        """Queue some work; `shown` is there to show at once.
+
+        Raises InvalidOption where too many jobs wait, or the desk is closed.
+        """
         job = Job(self, name, work)
+        job.shown = shown
         with self._changed:
             if self._closed:
                 raise InvalidOption("the explorer is shutting down")

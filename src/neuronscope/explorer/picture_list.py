@@ -80,6 +80,13 @@ class Shelf:
             raise InvalidSample(f"picture {number} is not one of {len(self.entries)}")
         return self.entries[number]
 
+    def find(self, name: str) -> int:
+        """The place of a picture. Raises InvalidSample for a name that none has."""
+        for number, entry in enumerate(self.entries):
+            if entry.name == name:
+                return number
+        raise InvalidSample(f"no picture here is called {name!r}; a picture that was uploaded is in no link: upload it")
+
     def _draw(self, number: int, state: tuple[int, ...]) -> Tile:
         entry = self.entries[number]
         try:

@@ -7,75 +7,39 @@ one before, so that dragging a slider twice asks the model once.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 from PIL import Image
 
-from ..caption import generate_captions
 from ..errors import InvalidOption, InvalidSample
 from ..files import temporary_folder
-from ..index import NeuronIndex, describe
-from ..loading.world import notice
-from ..locate import layer_matched
-from ..locate.validity import valid_pair
+from ..index import describe
 from ..models.decoding import Decoding
-from ..regions import Detector, Segmenter
-from ..report import Origin, Test, gather, locate_watched, write_located
-from ..samples.inpaint import counterfactual
-from ..samples.nouns import noun_finder
-from ..samples.sample import Sample
 from ..types import Neuron, Neurons
 from .annotations import Find, Marks
-from .archive import bundle
-from .forms import Change, Question, captions_under, other_word, usual_level
-from .jobs import Desk, Job
+from .forms import Change, Question
+from .jobs import Job
+from .link import Link
 from .movers import movers
-from .picture_list import Shelf, limited, shrunk
+from .picture_list import limited
 from .seeking import by_click, by_word
-from .state import Found, Picture, Said, State
+from .state import UPLOADED, Found, Picture, State
+from .work import NOTHING, Changes, captioned, located, reported, said, taken
+from .workshop import Workshop
 
 #: What the explorer calls its folders for temporary files.
 FOLDER = "neuronscope-explorer"
 #: States that undo can go back to.
 _REMEMBERED = 30
-#: Fields of a state and their new values.
-Changes: TypeAlias = Mapping[str, Any]
 Work: TypeAlias = Callable[[Job[Changes]], Changes]
 
-#: What is no longer true when another question is asked.
-_NOTHING: Changes = {"found": None, "said": None, "chosen": None, "tops": {}, "beside": {}, "note": ""}
 #: A job that has committed its main result already completes it with the rest.
 _COMPLETES = "completes"
 _LATER: Changes = {_COMPLETES: True}
-#: What a picture without a file of its own is called in commands.
-UPLOADED = "image.png"
-
-
-@dataclass(frozen=True)
-class Workshop:
-    """What all sessions share.
-
-    Attributes:
-        desk: the model and its queue.
-        shelf: the pictures on offer.
-        origin: how to make a result again, from the question, the picture's path and the marks.
-        decoding: what the model is asked about every picture.
-        detector: marks an object by a word; None where there is none.
-        segmenter: outlines what was found, and what lies under a click; None likewise.
-        index: what `neuronscope index` noted of its neurons; None where none was given.
-    """
-
-    desk: Desk
-    shelf: Shelf
-    origin: Callable[[Question, str, Marks], Origin]
-    decoding: Decoding = field(default_factory=Decoding)
-    detector: Detector | None = None
-    segmenter: Segmenter | None = None
-    index: NeuronIndex | None = None
 
 
 class Session:
@@ -93,6 +57,8 @@ class Session:
         self.job: Job[Changes] | None = None
         self.side: Job[Changes] | None = None
         self._past: list[State] = []
+        self._asking: tuple[Job[Changes], Changes] | None = None
+        self._reading: tuple[Job[Changes], Callable[[], Job[Changes]]] | None = None
         self._lock = threading.RLock()
         self._folder = temporary_folder(FOLDER)
         self._files = 0
@@ -140,6 +106,55 @@ class Session:
         """Take a picture of the user's and caption it. The job is refused where it is too large or no picture."""
         return self._take(name or Path(path).name, partial(limited, path), UPLOADED, None)
 
+    def ask(self, question: str, prefix: str | None = None) -> Job[Changes] | None:
+        """Ask the model something else, from now on, and caption the picture at hand again.
+
+        Args:
+            question: what is asked; nothing for a caption.
+            prefix: what the answer begins with, as :class:`neuronscope.Decoding` has it.
+
+        Returns the job; None where there is no picture, or the same is asked already.
+
+        Raises InvalidOption for what cannot be asked of this model.
+        """
+        asked = self._asked(question, prefix)
+        with self._lock:
+            picture, known = self.state.picture, self.state.question
+            if self._asking is not None and not self._asking[0].over and self._asking[1] == asked:
+                return self._asking[0]
+            if asked["decoding"] == self.state.decoding:
+                return None
+            if self._reading is not None and not self._reading[0].over:  # of a picture that is being captioned
+                self._commit(asked)
+                return self._reading[1]()
+            if picture is None:
+                self._commit(asked)
+                return None
+
+        def work(job: Job[Changes]) -> Changes:
+            job.step("writing the answer")
+            changes = captioned(self.shop.desk.vlm, picture.image, asked["decoding"])
+            concept = known.concept or next(iter(changes["nouns"]), "")
+            return {**NOTHING, **asked, **changes, "edited": None, "question": replace(known, concept=concept)}
+
+        job = self._start("asking the model", work, shown={**NOTHING, **asked, "caption": "", "nouns": ()})
+        self._asking = job, asked
+        return job
+
+    def open(self, link: Link) -> Job[Changes] | None:
+        """Go where an address leads: to a question, a picture with its marks, or a neuron. Nothing is located.
+
+        Raises InvalidSample for a picture that is not on the shelf, and what :meth:`ask` and :meth:`look` raise.
+        """
+        if link.picture:
+            number = self.shop.shelf.find(link.picture)
+            entry = self.shop.shelf.entry(number)
+            return self._take(entry.name, entry.load, entry.path or UPLOADED, number, link)
+        if link.question != self.state.question:
+            self._commit({"question": link.question})
+        job = self.ask(link.asked, link.prefix) if link.asks else None
+        return self.look(link.neuron) if link.neuron else job
+
     def mark(self, marks: Marks) -> State:
         """Where the concept is. Raises InvalidSample where there is no picture."""
         with self._lock:
@@ -184,14 +199,17 @@ class Session:
         if not marks:
             raise InvalidSample(f"nothing is marked: draw a box around the {question.concept}, or brush over it")
         name = f"locating neurons of “{question.concept}”"
-        return self._start(name, partial(self._locate, picture, marks, question))
+        return self._start(
+            name, partial(self._locate, picture, marks, question, self.state.decoding), shown={"question": question}
+        )
 
     def change(self, change: Change) -> Job[Changes]:
         """Do something to the located neurons and to their control, and caption the picture under both."""
         found = self._found()
         if self.job is not None and not self.job.over:  # the captions of the settings before
             self.job.cancel()
-        return self._start("captions under the change", partial(self._say, found, change), alone=False)
+        work = partial(said, self.shop.desk.vlm, found, change, self.state.decoding)
+        return self._start("captions under the change", work, alone=False, shown={"change": change, "said": None})
 
     def choose(self, neuron: Neuron) -> Job[Changes] | None:
         """Look at one neuron: its map and tokens at once, its best pictures by a job; None if known."""
@@ -203,9 +221,12 @@ class Session:
                 self._commit({"chosen": neuron})
             if self.state.tops or (self.side is not None and not self.side.over):
                 return self.side
-            self.side = self._submit(
-                "pictures that move these neurons", partial(self._tops, found, self._picture()), same=True
-            )
+            picture, decoding = self._picture(), self.state.decoding
+
+            def work(job: Job[Changes]) -> Changes:
+                return movers(self.shop.desk.vlm, found, picture, self.shop.shelf, decoding=decoding, step=job.step)
+
+            self.side = self._submit("pictures that move these neurons", work, same=True)
             return self.side
 
     def look(self, address: str) -> Job[Changes]:
@@ -213,122 +234,78 @@ class Session:
 
         Raises InvalidOption where there is no index or this is no address, NeuronOutOfRange for one that it has not.
         """
+        neurons = self._address(address)
+        return self._start(f"the page of {neurons[0]}", partial(self._described, neurons), same=True)
+
+    def report(self) -> Job[Changes]:
+        """Make the page to share, for which every neuron is tested alone, and an archive with everything in it."""
+        found, state = self._found(), self.state
+
+        def work(job: Job[Changes]) -> Changes:
+            return reported(self.shop.desk.vlm, found, state, self._place, job)
+
+        return self._start("testing neurons for the report", work, same=True)
+
+    def _take(
+        self,
+        name: str,
+        load: Callable[[], Image.Image],
+        path: str,
+        number: int | None,
+        link: Link | None = None,
+    ) -> Job[Changes]:
+        asked: Changes = {}
+        if self._asking is not None and not self._asking[0].over:  # asked of the picture before, and not answered yet
+            asked = self._asking[1]
+        if link is not None and link.asks:
+            asked = self._asked(link.asked, link.prefix)
+        decoding = asked.get("decoding", self.state.decoding)
+        question = self.state.question if link is None else link.question
+        neurons = self._address(link.neuron) if link is not None and link.neuron else None
+
+        def work(job: Job[Changes]) -> Changes:
+            changes = {**asked, **taken(self.shop.desk.vlm, name, load, path, number, decoding, job)}
+            concept = question.concept if link is not None else ""
+            changes["question"] = replace(question, concept=concept or next(iter(changes["nouns"]), ""))
+            if link is not None:
+                changes["marks"] = Marks(link.boxes)
+            return changes if neurons is None else {**changes, **self._described(neurons, job)}
+
+        job = self._start("reading the picture", work)
+        self._reading = job, partial(self._take, name, load, path, number, link)
+        return job
+
+    def _asked(self, question: str, prefix: str | None) -> Changes:
+        """What is asked, and how it is written. Raises InvalidOption for what cannot be asked of this model."""
+        decoding = replace(self.shop.decoding, question=question.strip(), prefix=prefix)
+        return {"decoding": decoding, "sent": self.shop.desk.vlm.sent(decoding)}
+
+    def _address(self, text: str) -> Neurons:
+        """The neurons that an address names, if the index has their kind."""
         index = self.shop.index
         if index is None:
             raise InvalidOption("no index is open: start with --index FOLDER, which `neuronscope index` makes")
-        neurons = Neurons.at(address)
+        neurons = Neurons.at(text)
         index.require_part(neurons)
+        return neurons
 
-        def work(job: Job[Changes]) -> Changes:
-            (found,) = describe(self.shop.desk.vlm, index, list(neurons), step=job.step)
-            return {"page": found}
+    def _described(self, neurons: Neurons, job: Job[Changes]) -> Changes:
+        index = self.shop.index
+        assert index is not None
+        (found,) = describe(self.shop.desk.vlm, index, list(neurons), step=job.step)
+        return {"page": found}
 
-        return self._start(f"the page of {neurons[0]}", work, same=True)
-
-    def report(self) -> Job[Changes]:
-        """Test every neuron alone and make the page to share, and an archive with everything in it."""
-        found = self._found()
-        return self._start("testing neurons for the report", partial(self._report, found), same=True)
-
-    def _take(self, name: str, load: Callable[[], Image.Image], path: str, number: int | None) -> Job[Changes]:
-        def work(job: Job[Changes]) -> Changes:
-            job.step("reading the picture")
-            whole = load()
-            image = shrunk(whole)
-            picture = Picture(name, image, path if image is whole else UPLOADED, number)
-            fresh: Changes = {
-                **_NOTHING,
-                "picture": picture,
-                "marks": Marks(),
-                "edited": None,
-                "notice": notice(self.shop.desk.vlm, image),
-                "caption": "",
-                "nouns": (),
-            }
-            job.step("writing the caption", fresh)
-            text = generate_captions(self.shop.desk.vlm, [picture.image], decoding=self.shop.decoding)[0][0].text
-            nouns = tuple(noun.text for noun in noun_finder().find(text, self.shop.decoding.beginning))
-            question = replace(self.state.question, concept=nouns[0] if nouns else "")
-            return {**fresh, "caption": text, "nouns": nouns, "question": question}
-
-        return self._start("reading the picture", work)
-
-    def _locate(self, picture: Picture, marks: Marks, question: Question, job: Job[Changes]) -> Changes:
-        vlm = self.shop.desk.vlm
-        job.step("taking the object out of the picture")
-        mask = marks.mask(picture.image.size)
-        boxes = marks.all_boxes if mask is None else ()
-        sample = Sample(
-            picture.image, question.concept, boxes=boxes, mask=mask, image_id=picture.name, found_by=marks.found_by
-        )
-        edit: Any = question.edit
-        first = counterfactual(sample, edit)  # shown whatever becomes of it
-        asked = {**_NOTHING, "question": question, "edited": Picture(picture.name, first.edited, "")}
-        job.step("locating neurons", asked)
-        pair, validity = valid_pair(vlm, sample, edit, decoding=self.shop.decoding)
-        if validity.removal is not None:
-            validity.removal.require()
-        asked["edited"] = Picture(picture.name, pair.edited, "")
-        located, curves = locate_watched(question.locator(self.shop.decoding), vlm, pair, validity)
-        origin = replace(self.shop.origin(question, picture.path, marks), image=picture.name)
-        job.step("maps of the neurons")
-        evidence = gather(vlm, pair, located, curves, test=None, origin=origin, decoding=self.shop.decoding)
-        level = usual_level(vlm, picture.image, located.neurons)
-        found = Found(question, marks, pair, located, evidence, level)
-        path = self._place() / "neurons.json"
-        located.neurons.save(path)
-        word = other_word(vlm, picture.image, question.concept, self.shop.decoding)
-        change = Change("noise" if level else "ablate", None, level, word=word)
-        answer: Changes = {
-            **asked,
-            "found": replace(found, files={"neurons": path}),
-            "change": change,
-            "chosen": located.neurons[0] if len(located.neurons) else None,
-        }
-        if not len(located.neurons):
+    def _locate(
+        self, picture: Picture, marks: Marks, question: Question, decoding: Decoding, job: Job[Changes]
+    ) -> Changes:
+        answer = located(self.shop, picture, marks, question, decoding, self._place, job)
+        found: Found = answer["found"]
+        if not len(found.evidence.neurons):
             return answer
         with self._lock:  # what is found stays, whatever becomes of the captions
             job.check()
             self._commit(answer)
-        return {**self._say(found, change, job), **_LATER}
-
-    def _say(self, found: Found, change: Change, job: Job[Changes]) -> Changes:
-        vlm, picture = self.shop.desk.vlm, found.pair.original
-        job.step("captions with the located neurons changed", {"change": change, "said": None})
-        neurons = found.evidence.neurons[: change.count]
-        said = Said(change, captions_under(vlm, picture, neurons, change, self.shop.decoding))
-        try:
-            control = replace(layer_matched(vlm, neurons, change.seed), concept=neurons.concept)
-        except InvalidOption as error:  # a layer with fewer neurons left than were located in it
-            said = replace(said, note=f"there is no random control: {error}")
-        else:
-            job.step("captions with random neurons changed", {"change": change, "said": said})
-            said = replace(said, control=captions_under(vlm, picture, control, change, self.shop.decoding))
-        return {"change": change, "said": said}
-
-    def _tops(self, found: Found, picture: Picture, job: Job[Changes]) -> Changes:
-        shop = self.shop
-        return movers(shop.desk.vlm, found, picture, shop.shelf, decoding=shop.decoding, step=job.step)
-
-    def _report(self, found: Found, job: Job[Changes]) -> Changes:
-        old = found.evidence
-        origin = Origin(old.image, old.command, old.python, old.environment)
-        evidence = gather(
-            self.shop.desk.vlm,
-            found.pair,
-            found.located,
-            old.curves,
-            test=Test(found.level or None),
-            origin=origin,
-            decoding=self.shop.decoding,
-            step=job.step,
-        )
-        job.step("writing the page")
-        folder = self._place()
-        page = write_located(evidence, folder / "report.html")
-        tested = replace(found, evidence=evidence)
-        archive = bundle(folder / "neuronscope.zip", tested, self.state, page)
-        return {"found": replace(tested, files={**found.files, "report": page, "archive": archive})}
+        return {**said(self.shop.desk.vlm, found, answer["change"], decoding, job), **_LATER}
 
     def _place(self) -> Path:
         """A new folder, so that a file that is being downloaded is never written again."""
@@ -347,15 +324,20 @@ class Session:
             raise InvalidSample("no neurons are located yet")
         return self.state.found
 
-    def _start(self, name: str, work: Work, *, same: bool = False, alone: bool = True) -> Job[Changes]:
-        """Hand in a job in the place of the one before; `alone`: also of the search for pictures."""
+    def _start(
+        self, name: str, work: Work, *, same: bool = False, alone: bool = True, shown: Changes | None = None
+    ) -> Job[Changes]:
+        """Hand in a job in the place of the one before; `alone`: also of the search for pictures.
+
+        `shown` is what the user has said already, and must not see taken back while the job waits.
+        """
         with self._lock:
             if alone:
                 self.cancel()
-            self.job = self._submit(name, work, same=same)
+            self.job = self._submit(name, work, same=same, shown=shown)
             return self.job
 
-    def _submit(self, name: str, work: Work, *, same: bool) -> Job[Changes]:
+    def _submit(self, name: str, work: Work, *, same: bool, shown: Changes | None = None) -> Job[Changes]:
         """`same`: the result only completes the state, so that undo does not stop at it."""
 
         def run(job: Job[Changes]) -> Changes:
@@ -366,7 +348,7 @@ class Session:
                 self._commit(changes, same=later)
             return changes
 
-        return self.shop.desk.submit(name, run)
+        return self.shop.desk.submit(name, run, shown)
 
     def _commit(self, changes: Changes, *, same: bool = False) -> None:
         if not same and self.state.picture is not None:

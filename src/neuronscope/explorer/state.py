@@ -21,6 +21,8 @@ from .forms import Change, Question
 
 #: The place of a picture at hand that is not on the shelf, among those that a neuron sees.
 HERE = -1
+#: What a picture without a file of its own is called in commands.
+UPLOADED = "image.png"
 
 
 @dataclass(frozen=True, eq=False)

@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
+from transformers import DynamicCache
 
 from ..caption.clean import Clean, Unfit, read_row
 from ..caption.memory import row_bytes, rows_that_fit
@@ -190,12 +191,12 @@ class Kept:
         )
         return min(most, rows_that_fit(need, self.vlm.device))
 
-    def logits(
+    def read(
         self,
         chosen: Bool[np.ndarray, "rows neurons"],
         plainly: Callable[[Bool[np.ndarray, "rows neurons"]], Float[Tensor, "rows predictions vocabulary"]],
-    ) -> Float[Tensor, "rows predictions vocabulary"] | None:
-        """Logits of each set; None where plain passes are made.
+    ) -> tuple[Sets, DynamicCache, Float[Tensor, "rows predictions vocabulary"]] | None:
+        """The sets as they were read, keys and values, and logits of each; None where plain passes are made.
 
         Every set has a neuron that is not inert. For each layer in which sets begin one is read by `plainly` as well,
         and kept states are used where the two agree: some models put the picture into their first layers again.
@@ -233,7 +234,7 @@ class Kept:
         expected, why = plainly(whole).float(), ""
         for engine in self._engines():
             try:
-                why = departs(self.vlm, self._read(state, whole, engine), expected, "kept")
+                why = departs(self.vlm, self._read(state, whole, engine)[2], expected, "kept")
             except (*MODEL_ERRORS, Unfit, Enough) as error:
                 if out_of_memory(error):
                     raise
@@ -252,11 +253,14 @@ class Kept:
         yield from (weaker for weaker in engine.weaker() if weaker.draft)
 
     @torch.no_grad()
-    def _read(self, state: Clean, chosen: Bool[np.ndarray, "rows neurons"], engine: Engine) -> Tensor:
+    def _read(
+        self, state: Clean, chosen: Bool[np.ndarray, "rows neurons"], engine: Engine
+    ) -> tuple[Sets, DynamicCache, Tensor]:
         rows = torch.from_numpy(chosen.copy())
-        _, logits = Sets(self.vlm, engine, state, rows, self.values, self.site, self.last, self.inert).read()
+        sets = Sets(self.vlm, engine, state, rows, self.values, self.site, self.last, self.inert)
+        cache, logits = sets.read()
         assert logits is not None
-        return logits
+        return sets, cache, logits
 
 
 def by_first_layer(vlm: LoadedModel, sets: Sequence[Bool[np.ndarray, "neurons"]], *, inert: bool) -> list[int]:

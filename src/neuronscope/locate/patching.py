@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from math import inf
 from typing import Literal, TypeAlias, get_args
 
 import numpy as np
@@ -21,7 +22,7 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
 
-from ..caption import Decoding
+from ..caption import Caption, Decoding
 from ..caption.memory import Batches
 from ..errors import InvalidOption, InvalidSample
 from ..held import in_turn
@@ -33,6 +34,7 @@ from ..samples.inpaint import Counterfactual
 from ..types import SITES, Neurons, Site, one_of
 from .exchanged import ROWS, Kept, by_first_layer, exchange_at
 from .picture_row import Activations, PictureRow
+from .saying import Saying
 from .scores import TARGETS, Entry, Layout, Target, target_value
 from .target import Word
 
@@ -62,6 +64,7 @@ class Exchange:
         clean: s without any exchange.
         edited: s of the other picture.
         kept: reads sets from the first exchanged layer on, where that gives what a plain pass gives.
+        ahead: the caption through the concept's word, read with each set; None reads up to the word.
         batch_size: sets per forward pass; no effect on the result.
     """
 
@@ -75,6 +78,7 @@ class Exchange:
     clean: float
     edited: float
     kept: Kept
+    ahead: Saying | None = None
     batch_size: int = ROWS
     _rows: Batches = field(default_factory=lambda: Batches(sys.maxsize), repr=False, compare=False)
 
@@ -114,9 +118,13 @@ class Exchange:
         *,
         change: Change = "patch",
         target: Target = "logprob",
+        ahead: Saying | None = None,
         batch_size: int = ROWS,
     ) -> Exchange:
-        """The same of two rows that have been read, and under the same conditions."""
+        """The same of two rows that have been read, and under the same conditions.
+
+        With `ahead`, the caption through the word, :meth:`read` says what captions say with each set, too.
+        """
         one_of("change", change, CHANGES)
         one_of("target", target, TARGETS)
         word, inputs = own.word, own.inputs
@@ -131,9 +139,14 @@ class Exchange:
             values = {layer: z.mean(0, keepdim=True).expand_as(z) for layer, z in values.items()}
         rivals = rival_entries(other.logits, word) if target == "contrast" else ()
         clean, edited = (scores_of(row.logits[None], word, target, rivals)[0] for row in (own, other))
-        inert = inputs.images[0].positions[-1] < inputs.rows[0].length - word.farthest
-        kept = Kept(vlm, own.prompt, word.ids, values, own.site, word.farthest, bool(inert))
-        return cls(vlm, inputs, word, values, target, own.site, rivals, clean, edited, kept, batch_size)
+        image = int(inputs.images[0].positions[-1])
+        kept = Kept(vlm, own.prompt, word.ids, values, own.site, word.farthest, False)
+        if ahead is not None:
+            kept = replace(kept, fed=ahead.ids, last=ahead.predictions)
+        if ahead is not None and kept.why:  # passes from the beginning read no farther than they have to
+            ahead, kept = None, replace(kept, fed=word.ids, last=word.farthest)
+        kept.inert = image < own.prompt.length + len(kept.fed) - kept.last
+        return cls(vlm, inputs, word, values, target, own.site, rivals, clean, edited, kept, ahead, batch_size)
 
     @property
     def edit(self) -> float:
@@ -156,13 +169,25 @@ class Exchange:
         Args:
             sets: masks over the flat axis of all neurons (:class:`Layout`); each is one row of a batch.
         """
-        scores = np.full(len(sets), self.clean, dtype=np.float64)
+        return self.read(sets, inf)[0]
+
+    @in_turn
+    def read(
+        self, sets: Sequence[Bool[np.ndarray, "neurons"]], least: float = -inf
+    ) -> tuple[Float[np.ndarray, "sets"], list[Caption | None]]:
+        """E_N of each set as :meth:`effects` gives them, and what the caption then says, where that is known.
+
+        Captions are of sets with an effect of `least` or more, end where the concept has been named, and are None where
+        it is left to the plain path: where nothing is read ahead, and for near ties.
+        """
+        effects, said = np.zeros(len(sets)), list[Caption | None]([None] * len(sets))
         waiting = by_first_layer(self.vlm, sets, inert=self.kept.inert)
         if waiting:
             most = self.kept.rows(self.batch_size)
-            read = self._rows.run(waiting, lambda some: self._scores(np.stack([sets[n] for n in some])), most)
-            scores[waiting] = read
-        return self.clean - scores
+            found = self._rows.run(waiting, lambda some: self._read(np.stack([sets[n] for n in some]), least), most)
+            for number, (score, caption) in zip(waiting, found, strict=True):
+                effects[number], said[number] = self.clean - score, caption
+        return effects, said
 
     def columns(self, neurons: Neurons) -> Float[np.ndarray, "positions neurons"]:
         """What some neurons are exchanged for, as :class:`neuronscope.Patch` takes it."""
@@ -174,9 +199,16 @@ class Exchange:
         """The same by forward passes from the beginning: what :meth:`effects` has to give."""
         return self.clean - np.array(self._plain_scores(np.stack(sets)), dtype=np.float64)
 
-    def _scores(self, sets: Bool[np.ndarray, "rows neurons"]) -> list[float]:
-        logits = self.kept.logits(sets, self._plainly)
-        return self._plain_scores(sets) if logits is None else self._of(logits)
+    def _read(self, sets: Bool[np.ndarray, "rows neurons"], least: float) -> list[tuple[float, Caption | None]]:
+        read = self.kept.read(sets, self._plainly_ahead)
+        if read is None:
+            return [(score, None) for score in self._plain_scores(sets)]
+        if self.ahead is None:
+            return [(score, None) for score in self._of(read[2])]
+        scores = self._of(read[2][:, : len(self.word.ids) + 1])  # the positions that predict the caption up to the word
+        rows = [row for row, score in enumerate(scores) if self.clean - score >= least]
+        said = dict(zip(rows, self.ahead.captions(*read, rows), strict=True)) if rows else {}
+        return [(score, said.get(row)) for row, score in enumerate(scores)]
 
     def _plain_scores(self, sets: Bool[np.ndarray, "rows neurons"]) -> list[float]:
         most = 1 if self.inputs.rows[0].alone else _PLAIN_ROWS
@@ -186,10 +218,20 @@ class Exchange:
         return scores_of(logits, self.word, self.target, self.rivals)
 
     def _plainly(self, sets: Bool[np.ndarray, "rows neurons"]) -> Float[Tensor, "rows predictions vocabulary"]:
-        last = self.word.farthest
-        taps = exchanging(self.vlm, self.inputs, sets, self.values, self.site)
+        return self._passes(sets, self.inputs, self.word.farthest)
+
+    def _plainly_ahead(self, sets: Bool[np.ndarray, "rows neurons"]) -> Float[Tensor, "rows predictions vocabulary"]:
+        """The same as far as kept states are read."""
+        if self.ahead is None:
+            return self._plainly(sets)
+        return self._passes(sets, self.inputs.extend(self.ahead.ids[len(self.word.ids) :]), self.ahead.predictions)
+
+    def _passes(
+        self, sets: Bool[np.ndarray, "rows neurons"], inputs: Inputs, last: int
+    ) -> Float[Tensor, "rows predictions vocabulary"]:
+        taps = exchanging(self.vlm, inputs, sets, self.values, self.site)
         with torch.no_grad(), HookSession(self.vlm.structure, taps):
-            return self.vlm.logits(self.inputs.repeat(len(sets)), last=last)[:, -last:]
+            return self.vlm.logits(inputs.repeat(len(sets)), last=last)[:, -last:]
 
 
 def exchanging(

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 from PIL import Image
 
-from ..caption import clean_captions
+from ..caption import Caption, clean_captions
 from ..errors import InvalidOption
 from ..fields import check_fields
 from ..given import checked_methods
@@ -35,6 +35,7 @@ from ..words import wordless
 from .matched import matched_members
 from .patching import Exchange
 from .picture_row import PictureRow, picture_rows
+from .saying import Saying
 from .scores import Flat, Layout, best_first
 from .target import ConceptToken, concept_word
 from .validity import Validity
@@ -79,15 +80,16 @@ class Recovered:
             best = max(self.tried.values(), default=0.0)
             return (
                 "no set of the best neurons recovers enough of what the edit does and takes the word away: they "
-                f"recover at most {best:.0%} of it, all FFN neurons at the image's positions "
-                f"{self.ceiling:.0%}. A lower share, word=False, or a fixed count keeps some; where the ceiling is low "
-                "no method on them can",
+                f"recover at most {best:z.0%} of it, all FFN neurons at the image's positions "
+                f"{self.ceiling:z.0%}. A lower share, word=False, or a fixed count keeps some; where the ceiling is "
+                "low no method on them can",
             )
-        beside = "" if not self.random else f", as many random ones of the same layers {np.mean(self.random):.0%}"
+        beside = "" if not self.random else f", as many random ones of the same layers {np.mean(self.random):z.0%}"
         return (
-            f"exchanging the {self.count} neurons recovers {self.share:.0%} of what the edit does to the word's "
-            f"log-probability{beside}, all FFN neurons {self.ceiling:.0%}, all but the {self.count} {self.others:.0%}",
-            f"put back into the edited picture they restore {self.restored:.0%}; its caption then "
+            f"exchanging the {self.count} neurons recovers {self.share:z.0%} of what the edit does to the word's "
+            f"log-probability{beside}, all FFN neurons {self.ceiling:z.0%}, all but the {self.count} "
+            f"{self.others:z.0%}",
+            f"put back into the edited picture they restore {self.restored:z.0%}; its caption then "
             f"{'names' if self.named else 'does not name'} the concept",
         )
 
@@ -166,21 +168,23 @@ class Recovery:
         """
         word = concept_word(validity, concept_token)
         rows = picture_rows(vlm, pair, word, decoding, site, rows)
-        exchange = Exchange.between(vlm, *rows)
+        ahead = Saying.of(vlm, validity, pair.sample.concept, mode, decoding) if self.word else None
+        exchange = Exchange.between(vlm, *rows, ahead=ahead)
         effect = exchange.require_edit(pair.sample.concept)
         asked = _Asked(vlm, pair, exchange, values, mode, decoding)
         ceiling = float(asked.shares_of([np.ones(len(values), dtype=bool)])[0])
-        fewest = self._whole(asked, self._fewest(asked, self.share * min(1.0, ceiling))) if ceiling > 0 else 0
+        asked.least = self.share * min(1.0, ceiling)
+        fewest = self._whole(asked, self._fewest(asked)) if ceiling > 0 else 0
         count = self._group(asked.order, values, fewest) if fewest else 0
-        kept = asked.mask(count)
         controls = asked.random(count, self.draws, self.seed) if count else []
-        share, *random = (float(each) for each in asked.shares_of([kept, *controls]))
+        random = tuple(float(each) for each in asked.shares_of(controls)) if controls else ()
+        share = asked.shares([count])[0] if count else 0.0
         restored, named = asked.back(Exchange.between(vlm, *reversed(rows)), count) if count else (0.0, False)
         return Recovered(
-            count, fewest, effect, share, ceiling, asked.others(count), tuple(random), restored, named, asked.tried
+            count, fewest, effect, share, ceiling, asked.others(count), random, restored, named, asked.tried
         )
 
-    def _fewest(self, asked: _Asked, least: float) -> int:
+    def _fewest(self, asked: _Asked) -> int:
         """By the grid, and by halving between its sizes; 0 for none."""
         most = min(self.most, int(np.count_nonzero(asked.values > 0)))
         sizes = [size for size in GRID if size < most] + ([most] if most else [])
@@ -189,8 +193,8 @@ class Recovery:
             chunk = sizes[start : start + _STEP]
             asked.shares(chunk)
             for size in chunk:
-                if self._holds(asked, size, least):
-                    return self._halved(below, size, lambda middle: self._holds(asked, middle, least))
+                if self._holds(asked, size):
+                    return self._halved(below, size, lambda middle: self._holds(asked, middle))
                 below = size
         return 0
 
@@ -211,8 +215,8 @@ class Recovery:
                 fails = middle
         return holds
 
-    def _holds(self, asked: _Asked, size: int, least: float) -> bool:
-        return asked.shares([size])[0] >= least and self._takes_word(asked, size)
+    def _holds(self, asked: _Asked, size: int) -> bool:
+        return asked.shares([size])[0] >= asked.least and self._takes_word(asked, size)
 
     def _complete(self, asked: _Asked, size: int) -> bool:
         return self.rest is not None and asked.others(size) <= self.rest and self._takes_word(asked, size)
@@ -232,7 +236,11 @@ class Recovery:
 
 
 class _Asked:
-    """What exchanging the best of one ranking does in one pair; each size is asked once."""
+    """What exchanging the best of one ranking does in one pair; each size is asked once.
+
+    Attributes:
+        least: what has to be recovered for a caption to be of interest.
+    """
 
     def __init__(
         self,
@@ -247,6 +255,8 @@ class _Asked:
         self._vlm, self._pair, self._exchange, self._decoding = vlm, pair, exchange, decoding
         self._layout = Layout(vlm.widths)
         self._mode: Mode = mode
+        self.least = float("inf")
+        self._told: dict[int, Caption] = {}
         self._gone: dict[int, bool] = {}
         self._others: dict[int, float] = {}
 
@@ -258,11 +268,15 @@ class _Asked:
     def shares_of(self, masks: Sequence[Bool[np.ndarray, "neurons"]]) -> Float[np.ndarray, "sets"]:
         return self._exchange.effects(masks) / self._exchange.edit
 
-    def shares(self, sizes: Sequence[int]) -> list[float]:
+    def shares(self, sizes: Sequence[int], least: float | None = None) -> list[float]:
+        """r of the best; what captions say is heard of those that recover `least`, :attr:`least` unless given."""
         new = [size for size in sizes if size not in self.tried]
         if new:
-            found = self.shares_of([self.mask(size) for size in new])
-            self.tried.update(zip(new, (float(share) for share in found), strict=True))
+            edit = self._exchange.edit
+            enough = (self.least if least is None else least) * edit
+            effects, said = self._exchange.read([self.mask(size) for size in new], enough)
+            self.tried.update(zip(new, (float(effect / edit) for effect in effects), strict=True))
+            self._told.update({size: told for size, told in zip(new, said, strict=True) if told is not None})
         return [self.tried[size] for size in sizes]
 
     def others(self, size: int) -> float:
@@ -273,7 +287,7 @@ class _Asked:
 
     def gone(self, size: int) -> bool:
         if size not in self._gone:
-            text = self._said(self._pair.original, self._exchange, size)
+            text = self._written(size).text
             self._gone[size] = not self._named(text) and not wordless(text)  # to say nothing is not to leave it out
         return self._gone[size]
 
@@ -281,15 +295,27 @@ class _Asked:
         """What the best restore in the edited picture, by its exchange, and whether it names the concept."""
         # One set is asked of this picture: kept states would not be used again.
         restored = -float(other.plain_effects([self.mask(size)])[0]) / self._exchange.edit
-        return restored, self._named(self._said(self._pair.edited, other, size))
+        return restored, self._named(self._said(self._pair.edited, other, size).text)
 
     def _named(self, caption: str) -> bool:
         return Lexicon.default().match(caption, self._pair.sample.concept, self._mode) is not None
 
-    def _said(self, image: Image.Image, exchange: Exchange, size: int) -> str:
+    def _written(self, size: int) -> Caption:
+        """The caption, as far as it has to be known; written on from the pass that gave the share, where that does."""
+        ahead = self._exchange.ahead
+        if ahead is not None and size not in self.tried:
+            self.shares([size], -float("inf"))
+        told = self._told.get(size)
+
+        def plain() -> Caption:
+            return self._said(self._pair.original, self._exchange, size)
+
+        return plain() if told is None or ahead is None else ahead.checked(told, plain)
+
+    def _said(self, image: Image.Image, exchange: Exchange, size: int) -> Caption:
         neurons = self._neurons(size)
         with self._vlm.intervene(Patch(neurons, source=exchange.columns(neurons))):
-            return clean_captions(self._vlm, [image], decoding=self._decoding)[0].text
+            return clean_captions(self._vlm, [image], decoding=self._decoding)[0]
 
     def random(self, size: int, draws: int, seed: int) -> list[Bool[np.ndarray, "neurons"]]:
         kept = self._neurons(size)

@@ -47,6 +47,11 @@ TERMS = tuple(
         ("J", "S_se + S_re - 1: 0 means no effect or total destruction, 1 is perfect."),
         ("Heat map", "The activation of neurons at the image tokens, painted over the picture; not causal."),
         (
+            "Target-decoy",
+            "A rule for thresholds: the share of false finds is estimated by how many scores of controls without the "
+            "concept (decoys) pass as well.",
+        ),
+        (
             "Standing out",
             "How far the largest activations of a neuron's top pictures lie above the mean over all pictures, in "
             "standard deviations over pictures.",

@@ -1,4 +1,4 @@
-"""What a result comes to, in one sentence that needs no term of the field; terminal, JSON and page begin with it."""
+"""What a result comes to, in sentences that need no term of the field; terminal, JSON and page begin with them."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 
 from .marked import marked, names
 
-#: Condition -> what was done to the located neurons, and to random ones; the first that was run is told.
+#: Condition -> what was done to the located neurons, and to random ones. What the picture without the object gives them
+#: is told, since sets are located by it and noise wrecks some models' captions whatever it is on; and the first other.
 _DONE: Mapping[str, tuple[str, str]] = {
-    "noise": ("With noise on them", "with the same noise on as many random ones"),
     "patch": ("With them as without the object", "with as many random ones like that"),
+    "noise": ("With noise on them", "with the same noise on as many random ones"),
     "zero": ("Without them", "without as many random ones"),
+    "scale": ("With them scaled", "with as many random ones scaled"),
+    "swap": ("With another word written into them", "with it written into as many random ones"),
 }
 
 
@@ -30,13 +33,19 @@ def _tested(concept: str, neurons: int, texts: Callable[[str], Sequence[str]]) -
     if not neurons:
         return f"No neurons were found for “{concept}”."
     head = "1 neuron" if neurons == 1 else f"{neurons} neurons"
-    for condition, (done, beside) in _DONE.items():
-        if said := texts(condition):
-            others = texts(f"random {condition}")
-            control = f"; {beside} {_named(others, concept, brief=True)}" if others else ", with no random ones beside"
-            done = done.replace("them", "it") if neurons == 1 else done
-            return f"{head}. {done} {_named(said, concept)}{control}."
-    return f"{head} for “{concept}”, not tested: nothing says yet whether captions need them."
+    run = [condition for condition in _DONE if texts(condition)]
+    told = [condition for condition in run if condition == "patch"] + [one for one in run if one != "patch"][:1]
+    if not told:
+        return f"{head} for “{concept}”, not tested: nothing says yet whether captions need them."
+    return " ".join([f"{head}.", *(_sentence(condition, concept, neurons, texts) for condition in told)])
+
+
+def _sentence(condition: str, concept: str, neurons: int, texts: Callable[[str], Sequence[str]]) -> str:
+    done, beside = _DONE[condition]
+    others = texts(f"random {condition}")
+    control = f"; {beside} {_named(others, concept, brief=True)}" if others else ", with no random ones beside"
+    done = done.replace("them", "it") if neurons == 1 else done
+    return f"{done} {_named(texts(condition), concept)}{control}."
 
 
 def _named(texts: Sequence[str], concept: str, *, brief: bool = False) -> str:

@@ -165,7 +165,6 @@ class CocoFolder:
         shown = [_Shown.read(row, tables, frame) for row in tables.annotations[image_id] if not row.get("iscrowd")]
         own = [one for one in shown if one.concept == concept]
         masks = [boxes_mask([one.box], frame) if one.mask is None else one.mask for one in own]
-        picture = self.picture(info)
         return Sample(
             image=self._image(info),
             concept=concept,
@@ -174,16 +173,16 @@ class CocoFolder:
             others=[Region(one.concept, one.box, one.mask) for one in shown if one.concept != concept],
             captions=self.references.get(image_id, ()),
             image_id=str(image_id),
-            exact=self._exact(picture, concept),
+            exact=self._exact(Path(info["file_name"]).stem, concept),
             annotated=frame,
         )
 
     def _image(self, row: Row) -> ImageSource:
         return self.picture(row)
 
-    def _exact(self, picture: Path, concept: str) -> Path | None:
+    def _exact(self, picture: str, concept: str) -> Path | None:
         """The picture without the concept, which folders of rendered scenes have."""
-        folder, name = self.images.parent / "exact", f"{picture.stem}.{concept}.png"
+        folder, name = self.images.parent / "exact", f"{picture}.{concept}.png"
         return place(folder, name, allow_outside=self.allow_outside) if isfile(folder / name) else None
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import lru_cache
 from importlib import import_module
+from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -27,6 +28,8 @@ from ..types import Json
 
 Pixels: TypeAlias = UInt8[np.ndarray, "height width 3"]
 Mask: TypeAlias = Bool[np.ndarray, "height width"]
+#: Names, times of change and sizes of a pipeline's files.
+_State: TypeAlias = tuple[tuple[str, int, int], ...]
 
 #: Pipelines that are known, by the name in model_index.json.
 PIPELINES = ("StableDiffusionInpaintPipeline", "StableDiffusionXLInpaintPipeline")
@@ -72,12 +75,29 @@ def pipeline(directory: str) -> Diffusion:
     Raises what :func:`require_pipeline` does, and UnsupportedModel where it cannot be loaded.
     """
     folder = require_pipeline(directory).resolve()
-    state = tuple(sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in _files(folder)))
-    return _loaded(str(folder), state)
+    return _loaded(str(folder), _state(folder))
+
+
+def told_of(directory: str) -> Mapping[str, Json]:
+    """Which pipeline it is, with the fingerprint of its files, and its settings. Raises what require_pipeline does."""
+    folder = require_pipeline(directory).resolve()
+    return {
+        "model": folder.name,
+        "fingerprint": _digest(str(folder), _state(folder)),
+        "diffusers": version("diffusers"),
+        "prompt": PROMPT,
+        "steps": STEPS,
+        "guidance": GUIDANCE,
+        "seed": SEED,
+    }
+
+
+def _state(folder: Path) -> _State:
+    return tuple(sorted((str(path), path.stat().st_mtime_ns, path.stat().st_size) for path in _files(folder)))
 
 
 @lru_cache(maxsize=1)
-def _loaded(folder: str, state: tuple[tuple[str, int, int], ...]) -> Diffusion:
+def _loaded(folder: str, state: _State) -> Diffusion:
     del state  # part of the key
     return Diffusion(Path(folder))
 
@@ -91,7 +111,7 @@ class Diffusion:
         from safetensors import SafetensorError
 
         diffusers: Any = import_module("diffusers")
-        self._name = folder.name
+        self._folder = folder
         kind: Any = read_json(folder / _INDEX)
         maker: Any = getattr(diffusers, kind["_class_name"])
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -102,8 +122,6 @@ class Diffusion:
         except (*MODEL_ERRORS, OSError, ImportError, SafetensorError) as error:
             raise UnsupportedModel(f"diffusion:{folder} cannot be loaded: {first_line(error)}") from error
         self._pipe.set_progress_bar_config(disable=True)
-        self._digest = _digest(folder)
-        self._version = diffusers.__version__
 
     def fill(self, pixels: Pixels, mask: Mask, radius: float) -> Pixels:
         """The masked pixels as the pipeline draws them; the radius is not used. Raises InvalidSample where it fails."""
@@ -126,20 +144,12 @@ class Diffusion:
                 generator=seeded,
             ).images[0]
         except MODEL_ERRORS as error:
-            raise InvalidSample(f"{self._name} cannot inpaint the picture: {first_line(error)}") from error
+            raise InvalidSample(f"{self._folder.name} cannot inpaint the picture: {first_line(error)}") from error
         return np.asarray(drawn.convert("RGB").resize((width, height), Image.Resampling.LANCZOS), dtype=np.uint8)
 
     def told(self) -> Mapping[str, Json]:
         """Model, fingerprint of its files, and settings."""
-        return {
-            "model": self._name,
-            "fingerprint": self._digest,
-            "diffusers": self._version,
-            "prompt": PROMPT,
-            "steps": STEPS,
-            "guidance": GUIDANCE,
-            "seed": SEED,
-        }
+        return told_of(str(self._folder))
 
     def _sides(self, width: int, height: int) -> tuple[int, int]:
         """The size that is drawn: whole blocks, neither much smaller nor larger than the pipeline was trained on."""
@@ -155,9 +165,10 @@ def _files(folder: Path) -> list[Path]:
     return sorted(path for path in folder.rglob("*") if path.suffix in (".json", ".safetensors", ".txt"))
 
 
-def _digest(folder: Path) -> str:
-    digest = xxh3_128()
-    for path in _files(folder):
+@lru_cache(maxsize=4)
+def _digest(root: str, state: _State) -> str:
+    digest, folder = xxh3_128(), Path(root)
+    for path in (Path(name) for name, _, _ in state):
         digest.update(f"{path.relative_to(folder).as_posix()}\n{path.stat().st_size}\n".encode())
         with path.open("rb") as file:
             while piece := file.read(2**24):

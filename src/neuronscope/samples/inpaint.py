@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -20,9 +19,6 @@ from .image import ImageSource, read_image
 from .inpainters import INPAINTERS as INPAINTERS
 from .inpainters import Mask, inpainter, is_inpainter, require_edit
 from .sample import RegionSource, Sample
-
-#: The edits that need no weights and no registration; inpainters.py has more.
-Method: TypeAlias = Literal["telea", "navier_stokes", "mean_fill", "exact", "edited"]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
 import cv2
@@ -121,6 +122,25 @@ def require_edit(argument: str, name: str, *others: str) -> None:
     if name not in others:
         known = [*INPAINTERS, *_REGISTERED, f"{DIFFUSION}DIRECTORY", *others]
         raise InvalidOption(f"{argument}={shown(name)} is not known.{suggest(name, known)}")
+
+
+def told(name: str) -> Mapping[str, Json]:
+    """What :meth:`Inpainter.told` says; no weights are loaded, but the files of a pipeline are read."""
+    if name.startswith(DIFFUSION):
+        from .diffusion import told_of
+
+        return told_of(name.removeprefix(DIFFUSION))
+    return inpainter(name).told() if is_inpainter(name) else {}
+
+
+def recorded(name: str) -> str:
+    """An edit's name as the record of a run keeps it, which tells nothing of the machine."""
+    return f"{DIFFUSION}{Path(name.removeprefix(DIFFUSION)).name}" if name.startswith(DIFFUSION) else name
+
+
+def is_repeatable(name: str) -> bool:
+    """Whether the same picture and region give the same pixels on every machine: what comes along does."""
+    return name in INPAINTERS or not is_inpainter(name)
 
 
 def inpainter(name: str) -> Inpainter:

@@ -175,6 +175,25 @@ def _entries(where: str, file: Any, said: Any, *, bare: bool = False) -> Iterato
             yield Entry(where, reason=f"a caption must be text, not {type(caption).__name__}")
 
 
+def is_list(path: Path, columns: tuple[str, str] = ("file", "caption")) -> bool:
+    """Whether a table's first line has both columns, as a list of captioned pictures does; a .json is no other table.
+
+    Raises InvalidSample for a file that cannot be read.
+    """
+    kind = path.suffix.lower()
+    if kind not in (".csv", ".tsv", ".jsonl"):
+        return kind == ".json"
+    first = next((line for line in lines(path) if line.strip()), "")
+    if kind == ".jsonl":
+        try:
+            names: Any = parse_json(first)
+        except ValueError:
+            return True  # its reader says what is wrong
+    else:
+        names = next(csv.reader([first], delimiter="," if kind == ".csv" else "\t"), [])
+    return all(name in names for name in columns) if isinstance(names, (list, dict)) else True
+
+
 #: Suffix -> what reads its entries; the columns are those of file and caption.
 READERS: Mapping[str, Callable[[Path, tuple[str, str]], Iterator[Entry]]] = {
     ".csv": _comma,

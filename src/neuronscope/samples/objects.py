@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..errors import InvalidSample
-from .coco import CocoFolder
+from .annotations.opened import annotated
 from .lexicon import Lexicon
 
 
@@ -37,10 +37,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class AnnotatedFolder:
-    """All pictures of a COCO folder with what they show.
+    """All pictures of annotated data with what they show.
 
     Attributes:
-        pictures: in the order of the annotation file.
+        pictures: in the order of the annotations.
         categories: every object that was annotated where it was seen, in the file's order.
     """
 
@@ -49,12 +49,12 @@ class AnnotatedFolder:
 
     @classmethod
     def read(cls, folder: str | Path, split: str | None = None, *, allow_outside: bool = False) -> AnnotatedFolder:
-        """Read `annotations/instances_SPLIT.json`, crowds included, and the objects that reference captions name.
+        """Read whatever :func:`neuronscope.annotated` does, crowds included, and the objects that captions in it name.
 
-        Raises InvalidSample for a folder that is no COCO folder, for tables that do not hold together, for a folder
-        without a picture or a category, and for a picture that is missing or, unless it is allowed, lies outside.
+        Raises InvalidSample for what is no annotated data, for tables that do not hold together, for data without a
+        picture or a category, and for a picture that is missing or, unless it is allowed, lies outside.
         """
-        found = CocoFolder.open(folder, split, allow_outside=allow_outside)
+        found = annotated(folder, split=split, allow_outside=allow_outside)
         tables = found.tables
         if not tables.images or not tables.names:
             raise InvalidSample(

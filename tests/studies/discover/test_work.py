@@ -335,7 +335,7 @@ def test_means_over_images_count_the_absent_as_nothing():
         ({"group": 1}, "group=1 must be at least 2"),
         ({"shuffles": -1}, "shuffles=-1 must be at least 0"),
         ({"draws": 0}, "draws=0 must be at least 1"),
-        ({"described": (0, 10)}, r"described=\(0, 10\)"),
+        ({"described": (-1, 10)}, r"described=\(-1, 10\)"),
         ({"described": (21, 10)}, "the first at most 20"),
         ({"metrics": {"meteor": {}}}, "metric='meteor' is not known"),
         ({"metrics": {"clipscore": {}}}, "needs model="),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import shlex
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -62,3 +63,65 @@ def test_the_python_runs(tmp_path, monkeypatch, pictures):
     assert taken[1].mask.sum() == 400
     assert taken[2] == "said"
     assert list(ns.Neurons.load(tmp_path / "neurons.json")) == [ns.Neuron(0, 1)]
+
+
+#: Every option -> another value, and what has to be given beside it.
+OTHER = {
+    "image": "another.png",
+    "concept": "dog",
+    "mask": Path("mask.png"),
+    "edited": Path("edited.png"),
+    "edit": "mean_fill",
+    "boxes": ((1.0, 2.0, 3.0, 4.0),),
+    "detector": "DETECTOR",
+    "segmenter": "SEGMENTER",
+    "least_score": 0.5,
+    "reach": "boxes",
+    "max_other_share": 0.2,
+    "question": "What is it?",
+    "prefix": "It is a",
+    "system": "Be brief.",
+    "template": "{image}{prefix}",
+    "chat": "never",
+    "max_new_tokens": 7,
+    "model": "natural",
+    "device": "meta",
+    "dtype": "bfloat16",
+    "attn": "eager",
+    "revision": "abc",
+    "method": "stage-1",
+    "count": 5,
+    "like": Path("like.json"),
+    "any_model": True,
+    "preset": "paper",
+    "budget": 9,
+    "q": 0.2,
+    "site": "act",
+    "control": ("grass.png",),
+    "recover": 0.3,
+    "test": False,
+    "draws": 2,
+}
+BESIDE = {
+    **{name: {"boxes": ("auto",), "detector": "FINDER"} for name in ("detector", "segmenter", "least_score")},
+    "count": {"method": "pan"},
+    "like": {"method": "random-layer-matched"},
+    "any_model": {"method": "random-layer-matched", "like": Path("like.json")},
+    "control": {"q": 0.2},
+    "template": {"prefix": "It is a"},
+}
+
+
+def test_every_option_is_in_the_table():
+    fields = {field.name for field in dataclasses.fields(Locate) if field.init}
+    assert fields == set(OTHER)
+
+
+@pytest.mark.parametrize("name", OTHER)
+def test_an_option_that_is_given_is_in_both_recipes(name):
+    """What the result depends on; the test beside a control is the command's own."""
+    plain = dataclasses.replace(PLAIN, **BESIDE.get(name, {}))
+    asked = dataclasses.replace(plain, **{name: OTHER[name]})
+    assert asked.command() != plain.command()
+    assert (asked.python() != plain.python()) is (name not in ("test", "draws"))
+    compile(asked.python(), "again", "exec")

@@ -6,8 +6,9 @@ from dataclasses import replace
 
 import pytest
 
+from neuronscope.cluster.units import Name, Unit
 from neuronscope.studies.reproduce.settings import Experiment
-from neuronscope.studies.reproduce.units import Cost, Name, Unit, units
+from neuronscope.studies.reproduce.units import Cost, units
 
 PLAN = Experiment(
     ("bear", "bus"),

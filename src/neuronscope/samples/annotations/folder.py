@@ -17,6 +17,7 @@ from ..coco_tables import Id, Row, Tables
 from ..image import ImageSource, held_picture
 from ..sample import Sample
 from .objects import Picture, tables_of
+from .unpacked import Unpacked
 
 
 @dataclass(frozen=True, repr=False)
@@ -62,6 +63,20 @@ class Annotated(CocoFolder):
     def _held(self) -> dict[str, bytes]:
         """Pictures that are in the source itself, by name."""
         return {one.file: one.data for one in self.pictures if one.data is not None}
+
+    @cached_property
+    def _unpacked(self) -> Unpacked:
+        return Unpacked()
+
+    def picture(self, row: Row) -> Path:
+        """The file of a picture; one that the source itself holds is written to a folder of this process.
+
+        Raises InvalidSample for a picture that cannot be used, with what is wrong with it.
+        """
+        if fault := row.get("fault"):
+            raise InvalidSample(fault)
+        name: str = row["file_name"]
+        return self._unpacked.path(name, self._held[name]) if name in self._held else super().picture(row)
 
     def _image(self, row: Row) -> ImageSource:
         name: str = row["file_name"]

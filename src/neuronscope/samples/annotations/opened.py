@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any, cast
 
 from ...errors import InvalidOption, InvalidSample, suggest
 from ...fields import shown
+from ...files import is_file, is_folder
 from ...given import checked
 from ..coco import CocoFolder
+from ..list_files import is_list
 from .folder import Annotated
 from .rows import READERS, Row, of_arrow, pictures_of
 from .voc import is_voc, read_voc
@@ -62,6 +64,22 @@ def annotated(
     if not path.is_dir():
         raise InvalidSample(f"{path} is no folder and no file: give {_KINDS}")
     return _folder(path, images, split, known, allow_outside)
+
+
+def is_annotated(source: str | Path) -> bool:
+    """Whether a file or folder looks like something that :func:`annotated` reads, more than like a list of pictures.
+
+    Raises InvalidSample for a table that cannot be read.
+    """
+    path = Path(source)
+    if is_file(path):
+        return path.suffix.lower() in READERS and not is_list(path)
+    if not is_folder(path):
+        return False
+    marks = ("annotations", "dataset_dict.json", *(f"metadata{suffix}" for suffix in READERS))
+    return any((path / name).exists() for name in marks) or any(
+        (next(path.glob("*.arrow"), None), is_voc(path), is_yolo(path))
+    )
 
 
 def read(path: Path) -> Iterator[tuple[str, Row]]:

@@ -21,7 +21,6 @@ from ...locate.validity import valid_pair
 from ...report.evidence import Evidence
 from ...report.gather import Origin, Test, gather
 from ...samples.inpaint import Counterfactual
-from ...samples.inpaint import Method as Edit
 from ...samples.sample import Sample
 from ...types import Neurons
 
@@ -117,7 +116,7 @@ def study(
     bystanders: Sequence[Labelled],
     *,
     method: Method | None = None,
-    edit: Edit = "telea",
+    edit: str = "telea",
     draws: int = 5,
     level: float | None = None,
     seed: int = 0,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import MISSING, SIZES, Asking, Loading, Reading, listed, option
+from ...options import MISSING, PICTURES, SIZES, Asking, Loading, Reading, listed, option
 from ...types import Json, one_of
 
 if TYPE_CHECKING:
@@ -36,9 +36,7 @@ def _spelling(noun: str) -> str:
 class Discover(Loading, Reading, Asking):
     """Pictures, and how neurons are found in them; None stands for the preset's option of :class:`Discovery`."""
 
-    sources: tuple[str, ...] = option(
-        MISSING, help="Files, folders, or tables (.csv, .tsv, .jsonl, .json).", repeated=True, metavar="IMAGE"
-    )
+    sources: tuple[str, ...] = option(MISSING, help=PICTURES, repeated=True, metavar="IMAGE")
     images: Path | None = option(None, "--images", help="Folder that tables' file names are in.")
     preset: str = option("recommended", "--preset", help="recommended, or published.")
     top: int | None = option(None, "--top", "-k", help="Neurons kept for each noun; 100.")
@@ -83,7 +81,7 @@ class DiscoveryPlan:
         shuffles: permutations of the image tokens for region invariance; 0 leaves it out.
         group: images of a concept that cross-image invariance compares, N.
         group_k: neurons of each; none takes 100, or as many as are kept.
-        described: (neurons, tokens of each) behind the texts.
+        described: (neurons, tokens of each) behind the texts; 0 neurons takes 10, or as many as are kept.
         draws: random sets behind each control of specificity.
         metrics: caption metrics by name, with their options, which the texts are scored by.
         seed: of permutations, controls and intervals.
@@ -94,7 +92,7 @@ class DiscoveryPlan:
     shuffles: int = option(1, "--shuffles", help="Permutations of image tokens; 0 for none.")
     group: int = option(5, "--group", help="Images of a concept that are compared.")
     group_k: int = 0
-    described: tuple[int, int] = (10, 10)
+    described: tuple[int, int] = (0, 10)
     draws: int = 20
     metrics: Mapping[str, Mapping[str, Json]] = field(default_factory=dict[str, Mapping[str, Json]])
     seed: int = option(0, "--seed", help="Of permutations, controls and intervals.")
@@ -108,6 +106,7 @@ class DiscoveryPlan:
                 raise InvalidOption(f"{name}={getattr(self, name)} must be at least {bound}")
         object.__setattr__(self, "ks", self.ks or tuple(k for k in KS if k <= top))
         object.__setattr__(self, "group_k", self.group_k or min(100, top))
+        object.__setattr__(self, "described", (self.described[0] or min(10, top), self.described[1]))
         for k in (*self.ks, self.group_k):
             if not 1 <= k <= top:
                 raise InvalidOption(f"k={k} must be 1 to {top}, the number of neurons that are kept (top)")

@@ -8,7 +8,7 @@ from typing import Any
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import MISSING, SETTING, Asking, Loading, Reading, option
+from ...options import MISSING, PICTURES, SETTING, Asking, Loading, Reading, option
 from ...types import one_of
 
 
@@ -26,7 +26,7 @@ class Rewrite(Loading, Reading, Asking):
         help='What the answer begins with; "The image shows a", or nothing after a question.',
     )
     images: tuple[str, ...] = option(
-        MISSING, "--images", help="Files or folders; may be repeated. Captions sort them.", repeated=True
+        MISSING, "--images", help=f"{PICTURES} May be repeated; captions sort them.", repeated=True
     )
     source: str = option("", "--source", help="The word that is to go, as captions name it.")
     suppress: Path | None = option(

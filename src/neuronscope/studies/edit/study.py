@@ -159,7 +159,7 @@ class Job:
         single = {option: value for option, value in asked.settings if option not in several}
         donors, neurons = (_read(path, asked.any_model) for path in (asked.donors, asked.neurons))
         texts = None if asked.texts is None else _lines(asked.texts)
-        found = gather(asked.images, allow_outside=asked.allow_outside) if found is None else found
+        found = gather(asked.images, split=asked.split, allow_outside=asked.allow_outside) if found is None else found
         tuned = next(iter(several.items()), None)
         if asked.bertscore is not None:
             require_here("bertscore", model=asked.bertscore)

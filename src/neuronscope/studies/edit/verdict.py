@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
@@ -27,6 +27,33 @@ def verdict(found: Mapping[str, Any]) -> str:
     if (same := found["edited"].get("locality")) is not None:
         said.append(f"{_percent(same)} of {same['items']} captions of other pictures are as before")
     return f"{head} {'; '.join(said)}." if said else f"{head} No picture was left to measure it on."
+
+
+def words_verdict(found: Mapping[str, Any]) -> str:
+    """How many captions say none of several words any more, with all edits in force at once.
+
+    Args:
+        found: of the document of a list of words `words`, `left_out` and `together`.
+    """
+    count, left = len(found["words"]), len(found["left_out"])
+    head = f"{count} word{'' if count == 1 else 's'} taken out, {left} left as they are"
+    own, random = ([_changed(one) for one in found["together"][of]] for of in ("edited", "random"))
+    share, beside = (_pooled(cells) for cells in (own, random))
+    if share is None:
+        return f"{head}. No picture was left to measure them on."
+    control = "" if beside is None else f" ({beside:.0%} with random neurons)"
+    return f"{head}. With all edits in force {share:.0%} of the captions that said one of them no longer do{control}."
+
+
+def _changed(measured: Mapping[str, Any]) -> Mapping[str, float] | None:
+    """Captions that are as they were meant to be, by the first measure that a word has."""
+    return next((measured[name] for name in ("gone", "generality", "success") if measured.get(name) is not None), None)
+
+
+def _pooled(cells: Sequence[Mapping[str, float] | None]) -> float | None:
+    known = [one for one in cells if one is not None]
+    items = sum(one["items"] for one in known)
+    return sum(one["value"] * one["items"] for one in known) / items if items else None
 
 
 def _percent(cell: Mapping[str, float]) -> str:

@@ -18,6 +18,7 @@ from ...report.markdown import markdown
 from ...run.settings import environment
 from .earlier import earlier
 from .tables import document
+from .verdict import words_verdict
 from .words import Listed, Suppressed
 
 #: What is shown of every word; all measures are in the document.
@@ -42,7 +43,7 @@ def save_words(found: Suppressed, folder: str | Path) -> dict[str, Any]:
 
 def words_document(found: Suppressed) -> dict[str, Any]:
     """All words as JSON: each by itself as one edit's document, and what all edits in force at once did."""
-    return {
+    made: dict[str, Any] = {
         "asked": dict(next(iter(found.words.values())).asked),
         "words": [
             document(made.found) | {"images": made.groups.each(lambda picture: picture.name)}
@@ -55,6 +56,7 @@ def words_document(found: Suppressed) -> dict[str, Any]:
         },
         "refused": [{"where": one.where, "reason": one.reason} for one in found.refused],
     }
+    return {"verdict": words_verdict(made), **made}
 
 
 def words_tables(result: Mapping[str, Any]) -> str:
@@ -62,14 +64,14 @@ def words_tables(result: Mapping[str, Any]) -> str:
     words: Sequence[Mapping[str, Any]] = result["words"]
     names = [str(Listed(one["source"], one["target"])) for one in words]
     opening = (
-        f"{len(words)} word(s) taken out, {len(result['left_out'])} left as they are. Brackets hold 95 % bootstrap "
+        "Brackets hold 95 % bootstrap "
         "intervals over images or texts; the second row of each word is the same on random neurons of equal count and "
         "layers. A word without an arrow is suppressed: success is that a caption no longer names it."
     )
     alone = _table(names, [one["edited"] for one in words], [one["random"] for one in words], words)
     both = result["together"]
     sections = [
-        Section("opening", "", [text(opening)]),
+        Section("opening", "", [text(words_verdict(result)), text(opening)]),
         Section("alone", "Each word by itself", [alone]),
         Section("together", "All of them in force at once", [_table(names, both["edited"], both["random"], words)]),
     ]

@@ -117,7 +117,7 @@ class WordsJob:
         listed = read_words(asked.suppress)
         if asked.settings and all(one.neutral is None for one in listed):
             raise InvalidOption("--set is of the editor of words with a neutral one, and the list has none")
-        found = gather(asked.images, allow_outside=asked.allow_outside)
+        found = gather(asked.images, split=asked.split, allow_outside=asked.allow_outside)
         return cls(asked, listed, tuple(Job.of(_one(asked, word), found) for word in listed), found)
 
     @in_turn

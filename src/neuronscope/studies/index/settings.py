@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import MISSING, Asking, Loading, Reading, option
+from ...options import MISSING, PICTURES, Asking, Loading, Reading, option
 from ...types import SITES, one_of
 
 
@@ -15,9 +15,7 @@ from ...types import SITES, one_of
 class IndexOf(Loading, Reading, Asking):
     """Pictures, the model, and what it is asked about each of them."""
 
-    sources: tuple[str, ...] = option(
-        MISSING, help="Folders, files, or tables (.csv, .tsv, .jsonl, .json).", repeated=True, metavar="FOLDER"
-    )
+    sources: tuple[str, ...] = option(MISSING, help=PICTURES, repeated=True, metavar="FOLDER")
     images: Path | None = option(None, "--images", help="Folder that tables' file names are in.")
 
     def __post_init__(self) -> None:

@@ -7,17 +7,17 @@ summary.txt     the photographs that were used, doubts about the word in them, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidSample
-from ...options import MISSING, Asking, Loading, Taking, option
+from ...options import ANNOTATED, MISSING, Asking, Loading, Reading, Taking, option
 
 if TYPE_CHECKING:
     from ...loading import VLM
-    from ...locate import Pooling, ScoredConcept
+    from ...locate import LeftOut, Pooling, ScoredConcept
     from ...locate.validity import Validity
     from ...models.decoding import Decoding
     from ...samples import Counterfactual, Sample
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concept(Loading, Asking, Taking):
-    """A folder of photographs, a concept, a method, and how photographs become one."""
+class Concept(Loading, Asking, Taking, Reading):
+    """Annotated photographs, a concept, a method, and how photographs become one."""
 
-    data: Path = option(MISSING, help="Photographs: COCO, YOLO or VOC folder, or table of boxes.")
+    data: Path = option(MISSING, help=ANNOTATED)
     concept: str = option(MISSING, help="One of its categories.")
     photographs: int = option(8, "--photographs", "-n", least=1, help="At most so many that meet the conditions.")
     edits: tuple[str, ...] = option(
@@ -69,7 +69,7 @@ class Concept(Loading, Asking, Taking):
         """The folder's photographs of a concept. Raises InvalidSample where it has none such category."""
         from ...samples import annotated
 
-        return annotated(self.data).samples(concept)
+        return annotated(self.data, split=self.split, allow_outside=self.allow_outside).samples(concept)
 
     def pooling(self) -> Pooling:
         """How photographs become one. Raises InvalidOption for values that are not among the choices."""
@@ -104,8 +104,10 @@ def concept_into(
     clear_evidence(target)  # of one picture, by `locate`
     neurons.save(target / "neurons.json")
     plot_layers({neurons.method: layer_distribution(neurons, vlm.widths)}, target / "layers.png")
+    verdict = _verdict(asked.concept, len(neurons), used, left_out)
     counts = [f"{name} ({len(set(one.photographs))})" for name, one in zip(asked.against, against, strict=True)]
     summary = (
+        verdict,
         f"concept   {asked.concept}",
         f"method    {neurons.method} ({asked.scale}, {asked.join})",
         *([f"less      {asked.weight:g} times the mean of {', '.join(counts)}"] if counts else []),
@@ -117,6 +119,21 @@ def concept_into(
     )
     write_text(target / "summary.txt", "\n".join(summary) + "\n")
     return neurons, summary
+
+
+def _verdict(concept: str, count: int, used: int, left_out: Sequence[LeftOut]) -> str:
+    """How many neurons, of how many photographs, and what they recover on one that they were not found on."""
+    of = "1 photograph" if used == 1 else f"{used} photographs"
+    head = f"{count} neurons for “{concept}” from {of}"
+    if not left_out:
+        return f"{head}, not tested: nothing says yet whether captions need them."
+    import numpy as np
+
+    share, random = (float(np.mean([getattr(one, name) for one in left_out])) for name in ("share", "random"))
+    return (
+        f"{head}. Exchanged in a photograph that they were not found on, they do {share:.0%} of what taking the object "
+        f"out does to the word, as many random neurons {random:.0%}."
+    )
 
 
 def _scored(vlm: VLM, asked: Concept, concept: str, step: Callable[[str], None]) -> tuple[ScoredConcept, list[str]]:

@@ -1,6 +1,7 @@
 """`neuronscope truth`: which method is right on this model, by the exact effect of every neuron or of a sample.
 
-effects.json    the exact effects so far; a run that was stopped goes on from them
+run/            the exact effects in parts, a resumable run; it can be shared among the workers of a Ray cluster
+effects.json    the exact effects so far, as one file
 truth.md        the table of methods, with a sentence first
 truth.json      the same as numbers
 recovered.png   what the best n neurons of each method recover, exchanged together
@@ -10,15 +11,13 @@ page.html       all of it as one page
 
 from __future__ import annotations
 
-import hashlib
-import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ...errors import InvalidOption, InvalidSample, RunMismatch
+from ...errors import InvalidOption, InvalidSample
 from ...files import replacing
 from ...options import option
 from .picture import OnePicture
@@ -26,9 +25,9 @@ from .picture import OnePicture
 if TYPE_CHECKING:
     import numpy as np
 
+    from ...cluster.resources import Resources
     from ...loading import VLM
     from ...locate import Exchange
-    from ...locate.target import Word
     from ...locate.validity import Validity
     from ...samples import Counterfactual
     from .judged import Judged
@@ -44,7 +43,6 @@ BEST = 100
 COUNTS = (10, 20, 50, 100, 200, 500)
 #: Seconds between two states on disk.
 _EVERY = 20.0
-_EFFECTS = "effects.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,37 +81,57 @@ def truth_into(
     validity: Validity,
     asked: Truth,
     *,
+    resources: Resources | None = None,
     step: Callable[[str], None] = lambda _: None,
+    say: Callable[[str], None] = lambda _: None,
 ) -> Judged:
     """Exchange neurons one by one, and judge every method by them; writes the folder as it goes, and goes on with it.
 
-    Raises RunMismatch where the folder holds effects of another model, picture or setting, and what the methods'
-    condition raises. A method that refuses the sample is noted with its reason.
+    With `resources` the workers of a Ray cluster exchange them, and `say` is told what a person should know of these.
+
+    Raises RunMismatch where the folder holds effects of another model, picture or setting, UnitsFailed where workers
+    could not do some, and what the methods' condition raises. A method that refuses the sample is noted, with its
+    reason.
     """
     import numpy as np
 
-    from ...locate import Exchange
-    from ...locate.target import concept_word
+    from ...cluster.schedule import UnitsFailed
     from ...samples.regions import marked_by
+    from .exchanging import Exact, Question
     from .truth_page import CURVES, curves, save_pictures, write_truth
 
-    word = concept_word(validity)
     about = {"concept": asked.concept, "image": Path(asked.image).name, "model": vlm.id}
-    how: Any = {"change": asked.change, "target": asked.measure}
-    exchange = Exchange.of(vlm, pair.original, pair.edited, word, asked.decoding, **how)
+    question = Question.of(pair, validity, change=asked.change, measure=asked.measure, decoding=asked.decoding)
+    exchange = question.exchange(vlm)
     scores, refused = _scores(vlm, pair, validity, asked, step)
     doubts = [validity.removal.doubt] if validity.removal and validity.removal.doubt else []
     notes = [*marked_by(pair.sample), *doubts, *refused]
     flat, drawn = _sample(vlm, scores, asked)
-    state = _State.open(folder / _EFFECTS, _key(vlm, pair, validity, word, asked))
-    begun, judged = time.monotonic(), None
-    for values in state.complete(exchange, flat, step):
+    exact = Exact(folder, vlm, question, exchange, flat)
+    begun = told = time.monotonic()
+
+    def judge() -> Judged:
+        values = exact.values()
         done = ~np.isnan(values)
         found = _judge(scores, flat[done], drawn[done], values[done], exchange.edit, notes, time.monotonic() - begun)
-        judged = replace(found, about=about)
-        judged.save(folder)
-        step(judged.sentence)
-    assert judged is not None
+        found = replace(found, about=about)
+        found.save(folder)
+        step(found.sentence)
+        return found
+
+    def now_and_then(line: str) -> None:
+        nonlocal told
+        step(line)
+        if time.monotonic() - told >= _EVERY:
+            judge()
+            told = time.monotonic()
+
+    failures = () if resources is None else exact.share(asked, resources, now_and_then, say)
+    if resources is None:
+        exact.work(now_and_then)
+    judged = judge()
+    if failures:
+        raise UnitsFailed.of(failures, "methods are judged by what is known")
     recovered = _recovered(exchange, scores, exchange.edit)
     plain = [why for why in (exchange.kept.why, *exchange.kept.plain.values()) if why]
     notes += [f"some neurons took whole passes, or all: {plain[0]}"] if plain else []
@@ -167,83 +185,6 @@ def _sample(vlm: VLM, scores: Mapping[str, np.ndarray], asked: Truth) -> tuple[n
             )
         flat = flat[: asked.budget]
     return flat, np.arange(len(flat)) >= len(sure)
-
-
-def _key(vlm: VLM, pair: Counterfactual, validity: Validity, word: Word, asked: Truth) -> dict[str, Any]:
-    """What decides an exact effect."""
-    from ...samples.image import read_image
-
-    pictures = [hashlib.sha256(read_image(p).tobytes()).hexdigest() for p in (pair.original, pair.edited)]
-    how = {"change": asked.change, "measure": asked.measure, "decoding": asked.decoding.to_dict()}
-    return {
-        "model": vlm.record(),
-        "pictures": pictures,
-        "caption": list(validity.original.ids),
-        "word": asdict(word),
-        **how,
-    }
-
-
-@dataclass
-class _State:
-    """Exact effects so far, on disk and in memory: flat index -> effect."""
-
-    path: Path
-    key: dict[str, Any]
-    known: dict[int, float]
-
-    @classmethod
-    def open(cls, path: Path, key: dict[str, Any]) -> _State:
-        """Those of an earlier call. Raises RunMismatch for those of something else, and for a damaged file."""
-        from ...parsing import parse_json
-
-        key = json.loads(json.dumps(key))
-        if not path.exists():
-            return cls(path, key, {})
-        try:
-            held: Any = parse_json(path.read_text(encoding="utf-8"))
-            known = {int(flat): float(value) for flat, value in zip(held["flat"], held["values"], strict=True)}
-            other = held["key"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise RunMismatch(f"{path} holds no exact effects ({type(error).__name__}: {error}); remove it") from error
-        if other != key:
-            names = [name for name in key if not isinstance(other, dict) or other.get(name) != key[name]]
-            raise RunMismatch(f"{path} holds exact effects of another {', '.join(names)}: choose another --out")
-        return cls(path, key, known)
-
-    def complete(self, exchange: Exchange, flat: np.ndarray, step: Callable[[str], None]) -> Any:
-        """Asks for what is missing; yields [n] values, NaN where not yet known, now and then and at the end."""
-        import numpy as np
-
-        missing = [int(one) for one in flat if int(one) not in self.known]
-        at, told = 0, time.monotonic()
-        total = sum(exchange.vlm.widths)
-        while at < len(missing):
-            # Neighbours share a first layer; what was drawn by chance is asked in the order in which it was drawn.
-            some = sorted(missing[at : at + 4 * exchange.batch_size])
-            sets = [np.arange(total) == one for one in some]
-            self.known.update(zip(some, exchange.effects(sets).tolist(), strict=True))
-            at += len(some)
-            step(f"{at} of {len(missing)} neurons")
-            if at < len(missing) and time.monotonic() - told >= _EVERY:
-                self.save()
-                yield self.values(flat)
-                told = time.monotonic()
-        self.save()
-        yield self.values(flat)
-
-    def values(self, flat: np.ndarray) -> np.ndarray:
-        """In the order of `flat`."""
-        import numpy as np
-
-        return np.array([self.known.get(int(one), np.nan) for one in flat])
-
-    def save(self) -> None:
-        """Atomically."""
-        from ...files import write_text
-
-        held = {"key": self.key, "flat": list(self.known), "values": list(self.known.values())}
-        write_text(self.path, json.dumps(held))
 
 
 def _judge(

@@ -80,7 +80,7 @@ def write_truth(path: Path, folders: Sequence[Path]) -> Path:
 def _one(folder: Path, judged: Judged) -> Shown:
     concept = judged.about.get("concept", "")
     held = [("original", folder / _ORIGINAL), ("edited: what neurons are taken from", folder / _EDITED)]
-    counted = {name: {n: f"{share:.2f}" for n, share in of.items()} for name, of in judged.recovered.items()}
+    counted = {name: {n: f"{share:z.2f}" for n, share in of.items()} for name, of in judged.recovered.items()}
     return Shown(
         heading=f"Which method finds the neurons that make the model say \u201c{concept}\u201d?",
         plain=_plain(judged.figures, "in this picture"),
@@ -107,7 +107,7 @@ def _several(folders: Sequence[Path], found: Pooled) -> Shown:
     ]
     means = {name: {n: one.value for n, one in of.items()} for name, of in found.recovered.items()}
     counted = {
-        name: {n: f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]" for n, one in of.items()}
+        name: {n: f"{one.value:z.2f} [{one.low:z.2f}, {one.high:z.2f}]" for n, one in of.items()}
         for name, of in found.recovered.items()
     }
     return Shown(
@@ -163,7 +163,7 @@ def _rows(figures: Mapping[str, Mapping[str, Estimate]], recovered: Mapping[str,
 
 
 def _number(one: Estimate) -> str:
-    return f"{one.value:.2f}" if one.low == one.high else f"{one.value:.2f} [{one.low:.2f}, {one.high:.2f}]"
+    return f"{one.value:z.2f}" if one.low == one.high else f"{one.value:z.2f} [{one.low:z.2f}, {one.high:z.2f}]"
 
 
 def _picture(path: Path) -> Image.Image:

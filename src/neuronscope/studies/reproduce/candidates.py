@@ -10,7 +10,6 @@ from ...loading import VLM
 from ...locate.validity import REFUSALS, Judged, valid_pairs
 from ...models.decoding import Decoding
 from ...options import Reach
-from ...samples.inpaint import Method
 from ...samples.lexicon import Mode
 from ...samples.sample import Sample
 from ...types import Json
@@ -26,7 +25,7 @@ class Judge:
     """The conditions, one after another."""
 
     vlm: VLM
-    edit: Method
+    edit: str
     reach: Reach
     max_other_share: float | None
     match: Mode

@@ -25,7 +25,7 @@ from ...fields import whole
 from ...loading import VLM
 from ...models.decoding import Decoding
 from ...options import Reach
-from ...samples.inpaint import INPAINTERS, Method
+from ...samples.inpainters import recorded, require_edit
 from ...samples.lexicon import MODES, Mode
 from ...samples.sample import Sample
 from ...types import Json, one_of
@@ -122,7 +122,7 @@ def build(
     *,
     per_concept: int = 3,
     seed: int = 0,
-    edit: Method = "telea",
+    edit: str = "telea",
     reach: Reach = "grown",
     max_other_share: float | None = None,
     distinct: bool = True,
@@ -177,7 +177,7 @@ def build(
         "model": dict(model),
         "source": type(source).__name__,
         "seed": seed,
-        "edit": edit,
+        "edit": recorded(edit),
         "reach": reach,
         "max_other_share": max_other_share,
         "distinct": distinct,
@@ -223,7 +223,7 @@ def _readable(candidates: Iterable[Sample], wanted: int) -> tuple[int, str]:
 def _check_options(
     source: Source, concepts: Sequence[str], per_concept: int, edit: str, match: str, limit: int | None
 ) -> None:
-    one_of("edit", edit, [*INPAINTERS, "exact"])
+    require_edit("edit", edit, "exact")
     one_of("match", match, MODES)
     if whole("per_concept", per_concept) < 1 or (limit is not None and limit < 1):
         raise InvalidOption(f"per_concept={per_concept} and limit={limit} must be at least 1")

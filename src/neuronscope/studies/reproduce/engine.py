@@ -1,4 +1,4 @@
-"""Engines: who does the units of an experiment. The local one does them in this process; cluster/ray.py has another."""
+"""Engines: who does the units of an experiment. The local one does them in this process; cluster.py has another."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
-from ...errors import NeuronscopeError
+from ...cluster.schedule import Failure
 from ...loading import VLM
 from ...run.directory import Run
 from .collect import collect, collect_samples
@@ -14,14 +14,11 @@ from .conditions import TooFewSamples
 from .job import Job
 from .opening import open_run
 from .results import Results
-from .schedule import Failure
 from .tables import render
 from .units import Cost
 from .work import Reproduction
 
 Step = Callable[[str], None]
-
-_SHOWN = 20
 
 
 class Engine(Protocol):
@@ -112,18 +109,3 @@ def prepare(work: Reproduction) -> None:
     except TooFewSamples:
         render(collect_samples(work), work.run.folder)
         raise
-
-
-class UnitsFailed(NeuronscopeError):
-    """Some units could not be done; all others are, and the next start tries these again."""
-
-    @classmethod
-    def of(cls, failures: Sequence[Failure]) -> UnitsFailed:
-        """With the first failures."""
-        lines = [str(failure) for failure in failures[:_SHOWN]]
-        if len(failures) > _SHOWN:
-            lines.append(f"... and {len(failures) - _SHOWN} more")
-        return cls(
-            f"{len(failures)} units failed; everything that does not need them is done, and the tables leave out what "
-            "is not complete. The same command tries them again: " + "; ".join(lines)
-        )

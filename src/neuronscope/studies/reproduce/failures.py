@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
+from ...cluster.schedule import Failure
+from ...cluster.units import Name, Unit
 from ...errors import NotFinite
 from ...run.directory import Run
-from .schedule import Failure
-from .units import Name, Unit
 
 
 def carried_out(

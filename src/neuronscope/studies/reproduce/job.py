@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import MISSING, Asking, Loading, Reading, Scorers, option, words
+from ...options import ANNOTATED, MISSING, Asking, Loading, Reading, Scorers, option, words
 from ...types import one_of
 from .settings import ASKED, BOUNDS, PRESETS, Experiment
 
@@ -27,14 +27,13 @@ class Job(Loading, Reading):
 
     Attributes:
         experiment: the settings.
-        data, split: the COCO folder; allow_outside: whether its pictures may lie elsewhere.
+        data, split: the annotated pictures; allow_outside: whether they may lie elsewhere.
         model, device, dtype, device_map: how to load the model; names and paths, as `neuronscope.load` takes them.
         place: where relative paths begin, on machines that have that folder.
     """
 
     experiment: Experiment
-    data: Path = option(MISSING, "--data", help="COCO, YOLO or Pascal VOC folder, or table of boxes.", optional=True)
-    split: str | None = option(None, "--split", help="Which split, where the folder has several.")
+    data: Path = option(MISSING, "--data", help=ANNOTATED, optional=True)
     device_map: str | None = option(None, "--device-map", help="auto, balanced ...: a model larger than one device.")
     place: Path = field(default_factory=Path.cwd)
 

@@ -10,10 +10,11 @@ from typing import Protocol, runtime_checkable
 from ...locate.validity import Validity
 from ...models.decoding import Decoding
 from ...samples.inpaint import Counterfactual
+from ...samples.inpainters import is_repeatable, recorded
 from ...samples.sample import Sample
 from ...tokens import ImageTokens
 from ...types import Json
-from .pixels import encode_mask, pixel_hash
+from .pixels import encode_inside, encode_mask, pixel_hash
 
 
 @runtime_checkable
@@ -94,6 +95,7 @@ class Kept:
         """What has to be kept of a sample to know later what it was (METHODS k). A sample has no site."""
         pair, found, tokens = self.pair, self.validity, self.image_tokens
         source = pair.sample.image
+        drawn = {} if is_repeatable(pair.method) else {"edited": encode_inside(pair.edited, pair.mask)}
         return {
             "image_id": self.image_id,
             "image": fspath(source) if isinstance(source, str | PathLike) else None,
@@ -102,11 +104,12 @@ class Kept:
             "concept": self.concept,
             "shown": list(self.shown),
             "boxes": [list(box) for box in pair.sample.boxes],
-            "edit": {"method": pair.method, **pair.options},
+            "edit": {"method": recorded(pair.method), **pair.options},
             "mask_sha256": pixel_hash(pair.mask),
             "mask_pixels": int(pair.mask.sum()),
             "mask": encode_mask(pair.mask),
             "edited_sha256": pixel_hash(pair.edited),
+            **drawn,
             **self.decoding.to_dict(),
             "sent": self.sent,
             "span_start": int(tokens.positions[0]) if tokens.count else None,

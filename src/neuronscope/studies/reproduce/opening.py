@@ -11,6 +11,7 @@ from ...evaluate.truth import planted
 from ...loading import VLM
 from ...run.directory import Run
 from ...run.settings import canonical
+from ...samples.inpainters import told
 from ...samples.lexicon import Lexicon
 from ...types import Json
 from .settings import Experiment
@@ -20,9 +21,11 @@ from .units import SCHEMAS
 def run_settings(vlm: VLM, data: Mapping[str, Json], experiment: Experiment) -> dict[str, Json]:
     """Everything that decides what the results of an experiment on a model and some data are."""
     scorers: dict[str, Json] = {name: scorer(name, **dict(options)) for name, options in experiment.metrics.items()}
+    drawn = told(experiment.edit)
     truth: dict[str, Json] = {concept: [*neurons.addresses] for concept, neurons in planted(vlm).items()}
     return {
         **experiment.settings(),
+        **({"inpainter": dict(drawn)} if drawn else {}),
         "model": vlm.record(),
         "sent": vlm.sent(experiment.decoding),
         "data": dict(data),

@@ -1,7 +1,8 @@
 """The page of a `reproduce` run, without the model: its tables and figures, its samples, and every caption.
 
-Pictures are not in a run. Where the data's folder is given, each is looked for by its recorded name there and has to be
-the one that the run used (SHA-256 of its pixels); the edited one is made again and has to be the same, too.
+Pictures are not in a run. Where the data are given, each is looked for by its recorded name there and has to be the one
+that the run used (SHA-256 of its pixels); the edited one is made again, or is in the run where a model drew it, and
+has to be the same, too.
 """
 
 # pyright: reportUnknownParameterType=false
@@ -12,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,13 +32,14 @@ from ...run.directory import Run
 from ...samples.boxes import Box
 from ...samples.image import read_image
 from ...samples.inpaint import INPAINTERS, inpaint
-from ...samples.place import place
 from ...version import __version__
 from .gallery import MISSING, Gallery, Said, Shot
 from .job import AGAIN
 from .numbers import SCHEMA
-from .pixels import decode_mask, pixel_hash
+from .pixels import decode_mask, pixel_hash, put_inside
 from .sections import sections
+from .shown import Pictures
+from .ties import Ties
 
 _TABLES = "neuronscope reproduce --tables-only"
 
@@ -52,19 +54,23 @@ class RunPage:
     Attributes:
         title: of the page.
         model, data: one line each.
-        sections: the verdict, the opening, and all tables.
+        sections: the verdict, the opening, and the tables that there are.
+        absent: title -> why there is no such table.
         figures: name -> SVG.
         gallery: the captions.
         again: the command that goes on with the run; empty where it was made from Python.
+        ties: how many captions hung on less than rounding, in a sentence; empty where nobody counted.
     """
 
     title: str
     model: str
     data: str
     sections: Sequence[Section]
+    absent: Mapping[str, str]
     figures: Mapping[str, bytes]
     gallery: Gallery
     again: str
+    ties: str = ""
 
 
 def write_run(page: RunPage, path: str | Path) -> Path:
@@ -91,12 +97,15 @@ def embedded(document: Mapping[str, Any]) -> Markup:
     return Markup(text.replace("\u2028", "\\u2028").replace("\u2029", "\\u2029"))
 
 
-def run_page(folder: str | Path, data: str | Path | None = None, *, allow_outside: bool = False) -> RunPage:
+def run_page(
+    folder: str | Path, data: str | Path | None = None, *, split: str | None = None, allow_outside: bool = False
+) -> RunPage:
     """Everything that the page of a run shows.
 
     Args:
         folder: the run directory, with the tables that `neuronscope reproduce` writes last.
-        data: the folder of the data, for thumbnails.
+        data: the data, for thumbnails: a folder, or what else the run took.
+        split: of annotated data.
         allow_outside: also show pictures outside that folder, where links or the run's own names lead there.
 
     Raises RunMismatch for a folder that is no run, has no tables yet or damaged ones, and for pictures that are not
@@ -106,25 +115,30 @@ def run_page(folder: str | Path, data: str | Path | None = None, *, allow_outsid
     root = Path(folder)
     run = Run.existing(root)
     with telling_damage(root / "tables.json"):
-        return _page(root, run, _document(root), data, allow_outside)
+        document = _document(root)
+        found = None if data is None else Pictures(data, split, allow_outside=allow_outside)
+        return _page(root, run, document, found)
 
 
-def _page(root: Path, run: Run, document: dict[str, Any], data: str | Path | None, allow_outside: bool) -> RunPage:
+def _page(root: Path, run: Run, document: dict[str, Any], data: Pictures | None) -> RunPage:
     figures = {name: root / "figures" / f"{name}.svg" for name in document.get("figures", {})}
     drawn = {name: path.read_bytes() for name, path in figures.items() if path.is_file()}
     model, settings = run.settings.get("model"), run.settings
     identity: Mapping[str, Any] = model if isinstance(model, dict) else {}
     order = [one["name"] for one in document["conditions"]]
-    gallery = read_gallery(run, data, order, allow_outside=allow_outside)
+    gallery = read_gallery(run, data, order)
     shots = gallery.shots
+    found, absent = sections(document), document["absent"]
     return RunPage(
         title=f"Evaluation of {len(document['methods'])} methods on {len(shots)} samples",
         model=f"Model {identity.get('id')}, weights {identity.get('fingerprint')}, {identity.get('dtype')}.",
         data=f"{len(document['concepts'])} concepts; preset {settings.get('preset')}, seed {settings.get('seed')}.",
-        sections=sections(document),
+        sections=[one for one in found if one.name not in absent],
+        absent={one.title: absent[one.name] for one in found if one.name in absent},
         figures=drawn,
         gallery=gallery,
         again=_again(root),
+        ties=Ties.read(root).sentence,
     )
 
 
@@ -149,9 +163,7 @@ def _again(root: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
 
 
-def read_gallery(
-    run: Run, data: str | Path | None = None, conditions: Sequence[str] = (), *, allow_outside: bool = False
-) -> Gallery:
+def read_gallery(run: Run, data: Pictures | None = None, conditions: Sequence[str] = ()) -> Gallery:
     """The samples of a run and all of its captions, conditions in the order given. Raises as :func:`run_page` does."""
     records = _samples(run)
     if not records or "captions" not in run.kinds():
@@ -162,7 +174,7 @@ def read_gallery(
     order = [(method, condition) for method in methods for condition in conditions]
     cells = {key: found[key] for key in (*order, *sorted(found.keys() - set(order))) if key in found}
     sizes, notes = _located(run, where, list(dict.fromkeys(method for method, _ in cells)))
-    shots = [_shot(record, data, allow_outside) for record in records]
+    shots = [_shot(record, data) for record in records]
     match: Any = run.settings.get("match", "lexicon")
     return Gallery(records[0]["prefix"], match, shots, said, cells, sizes, notes, _told(shots, data))
 
@@ -233,8 +245,8 @@ def _located(
     return sizes, notes
 
 
-def _shot(record: Mapping[str, Any], data: str | Path | None, allow_outside: bool) -> Shot:
-    path = None if data is None else _find(record, Path(data), allow_outside)
+def _shot(record: Mapping[str, Any], data: Pictures | None) -> Shot:
+    path = None if data is None else data.find(record)
     original, edited = (None, None) if path is None else _pictures(record, path)
     return Shot(
         image=record["image_id"],
@@ -253,9 +265,13 @@ def _pictures(record: Mapping[str, Any], path: Path) -> tuple[Image.Image, Image
     if pixel_hash(original) != record["image_sha256"]:
         raise RunMismatch(f"{path} is not the picture that the run used: its pixels differ")
     edit = record["edit"]
-    if edit["method"] not in INPAINTERS or "mask" not in record:
+    if "mask" not in record or (edit["method"] not in INPAINTERS and "edited" not in record):
         return original, None
-    made = inpaint(original, decode_mask(record["mask"], original.size), edit["method"], edit["radius"])
+    mask = decode_mask(record["mask"], original.size)
+    if "edited" in record:
+        made = put_inside(original, mask, record["edited"])
+    else:
+        made = inpaint(original, mask, edit["method"], edit["radius"])
     return original, made if pixel_hash(made) == record["edited_sha256"] else None
 
 
@@ -263,28 +279,13 @@ def _boxes(record: Mapping[str, Any]) -> list[Box]:
     return [(float(x), float(y), float(w), float(h)) for x, y, w, h in record["boxes"]]
 
 
-def _find(record: Mapping[str, Any], data: Path, allow_outside: bool) -> Path | None:
-    """The picture below the folder: by its whole recorded path from the end, longest first; at last as recorded."""
-    if not data.is_dir():
-        raise InvalidOption(f"--data {data} is not a folder")
-    if record["image"] is None:
-        return None
-    parts = [part for part in PurePosixPath(str(record["image"]).replace("\\", "/")).parts if part not in ("/", "..")]
-    ends = ("/".join(parts[k:]) for k in range(max(0, len(parts) - 4), len(parts)))
-    found = next((end for end in ends if (data / end).is_file()), None)
-    if found is not None:
-        return place(data, found, allow_outside=allow_outside)
-    recorded = Path(str(record["image"]))
-    return recorded if allow_outside and recorded.is_file() else None
-
-
-def _told(shots: Sequence[Shot], data: str | Path | None) -> str:
+def _told(shots: Sequence[Shot], data: Pictures | None) -> str:
     if data is None:
-        return "A run holds no pictures; give the data's folder (--data) for thumbnails."
+        return "A run holds no pictures; give the data (--data) for thumbnails."
     missing, unedited = sum(not shot.original for shot in shots), sum(not shot.edited for shot in shots)
-    text = "Thumbnails are from the data's folder, each proved to be the picture that the run used."
+    text = "Thumbnails are from the data, each proved to be the picture that the run used."
     if missing:
         text += f" {missing} of {len(shots)} pictures are not there."
     if unedited > missing:
-        text += f" {unedited - missing} edited pictures cannot be made again: the run keeps no mask of an inpainting."
+        text += f" {unedited - missing} edited pictures cannot be made again."
     return text

@@ -85,6 +85,15 @@ class Plan:
             "bytes": cost.bytes,
         }
 
+    @property
+    def verdict(self) -> str:
+        """How much is to be done, in a sentence."""
+        plan, found = self.experiment, self.to_dict()
+        return (
+            f"{self.samples} samples of {len(plan.concepts)} concepts: {len(plan.methods)} methods are compared by "
+            f"{found['captions']['under conditions']:,} captions; nothing was done yet."
+        )
+
     def _method(self, text: str) -> dict[str, Any]:
         """The options of a method; of thresholds that differ between concepts, those of each."""
         from ...locate.registry import takes_size

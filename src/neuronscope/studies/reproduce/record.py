@@ -14,12 +14,13 @@ from ...locate.validity import Validity
 from ...parsing import parse_json
 from ...run.directory import Run
 from ...run.understood import only_row, understood
-from ...samples.inpaint import counterfactual
+from ...samples.inpaint import Counterfactual, counterfactual
 from ...samples.lexicon import Lexicon
 from ...samples.sample import Sample
 from ...types import Neurons
 from .dataset import Dataset
 from .kept import Choosy, Kept, Rejection, Source
+from .pixels import pixel_hash, put_inside
 from .settings import Experiment
 from .units import CANDIDATE, DATASET
 
@@ -115,8 +116,7 @@ def _find(source: Source, concept: str, ids: set[str], seed: int) -> dict[str, S
 
 def _restore(vlm: VLM, sample: Sample, record: Mapping[str, Any], experiment: Experiment) -> Kept:
     decoding = experiment.decoding
-    made = record["edit"]
-    pair = counterfactual(sample, experiment.edit, region=made["region"], dilate=made["dilate"])
+    pair = _pair(sample, record, experiment.edit)
     original = caption_of(vlm, record["caption"]["ids"], decoding)
     edited = caption_of(vlm, record["caption_edited"]["ids"], decoding)
     match = Lexicon.default().match(original.text, sample.concept, experiment.match)
@@ -132,3 +132,16 @@ def _restore(vlm: VLM, sample: Sample, record: Mapping[str, Any], experiment: Ex
     if differing:
         raise RunMismatch(f"image {sample.image_id} is not as it was when the run began: {', '.join(differing)} differ")
     return kept
+
+
+def _pair(sample: Sample, record: Mapping[str, Any], edit: str) -> Counterfactual:
+    """The picture and its edit: made again, or as a model drew it, which it would not do alike on another machine."""
+    made = record["edit"]
+    if "edited" not in record:
+        return counterfactual(sample, edit, region=made["region"], dilate=made["dilate"])
+    original = sample.load()
+    mask = sample.region(original.size, source=made["region"], dilate=made["dilate"])
+    if pixel_hash(mask) != record["mask_sha256"]:
+        raise RunMismatch(f"image {sample.image_id} is not as it was when the run began: its region differs")
+    options = {name: value for name, value in made.items() if name != "method"}
+    return Counterfactual(sample, original, put_inside(original, mask, record["edited"]), mask, edit, options)

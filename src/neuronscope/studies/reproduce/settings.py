@@ -18,7 +18,6 @@ from ...types import SITES, Json, Site, one_of
 if TYPE_CHECKING:
     from ...locate import Method as Locator
     from ...models.decoding import Decoding
-    from ...samples.inpaint import Method
     from ...samples.lexicon import Mode
     from .specs import MethodSpec
 
@@ -187,7 +186,7 @@ class Experiment(Taking):
         factory=lambda: {name: {} for name in ("bleu-1", "bleu-4", "rouge-1", "rouge-l")},
     )
     random_sets: int = option(0, "--random-sets", help="Random sets behind each empirical p.")
-    edit: Method = option("telea", "--edit", help="telea, navier_stokes, mean_fill or exact.")
+    edit: str = option("telea", "--edit", help="telea, navier_stokes, mean_fill, diffusion:DIRECTORY, or exact.")
     distinct: bool = option(True, "--distinct/--shared", help="Each picture for one concept, or for any that it shows.")
     match: Mode = option("lexicon", "--match", help="When a caption names a concept: lexicon, strict or substring.")
     seed: int = option(0, "--seed", help="Of image order, controls and noise.")
@@ -204,14 +203,14 @@ class Experiment(Taking):
     def __post_init__(self) -> None:
         super().__post_init__()
         from ...evaluate.captions import METRICS
-        from ...samples.inpaint import INPAINTERS
+        from ...samples.inpainters import require_edit
         from ...samples.lexicon import MODES
 
         one_of("preset", self.preset, list(PRESETS))
         one_of("scale", self.scale, SCALES)
         one_of("site", self.site, SITES)
         one_of("sharing", self.sharing, ("per_neuron", "shared"))
-        one_of("edit", self.edit, [*INPAINTERS, "exact"])
+        require_edit("edit", self.edit, "exact")
         one_of("match", self.match, MODES)
         for name in self.ablations:
             one_of("ablations", name, ABLATIONS)
@@ -282,7 +281,9 @@ class Experiment(Taking):
 
     def settings(self) -> dict[str, Json]:
         """What a run directory keeps, and compares before it goes on."""
-        found = asdict(self)
+        from ...samples.inpainters import recorded
+
+        found = asdict(self) | {"edit": recorded(self.edit)}
         del found["allow_missing"]
         for name in ("concepts", "methods", "levels", "ablations"):
             found[name] = list(found[name])

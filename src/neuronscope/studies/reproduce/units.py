@@ -11,54 +11,18 @@ All of them need the data set, which is a unit of its own and the first.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import pyarrow as pa
 
-from ...run.settings import canonical
+from ...cluster.units import Unit
 from ...types import Json
 from .settings import Experiment
 from .specs import MethodSpec
 
 #: Disk space: of a caption's row, and of a part beside its rows.
 _BYTES, _PART = 12, 8000
-
-
-class Name(NamedTuple):
-    """What tells a unit from all others: its kind and its key as canonical JSON."""
-
-    kind: str
-    text: str
-
-    @property
-    def key(self) -> Mapping[str, Json]:
-        """The key as a run directory takes it."""
-        return json.loads(self.text)
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One piece of work.
-
-    Attributes:
-        kind, key: what the run directory calls it.
-        needs: the units whose results it reads, the data set aside.
-    """
-
-    kind: str
-    key: Mapping[str, Json]
-    needs: tuple[Name, ...] = ()
-
-    @property
-    def name(self) -> Name:
-        """Kind and key in one."""
-        return Name(self.kind, canonical(self.key, "key"))
-
-    def __str__(self) -> str:
-        return f"{self.kind} {' '.join(str(value) for value in self.key.values())}"
 
 
 #: What was found of a candidate that was captioned, so that a data set is gone on with where it was: the unit's kind.

@@ -9,14 +9,17 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from ...caption import Captioner
+from ...cluster.schedule import Failure
+from ...cluster.task import Rows
+from ...cluster.units import Unit
 from ...errors import InvalidOption, InvalidSample, NotFinite
 from ...evaluate.aggregate import check_clean
 from ...evaluate.captions import compare, metric
@@ -40,16 +43,12 @@ from .failures import carried_out
 from .kept import Kept, Rejection, Source
 from .record import kept_row, read_candidate, read_dataset, read_set, to_row
 from .rows import TRUTH, localisation_rows, located_row, refused_row
-from .schedule import Failure
 from .settings import Condition, Experiment
 from .specs import MethodSpec
-from .units import CANDIDATE, DATASET, Cost, Unit, sample_key, units
+from .ties import Counting
+from .units import CANDIDATE, DATASET, Cost, sample_key, units
 
 _BATCH = 128
-
-
-#: Rows of one unit, as a run directory keeps them.
-Rows: TypeAlias = Sequence[Mapping[str, Any]]
 
 
 class Reproduction:
@@ -80,6 +79,7 @@ class Reproduction:
         self._written: dict[object, list[dict[str, Any]]] = {}  # captions of the sample that is being worked on,
         self._writing = ""  # whose image is this
         self._metrics: dict[str, Any] = {}
+        self.ties = Counting(vlm)
         self._doing: dict[str, Callable[[Mapping[str, Any]], Rows]] = {
             "located": lambda key: [self._locate(key["method"], self._sample(key))],
             "captions": lambda key: self._caption(key["method"], self._sample(key), self._conditions[key["condition"]]),
@@ -198,6 +198,7 @@ class Reproduction:
         if not self.run.done(unit.kind, unit.key):
             self.step(str(unit))
             self.run.write(unit.kind, unit.key, self.rows(unit))
+            self.ties.keep(self.run)
         return True
 
     def key(self, text: str, kept: Kept) -> dict[str, Json]:

@@ -15,11 +15,11 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, get_args
 
-from ....errors import InvalidOption, NeuronscopeError
-from ....fields import check_fields
-from ....options import option
-from ....parsing import digits
-from ....types import one_of
+from ..errors import InvalidOption, NeuronscopeError
+from ..fields import check_fields
+from ..options import option
+from ..parsing import digits
+from ..types import one_of
 
 #: Where results go: into the shared run directory, to the driver, or wherever a proof says; see worker.py.
 Storage: TypeAlias = Literal["auto", "shared", "driver"]
@@ -113,6 +113,23 @@ def connected(address: str | None, say: Callable[[str], None] = lambda _: None) 
             raise ClusterFailed(f"Ray of our own would listen on {', '.join(sorted(at))}, where others can reach it")
         say(f"Ray was started on {', '.join(sorted(at))}: it can be reached from this machine only")
     return ray, True
+
+
+@contextmanager
+def connection(resources: Resources | None, say: Callable[[str], None] = lambda _: None) -> Generator[None]:
+    """Connected to the cluster inside the block, before anything else is done; nothing where there is none to be.
+
+    A :class:`~neuronscope.cluster.ray.Crew` in the block uses this connection. Raises as :func:`connected` does.
+    """
+    if resources is None:
+        yield
+        return
+    ray, ours = connected(resources.address, say)
+    try:
+        yield
+    finally:
+        if ours:
+            ray.shutdown()
 
 
 @contextmanager

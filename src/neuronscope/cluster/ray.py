@@ -1,4 +1,4 @@
-"""An engine for a Ray cluster: one model per actor, units handed out by the driver, which loads no model itself.
+"""A Ray cluster that shares a task: one model per actor, units handed out by the driver, which needs no model itself.
 
 The driver keeps the schedule (schedule.py) and at most one group of units with each worker, so that a slow driver holds
 the workers up instead of being flooded. Workers (worker.py) stream back one report per unit: what is done is known, and
@@ -19,23 +19,22 @@ import time
 import uuid
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ....errors import NeuronscopeError, RunMismatch
-from ....files import refusing
-from ....run.claims import Owner
-from ....run.directory import Run
-from ....run.settings import differences
-from ..engine import Step
-from ..job import Job
-from ..record import read_named
-from ..results import Results
-from ..schedule import Failure, Schedule
-from ..units import DATASET, SCHEMAS, Cost, Name, Unit, units
+from ..errors import NeuronscopeError, RunMismatch
+from ..files import refusing
+from ..run.claims import Owner
+from ..run.directory import Run
+from ..run.settings import differences
+from ..run.tallies import write_tally
+from .messages import Answer, Done, Hello, NotJoined, Part, Probe
 from .resources import ClusterFailed, Resources, connected, line_of
-from .worker import PATIENCE, Done, Hello, NotJoined, Part, Probe, Worker
+from .schedule import Failure, Schedule
+from .task import Task
+from .units import Name, Unit
+from .worker import PATIENCE, Worker
 
 _TRIES = 3  # workers that may die in turn of one call
 _STARTS = 7  # deaths of a worker before it is ready, after which it is given up
@@ -67,34 +66,31 @@ class _Member:
     deaths: int = 0
 
 
-class Cluster:
-    """An :class:`~neuronscope.studies.reproduce.engine.Engine` on Ray.
+class Crew:
+    """The workers of a cluster that share a task.
 
     Args:
-        job: what to do; sent to the workers, which load model and data from its paths.
+        task: what to do; sent to the workers, which load model and data from what it names.
         folder: the run directory.
         resources: where.
         say: told what a person should know, such as a worker that died; one line at a time.
         worker: what the actors are.
-
-    Raises TooFewSamples, before any worker is started, where data that are seen from here cannot be enough.
     """
 
     def __init__(
         self,
-        job: Job,
+        task: Task,
         folder: str | Path,
         resources: Resources | None = None,
         *,
         say: Callable[[str], None] = lambda _: None,
         worker: type[Worker] = Worker,
     ) -> None:
-        self._job, self._folder, self._say, self._worker = job, Path(folder).resolve(), say, worker
+        self._task, self._folder, self._say, self._worker = task, Path(folder).resolve(), say, worker
         self._resources = resources or Resources()
-        if (job.place / job.data).exists():  # else only the workers see the data, and one of them says it
-            job.require_candidates()
         self._ray, self._ours = connected(self._resources.address, say)
         self._run: Run | None = None
+        self._sent: Any = None  # the task in Ray's store, once for all workers
         self._members: list[_Member] = []
         self._idle: list[_Member] = []
         self._events: dict[Any, tuple[_Member, Callable[[_Member, Any], None]]] = {}
@@ -105,7 +101,7 @@ class Cluster:
 
     @property
     def run(self) -> Run:
-        """See :class:`~neuronscope.studies.reproduce.engine.Engine`. Raises RunMismatch before `prepare`."""
+        """The run directory. Raises RunMismatch before `start`."""
         if self._run is None:
             raise RunMismatch(f"{self._folder} is not open: no worker has told the model's fingerprint yet")
         return self._run
@@ -115,40 +111,57 @@ class Cluster:
         """Those that are up."""
         return tuple(member.hello for member in self._members if member.hello is not None)
 
-    def prepare(self, step: Step) -> None:
-        """See :class:`~neuronscope.studies.reproduce.engine.Engine`; the data set is built by one worker."""
-        step("starting workers")
-        self._start()
+    def start(self) -> None:
+        """Start the workers; the first one that is up has opened the run when this returns.
+
+        Raises InvalidOption where there is no room for one, and RunMismatch when the directory holds another run.
+        """
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        count, gpus = self._resources.on(nodes)
+        actors = self._ray.remote(self._worker).options(
+            num_cpus=self._resources.cpus,
+            num_gpus=gpus,
+            max_restarts=-1,
+            max_task_retries=0,
+            scheduling_strategy="SPREAD",
+        )
+        self._members = [_Member(actors.remote()) for _ in range(count)]
+        for member in self._members:
+            self._greet(member)
         while not self._idle:
             self._turn()
-        step("building the data set")
-        data = self._ask("dataset", [DATASET.name] if self._done(DATASET) else [])
-        if data is not None:
-            self.run.adopt(DATASET.kind, DATASET.key, data)
 
-    def left(self) -> int:
-        """See :class:`~neuronscope.studies.reproduce.engine.Engine`."""
-        return len(self._left())
+    def ask(self, what: str, reads: Sequence[Name] = (), makes: Sequence[Name] = ()) -> Any:
+        """What one worker says when a method of the task's work is called; another is asked when it dies.
 
-    def cost(self) -> Cost:
-        """See :class:`~neuronscope.studies.reproduce.engine.Engine`; the time shows while it runs."""
-        return Cost.of(self._job.experiment, len(self._samples()), self._left())
+        Args:
+            what: the method.
+            reads: parts that it reads.
+            makes: parts that are there afterwards.
 
-    def work(self, step: Step) -> Sequence[Failure]:
-        """See :class:`~neuronscope.studies.reproduce.engine.Engine`; `step` is told of every unit when it is done."""
-        self._schedule, self._step = Schedule(self._units(), self._done), step
+        Raises what the method raises, and ClusterFailed where workers die of it one after the other.
+        """
+        for _ in range(_TRIES):
+            while not self._idle:
+                self._turn()
+            member = self._idle.pop(0)
+            with self._heeding(member):
+                given = self._parts(member, reads)
+                answer: Answer = self._ray.get(member.actor.ask.remote(what, given, reads, makes))
+                self._idle.append(member)
+                self._take(member, answer)
+                return answer.said
+        raise ClusterFailed(f"{_TRIES} workers in turn died of {what!r}; the last one: {self._last}")
+
+    def work(self, units: Iterable[Unit], step: Callable[[str], None]) -> Sequence[Failure]:
+        """Do the units that are left; those that could not be done are returned. `step` is told of every one."""
+        self._schedule, self._step = Schedule(units, lambda unit: unit.done(self.run)), step
         while self._schedule.waiting or any(member.group for member in self._members):
             while self._idle and self._schedule.waiting:
                 self._give(self._idle.pop(0))
             self._turn()
         self._check()
         return self._schedule.failures
-
-    def results(self) -> Results:
-        """See :class:`~neuronscope.studies.reproduce.engine.Engine`; put together by a worker."""
-        names = [unit.name for unit in (DATASET, *self._units()) if self._done(unit)]
-        found: Results = self._ask("results", names, names)
-        return replace(found, environments=self.run.record.environments)
 
     def close(self) -> None:
         """End the workers, and a cluster of our own. What is finished stays."""
@@ -163,24 +176,10 @@ class Cluster:
         if self._ours:
             self._ray.shutdown()
 
-    # ---- what there is to do
-
-    def _samples(self) -> list[tuple[str, str]]:
-        return read_named(self.run, self._job.experiment.concepts)
-
-    def _units(self) -> list[Unit]:
-        return list(units(self._job.experiment, self._samples()))
-
-    def _done(self, unit: Unit) -> bool:
-        return self.run.done(unit.kind, unit.key)
-
-    def _left(self) -> list[Unit]:
-        return [unit for unit in self._units() if not self._done(unit)]
-
     def _check(self) -> None:
         """Prove that what was reported as done is there; a network file system may take a while to show it."""
         end = time.monotonic() + PATIENCE
-        while lacking := [unit for unit in self._schedule.reported if not self._done(unit)]:
+        while lacking := [unit for unit in self._schedule.reported if not unit.done(self.run)]:
             if time.monotonic() > end:
                 raise ClusterFailed(
                     f"{len(lacking)} units, the first {lacking[0]}, were done by workers and are not in {self._folder}"
@@ -189,23 +188,11 @@ class Cluster:
 
     # ---- workers come and go
 
-    def _start(self) -> None:
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        count, gpus = self._resources.on(nodes)
-        actors = self._ray.remote(self._worker).options(
-            num_cpus=self._resources.cpus,
-            num_gpus=gpus,
-            max_restarts=-1,
-            max_task_retries=0,
-            scheduling_strategy="SPREAD",
-        )
-        self._members = [_Member(actors.remote(self._job)) for _ in range(count)]
-        for member in self._members:
-            self._greet(member)
-
     def _greet(self, member: _Member) -> None:
         """Ask a worker that starts to say when its model is loaded."""
-        self._events[member.actor.hello.remote()] = (member, self._greeted)
+        if self._sent is None:
+            self._sent = self._ray.put(self._task)
+        self._events[member.actor.hello.remote(self._sent)] = (member, self._greeted)
 
     def _greeted(self, member: _Member, event: Any) -> None:
         hello: Hello = self._ray.get(event)
@@ -222,7 +209,7 @@ class Cluster:
     def _open(self, hello: Hello) -> None:
         """Open the run with the settings of the first worker; all others must have the same."""
         if self._run is None:
-            self._run = Run.open(self._folder, hello.settings, schemas=SCHEMAS)
+            self._run = Run.open(self._folder, hello.settings, schemas=self._task.schemas)
         unlike = differences(self._run.settings, hello.settings)
         if unlike:
             raise RunMismatch(
@@ -295,18 +282,6 @@ class Cluster:
 
     # ---- calls
 
-    def _ask(self, what: str, names: Sequence[Name], *more: object) -> Any:
-        """Call one worker, with some parts, another one when it dies; what it says. Raises what it raises."""
-        for _ in range(_TRIES):
-            while not self._idle:
-                self._turn()
-            member = self._idle.pop(0)
-            with self._heeding(member):
-                result = self._ray.get(getattr(member.actor, what).remote(self._parts(member, names), *more))
-                self._idle.append(member)
-                return result
-        raise ClusterFailed(f"{_TRIES} workers in turn died of {what!r}; the last one: {self._last}")
-
     def _parts(self, member: _Member, names: Iterable[Name]) -> list[Part]:
         """What a worker without the run directory lacks of some parts."""
         if member.shared:
@@ -318,7 +293,7 @@ class Cluster:
     def _give(self, member: _Member) -> None:
         """Hand a group of units to an idle worker."""
         member.group = self._schedule.take(len(self.workers))
-        needs = [name for unit in member.group for name in (DATASET.name, *unit.needs)]
+        needs = [name for unit in member.group for name in (*self._task.reads, *unit.needs)]
         calling = member.actor.work.options(num_returns="streaming")
         self._events[calling.remote(member.group, self._parts(member, needs))] = (member, self._reported)
 
@@ -338,11 +313,17 @@ class Cluster:
             self._say(f"{unit} failed: {done.reason}")
             self._schedule.failed(unit, done.reason)
             return
-        if done.data is not None:
-            self.run.adopt(unit.kind, unit.key, done.data)
-            member.has.add(unit.name)
+        self._take(member, done)
         self._schedule.finished(unit, done.seconds)
         self._step(self._told(unit))
+
+    def _take(self, member: _Member, sent: Done | Answer) -> None:
+        """Write what a worker has sent along."""
+        for part in sent.parts:
+            self.run.adopt(part.name.kind, part.name.key, part.data)
+            member.has.add(part.name)
+        if member.hello is not None:
+            write_tally(self.run.folder, member.hello.process, sent.tally)
 
     def _told(self, unit: Unit) -> str:
         seconds, workers = self._schedule.seconds_left(len(self.workers)), len(self.workers)

@@ -11,13 +11,17 @@ from typing import Any
 import pytest
 
 import neuronscope as ns
+from neuronscope.cluster.messages import Done, Hello, Part, Probe
+from neuronscope.cluster.resources import Storage
+from neuronscope.cluster.units import Unit
+from neuronscope.cluster.worker import Worker
 from neuronscope.errors import InvalidOption, RunMismatch
 from neuronscope.run.directory import Run
-from neuronscope.studies.reproduce.cluster.worker import Done, Hello, Part, Probe, Storage, Worker
+from neuronscope.studies.reproduce.cluster import Reproducing
 from neuronscope.studies.reproduce.conditions import Limits
 from neuronscope.studies.reproduce.job import Job
 from neuronscope.studies.reproduce.settings import Experiment
-from neuronscope.studies.reproduce.units import DATASET, SCHEMAS, Unit, units
+from neuronscope.studies.reproduce.units import DATASET, SCHEMAS, units
 
 PLAN = Experiment(
     ("bear", "bus"),
@@ -39,11 +43,16 @@ def job(scenes: Path, demo: ns.VLM, monkeypatch: pytest.MonkeyPatch) -> Job:
 
 def opened(job: Job, folder: Path, storage: Storage) -> tuple[Worker, Run, bool]:
     """A worker that has joined, the driver's run, and whether its directory is shared."""
-    worker = Worker(job)
-    run = Run.open(folder, worker.hello().settings, schemas=SCHEMAS)
+    worker = Worker()
+    run = Run.open(folder, worker.hello(Reproducing(job)).settings, schemas=SCHEMAS)
     probe = Probe(folder / "temporary" / "probe", "here")
     probe.path.write_text(probe.token)
     return worker, run, worker.join(folder, probe, storage)
+
+
+def ask(worker: Worker) -> tuple[Part, ...]:
+    """Have the data set built; the parts that come back."""
+    return worker.ask("dataset", [], [], [DATASET.name]).parts
 
 
 def names(run: Run) -> list[tuple[str, str]]:
@@ -59,33 +68,35 @@ def reports(worker: Worker, work: list[Unit], parts: list[Part]) -> list[Done]:
 
 
 def test_hello_tells_model_and_process(job: Job, demo: ns.VLM):
-    hello = Worker(job).hello()
+    hello = Worker().hello(Reproducing(job))
     assert hello.pid == os.getpid()
     model: Any = hello.settings["model"]
     assert model["fingerprint"] == demo.fingerprint
     assert pickle.loads(pickle.dumps(job)) == job
-    assert str(Hello({}, {}, "node", 7)) == "7 on node"
+    assert str(Hello({}, {}, "node", 7, "a")) == "7 on node"
 
 
 def test_parts_are_the_same_with_and_without_shared_storage(job: Job, tmp_path: Path):
     shared, run, is_shared = opened(job, tmp_path / "shared", "auto")
     assert is_shared
-    assert shared.dataset([]) is None
+    assert ask(shared) == ()
     todo = list(units(PLAN, names(run)))
-    assert all(done.data is None and not done.reason for done in reports(shared, todo, []))
+    assert all(not done.parts and not done.reason for done in reports(shared, todo, []))
     far, other, is_shared = opened(job, tmp_path / "far", "driver")
     assert not is_shared
-    data = far.dataset([])
+    (data,) = [part.data for part in ask(far)]
     assert data == run.export(DATASET.kind, DATASET.key)
     assert not other.done(DATASET.kind, DATASET.key)  # it is the driver's to write
     for unit in todo:
         (done,) = reports(far, [unit], [])
-        assert done.data is not None
-        assert other.adopt(unit.kind, unit.key, done.data)
+        (part,) = done.parts
+        assert part.name == unit.name
+        assert other.adopt(unit.kind, unit.key, part.data)
         if unit.kind != "located":  # whose rows hold the seconds it took
-            assert done.data == run.export(unit.kind, unit.key)
+            assert part.data == run.export(unit.kind, unit.key)
     every = [unit.name for unit in (DATASET, *todo)]
-    assert far.results([], every).captions == shared.results([], every).captions
+    assert all(worker.ask("results", [], every, []).said.captions for worker in (far, shared))
+    assert far.ask("results", [], every, []).said.captions == shared.ask("results", [], every, []).said.captions
     own = far._work.run.folder
     assert own.is_dir()
     far.leave()
@@ -96,7 +107,7 @@ def test_parts_are_the_same_with_and_without_shared_storage(job: Job, tmp_path: 
 
 def test_a_worker_is_given_what_its_unit_needs(job: Job, tmp_path: Path):
     shared, run, _ = opened(job, tmp_path / "run", "shared")
-    shared.dataset([])
+    ask(shared)
     todo = list(units(PLAN, names(run)))
     located, captions = todo[0], todo[1]
     reports(shared, [located], [])
@@ -111,7 +122,7 @@ def test_a_worker_is_given_what_its_unit_needs(job: Job, tmp_path: Path):
 
 def test_what_fails_is_reported_and_the_next_is_done(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     worker, run, _ = opened(job, tmp_path, "shared")
-    worker.dataset([])
+    ask(worker)
     located = [unit for unit in units(PLAN, names(run)) if unit.kind == "located"]
     plain = worker.rows
 
@@ -128,8 +139,8 @@ def test_what_fails_is_reported_and_the_next_is_done(job: Job, tmp_path: Path, m
 
 def test_what_is_never_to_be_seen(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     worker, run, _ = opened(job, tmp_path, "shared")
-    worker.dataset([])
-    monkeypatch.setattr("neuronscope.studies.reproduce.cluster.worker.PATIENCE", 0.0)
+    ask(worker)
+    monkeypatch.setattr("neuronscope.cluster.worker.PATIENCE", 0.0)
     captions = next(unit for unit in units(PLAN, names(run)) if unit.kind == "captions")
     (done,) = reports(worker, [captions], [])
     assert done.reason.startswith("RunMismatch: located {'concept': 'bear'")
@@ -137,7 +148,8 @@ def test_what_is_never_to_be_seen(job: Job, tmp_path: Path, monkeypatch: pytest.
 
 
 def test_storage_has_to_be_shared_when_asked_for(job: Job, tmp_path: Path):
-    worker = Worker(job)
+    worker = Worker()
+    worker.hello(Reproducing(job))
     other = Probe(tmp_path / "probe", "there")
     other.path.write_text("another machine's")
     with pytest.raises(InvalidOption, match=r"storage='shared': .* does not see .*probe"):
@@ -148,7 +160,7 @@ def test_storage_has_to_be_shared_when_asked_for(job: Job, tmp_path: Path):
 
 
 def test_relative_paths_mean_what_the_driver_meant(job: Job, scenes: Path, tmp_path: Path):
-    Worker(replace(job, place=scenes.parent, data=Path(scenes.name)))
+    Worker().hello(Reproducing(replace(job, place=scenes.parent, data=Path(scenes.name))))
     assert Path.cwd() == scenes.parent
-    Worker(replace(job, place=tmp_path / "not here"))
+    Worker().hello(Reproducing(replace(job, place=tmp_path / "not here")))
     assert Path.cwd() == scenes.parent

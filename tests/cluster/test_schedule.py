@@ -6,9 +6,10 @@ import random
 
 import pytest
 
-from neuronscope.studies.reproduce.schedule import Schedule
+from neuronscope.cluster.schedule import Schedule
+from neuronscope.cluster.units import Unit
 from neuronscope.studies.reproduce.settings import Experiment
-from neuronscope.studies.reproduce.units import Unit, units
+from neuronscope.studies.reproduce.units import units
 
 A = Unit("located", {"method": "a", "image": "1"})
 B = Unit("located", {"method": "b", "image": "1"}, (A.name,))

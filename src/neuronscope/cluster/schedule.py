@@ -12,10 +12,13 @@ import heapq
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from ..errors import NeuronscopeError
 from .units import Name, Unit
 
 ATTEMPTS = 3
 TARGET = 5.0
+
+_SHOWN = 20  # failures that are named
 
 
 @dataclass(frozen=True)
@@ -40,8 +43,23 @@ class Failure:
         return f"{self.unit}{sample} failed {self.attempts} times: {self.reason}{without}"
 
 
+class UnitsFailed(NeuronscopeError):
+    """Some units could not be done; all others are, and the next start tries these again."""
+
+    @classmethod
+    def of(cls, failures: Sequence[Failure], so: str) -> UnitsFailed:
+        """With the first failures, and what comes of them."""
+        lines = [str(failure) for failure in failures[:_SHOWN]]
+        if len(failures) > _SHOWN:
+            lines.append(f"... and {len(failures) - _SHOWN} more")
+        return cls(
+            f"{len(failures)} units failed; everything that does not need them is done, and {so}. "
+            f"The same command tries them again: {'; '.join(lines)}"
+        )
+
+
 class Schedule:
-    """The units of an experiment on their way.
+    """The units of a task on their way.
 
     Args:
         units: all of them, in the order in which they should be done.

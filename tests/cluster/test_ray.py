@@ -1,4 +1,4 @@
-"""The Ray engine on a real cluster of several nodes: the same results as the local engine, whatever is killed."""
+"""Units of all jobs on a real cluster of several nodes: the same results as one process, whatever is killed."""
 
 from __future__ import annotations
 
@@ -13,26 +13,43 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 import neuronscope as ns
 from neuronscope.cli import main
+from neuronscope.cluster.ray import Crew
+from neuronscope.cluster.resources import Resources
+from neuronscope.cluster.schedule import Failure, UnitsFailed
+from neuronscope.cluster.units import Unit
+from neuronscope.cluster.worker import Worker
 from neuronscope.errors import InvalidOption, RunMismatch
+from neuronscope.index.file import NAME
+from neuronscope.locate.validity import valid_pair
+from neuronscope.models.decoding import Decoding
+from neuronscope.options import Loading
 from neuronscope.run.directory import Run
-from neuronscope.studies.reproduce.cluster.ray import Cluster
-from neuronscope.studies.reproduce.cluster.resources import Resources
-from neuronscope.studies.reproduce.cluster.worker import Worker
+from neuronscope.run.tallies import read_tallies
+from neuronscope.samples.picture_files import gather
+from neuronscope.studies.demo.scenes import scenes_of
+from neuronscope.studies.index.settings import IndexPlan
+from neuronscope.studies.index.work import IndexRun
+from neuronscope.studies.locate.exchanging import PART, Exact, Question
+from neuronscope.studies.reproduce.cluster import Cluster
 from neuronscope.studies.reproduce.conditions import Limits
 from neuronscope.studies.reproduce.engine import Local
 from neuronscope.studies.reproduce.job import Job
 from neuronscope.studies.reproduce.record import named_in
-from neuronscope.studies.reproduce.schedule import Failure
 from neuronscope.studies.reproduce.settings import Experiment
 from neuronscope.studies.reproduce.tables import render
-from neuronscope.studies.reproduce.units import CANDIDATE, DATASET, Unit, units
+from neuronscope.studies.reproduce.ties import Ties
+from neuronscope.studies.reproduce.units import CANDIDATE, DATASET, units
 
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
 ray = pytest.importorskip("ray")
@@ -158,6 +175,11 @@ def test_a_worker_killed_and_a_unit_that_always_fails(machines: Machines, job: J
         assert found.unfinished == (("random-layer-matched", "zero"),)
         assert {name: len(sizes) for name, sizes in found.sizes.items()} == dict.fromkeys(PLAN.methods, 2)
         assert {method for method, _, _ in found.captions} == {"two-stage"}
+        tallies = read_tallies(tmp_path)
+        assert 1 <= len(tallies) <= 3  # two workers, one of them killed and started anew; those that did anything
+        ties = Ties.of(tallies)
+        assert ties.captions == ties.checked == sum(one["captions"] for one in tallies) > ties.alone
+        assert f"Of {ties.captions:,} captions" in Ties.read(tmp_path).sentence
     with closing(Cluster(job, tmp_path, on(machines, workers=1))) as engine:
         again, failures = carry_out(engine)
         assert not failures
@@ -171,9 +193,9 @@ def test_a_worker_killed_while_it_is_idle(machines: Machines, job: Job, tmp_path
     told: list[str] = []
     with closing(Cluster(job, tmp_path, on(machines, workers=1), say=told.append)) as engine:
         engine.prepare(lambda _: None)
-        (before,) = engine.workers
+        (before,) = engine.crew.workers
         os.kill(before.pid, signal.SIGKILL)
-        (actor,) = [member.actor for member in engine._members]
+        (actor,) = [member.actor for member in engine.crew._members]
         _until_it_answers(actor)  # Ray has started it anew, and the engine has not heard of it
         assert not engine.work(lambda _: None)
         assert any("died" in line for line in told), told
@@ -189,7 +211,7 @@ def _until_it_answers(actor: Any) -> None:
 
 def _answers(actor: Any) -> bool:
     try:
-        return ray.get(actor.hello.remote()) is not None
+        return ray.get(actor.leave.remote()) is None
     except ray.exceptions.RayActorError:
         return False
 
@@ -235,10 +257,20 @@ def test_the_driver_killed_and_started_again(
     finished = {str(unit) for unit in units(PLAN, samples) if run.done(unit.kind, unit.key)}
     assert 3 < len(finished) < UNITS
     monkeypatch.setattr("neuronscope.cli.steps._EVERY", 0.0)  # every unit is told
+    points: list[tuple[str, float, int]] = []
+    writer = SimpleNamespace(add_scalar=lambda *point: points.append(point), close=lambda: points.append(("end", 0, 0)))
+    monkeypatch.setattr("neuronscope.studies.reproduce.board.open_writer", lambda _: writer)
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
-        main([*command[3:], "--workers", "1"])
+        main([*command[3:], "--workers", "1", "--log", str(tmp_path.parent / "log")])
     assert not stop.value.code
+    assert points[0] == ("units", points[0][1], points[0][1])  # what was finished before is in the first point
+    assert len(finished) <= points[0][1] <= len(finished) + 2
+    assert [value for name, value, _ in points if name == "units"][-1] == UNITS  # and what workers did in the last
+    assert points[-1][0] == "end"
+    curves = {name: value for name, value, _ in points}
+    told = json.loads((local / "tables.json").read_text(encoding="utf-8"))
+    assert {f"J/{method}/{one['name']}" for method in PLAN.methods for one in told["conditions"]} <= set(curves)
     out = capsys.readouterr()
     steps = [
         line.partition("] ")[2].partition(" (")[0] for line in out.err.splitlines() if " units left, 1 workers" in line
@@ -271,3 +303,85 @@ def test_another_model_is_refused_by_its_fingerprint(
         pytest.raises(RunMismatch, match=r"model\.fingerprint is .* there and .* now"),
     ):
         engine.prepare(lambda _: None)
+
+
+class Shot(Worker):
+    """Its process is killed at the first part that anyone comes to, once."""
+
+    def rows(self, unit: Unit) -> Any:
+        grave = self._work.run.folder / "killed"
+        if not grave.exists():
+            grave.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().rows(unit)
+
+
+def parts(folder: Path) -> dict[str, bytes]:
+    """Every part of a run by kind and name."""
+    return {f"{one.parent.name}/{one.name}": one.read_bytes() for one in (folder / "run" / "parts").glob("*/*")}
+
+
+@pytest.fixture(scope="module")
+def asked(demo: ns.VLM) -> tuple[Question, Any, np.ndarray]:
+    """What exact effects are asked of: a question, what exchanges neurons here, and three parts of them."""
+    pair, validity = valid_pair(demo, scenes_of("bear", 2)[1])
+    question = Question.of(pair, validity, change="patch", measure="logprob", decoding=Decoding())
+    flat = np.random.default_rng(0).permutation(sum(demo.widths))[: 2 * PART + 10]
+    return question, question.exchange(demo), flat
+
+
+@pytest.mark.parametrize(
+    ("storage", "worker"), [("driver", Worker), pytest.param("shared", Shot, marks=pytest.mark.long)]
+)
+def test_exact_effects_are_those_of_one_process(
+    machines: Machines,
+    demo: ns.VLM,
+    asked: tuple[Question, Any, np.ndarray],
+    storage: Any,
+    worker: type[Worker],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    from ray import cloudpickle
+
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    monkeypatch.setattr("neuronscope.studies.locate.exchanging.Crew", partial(Crew, worker=worker))
+    question, exchange, flat = asked
+    steps: list[str] = []
+    alone, shared = (Exact(tmp_path / name, demo, question, exchange, flat) for name in ("alone", "shared"))
+    alone.work(lambda _: None)
+    assert not shared.share(Loading(), on(machines, workers=1, storage=storage), steps.append, lambda _: None)
+    assert np.array_equal(alone.values(), shared.values())
+    assert (tmp_path / "alone" / "effects.json").read_bytes() == (tmp_path / "shared" / "effects.json").read_bytes()
+    assert parts(tmp_path / "alone") == parts(tmp_path / "shared")
+    assert len(steps) == len(parts(tmp_path / "alone")) == 3
+    assert not Exact(tmp_path / "shared", demo, question, exchange, flat).left
+
+
+def test_an_index_is_that_of_one_process(machines: Machines, checkpoint: Path, tmp_path: Path):
+    """Pictures that are none are left out as here; one that is another file where the worker is stops its part."""
+    place = tmp_path / "pictures"
+    place.mkdir()
+    rng = np.random.default_rng(5)
+    for number in range(5):
+        Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(place / f"{number}.png")
+    (place / "broken.png").write_bytes(b"no picture")
+    pictures = gather([place], checked=False)
+    vlm, plan, found = ns.load(str(checkpoint)), IndexPlan(top=2, batch=2, part=2), {}
+    for name in ("alone", "shared"):
+        steps: list[str] = []
+        work = IndexRun(vlm, pictures, plan, Decoding(), tmp_path / name, loaded="tiny", step=steps.append)
+        if name == "alone":
+            work.work()
+        else:
+            model, where = Loading(model=str(checkpoint)), on(machines, workers=1)
+            kept = (place / "4.png").read_bytes()
+            (place / "4.png").write_bytes((place / "3.png").read_bytes())
+            with pytest.raises(UnitsFailed, match=r"1 units failed.*no index is made.*4\.png is another file on"):
+                work.share(model, where)
+            assert work.left() == 1
+            (place / "4.png").write_bytes(kept)
+            work.work()  # begun by one engine, gone on with by the other
+        assert len(steps) == 3
+        found[name] = {**parts(tmp_path / name), NAME: work.finish().path.read_bytes()}
+    assert found["alone"] == found["shared"]

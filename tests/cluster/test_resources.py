@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
+from neuronscope.cluster.resources import ClusterFailed, Resources, connected, line_of
 from neuronscope.errors import InvalidOption
-from neuronscope.studies.reproduce.cluster.resources import ClusterFailed, Resources, connected, line_of
 
 
 @pytest.mark.parametrize(
@@ -66,7 +66,7 @@ LISTENS = """
 import json, os, subprocess, sys
 if sys.argv[1] == "before":
     import ray
-from neuronscope.studies.reproduce.cluster.resources import connected
+from neuronscope.cluster.resources import connected
 said = []
 ray, ours = connected("local", said.append)
 try:

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from neuronscope.cluster import ray
 from neuronscope.errors import InvalidSample
-from neuronscope.studies.reproduce.cluster import ray as engine
+from neuronscope.studies.reproduce.cluster import Cluster
 from neuronscope.studies.reproduce.conditions import TooFewSamples
 from neuronscope.studies.reproduce.job import Job
 from neuronscope.studies.reproduce.settings import Experiment
@@ -26,7 +27,7 @@ def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
     def connect(*asked: object) -> None:
         raise Connected
 
-    monkeypatch.setattr(engine, "connected", connect)
+    monkeypatch.setattr(ray, "connected", connect)
 
 
 @pytest.fixture
@@ -69,20 +70,20 @@ def test_what_cannot_be_enough_is_refused_before_workers_start(case: str, data: 
     plan, change = LACKING[case]
     change(data)
     with pytest.raises(TooFewSamples, match=r"of \d concepts are in fewer than \d images"):
-        engine.Cluster(Job(plan, data), tmp_path / "out")
+        Cluster(Job(plan, data), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(Connected):
-        engine.Cluster(Job(replace(plan, allow_missing=True), data), tmp_path / "out")
+        Cluster(Job(replace(plan, allow_missing=True), data), tmp_path / "out")
 
 
 def test_enough_data_and_data_that_only_workers_see_go_on(data: Path, tmp_path: Path):
     for job in (Job(PLAN, data), Job(PLAN, tmp_path / "elsewhere"), Job(PLAN, Path("elsewhere"), place=tmp_path)):
         with pytest.raises(Connected):
-            engine.Cluster(job, tmp_path / "out")
+            Cluster(job, tmp_path / "out")
 
 
 def test_data_that_cannot_be_read_here_are_refused(data: Path, tmp_path: Path):
     for name in os.listdir(data / "annotations"):
         (data / "annotations" / name).write_text("{}", encoding="utf-8")
     with pytest.raises(InvalidSample, match="instances_a"):
-        engine.Cluster(Job(PLAN, data), tmp_path / "out")
+        Cluster(Job(PLAN, data), tmp_path / "out")

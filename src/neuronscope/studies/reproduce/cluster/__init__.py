@@ -1,1 +1,0 @@
-"""The same run on many machines, with Ray."""

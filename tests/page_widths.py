@@ -1,0 +1,10 @@
+"""What is asked of pages in a browser about their width."""
+
+#: Whether a page is no wider than the window.
+NO_SIDEWAYS = "document.documentElement.scrollWidth <= document.documentElement.clientWidth"
+#: The texts that are cut off or outside the window, of those that nobody can scroll to.
+CUT = """() => [...document.querySelectorAll("td, th, p, dd, dt, figcaption, h1, h2, h3, summary, label")]
+  .filter((one) => one.checkVisibility() && !one.closest(".hide, [hidden]"))
+  .filter((one) => one.getBoundingClientRect().right > innerWidth + 1 || one.scrollWidth > one.clientWidth + 1)
+  .filter((one) => getComputedStyle(one).display !== "inline" && !one.closest(".results, .settings, .chart"))
+  .map((one) => one.textContent.trim().slice(0, 60))"""
