@@ -1,10 +1,13 @@
-"""Shared fixtures: tiny random LLaVA models, and shape checks of the whole package while tests run."""
+"""Which tests are slow, long, or kept together; shared fixtures (shared.py), and shape checks while tests run."""
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
@@ -14,144 +17,20 @@ import shape_checker
 
 shape_checker.install("neuronscope")
 
-from collections.abc import Callable, Iterator
-from typing import Any
 
-import jaxtyping
-import numpy as np
-import pytest
-import torch
-from PIL import Image
-
-import neuronscope as ns
-from neuronscope.caption import Caption
-from neuronscope.testing import tiny_model, tiny_processor, tiny_vlm
-
-torch.set_num_threads(1)
+def pytest_configure(config: pytest.Config) -> None:
+    """Bring the shared fixtures; the process that only hands tests out to others needs no models."""
+    if not config.getoption("numprocesses", 0):
+        gc.disable()  # looking for garbage among what is imported takes a quarter of the time until tests begin
+        config.pluginmanager.import_plugin("shared")
 
 
-@pytest.fixture(scope="session")
-def make_vlm() -> Callable[..., ns.VLM]:
-    """Builds a tiny random LLaVA; arguments as in tiny_vlm."""
-
-    return tiny_vlm
-
-
-@pytest.fixture(scope="session")
-def vlm(make_vlm: Callable[..., ns.VLM]) -> ns.VLM:
-    """One tiny random LLaVA for tests that do not change it."""
-    return make_vlm()
-
-
-@pytest.fixture(scope="session")
-def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tiny model as a checkpoint directory."""
-    folder = tmp_path_factory.mktemp("tiny-llava")
-    tiny_model().save_pretrained(folder)
-    tiny_processor().save_pretrained(folder)
-    return folder
-
-
-@pytest.fixture
-def picture() -> Image.Image:
-    """A noisy 60 x 44 picture."""
-    return Image.fromarray(np.random.default_rng(7).integers(0, 256, (44, 60, 3), dtype=np.uint8))
-
-
-@pytest.fixture(scope="session")
-def pictures() -> list[Image.Image]:
-    """Three noisy pictures of different sizes."""
-    rng = np.random.default_rng(3)
-    return [Image.fromarray(rng.integers(0, 256, (h, w, 3), dtype=np.uint8)) for h, w in ((40, 40), (32, 64), (50, 33))]
-
-
-@pytest.fixture(scope="session")
-def demo() -> ns.VLM:
-    """The bundled model."""
-    return ns.load("demo")
-
-
-@pytest.fixture(scope="session")
-def natural_vlm() -> ns.VLM:
-    """The natural model, from the user's cache; tests are skipped where its packages are not installed."""
-    from neuronscope.models import natural
-
-    if missing := natural.missing():
-        pytest.skip(f"the natural model needs {', '.join(missing)}: {natural.INSTALL}")
-    return ns.load("natural")
-
-
-@pytest.fixture(scope="session")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Eighty rendered scenes as a COCO folder; the bundled model never saw them in training."""
-    from neuronscope.samples.scenes.export import write_coco
-
-    return write_coco(tmp_path_factory.mktemp("scenes"), count=80, seed=20_000_000)
-
-
-@pytest.fixture(scope="session")
-def real_coco() -> Path:
-    """The real photographs, where this machine has them."""
-    default = Path(__file__).parents[2] / "shared" / "data" / "coco-mini"
-    places = [Path(place) for place in (os.environ.get("NEURONSCOPE_COCO"), default) if place]
-    for folder in places:
-        if folder.is_dir():
-            return folder
-    pytest.skip(f"no COCO images: NEURONSCOPE_COCO or the default names no folder ({', '.join(map(str, places))})")
-
-
-@pytest.fixture
-def scene() -> Image.Image:
-    """48 x 32 px, blue, with a red block at x 10..20, y 8..16."""
-    pixels = np.full((32, 48, 3), (20, 40, 200), dtype=np.uint8)
-    pixels[8:16, 10:20] = (220, 10, 10)
-    return Image.fromarray(pixels)
-
-
-@pytest.fixture
-def sample(scene: Image.Image) -> ns.Sample:
-    return ns.Sample(image=scene, concept="bear", boxes=[(10, 8, 10, 8)])
-
-
-@pytest.fixture
-def pair() -> ns.Counterfactual:
-    """A noisy picture with a 'bear' in a box."""
-    rng = np.random.default_rng(11)
-    image = Image.fromarray(rng.integers(0, 256, (48, 48, 3), dtype=np.uint8))
-    return ns.counterfactual(ns.Sample(image=image, concept="bear", boxes=[(4, 4, 16, 16)]))
-
-
-@pytest.fixture
-def speaks(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
-    """Makes the tiny model 'say' given captions about the original and the edited image.
-
-    With `write` it writes captions of its own first, which are thrown away.
-    """
-    from neuronscope.locate import validity
-
-    real = validity.generate_captions
-
-    def say(vlm: ns.VLM, original: str, edited: str, *, write: bool = False) -> None:
-        def caption(text: str) -> list[Caption]:
-            ids = vlm.tokenizer(text, add_special_tokens=False).input_ids
-            return [Caption(text, f"{ns.Decoding().beginning} {text}", tuple(ids))]
-
-        def captions(*args: Any, **options: Any) -> list[list[Caption]]:
-            if write:
-                assert len(real(*args, **options)) == 2
-            return [caption(original), caption(edited)]
-
-        monkeypatch.setattr(validity, "generate_captions", captions)
-
-    return say
-
-
-@pytest.fixture
-def unchecked() -> Iterator[None]:
-    """As users run it: what the type checker of these tests would stop gets through to the package's own errors."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+def pytest_collection_finish() -> None:
+    """Look for garbage among what tests make, and for much of it at a time."""
+    gc.freeze()
+    gc.unfreeze()  # what was there before is old now, and nobody has looked through it
+    gc.set_threshold(10_000)
+    gc.enable()
 
 
 #: Folders and files of tests that take more than a newcomer's minute; `pytest -m "not slow"` leaves them out.
@@ -202,6 +81,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 #: Modules whose fixtures take seconds: the tests of each run in one process, so that it makes them once.
 TOGETHER = (
     "cli/test_first_lines.py",
+    "loading/checks/test_image.py",
     "paper/test_pan.py",
     "paper/test_sato_takagi.py",
     "refusals/test_parts.py",
@@ -225,21 +105,3 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if known[item.path]:
             item.add_marker(pytest.mark.slow)
-
-
-@pytest.fixture(scope="session")
-def finder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """The folder of a tiny random detector or segmenter (tiny_regions.py), made when it is asked for."""
-    known: dict[str, Path] = {}
-
-    def folder(name: str) -> Path:
-        from tiny_regions import MAKERS
-
-        if name == "owlv2":
-            pytest.importorskip("scipy")  # of its image processor
-        if name not in known:
-            known[name] = tmp_path_factory.mktemp(f"tiny-{name}")
-            MAKERS[name](known[name])
-        return known[name]
-
-    return folder

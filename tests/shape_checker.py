@@ -5,37 +5,105 @@ Plain options are left to the package's own errors, which tests want to see.
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Iterator
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
+from importlib.util import cache_from_source, decode_source
+from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
-import jaxtyping
 from beartype import BeartypeConf, beartype
-from jaxtyping import install_import_hook
+from jaxtyping import jaxtyped
 
 _SHAPED = re.compile(r"\b(Float|Int|Bool|UInt8|UInt16)\[")
 _CONF = BeartypeConf(is_pep484_tower=True)  # an int will do for a float
+#: The decorator, and where a module finds it.
+_NAME, _MODULE = "shapes", "shape_checker"
+#: Compiled modules of another version of this file are not taken.
+_TAG = "shapes" + hashlib.md5(Path(__file__).read_bytes()).hexdigest()[:8]
 
 
-def shapes(function: Any) -> Any:
-    """Check arguments and results of functions with tensor annotations."""
+def shapes(thing: Any) -> Any:
+    """Check arguments and results of functions with tensor annotations, and the fields of such classes."""
+    return jaxtyped(typechecker=_checked)(thing) if _speaks_of_tensors(thing) else thing
+
+
+def _checked(function: Any) -> Any:
     return beartype(conf=_CONF)(function) if _speaks_of_tensors(function) else function
-
-
-def install(package: str) -> None:
-    """Have jaxtyping decorate a package when it is imported, where annotations speak of tensors and nowhere else.
-
-    Its import hook wraps every function, and the wrapper alone took a quarter of the time of all tests.
-    """
-    everywhere = jaxtyping.jaxtyped
-
-    def where_it_counts(*, typechecker: Any) -> Callable[[Any], Any]:
-        decorate = everywhere(typechecker=typechecker)
-        return lambda thing: decorate(thing) if _speaks_of_tensors(thing) else thing
-
-    jaxtyping.jaxtyped = where_it_counts
-    install_import_hook(package, "shape_checker.shapes")
 
 
 def _speaks_of_tensors(thing: Any) -> bool:
     return any(_SHAPED.search(str(hint)) for hint in getattr(thing, "__annotations__", {}).values())
+
+
+def install(package: str) -> None:
+    """Decorate a package's functions and classes when it is imported, where annotations speak of tensors.
+
+    As jaxtyping's own import hook, which takes seconds: it decorates everything, and goes through every expression.
+    """
+    sys.meta_path.insert(0, _Finder(package))
+
+
+class _Finder(MetaPathFinder):
+    def __init__(self, package: str) -> None:
+        self._package = package
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        if fullname.partition(".")[0] != self._package:
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and isinstance(spec.loader, SourceFileLoader):
+            spec.loader = _Loader(spec.loader.name, spec.loader.path)
+        return spec
+
+
+class _Loader(SourceFileLoader):
+    def get_code(self, fullname: str) -> Any:
+        def ours(path: Any, debug_override: Any = None, *, optimization: Any = None) -> str:
+            return cache_from_source(path, debug_override, optimization=_TAG)
+
+        with patch("importlib._bootstrap_external.cache_from_source", ours):  # plain runs have caches of their own
+            return super().get_code(fullname)
+
+    def source_to_code(self, data: Any, path: Any, *, _optimize: int = -1) -> Any:
+        text = decode_source(data)
+        tree = ast.parse(text, path)
+        decorated = _decorated(tree, text.splitlines())
+        if decorated:
+            at = next(
+                (k for k, one in enumerate(tree.body) if not isinstance(one, ast.ImportFrom | ast.Expr)), len(tree.body)
+            )
+            tree.body.insert(at, ast.parse(f"from {_MODULE} import {_NAME}").body[0])
+        return compile(tree, path, "exec", dont_inherit=True, optimize=_optimize)
+
+
+def _decorated(tree: ast.Module, lines: list[str]) -> int:
+    """Decorate what may speak of tensors, as far as its lines tell; how many."""
+    count = 0
+    for node in _definitions(tree):
+        if isinstance(node, ast.ClassDef):
+            hints = [one for one in node.body if isinstance(one, ast.AnnAssign)]
+            head = "\n".join("\n".join(lines[one.lineno - 1 : one.end_lineno]) for one in hints)
+        else:
+            head = "\n".join(lines[node.lineno - 1 : node.body[0].lineno])
+        if _SHAPED.search(head):
+            name = ast.copy_location(ast.Name(_NAME, ast.Load()), node)
+            # Innermost of a function, as decorators may hide its annotations; outermost of a class, as `dataclass` has
+            # to have made its __init__.
+            node.decorator_list.insert(0 if isinstance(node, ast.ClassDef) else len(node.decorator_list), name)
+            count += 1
+    return count
+
+
+def _definitions(node: Any) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef]:
+    """Functions and classes in a module, also those in others and in branches: statements only, no expression."""
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for below in getattr(node, part, ()):
+            if isinstance(below, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                yield below
+            yield from _definitions(below)

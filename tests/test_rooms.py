@@ -40,7 +40,10 @@ def imports(module: str, path: Path) -> Iterator[str]:
                 yield inner if inner in MODULES else name
 
 
-GRAPH = {module: set(imports(module, path)) - {module} for module, path in MODULES.items() if module != "__init__"}
+@pytest.fixture(scope="module")
+def graph() -> dict[str, set[str]]:
+    """Module -> the modules that it imports."""
+    return {module: set(imports(module, path)) - {module} for module, path in MODULES.items() if module != "__init__"}
 
 
 def room(module: str) -> str:
@@ -50,17 +53,17 @@ def room(module: str) -> str:
 
 
 def test_every_module_has_a_room_and_no_room_is_empty():
-    assert {room(module) for module in GRAPH} - {"__main__", "studies"} == set(HEIGHT)
+    assert {room(module) for module in MODULES if module != "__init__"} - {"__main__", "studies"} == set(HEIGHT)
 
 
-def test_imports_point_downwards():
-    arrows = [(a, b) for a, targets in GRAPH.items() for b in targets if room(a) != room(b) and a != "__main__"]
+def test_imports_point_downwards(graph: dict[str, set[str]]):
+    arrows = [(a, b) for a, targets in graph.items() for b in targets if room(a) != room(b) and a != "__main__"]
     upward = [f"{a} imports {b}" for a, b in arrows if b not in ("", "__init__") and HEIGHT[room(a)] <= HEIGHT[room(b)]]
     assert not upward + [f"{a} imports the package itself" for a, b in arrows if b in ("", "__init__")]
 
 
-def test_there_is_no_circle():
-    TopologicalSorter(GRAPH).prepare()  # raises CycleError, which names it
+def test_there_is_no_circle(graph: dict[str, set[str]]):
+    TopologicalSorter(graph).prepare()  # raises CycleError, which names it
 
 
 @pytest.mark.parametrize("module", [name for name in MODULES if name != "__init__"])

@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from functools import partial
+from importlib.util import find_spec
 from urllib.parse import urljoin
 
 import pytest
@@ -20,11 +21,13 @@ from neuronscope.studies.demo.scenes import scenes_of
 from page_widths import NO_SIDEWAYS
 from report_samples import IMAGE
 
-pytest.importorskip("gradio", reason="the explorer needs gradio (the app extra)")
 TooLate = pytest.importorskip(
     "playwright.sync_api", reason="browser tests need playwright (the dev extra)"
 ).TimeoutError
-pytestmark = pytest.mark.xdist_group("browser")
+pytestmark = [
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.skipif(find_spec("gradio") is None, reason="the explorer needs gradio (the app extra)"),
+]
 
 #: Seconds from a click to the first neurons, and from a slider's release to both captions. Processor time of the server
 #: is what is measured, all threads together: on a machine that is busy with other tests clocks tell nothing.

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -80,7 +81,7 @@ def _scenes(folder: Path) -> None:
 
 
 def _neurons(path: Path) -> None:
-    _located(ns.load("demo")).save(path)
+    _located().save(path)
 
 
 def _run(folder: Path) -> None:
@@ -135,8 +136,10 @@ def _sample(file: str = "bear.jpg") -> ns.Sample:
     return ns.Sample(image=picture(place, item), concept=item[0], boxes=[BEAR_BOX])
 
 
-def _located(vlm: ns.VLM, file: str = "bear.jpg") -> ns.Neurons:
-    return ns.TwoStage().locate(vlm, ns.counterfactual(_sample(file))).neurons
+@cache
+def _located(file: str = "bear.jpg") -> ns.Neurons:
+    """The same on every page."""
+    return ns.TwoStage().locate(ns.load("demo"), ns.counterfactual(_sample(file))).neurons
 
 
 def _folder(pattern: str) -> list[str]:
@@ -154,7 +157,7 @@ VALUES: Mapping[str, Callable[[Names], Any]] = {
     "pair": lambda page: ns.counterfactual(page["sample"]),
     "found": lambda page: ns.TwoStage().locate(page["vlm"], page["pair"]),
     "neurons": lambda page: page["found"].neurons,
-    "dogs": lambda page: _located(page["vlm"], "dog-same-place.jpg"),
+    "dogs": lambda _: _located("dog-same-place.jpg"),
     "mask": lambda page: page["pair"].mask,
     "all_heats": lambda page: [ns.heatmap(page["vlm"], page["pair"].original, page["neurons"])],
     "images": lambda _: _folder("other-*")[:2],

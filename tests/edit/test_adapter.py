@@ -8,7 +8,10 @@ from neuronscope.edit import RowNoise, Swap
 from neuronscope.errors import InvalidOption, UnsupportedModel
 from zoo import ZOO
 
-peft = pytest.importorskip("peft")
+
+@pytest.fixture(autouse=True, scope="module")
+def peft():
+    return pytest.importorskip("peft")
 
 
 def load_stock(folder):
@@ -17,7 +20,7 @@ def load_stock(folder):
     return AutoModelForImageTextToText.from_pretrained(folder).eval()
 
 
-def test_stock_peft_on_the_stock_model_gives_the_edited_logits(checkpoint, some, pictures, tmp_path):
+def test_stock_peft_on_the_stock_model_gives_the_edited_logits(peft, checkpoint, some, pictures, tmp_path):
     vlm = ns.load(checkpoint, device="cpu")
     inputs = vlm.prepare(pictures)
     edit = Swap(source="bear", target="dog", alpha=4.0).edit(vlm, some)
@@ -33,7 +36,7 @@ def test_stock_peft_on_the_stock_model_gives_the_edited_logits(checkpoint, some,
         torch.testing.assert_close(merged(**inputs.tensors).logits, wanted, atol=1e-5, rtol=0)
 
 
-def test_one_rank_for_each_column(own, some, tmp_path):
+def test_one_rank_for_each_column(peft, own, some, tmp_path):
     from safetensors.torch import load_file
 
     edit = RowNoise().edit(own, some)

@@ -3,15 +3,12 @@ import math
 import sys
 from importlib import metadata
 
-import bert_score
 import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
-from rouge_score.rouge_scorer import RougeScorer
-from sacrebleu.metrics import BLEU
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 
 from neuronscope.caption import generate_captions
@@ -131,6 +128,8 @@ def make(bert):
 
 def plain_bert_score(folder, layer, hypotheses, references):
     """The package, called as its readme says."""
+    import bert_score
+
     return bert_score.score(hypotheses, references, model_type=str(folder), num_layers=layer, device="cpu")[2].numpy()
 
 
@@ -170,6 +169,9 @@ def test_rouge_by_hand():
 @settings(deadline=None, max_examples=25)
 @given(pairs)
 def test_bleu_and_rouge_agree_with_their_libraries(some):
+    from rouge_score.rouge_scorer import RougeScorer
+    from sacrebleu.metrics import BLEU
+
     hypotheses, references = map(list, zip(*some, strict=True))
     for order in (1, 4):
         plain = BLEU(smooth_method="add-k", smooth_value=1, max_ngram_order=order, effective_order=True, tokenize="13a")

@@ -5,6 +5,7 @@ import pytest
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, NeuronOutOfRange
 from neuronscope.locate import Random, RandomLayerMatched
+from neuronscope.locate.matched import layer_matched_sets
 
 
 def test_seeds_decide(vlm, pair, speaks):
@@ -23,6 +24,16 @@ def test_layer_matched_method_draws_what_the_function_draws(vlm, pair, speaks):
     assert found.neurons.site == "act"
     assert found.neurons.options["count"] == 4
     assert found.neurons.options["like"] == {"method": "", "neurons": [[0, 3], [2, 1], [2, 9], [2, 40]]}
+
+
+def test_several_sets_are_those_of_each_seed_and_the_weights_are_read_once(vlm, monkeypatch):
+    like = ns.Neurons.of([(0, 1), (2, 3), (2, 4)])
+    expected = tuple(ns.layer_matched(vlm, like, seed=seed) for seed in (3, 8))
+    read, real = [], ns.VLM.identity
+    monkeypatch.setattr(ns.VLM, "identity", lambda self: read.append(self) or real(self))
+    assert layer_matched_sets(vlm, like, (3, 8)) == expected
+    assert len(read) == 1
+    assert layer_matched_sets(vlm, like, ()) == ()
 
 
 def test_layer_matched_needs_a_set_of_this_model(vlm, pair, speaks):

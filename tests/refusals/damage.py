@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -24,8 +23,9 @@ def documents(text: str, wrong: tuple[str, ...] = WRONG, items: int = 1) -> Iter
     for place in _places(whole, items):
         name = ".".join(map(str, place))
         yield f"{name} left out", json.dumps(_with(whole, place, _LEFT_OUT))
+        holed = json.dumps(_with(whole, place, _HOLE))
         for word in wrong:
-            yield f"{name} is {word[:24]}", json.dumps(_with(whole, place, _HOLE)).replace(f'"{_HOLE}"', word)
+            yield f"{name} is {word[:24]}", holed.replace(f'"{_HOLE}"', word)
 
 
 def _places(value: Any, items: int, above: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
@@ -38,7 +38,7 @@ def _places(value: Any, items: int, above: tuple[Any, ...] = ()) -> Iterator[tup
 
 
 def _with(document: Any, place: tuple[Any, ...], value: Any) -> Any:
-    changed = copy.deepcopy(document)
+    changed = json.loads(json.dumps(document))  # several times as fast as copy.deepcopy
     at = changed
     for key in place[:-1]:
         at = at[key]

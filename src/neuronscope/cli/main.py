@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import sys
+from functools import cache
 from typing import Any
 
 import typer
@@ -79,6 +80,12 @@ def _options(  # pyright: ignore[reportUnusedFunction]
     del version
 
 
+@cache
+def _commands() -> Any:
+    """The verbs as typer reads them from their functions; `app` itself would read all of them anew for each command."""
+    return typer.main.get_command(app)
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 refused, 2 bad usage, 130 interrupted."""
     given = sys.argv[1:] if arguments is None else arguments
@@ -86,7 +93,7 @@ def main(arguments: list[str] | None = None) -> None:
         if isinstance(stream, io.TextIOWrapper):  # a caption or a file's name may have what a terminal cannot show
             stream.reconfigure(errors="backslashreplace")
     try:
-        code = app(args=given, prog_name="neuronscope", standalone_mode=False)
+        code = _commands()(args=given, prog_name="neuronscope", standalone_mode=False)
     except NeuronscopeError as error:
         sys.exit(_fail(error, str(error), 1, "--json" in given))
     except _USAGE as error:

@@ -21,13 +21,28 @@ def layer_matched(vlm: VLM, neurons: Neurons, seed: int = 0) -> Neurons:
     Raises InvalidOption when a layer has too few other neurons and for a set of another part, and RunMismatch or
     NeuronOutOfRange for a set of another model.
     """
+    return layer_matched_sets(vlm, neurons, [seed])[0]
+
+
+def layer_matched_sets(vlm: VLM, neurons: Neurons, seeds: Sequence[int]) -> tuple[Neurons, ...]:
+    """:func:`layer_matched` of each seed. Whose neurons they are is asked once for all: to say that reads all weights.
+
+    Raises as :func:`layer_matched`.
+    """
+    if not seeds:
+        return ()
     require_own(vlm, neurons, "text")
-    return dataclasses.replace(
-        Neurons(matched_members(vlm.widths, neurons, seed), site=neurons.site),
-        concept=neurons.concept,
-        method="random-layer-matched",
-        options={"seed": seed},
-        model=vlm.identity(),
+    drawn = [(seed, matched_members(vlm.widths, neurons, seed)) for seed in seeds]
+    model = vlm.identity()
+    return tuple(
+        dataclasses.replace(
+            Neurons(members, site=neurons.site),
+            concept=neurons.concept,
+            method="random-layer-matched",
+            options={"seed": seed},
+            model=model,
+        )
+        for seed, members in drawn
     )
 
 

@@ -23,7 +23,7 @@ from jaxtyping import Bool, Float
 from ..errors import InvalidOption, InvalidSample
 from ..fields import whole
 from ..loading import VLM
-from ..locate.matched import layer_matched
+from ..locate.matched import layer_matched_sets
 from ..models.decoding import Decoding
 from ..samples.image import ImageSource, read_image
 from ..types import Neurons
@@ -237,12 +237,13 @@ def matched_sets(vlm: VLM, neurons: Neurons, shown: Neurons, draws: int, seed: i
 
     Raises InvalidOption for a layer with too few other neurons.
     """
-    return tuple(_matched(vlm, neurons, shown, int(own)) for own in np.random.SeedSequence(seed).generate_state(draws))
+    seeds = [int(own) for own in np.random.SeedSequence(seed).generate_state(draws)]
+    outside = layer_matched_sets(vlm, neurons, seeds)
+    return tuple(_as_shown(one, shown, own) for one, own in zip(outside, seeds, strict=True))
 
 
-def _matched(vlm: VLM, neurons: Neurons, shown: Neurons, seed: int) -> Neurons:
-    """Random neurons outside the whole located set, as many per layer as are shown of it."""
-    outside = layer_matched(vlm, neurons, seed)
+def _as_shown(outside: Neurons, shown: Neurons, seed: int) -> Neurons:
+    """Of random neurons outside the whole located set as many per layer as are shown of it."""
     rng = np.random.default_rng([seed, 1])
     wanted = shown.by_layer()
     picked = [

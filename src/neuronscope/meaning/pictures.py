@@ -21,7 +21,7 @@ from ..errors import InvalidOption
 from ..frames import data_frame
 from ..intervene.capture import activations
 from ..loading import VLM
-from ..locate.random import layer_matched
+from ..locate.matched import layer_matched_sets
 from ..models.decoding import Decoding
 from ..models.origin import require_own
 from ..reprs import one_line
@@ -157,8 +157,8 @@ def top_pictures(
         raise InvalidOption(f"showing has {len(showing)} labels for {len(pictures)} pictures")
     neurons = neurons.anywhere() if force else neurons
     require_own(vlm, neurons)
-    seeds = np.random.SeedSequence(seed).generate_state(draws)
-    sets = [neurons, *(layer_matched(vlm, neurons, int(own)) for own in seeds)]
+    seeds = [int(own) for own in np.random.SeedSequence(seed).generate_state(draws)]
+    sets = [neurons, *layer_matched_sets(vlm, neurons, seeds)]
     every = tuple(dict.fromkeys(neuron for one in sets for neuron in one))
     column = {neuron: k for k, neuron in enumerate(every)}
     read = Neurons(every, site=neurons.site, part=neurons.part)

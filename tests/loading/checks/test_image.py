@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 import neuronscope as ns
+from neuronscope.loading.checks import image as checks
 from neuronscope.loading.checks.common import NotApplicable
 from neuronscope.loading.checks.image import Squares, _off, check_coloured_patch
 from neuronscope.tokens import ImageTokens
@@ -109,10 +110,32 @@ def test_how_far_a_map_is_off(place: Callable[[int, int], tuple[int, int]], off:
     assert _off(grid(6, 6, place))[0] == off
 
 
+@pytest.fixture(scope="module")
+def looked_at() -> dict[bytes, np.ndarray]:
+    """Pictures that the natural model was shown -> what entered its first layer, which no way to read a map changes."""
+    return {}
+
+
+@pytest.fixture
+def seen_once(monkeypatch: pytest.MonkeyPatch, looked_at: dict[bytes, np.ndarray]) -> None:
+    """The natural model, which takes its time, looks at each picture once for all tests of this module."""
+    real = checks.entering
+
+    def entering(vlm: ns.VLM, shown: Sequence[np.ndarray]) -> np.ndarray:
+        key = b"".join(str(pixels.shape).encode() + pixels.tobytes() for pixels in shown)
+        if key not in looked_at:
+            looked_at[key] = real(vlm, shown)
+        return looked_at[key]
+
+    monkeypatch.setattr(checks, "entering", entering)
+
+
+@pytest.mark.usefixtures("seen_once")
 def test_a_sound_model_that_sees_far_passes(natural_vlm: ns.VLM):
     assert judged(natural_vlm)
 
 
+@pytest.mark.usefixtures("seen_once")
 @pytest.mark.parametrize("way", WRONG)
 def test_a_wrong_map_of_it_fails(natural_vlm: ns.VLM, misread: Callable[[str], None], way: str):
     misread(way)

@@ -207,6 +207,13 @@ def test_what_is_written(work: DiscoveryRun, found: Discoveries, tmp_path: Path)
     assert not (tmp_path / "figures" / "region-invariance.png").exists()
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is written without the figures, which take most of its time."""
+    monkeypatch.setattr("neuronscope.studies.discover.tables._draw", lambda *_: {})
+
+
+@pytest.mark.usefixtures("no_figures")
 def test_nouns_that_are_gone_leave_no_file(work: DiscoveryRun, found: Discoveries, tmp_path: Path):
     odd = dict.fromkeys(("café", "a/b", "New York", "..", "ünïcode 50%"), found.nouns["bear"])
     document = render_discoveries(work, dataclasses.replace(found, nouns={**found.nouns, **odd}), tmp_path)
@@ -232,11 +239,12 @@ def test_similarity_is_kept_with_what_made_it(work: DiscoveryRun, demo: ns.VLM, 
     for row in rows[:6]:
         text = texts[row["image"], row["noun"], row["of"]]
         assert row["value"] == pytest.approx(metric.score([text], [captions[row["image"]]])[0])
-    similar = collect_discoveries(again).similar["rouge-1"]
+    found = collect_discoveries(again)
+    similar = found.similar["rouge-1"]
     by_image = [np.mean([r["value"] for r in rows if r["image"] == p.name and r["of"] == "found"]) for p in pictures]
     assert similar.value.found.value == pytest.approx(np.mean(by_image))
     assert similar.provenance["metric"] == "rouge-1"
-    document = render_discoveries(again, collect_discoveries(again), tmp_path)
+    document = render_discoveries(again, found, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(lines) == len(texts)
     assert {(one["image"], one["noun"], one["of"]): one["text"] for one in lines} == texts
@@ -276,6 +284,7 @@ MODELS = {
 }
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_another_model_of_a_metric_is_never_answered_with_the_first_ones_numbers(
     work: DiscoveryRun, demo: ns.VLM, pictures, tmp_path: Path, monkeypatch
 ):
@@ -288,8 +297,9 @@ def test_another_model_of_a_metric_is_never_answered_with_the_first_ones_numbers
         again = DiscoveryRun(demo, pictures, plan, open_discovery(work.run.folder, demo, plan))
         again.work()
         expected = Measuring(**options)._value
-        assert collect_discoveries(again).similar["bertscore"].value.found.value == expected
-        render_discoveries(again, collect_discoveries(again), tmp_path / "out")
+        numbers = collect_discoveries(again)
+        assert numbers.similar["bertscore"].value.found.value == expected
+        render_discoveries(again, numbers, tmp_path / "out")
         lines = (tmp_path / "out" / "texts.jsonl").read_text(encoding="utf-8").splitlines()
         assert {json.loads(line)["bertscore"] for line in lines} == {expected}
         seen.append(expected)
@@ -361,6 +371,7 @@ def test_neurons_that_are_best_for_most_nouns_are_marked():
     assert "L0.U5" in str(note)
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_contributions_carry_their_unit(work: DiscoveryRun, found: Discoveries, tmp_path):
     document = render_discoveries(work, found, tmp_path)
     assert document["unit"] == UNITS["scale"] == "logits"

@@ -315,6 +315,12 @@ def test_a_data_set_that_was_stopped_is_gone_on_with_from_its_last_image(
     assert asked_again <= sum(asked) - 2 * 3 < sum(asked) <= before + asked_again
 
 
+@pytest.fixture
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tables without figures, which take a second each time."""
+    monkeypatch.setattr("neuronscope.studies.reproduce.tables._draw", lambda *_: {})
+
+
 def refusal(work: Reproduction, method: str) -> str:
     row = next(r for r in work.run.table("located").to_pylist() if r["method"] == method)
     assert (row["neurons"], row["count"], row["notes"]) == (None, None, [f"refused: {row['refused']}"])
@@ -328,6 +334,7 @@ def test_a_method_that_refuses_a_sample_has_no_set_there(demo: ns.VLM, scenes: P
     assert refusal(work, "random-layer-matched").startswith("InvalidOption: layer 0 has only 0 neurons outside the set")
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_those_that_take_the_size_of_a_refused_set_refuse_too(
     demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -365,6 +372,7 @@ class Picky(ns.Pan):
 PICKED = [""]
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_sample_that_one_method_refuses_is_in_no_comparison(
     demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -391,6 +399,7 @@ def test_a_sample_that_one_method_refuses_is_in_no_comparison(
     assert "InvalidSample: not this one" in text
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_picture_that_stands_for_two_concepts_is_two_samples(demo: ns.VLM, scenes: Path, tmp_path: Path):
     """Each with its own word, object and captions; for neither concept does it count among the others."""
     whole = ns.CocoFolder.open(scenes)
@@ -441,6 +450,7 @@ def test_a_picture_that_stands_for_two_concepts_is_two_samples(demo: ns.VLM, sce
         _ = work.samples
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_numbers_that_are_not_finite_stop_what_needs_them_only(
     demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

@@ -14,7 +14,7 @@ from ...errors import InvalidOption
 from ...fields import whole
 from ...held import in_turn
 from ...loading import VLM
-from ...locate import layer_matched
+from ...locate.matched import layer_matched_sets
 from ...types import Neurons
 from ..captions import CaptionMetric
 from .measures import Measured, Wording, compare_readings
@@ -86,7 +86,7 @@ def evaluate_edit(
     """
     if whole("controls", controls) < 0:
         raise InvalidOption(f"controls={controls} must be at least 0")
-    sets = [neurons, *(layer_matched(vlm, neurons, seed=seed + n) for n in range(controls))]
+    sets = [neurons, *layer_matched_sets(vlm, neurons, range(seed, seed + controls))]
     if before is None:
         before = read(vlm, probes, batch_size=batch_size)
         done("read the unedited model")

@@ -29,7 +29,8 @@ from ...held import in_turn
 from ...intervene import Mean, Noise, Patch, Zero, activations, mean_activations
 from ...intervene.operations import Intervention
 from ...loading import VLM
-from ...locate import Located, equal_size, layer_matched
+from ...locate import Located, equal_size
+from ...locate.matched import layer_matched_sets
 from ...locate.registry import takes_size
 from ...run.directory import Run
 from ...run.understood import only_row
@@ -339,7 +340,7 @@ class Reproduction:
         if neurons is None:
             return []
         rows: list[dict[str, Any]] = []
-        sets = [layer_matched(self._vlm, neurons, seed) for seed in range(self.experiment.random_sets)]
+        sets = layer_matched_sets(self._vlm, neurons, range(self.experiment.random_sets))
         for number, chosen in enumerate([neurons, *sets]):
             texts = [row[0].text for row in self.captioner.captions(Zero(chosen))]
             pairs = zip(texts, self.samples, strict=True)
