@@ -43,18 +43,20 @@ def run(
     for name, options in scorers.metrics.items():
         require_here(name, **options)
     pictures = gather(asked.sources, asked.images, split=asked.split, allow_outside=asked.allow_outside)
-    vlm = open_model(asked)
-    decoding = plan.discovery.decoding
-    directory = open_discovery(out, vlm, plan)
-    new = {key["image"] for key in directory.missing("captions", [picture.key for picture in pictures.items])}
-    pictures = pictures.without(unprocessable(vlm, [one.path for one in pictures.items if one.name in new], decoding))
-    work = DiscoveryRun(vlm, pictures.items, plan, directory)
-    with (
-        nullcontext() if log is None else closing(open_writer(log)) as writer,
-        progress(work.left(), "discovering") as told,
-        keeping(None if writer is None else Board(directory, writer), told) as work.step,
-    ):
-        work.work()
+    with nullcontext() if log is None else closing(open_writer(log)) as writer:  # before anything is left behind
+        vlm = open_model(asked)
+        decoding = plan.discovery.decoding
+        directory = open_discovery(out, vlm, plan)
+        new = {key["image"] for key in directory.missing("captions", [picture.key for picture in pictures.items])}
+        pictures = pictures.without(
+            unprocessable(vlm, [one.path for one in pictures.items if one.name in new], decoding)
+        )
+        work = DiscoveryRun(vlm, pictures.items, plan, directory)
+        with (
+            progress(work.left(), "discovering") as told,
+            keeping(None if writer is None else Board(directory, writer), told) as work.step,
+        ):
+            work.work()
     document = render_discoveries(work, collect_discoveries(work), out, pictures.refused)
     verdict, page = document["verdict"], (out / "discovery.md").read_text(encoding="utf-8")
     emit(verdict, document, as_json, lambda: lines(after(verdict, page), f"written to {out}"))
