@@ -17,6 +17,7 @@ LINUX = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="kills a
 
 
 @LINUX
+@pytest.mark.long
 def test_a_few_trials_find_nothing_and_are_gone_on_with(tmp_path: Path):
     out, root = tmp_path / "kills.jsonl", Path(__file__).parents[2]
     command = [sys.executable, "-m", "benchmarks.kills", "--verbs", "save_model,scenes", "--out", str(out)]

@@ -200,7 +200,7 @@ def test_captions_appear_beside_the_button_that_made_them(visit, bear):
         shown = page.locator(".ns-said").bounding_box()
         assert shown["y"] - button.bounding_box()["y"] < 400
         verdict = page.locator(".ns-verdict").inner_text()
-        assert re.match(r"\d+ neurons. With them as without the object the caption does not name “bear”", verdict)
+        assert re.match(r"\d+ neurons. With noise on them 0 of 3 captions name “bear”", verdict)
 
 
 def test_the_box_is_drawn_with_keys_and_numbers_are_kept_in_step(visit):

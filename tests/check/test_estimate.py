@@ -118,6 +118,10 @@ RUNS = {
 }
 
 
+#: Those that take a second or two.
+SHORT = ("caption", "pictures, a picture", "index, a picture")
+
+
 @pytest.fixture
 def done(cli, data, tmp_path, monkeypatch):
     """Runs a row's verb; rows that were read, by kind, and seconds."""
@@ -151,9 +155,7 @@ def done(cli, data, tmp_path, monkeypatch):
     return run
 
 
-@pytest.mark.parametrize(
-    "row", [pytest.param(row, marks=[pytest.mark.long] if row == "edit, a picture" else []) for row in RUNS]
-)
+@pytest.mark.parametrize("row", [pytest.param(row, marks=[] if row in SHORT else [pytest.mark.long]) for row in RUNS])
 def test_the_work_of_a_verb(done, demo, row):
     """Rows are never more than the estimate says, and seconds within a factor of five of it."""
     seen, seconds = done(row)

@@ -129,7 +129,7 @@ def test_images_that_do_not_name_the_source_are_refused(cli, folder: Path, tmp_p
 def test_the_old_spelling_of_repair_names_the_verb(cli, tmp_path: Path):
     code, text, told = cli("edit", "--repair", "--images", tmp_path)
     assert (code, text) == (2, "")
-    assert "edit --repair is a verb of its own now: neuronscope repair --images COCO" in told
+    assert "edit --repair is a verb of its own now: neuronscope repair --images DATA" in told
 
 
 def test_settings_of_the_editor():

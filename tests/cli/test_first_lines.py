@@ -52,6 +52,8 @@ WORDS: dict[str, str] = {
     "reproduce --plan": "--concepts bear,bus --plan",
     "report": "RUN --out OUT/a.html",
 }
+#: Those that take many seconds.
+LONG = ("demo", "concept", "edit --suppress", "heatmap, with a box", "neuron --export", "repair")
 #: Verbs that are not run here, and where they are.
 ELSEWHERE = {"explore": "tests/explorer/test_cli.py", "convert": "below"}
 
@@ -98,7 +100,7 @@ def name_of(verb: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "verb", [pytest.param(verb, marks=[pytest.mark.long] if verb == "neuron --export" else []) for verb in WORDS]
+    "verb", [pytest.param(verb, marks=[pytest.mark.long] if verb in LONG else []) for verb in WORDS]
 )
 def test_the_first_line(cli: Cli, places: dict[str, Any], verb: str):
     if name_of(verb) in ("neuron", "report"):

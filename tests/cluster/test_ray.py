@@ -154,6 +154,7 @@ def on(machines: Machines, **more: Any) -> Resources:
     return Resources(address=machines.address, **more)
 
 
+@pytest.mark.long
 def test_a_worker_killed_and_a_unit_that_always_fails(machines: Machines, job: Job, local: Path, tmp_path: Path):
     from ray import cloudpickle
 
@@ -331,7 +332,7 @@ def asked(demo: ns.VLM) -> tuple[Question, Any, np.ndarray]:
 
 
 @pytest.mark.parametrize(
-    ("storage", "worker"), [("driver", Worker), pytest.param("shared", Shot, marks=pytest.mark.long)]
+    ("storage", "worker"), [pytest.param("driver", Worker, marks=pytest.mark.long), ("shared", Shot)]
 )
 def test_exact_effects_are_those_of_one_process(
     machines: Machines,

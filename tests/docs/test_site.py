@@ -125,7 +125,6 @@ ASKED = {
     "24 gb card": "howto/qwen-24gb.html",
     "annotated data": "howto/own-images.html",
     "pascal voc": "howto/own-images.html",
-    "diffusers": "howto/own-images.html",
     "tensorboard": "reproduction.html",
     "residual stream": "glossary.html",
     "nnsight": "comparison.html",

@@ -525,8 +525,7 @@ def test_a_link_holds_a_question_and_leaves_out_what_cannot_be_linked(session, s
 
 def test_the_captions_begin_with_a_sentence(located):
     sentence = (
-        " neurons. With them as without the object the caption does not name “bear”; with as many random ones like "
-        "that it does."
+        " neurons. With noise on them 0 of 3 captions name “bear”; with the same noise on as many random ones 3 of 3."
     )
     assert sentence in html.said(located.state)
     assert located.change(Change("swap", word="dog")).wait(SOON).status == "done"

@@ -98,7 +98,7 @@ WORK: Mapping[str, Work] = {
     "locate": Work(115, 11, 12, 2),
     "concept, a photograph": Work(9, 7, 8, 2),
     "truth, 1,000 neurons": Work(1150, 0, 2, 2),
-    "discover, a picture": Work(3, captions=1),
+    "discover, a picture": Work(3, captions=2),
     "pictures, a picture": Work(1),
     "index, a picture": Work(1, watched=_WATCHED),
     "edit, a picture": Work(5, 50, 5, logged=32),

@@ -92,8 +92,9 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], 
         title: above it.
         columns: headings; what the first one has is never broken over lines, so that it can be copied.
         rows: cells.
-        cut: columns of long texts that end in an ellipsis where a terminal is narrow, so that every row is one line; a
-            file or another program gets them whole.
+        cut: columns of long texts that end in an ellipsis where a terminal is narrow, so that every row is one line.
+
+    A file or another program gets a line for each row, whole.
     """
     from rich.box import SIMPLE_HEAD
     from rich.console import Console
@@ -112,7 +113,7 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], 
             )
         )
     console = Console()
-    if cut and not console.is_terminal:
+    if not console.is_terminal:
         console = Console(width=console.measure(grid, options=console.options.update(max_width=10_000)).maximum)
     console.print(grid)
 

@@ -49,6 +49,8 @@ def run(
             f"{result} is neither a run (run.json) nor a located result (neurons.json) nor a demo (study.json), "
             "nor a result of truth (truth.json)"
         )
+    if split is not None and data is None:
+        raise InvalidOption(f"--split {split}: it belongs to --data")
     if data is not None and not is_run:
         raise InvalidOption(f"--data {data}: this result has its own pictures")
     if index is not None and is_run:

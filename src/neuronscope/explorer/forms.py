@@ -133,7 +133,7 @@ class Change:
         seed: of the noise and of the control set.
     """
 
-    operation: Operation = "patch"
+    operation: Operation = "noise"
     count: int | None = None
     level: float = 0.0
     factor: float = 2.0

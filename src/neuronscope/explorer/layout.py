@@ -121,9 +121,7 @@ class _Layout:
             list(OPERATIONS), value="patch", label="What is done to the located neurons", interactive=False
         )
         with gr.Row():
-            made["level"] = gr.Slider(
-                0, 20, value=0, label="Noise level, activation units", visible=False, interactive=False
-            )
+            made["level"] = gr.Slider(0, 20, value=0, label="Noise level, activation units", interactive=False)
             made["factor"] = gr.Slider(-4, 4, value=2, step=0.1, label="Factor", visible=False, interactive=False)
             self._field("word", "Exchange the word for (press Enter)", visible=False)
             made["count"] = gr.Slider(1, 2, value=1, step=1, label="How many neurons, best first", interactive=False)

@@ -108,7 +108,7 @@ def located(
     return {
         **asked,
         "found": found,
-        "change": Change("patch", None, level, word=word),
+        "change": Change("noise" if level else "ablate", None, level, word=word),
         "chosen": made.neurons[0] if len(made.neurons) else None,
     }
 

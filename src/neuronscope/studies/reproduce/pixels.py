@@ -11,6 +11,8 @@ import numpy as np
 from jaxtyping import Bool
 from PIL import Image
 
+from ...samples.image import held_picture
+
 
 def encode_mask(mask: Bool[np.ndarray, "height width"]) -> str:
     """A mask as COCO's compressed run lengths."""
@@ -36,8 +38,7 @@ def encode_inside(picture: Image.Image, mask: Bool[np.ndarray, "height width"]) 
 
 def put_inside(picture: Image.Image, mask: Bool[np.ndarray, "height width"], encoded: str) -> Image.Image:
     """A picture with the masked pixels of :func:`encode_inside`. Raises ValueError where they are another mask's."""
-    with Image.open(io.BytesIO(base64.b64decode(encoded)), formats=["PNG"]) as part:
-        inside = part.convert("RGB")
+    inside = held_picture(base64.b64decode(encoded), "what a model drew").convert("RGB")
     left, upper, right, lower = _around(mask)
     if inside.size != (right - left, lower - upper):
         raise ValueError(f"{inside.size} px are kept of an edit of {right - left} x {lower - upper}")
