@@ -45,6 +45,7 @@ SLOW = (
     "caption",
     "check",
     "cli",
+    "cluster",
     "docs",
     "edit",
     "evaluate",
@@ -84,6 +85,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
 #: Modules whose fixtures take seconds: the tests of each run in one process, so that it makes them once.
 TOGETHER = (
     "cli/test_first_lines.py",
+    "cluster/test_ray.py",
+    "docs/test_site.py",
     "loading/checks/test_image.py",
     "paper/test_pan.py",
     "paper/test_sato_takagi.py",

@@ -66,7 +66,7 @@ def said(cli: Cli, *asked: object) -> dict[str, Any]:
 
 #: By default each verb with some forms, and each form with some verbs.
 CASES = [
-    pytest.param(verb, form, marks=[] if (k + n) % 8 == 0 else [pytest.mark.long], id=f"{verb}, {form}")
+    pytest.param(verb, form, marks=[] if (k + n) % 12 == 0 else [pytest.mark.long], id=f"{verb}, {form}")
     for k, verb in enumerate(VERBS)
     for n, form in enumerate(FORMS)
 ]
@@ -115,7 +115,7 @@ def tables() -> dict[str, Any]:
 
 @pytest.mark.parametrize(
     "form",
-    [pytest.param(one, marks=[] if one == "csv" else [pytest.mark.long]) for one in FORMS if one != "coco"],
+    [pytest.param(one, marks=pytest.mark.long) for one in FORMS if one != "coco"],
 )
 def test_a_whole_reproduction(cli: Cli, data: Data, tmp_path: Path, tables: dict[str, Any], form: str):
     """The same tables as of the COCO folder; and the page of the run finds its pictures again."""

@@ -52,8 +52,8 @@ WORDS: dict[str, str] = {
     "reproduce --plan": "--concepts bear,bus --plan",
     "report": "RUN --out OUT/a.html",
 }
-#: Those that take many seconds.
-LONG = ("demo", "concept", "edit --suppress", "heatmap, with a box", "neuron --export", "repair")
+#: Those that take a second or two; NEURONSCOPE_LONG=all runs the others, too.
+SHORT = ("scenes", "check", "check --estimate", "models", "locate", "caption", "caption, asked", "decode", "heatmap")
 #: Verbs that are not run here, and where they are.
 ELSEWHERE = {"explore": "tests/explorer/test_cli.py", "convert": "below"}
 
@@ -100,7 +100,7 @@ def name_of(verb: str) -> str:
 
 
 @pytest.mark.parametrize(
-    "verb", [pytest.param(verb, marks=[pytest.mark.long] if verb in LONG else []) for verb in WORDS]
+    "verb", [pytest.param(verb, marks=[] if verb in SHORT else [pytest.mark.long]) for verb in WORDS]
 )
 def test_the_first_line(cli: Cli, places: dict[str, Any], verb: str):
     if name_of(verb) in ("neuron", "report"):
@@ -125,6 +125,7 @@ def test_no_verb_is_left_out():
     assert names == {name_of(verb) for verb in WORDS} | ELSEWHERE.keys()
 
 
+@pytest.mark.long
 def test_pages(cli: Cli, places: dict[str, Any], tmp_path: Path):
     """The first paragraph behind the title."""
     for verb in ("demo", "truth", "locate, tested", "index", "neuron", "reproduce"):

@@ -233,6 +233,7 @@ def test_a_node_killed_without_shared_storage(machines: Machines, job: Job, loca
     assert content(tmp_path) == content(local)
 
 
+@pytest.mark.long
 def test_the_driver_killed_and_started_again(
     machines: Machines,
     local: Path,
