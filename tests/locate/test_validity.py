@@ -237,6 +237,7 @@ def test_another_reach_is_one_edit(vlm, noisy, stays, reach):
         valid_pair(vlm, noisy, reach="far")
 
 
+@pytest.mark.long
 def test_most_photographs_on_which_the_natural_model_names_an_object_make_a_pair(natural_vlm, real_coco):
     lexicon = ns.Lexicon.default()
     source = ns.CocoFolder.open(real_coco)
