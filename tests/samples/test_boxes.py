@@ -49,6 +49,13 @@ def test_no_box_in_shares_is_taken_for_pixels(width, height, x, y, w, h):
         require_inside((x, y, w, h), (width, height))
 
 
+def test_a_short_side_is_judged_by_itself():
+    """3 px beyond both sides of 16 x 300: too much of the short one, not of the long one."""
+    with pytest.raises(InvalidSample, match="reaches 3 px out"):
+        require_inside((3, 3, 16, 300), (16, 300))
+    assert require_inside((0, 3, 16, 300), (16, 300))
+
+
 @settings(max_examples=80, deadline=None)
 @given(sides, sides, st.data())
 def test_corners_are_told_where_width_and_height_would_not_fit(width, height, data):

@@ -53,7 +53,8 @@ def require_inside(box: Sequence[float], size: tuple[int, int]) -> Box:
         )
     if x >= size[0] or y >= size[1] or x + w <= 0 or y + h <= 0:
         raise InvalidSample(f"box {found} lies outside {frame}{_as_corners(found, size)}")
-    beyond, side = max((-x, 0), (-y, 1), (x + w - size[0], 0), (y + h - size[1], 1))
+    sides = ((-x, 0), (-y, 1), (x + w - size[0], 0), (y + h - size[1], 1))
+    beyond, side = max(sides, key=lambda one: one[0] - slack(size[one[1]]))  # a long side may reach farther
     if beyond > slack(size[side]):
         hint = _as_corners(found, size) or ": it belongs to a picture of another size, or has to be cut to this one"
         raise InvalidSample(f"box {found} reaches {beyond:g} px out of {frame}{hint}")
