@@ -168,6 +168,7 @@ class Change:
         }[self.operation]
 
 
+#: What needs no picture but the one that is looked at.
 _INTERVENTIONS: Mapping[str, Callable[[Neurons, Change], Intervention]] = {
     "noise": lambda neurons, change: Noise(neurons, level=change.level, draws=change.draws, seed=change.seed),
     "ablate": lambda neurons, change: Zero(neurons),
@@ -188,12 +189,10 @@ def captions_under(
     """
     image = pair.original
     if change.operation != "swap":
-        patch = change.operation == "patch"
-        made = (
-            Patch.take(vlm, neurons, pair.edited, decoding=decoding)
-            if patch
-            else _INTERVENTIONS[change.operation](neurons, change)
-        )
+        if change.operation == "patch":
+            made: Intervention = Patch.take(vlm, neurons, pair.edited, decoding=decoding)
+        else:
+            made = _INTERVENTIONS[change.operation](neurons, change)
         return tuple(caption.text for caption in generate_captions(vlm, [image], made, decoding=decoding)[0])
     with editor("embed", source=neurons.concept, target=change.word, decoding=decoding).edit(vlm, neurons):
         return tuple(caption.text for caption in generate_captions(vlm, [image], decoding=decoding)[0])

@@ -5,23 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from kept_points import Kept
 from neuronscope.run.directory import Run
 from neuronscope.studies.discover.board import Board
 from neuronscope.studies.discover.directory import SCHEMAS
-
-
-class Kept:
-    """A writer that keeps the points."""
-
-    def __init__(self) -> None:
-        self.points: list[tuple[str, float, int]] = []
-        self.closed = False
-
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        self.points.append((tag, scalar_value, global_step))
-
-    def close(self) -> None:
-        self.closed = True
 
 
 def noun(name: str, unit: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from kept_points import Kept
 from neuronscope.errors import InvalidOption
 from neuronscope.run.directory import Run
 from neuronscope.studies.reproduce.board import Board, following, open_writer
@@ -19,23 +20,6 @@ SAMPLES = [
     {"image_id": "2", "concept": "bus", "shown": ["bus"]},
     {"image_id": "3", "concept": "dog", "shown": ["dog", "bear"]},  # a bear, too: counts nowhere for bears
 ]
-
-
-class Kept:
-    """A writer that keeps the points."""
-
-    def __init__(self) -> None:
-        self.points: list[tuple[str, float, int]] = []
-        self.closed = False
-
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        self.points.append((tag, scalar_value, global_step))
-
-    def close(self) -> None:
-        self.closed = True
-
-    def last(self) -> dict[str, float]:
-        return {tag: value for tag, value, _ in self.points}
 
 
 @pytest.fixture
