@@ -1,11 +1,12 @@
 """Exact effects of single neurons, and how well every method orders them, on photographs and a model nobody planted.
 
-    python -m benchmarks.exact FOLDER... [--photographs 20] [--budget 1500] [--work DIR] [--out docs/results/natural]
+    python -m benchmarks.exact FOLDER... [--photographs 20] [--budget 1500] [--methods NAME ...]
+        [--work DIR] [--out docs/results/natural]
 
 Each photograph is one `neuronscope truth`: the best of every method and others by chance are exchanged one by one
 (METHODS n2), and the figures are those of evaluate/ordering.py. Photographs are of different concepts as long as there
 are any; intervals are over photographs. What is done lies under --work, from where the same command goes on. Without
---budget every neuron is exchanged.
+--budget every neuron is exchanged. Judged are the methods of the leaderboard, unless some are named.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from neuronscope.samples import Counterfactual
 from neuronscope.studies.locate.judged import Judged, Pooled
 from neuronscope.studies.locate.truth import Truth, truth_into
 
+from .leaderboard import JUDGED
 from .natural import SMALLEST, valid_pairs
 
 
@@ -50,15 +52,19 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--photographs", type=int, default=20)
     parser.add_argument("--budget", type=int, default=None)
+    parser.add_argument("--methods", nargs="+", default=list(JUDGED))
     parser.add_argument("--work", type=Path, default=Path("exact"))
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
     vlm, console = ns.load("natural"), Console(stderr=True)
+    methods = tuple(args.methods)
     rows: list[Judged] = []
     names: list[str] = []
     for pair, validity in photographs(vlm, args.folders, args.photographs):
         sample = pair.sample
-        asked = Truth(image=sample.image_id, concept=sample.concept, model="natural", budget=args.budget)
+        asked = Truth(
+            image=sample.image_id, concept=sample.concept, model="natural", budget=args.budget, methods=methods
+        )
         folder = args.work / f"{sample.concept}-{Path(sample.image_id).stem}"
         folder.mkdir(parents=True, exist_ok=True)
         rows.append(truth_into(folder, vlm, pair, validity, asked))
