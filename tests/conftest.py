@@ -6,6 +6,7 @@ import gc
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -82,11 +83,23 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if slow and config.option.markexpr == "not slow" else None
 
 
-#: Modules whose fixtures take seconds: the tests of each run in one process, so that it makes them once.
+#: Modules whose fixtures take seconds, or that need a port: the tests of each run in one process, which makes them once.
 TOGETHER = (
+    "browser/test_explorer.py",
+    "cli/test_asking.py",
+    "cli/test_concept.py",
+    "cli/test_data.py",
+    "cli/test_discover.py",
+    "cli/test_edit.py",
     "cli/test_first_lines.py",
+    "cli/test_reproduce.py",
+    "cli/test_suppress.py",
+    "cli/test_truth.py",
     "cluster/test_ray.py",
+    "docs/test_blocks.py",
     "docs/test_site.py",
+    "explorer/test_cli.py",
+    "explorer/test_session.py",
     "loading/checks/test_image.py",
     "paper/test_pan.py",
     "paper/test_sato_takagi.py",
@@ -97,13 +110,33 @@ TOGETHER = (
 )
 
 
+def piece_of_work(nodeid: str) -> str:
+    """Tests of which this is the same run in one process."""
+    module = nodeid.partition("::")[0].removeprefix("tests/")
+    return module if module in TOGETHER else nodeid
+
+
+@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which need not be there
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Hand out the tests of a module in TOGETHER as one piece of work, all others one by one.
+
+    Not by xdist's own groups: it writes them into a test's id, which pytest 9.2 does not let it change, and then hands
+    the tests out as if they had no group.
+    """
+    if config.getoption("dist") != "loadgroup":
+        return None  # somebody asked for another way
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return piece_of_work(nodeid)
+
+    return Together(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what SLOW names, keep together what TOGETHER does, and leave out long tests unless asked for."""
-    here = Path(__file__).parent
+    """Mark as slow what SLOW names, and leave out long tests unless asked for."""
     for item in items:
-        name = item.path.relative_to(here).as_posix() if here in item.path.parents else ""
-        if name in TOGETHER:
-            item.add_marker(pytest.mark.xdist_group(name))
         if item.get_closest_marker("long") and os.environ.get("NEURONSCOPE_LONG") != "all":
             item.add_marker(pytest.mark.skip(reason="takes long; NEURONSCOPE_LONG=all runs it"))
     slow = {Path(__file__).parent / part for part in SLOW}

@@ -25,7 +25,6 @@ TooLate = pytest.importorskip(
     "playwright.sync_api", reason="browser tests need playwright (the dev extra)"
 ).TimeoutError
 pytestmark = [
-    pytest.mark.xdist_group("browser"),
     pytest.mark.skipif(find_spec("gradio") is None, reason="the explorer needs gradio (the app extra)"),
 ]
 
