@@ -83,7 +83,7 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if slow and config.option.markexpr == "not slow" else None
 
 
-#: Modules whose fixtures take seconds, or that need a port: the tests of each run in one process, which makes them once.
+#: Modules with fixtures of seconds, or in need of a port: the tests of each run in one process, which makes them once.
 TOGETHER = (
     "browser/test_explorer.py",
     "cli/test_asking.py",

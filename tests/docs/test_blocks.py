@@ -177,7 +177,7 @@ def test_a_page_that_breaks_the_rules_fails(name: str, write: Callable[[str], Pa
     ],
 )
 def test_a_page_that_shows_all_says_it_as_it_is(text: str, write: Callable[[str], Path], tmp_path: Path) -> None:
-    with pytest.raises(AssertionError, match="print|name 'ns' is not defined"):
+    with pytest.raises(AssertionError, match=r"print|name 'ns' is not defined"):
         execute_page(write(text), tmp_path, exact=True)
     execute_page(write("```python\nprint(1)\n```\n\nsays\n\n```text\n1\n```"), tmp_path, exact=True)
 
