@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -238,8 +239,9 @@ class Experiment(Taking):
             raise InvalidOption(
                 "one concept alone has no other images whose captions could be kept; give at least two concepts"
             )
-        for text in dict.fromkeys([self.reference, *self.methods]):  # such as a concept without published thresholds
-            for concept in self.concepts:
+        for text in dict.fromkeys([self.reference, *self.methods]):
+            published = self.spec(text).options.get("preset", self.preset) == "paper"  # which not every concept has
+            for concept in self.concepts if published else self.concepts[:1]:
                 self.method(text, concept)
 
     @classmethod
@@ -252,7 +254,7 @@ class Experiment(Taking):
 
     def method(self, text: str, concept: str) -> Locator:
         """The method of a specification for a concept, as this run has it."""
-        return self.specs_of(text).make(concept, preset=self.preset, site=self.site, decoding=self.decoding)
+        return self.spec(text).make(concept, preset=self.preset, site=self.site, decoding=self.decoding)
 
     @staticmethod
     def specs_of(text: str) -> MethodSpec:
@@ -261,12 +263,16 @@ class Experiment(Taking):
 
         return MethodSpec.parse(text)
 
-    @property
-    def specs(self) -> dict[str, MethodSpec]:
+    @cached_property
+    def specs(self) -> Mapping[str, MethodSpec]:
         """Specification -> method, in order."""
         return {text: self.specs_of(text) for text in self.methods}
 
-    @property
+    def spec(self, text: str) -> MethodSpec:
+        """A specification read, which for this run's own has been done."""
+        return self.specs.get(text) or self.specs_of(text)
+
+    @cached_property
     def reference(self) -> str:
         """The specification whose sets say how many neurons the others keep: the first of two-stage filtering."""
         return next((text for text, spec in self.specs.items() if spec.name == REFERENCE), REFERENCE)
