@@ -56,8 +56,6 @@ ray = pytest.importorskip("ray")
 from ray._private.utils import get_ray_address_file  # noqa: E402
 from ray.cluster_utils import Cluster as Machines  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 PLAN = Experiment(
     ("bear", "bus"),
     images=1,
