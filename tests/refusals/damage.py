@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -91,7 +93,33 @@ FILES: dict[str, Callable[[Path], object]] = {
 
 
 def copied(source: Path, target: Path) -> Path:
-    """A fresh copy of a folder, in the place of an older one."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, symlinks=True)
+    """A copy of a folder; in the place of an older one, of which files that nobody touched stay where they are."""
+    there, wanted = _below(target), _below(source)
+    if not there:
+        shutil.copytree(source, target, symlinks=True)
+        return target
+    for name, kind in sorted(there.items(), reverse=True):  # what is in a folder goes before it
+        if name not in wanted or wanted[name] != kind:
+            place = target / name
+            place.rmdir() if kind is None else place.unlink()
+    for name, kind in sorted(wanted.items()):
+        place = target / name
+        if kind is None:
+            place.mkdir(exist_ok=True)
+        elif there.get(name) != kind:
+            shutil.copy2(source / name, place, follow_symlinks=False)
     return target
+
+
+def _below(folder: Path) -> dict[str, tuple[int, ...] | None]:
+    """What is below a folder: None for folders; of files their kind, size and time, which copies have, too."""
+    found: dict[str, tuple[int, ...] | None] = {}
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
+            path = Path(place) / name
+            about = path.lstat()
+            kind = (
+                None if stat.S_ISDIR(about.st_mode) else (stat.S_IFMT(about.st_mode), about.st_size, about.st_mtime_ns)
+            )
+            found[str(path.relative_to(folder))] = kind
+    return found
