@@ -242,6 +242,7 @@ SHORT = replace(
 )
 
 
+@pytest.mark.usefixtures("no_figures")
 def test_a_concept_short_of_samples_leaves_a_run_that_can_be_read_and_gone_on_with(
     demo: ns.VLM, one_bus: Path, tmp_path: Path
 ):
@@ -386,7 +387,7 @@ def test_a_sample_that_one_method_refuses_is_in_no_comparison(
     demo: ns.VLM, scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(registry._TABLE, "picky", Picky)
-    plan = replace(PLAN, methods=(FILTERS, "pan", "picky"), ablations=("zero",), random_sets=0)
+    plan = replace(PLAN, methods=(FILTERS, "pan", "picky"), draws=1, ablations=("zero",), random_sets=0)
     work = begin(demo, scenes, tmp_path, plan)
     PICKED[0] = work.samples[1].image_id
     work.work()
@@ -434,6 +435,7 @@ def test_a_picture_that_stands_for_two_concepts_is_two_samples(demo: ns.VLM, sce
         concepts=("bear", "stop sign", "bus"),
         images=1,
         methods=(FILTERS, "pan"),
+        draws=1,
         ablations=("zero",),
         random_sets=0,
         distinct=False,
