@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from .watched import below
 
 #: What stands in the place of a value, as JSON has it or as no JSON may have it.
 WRONG = (
@@ -94,10 +95,10 @@ FILES: dict[str, Callable[[Path], object]] = {
 
 def copied(source: Path, target: Path) -> Path:
     """A copy of a folder; in the place of an older one, of which files that nobody touched stay where they are."""
-    there, wanted = _below(target), _below(source)
-    if not there:
+    if not target.is_dir():
         shutil.copytree(source, target, symlinks=True)
         return target
+    there, wanted = _kinds(target), _kinds(source)
     for name, kind in sorted(there.items(), reverse=True):  # what is in a folder goes before it
         if name not in wanted or wanted[name] != kind:
             place = target / name
@@ -111,15 +112,9 @@ def copied(source: Path, target: Path) -> Path:
     return target
 
 
-def _below(folder: Path) -> dict[str, tuple[int, ...] | None]:
+def _kinds(folder: Path) -> dict[str, tuple[int, ...] | None]:
     """What is below a folder: None for folders; of files their kind, size and time, which copies have, too."""
-    found: dict[str, tuple[int, ...] | None] = {}
-    for place, folders, names in os.walk(folder):
-        for name in (*folders, *names):
-            path = Path(place) / name
-            about = path.lstat()
-            kind = (
-                None if stat.S_ISDIR(about.st_mode) else (stat.S_IFMT(about.st_mode), about.st_size, about.st_mtime_ns)
-            )
-            found[str(path.relative_to(folder))] = kind
-    return found
+    return {
+        name: None if stat.S_ISDIR(one.st_mode) else (stat.S_IFMT(one.st_mode), one.st_size, one.st_mtime_ns)
+        for name, one in below(folder).items()
+    }
