@@ -23,13 +23,9 @@ from page_folder import Names, prepare
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
 
-_GROUPS = 2
 #: Of a block; most take less than one, on a busy machine several times as long.
 _SECONDS = 120.0
-PAGES = [
-    pytest.param(page, id=shown(page), marks=pytest.mark.xdist_group(f"docs-{number % _GROUPS}"))
-    for number, page in enumerate(pages())
-]
+PAGES = [pytest.param(page, id=shown(page)) for page in pages()]
 
 
 def execute(block: Block, variables: Names) -> None:

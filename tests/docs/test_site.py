@@ -31,8 +31,6 @@ from docs.extensions import hierarchy, messages, options, source  # noqa: E402
 from docs.extensions.directive import DirectiveError  # noqa: E402
 from docs.extensions.formulae import mathml  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("site")
-
 DOCS = ROOT / "docs"
 ERRORS = [
     name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__

@@ -132,6 +132,7 @@ def _write_neurons(work: DiscoveryRun, found: Discoveries, folder: Path) -> dict
     """One file for each noun; noun -> its path. Files of nouns that are gone are removed."""
     written: dict[str, str] = {}
     options, often = work.plan.discovery, best_for(found.nouns)
+    model = work.vlm.identity()  # reads all weights
     for noun, rows in found.nouns.items():
         path = folder / _file_of(noun)
         best = together(rows, options.top)
@@ -148,7 +149,7 @@ def _write_neurons(work: DiscoveryRun, found: Discoveries, folder: Path) -> dict
                 "nouns the best is best for": f"{often[best[0]]} of {len(found.nouns)}",
                 "finder": _of(work),
             },
-            model=work.vlm.identity(),
+            model=model,
         )
         neurons.save(path)
         written[noun] = f"neurons/{path.name}"
