@@ -94,6 +94,7 @@ TOGETHER = (
     "studies/demo/test_study.py",
     "studies/discover/test_work.py",
     "studies/reproduce/test_work.py",
+    "test_cases.py",
 )
 
 
