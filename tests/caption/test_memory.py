@@ -99,7 +99,7 @@ WORK = {
         [one.values for one in activation_differences(vlm, pair[0].original, bears, site="neuron")]
     ),
     "integrated gradients": _ranked("integrated-gradients", steps=4),
-    "a learned mask": _ranked("learned-mask", candidates=3, steps=1, draws=3),
+    "a learned mask": _ranked("learned-mask", among=method("difference-x-gradient"), candidates=3, steps=1, draws=3),
     "an occlusion": _occluded,
     "a learned edit": _learned,
     "what an edit is measured by": lambda vlm, pair, bears: list(

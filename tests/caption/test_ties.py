@@ -34,7 +34,7 @@ def tied(size: float, seed: int, dtype: torch.dtype = torch.float32) -> ns.VLM:
 
 
 def noise(seed: int, first: int) -> ns.Noise:
-    return ns.Noise(ns.Neurons.of([(first, 3), (first, 40), (2, 0)]), level=120.0, draws=3, seed=seed)
+    return ns.Noise(ns.Neurons.of([(first, 3), (first, 40), (2, 0)]), level=120.0, draws=2, seed=seed)
 
 
 WAYS: dict[str, Any] = {

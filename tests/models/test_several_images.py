@@ -23,7 +23,7 @@ from neuronscope.tokens import ImageTokens
 from zoo import ZOO
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
-SHORT = Decoding(max_new_tokens=6)
+SHORT = Decoding(max_new_tokens=4)
 ONE_IMAGE = [name for name, animal in ZOO.items() if FAMILIES[animal.model_type].one_image]
 
 
