@@ -31,7 +31,7 @@ from zoo import ZOO
 #: One of each structure: plain, merged patches, routed experts, a `generate` of its own, encoder-decoder, tied
 #: embeddings with a norm after the FFN, a separator that is a weight of the model itself.
 FAMILIES = ("llava", "qwen2_vl", "qwen3_vl_moe", "blip-2", "florence2", "gemma3", "llava_next")
-SHORT = Decoding(max_new_tokens=5)
+SHORT = Decoding(max_new_tokens=3)
 #: A family -> the fingerprint and the findings of its model in one piece.
 Whole = Callable[[str], tuple[str, dict[str, Any]]]
 #: Checks that take long and read no weight that others do not read.

@@ -17,7 +17,7 @@ from neuronscope.caption.shortcuts import Engine
 from neuronscope.caption.ties import NearTies, Trail, chosen, settled
 from neuronscope.testing import tiny_vlm
 
-SHORT = ns.Decoding(max_new_tokens=6)
+SHORT = ns.Decoding(max_new_tokens=4)
 SIZES = (0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5)
 
 
