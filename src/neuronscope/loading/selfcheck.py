@@ -87,7 +87,7 @@ def self_check(vlm: VLM) -> SelfCheck:
 
 
 def _finite(values: Tensor) -> bool:
-    """Whether all are numbers: by the smallest and the largest, which are NaN where one is, in one pass without copies."""
+    """Whether all are numbers: the smallest and the largest are NaN where one is; one pass, and no copies."""
     return not values.numel() or all(bool(torch.isfinite(end)) for end in values.aminmax())
 
 
