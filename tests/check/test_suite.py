@@ -106,6 +106,7 @@ def test_memory_is_released_after_captions_and_locate(demo: ns.VLM):
 
 
 def test_a_model_is_let_go_with_everything_that_was_done_to_it(make_vlm, picture):
+    gc.freeze()  # what was there before is not looked through
     vlm = make_vlm(seed=3)
     alive = weakref.ref(vlm.model)
     neurons = ns.Neurons.of([(0, 1), (2, 5)])
@@ -114,6 +115,7 @@ def test_a_model_is_let_go_with_everything_that_was_done_to_it(make_vlm, picture
         vlm.caption(picture)
     del vlm
     gc.collect()
+    gc.unfreeze()
     assert alive() is None
 
 
