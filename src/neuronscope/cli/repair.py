@@ -10,14 +10,14 @@ import typer
 from ..errors import InvalidOption
 from ..files import output_folder
 from ..options import SETTING, Asking, made
-from ..studies.repair.settings import SETTINGS, Job, Repair
+from ..studies.repair.settings import SETTINGS, Repair, RepairJob
 from ..types import one_of
 from .output import JsonOption, after, emit, lines, open_model, written_to
 from .steps import progress
 from .takes import Given, takes
 
 
-@takes(Job, Repair, Asking)
+@takes(RepairJob, Repair, Asking)
 def run(
     parsed: Given,
     option: Annotated[
@@ -39,7 +39,7 @@ def run(
 
     decoding = Decoding.asked(made(Asking, parsed))
     how = made(Repair, parsed, **_settings(option or []), decoding=decoding)
-    job = made(Job, parsed, how=how)
+    job = made(RepairJob, parsed, how=how)
     data, target = job.data(), output_folder(out)  # before anything is loaded
     with progress(0, "captioning the pictures") as step:
         result = repair_into(target, open_model(job), job, data=data, step=step)

@@ -150,7 +150,7 @@ SETTINGS = ("toward", "right", "against")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Job(Loading, Reading, Measuring):
+class RepairJob(Loading, Reading, Measuring):
     """Pictures with their objects, and how the hallucinations of their captions are repaired."""
 
     images: str = option(MISSING, "--images", help=ANNOTATED)
@@ -177,8 +177,12 @@ class Job(Loading, Reading, Measuring):
         return {"command": self.command(), "python": self.python()}
 
     def command(self) -> str:
-        """One line for a shell that makes the result again."""
+        """One line for a shell that makes the result again; empty where `how` is what it has no options for."""
+        from ...models.decoding import Decoding
+
         how = self.how
+        if _counts(str(how.counts[-1])) != how.counts or Decoding.asked(Asking.of(how.decoding)) != how.decoding:
+            return ""
         given = [*words(self), *words(how), *words(Asking.of(how.decoding))]
         for name in SETTINGS:
             if (value := getattr(how, name)) != getattr(Repair, name):
@@ -192,7 +196,7 @@ class Job(Loading, Reading, Measuring):
         return "\n".join(
             [
                 "import neuronscope as ns",
-                f"from neuronscope.studies.repair.settings import {'Job, Repair' if how else 'Job'}",
+                f"from neuronscope.studies.repair.settings import {'Repair, RepairJob' if how else 'RepairJob'}",
                 "from neuronscope.studies.repair.study import repair_into",
                 "",
                 f'repair_into("neuronscope-repair", {self.load_expression()}, {asked}{how}))',

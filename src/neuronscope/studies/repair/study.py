@@ -20,7 +20,7 @@ from ...report.result import SHOWN
 from ...run.settings import environment
 from ...samples.objects import AnnotatedFolder
 from .page import SCHEMA, write_page
-from .settings import Job
+from .settings import RepairJob
 from .tables import document, tables
 from .work import repair
 
@@ -31,7 +31,7 @@ _EDIT, _PAGE = "edit.safetensors", "page.html"
 def repair_into(
     folder: str | Path,
     vlm: VLM,
-    job: Job,
+    job: RepairJob,
     *,
     data: AnnotatedFolder | None = None,
     step: Callable[[str], None] = lambda _: None,
