@@ -54,4 +54,5 @@ def test_an_index_where_nothing_is_linked(cli, tmp_path):
     assert "the page of an edit or a repair has no table of located neurons" in err
     code, _, err = cli("report", tmp_path, "--out", tmp_path / "page.html")
     assert code == 1
-    assert "tables.json is not of schema 'neuronscope.edit/1' or 'neuronscope.words/1' or 'neuronscope.repair/1'" in err
+    schemas = [f"'neuronscope.{one}/1'" for one in ("rewrite", "words", "repair")]
+    assert f"tables.json is not of schema {' or '.join(schemas)}" in err

@@ -13,7 +13,7 @@ from ...report.result import Card, Group, Line, ResultPage, read_document, said,
 from .concepts import generic
 from .sections import sections
 
-SCHEMA = "neuronscope.discovery/1"
+SCHEMA = "neuronscope.discovery/2"
 
 
 def write_page(folder: str | Path, path: str | Path) -> Path:

@@ -15,19 +15,18 @@ from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
-from urllib.parse import quote
 
-from ...errors import RunMismatch
 from ...evaluate import Estimate
 from ...evaluate.discovery import CONTROLS, Measured, Specificity, normalised
 from ...evaluate.discovery.invariance import OTHERS
 from ...evaluate.discovery.sensitivity import FOUND
-from ...files import clear_result, named_like, output_folder, refusing, write_text
+from ...files import clear_result, output_folder, refusing, write_text
 from ...locate.discovery import UNITS
 from ...report.kept import earlier_pictures, keep_pictures
 from ...report.markdown import markdown
 from ...report.result import SHOWN
 from ...samples.lists import Refused
+from ...sets import save_sets
 from ...types import Neurons
 from ...view.figures import Written, styles
 from .collect import Discoveries, estimates
@@ -68,7 +67,7 @@ def render_discoveries(
     figures = _draw(found, output_folder(target / "figures"))
     document = _document(work, found, refused)
     document["figures"] = {name: [f"figures/{path.name}" for path in written] for name, written in figures.items()}
-    document["neurons"] = _write_neurons(work, found, output_folder(target / "neurons"))
+    document["neurons"] = save_sets(target, _neurons(work, found), instead_of=work.plan.discovery.name)
     _write_texts(work, target / "texts.jsonl")
     document["thumbnails"] = {shown[path]: name for path, name in keep_pictures(target, shown).items()}
     document["recipe"] = dict(recipe)
@@ -149,14 +148,13 @@ def _specific(one: Specificity | None) -> dict[str, Any] | None:
 # ---- neurons
 
 
-def _write_neurons(work: DiscoveryRun, found: Discoveries, folder: Path) -> dict[str, str]:
-    """One file for each noun; noun -> its path. Files of nouns that are gone are removed."""
-    written: dict[str, str] = {}
+def _neurons(work: DiscoveryRun, found: Discoveries) -> dict[str, Neurons]:
+    """The neurons of every noun, over all its images."""
+    sets: dict[str, Neurons] = {}
     options, often = work.plan.discovery, best_for(found.nouns)
     for noun, rows in found.nouns.items():
-        path = folder / _file_of(noun)
         best = together(rows, options.top)
-        neurons = replace(
+        sets[noun] = replace(
             best,
             site=options.site,
             concept=noun,
@@ -171,25 +169,7 @@ def _write_neurons(work: DiscoveryRun, found: Discoveries, folder: Path) -> dict
             },
             model=work.vlm.identity(),
         )
-        neurons.save(path)
-        written[noun] = f"neurons/{path.name}"
-    for name in named_like(folder, r".+\.json"):
-        if f"neurons/{name}" not in written.values() and _of_noun(folder / name, options.name):
-            clear_result(folder, name)
-    return written
-
-
-def _of_noun(path: Path, method: str) -> bool:
-    """Whether a file is one that an earlier call wrote, for a noun that no caption names any more."""
-    try:
-        found = Neurons.load(path)
-    except RunMismatch:  # somebody else's file
-        return False
-    return found.method == method and path.name == _file_of(found.concept)
-
-
-def _file_of(noun: str) -> str:
-    return f"{quote(noun, safe=' ')}.json"
+    return sets
 
 
 def _write_texts(work: DiscoveryRun, path: Path) -> None:

@@ -14,7 +14,7 @@ from ...report.result import Card, Group, Line, ResultPage, read_document, said,
 from .tables import sections
 from .words_report import named, words_sections
 
-SCHEMA, WORDS_SCHEMA = "neuronscope.edit/1", "neuronscope.words/1"
+SCHEMA, WORDS_SCHEMA = "neuronscope.rewrite/1", "neuronscope.words/1"
 #: Groups of pictures with captions, in the order of a page -> what they are for.
 MEASURED: Mapping[str, str] = {
     "held_out": "Held out: the edit was not made with these",
