@@ -1,4 +1,4 @@
-"""Which tests are slow, long, or kept together; shared fixtures (shared.py), and shape checks while tests run."""
+"""Which tests are slow or long; shared fixtures (shared.py), and shape checks while tests run."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import gc
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -81,57 +80,6 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     """Without slow tests, what they import is not imported either."""
     slow = any(Path(__file__).parent / part == collection_path for part in SLOW)
     return True if slow and config.option.markexpr == "not slow" else None
-
-
-#: Modules with fixtures of seconds, or in need of a port: the tests of each run in one process, which makes them once.
-TOGETHER = (
-    "browser/test_explorer.py",
-    "cli/test_asking.py",
-    "cli/test_concept.py",
-    "cli/test_data.py",
-    "cli/test_discover.py",
-    "cli/test_edit.py",
-    "cli/test_first_lines.py",
-    "cli/test_reproduce.py",
-    "cli/test_suppress.py",
-    "cli/test_truth.py",
-    "cluster/test_ray.py",
-    "docs/test_blocks.py",
-    "docs/test_site.py",
-    "explorer/test_cli.py",
-    "explorer/test_session.py",
-    "loading/checks/test_image.py",
-    "paper/test_pan.py",
-    "paper/test_sato_takagi.py",
-    "refusals/test_parts.py",
-    "studies/demo/test_study.py",
-    "studies/discover/test_work.py",
-    "studies/reproduce/test_work.py",
-)
-
-
-def piece_of_work(nodeid: str) -> str:
-    """Tests of which this is the same run in one process."""
-    module = nodeid.partition("::")[0].removeprefix("tests/")
-    return module if module in TOGETHER else nodeid
-
-
-@pytest.hookimpl(optionalhook=True)  # of pytest-xdist, which need not be there
-def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Hand out the tests of a module in TOGETHER as one piece of work, all others one by one.
-
-    Not by xdist's own groups: it writes them into a test's id, which pytest 9.2 does not let it change, and then hands
-    the tests out as if they had no group.
-    """
-    if config.getoption("dist") != "loadgroup":
-        return None  # somebody asked for another way
-    from xdist.scheduler import LoadScopeScheduling
-
-    class Together(LoadScopeScheduling):
-        def _split_scope(self, nodeid: str) -> str:
-            return piece_of_work(nodeid)
-
-    return Together(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,7 +3,6 @@
 import runpy
 from importlib.metadata import files, metadata
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -60,16 +59,3 @@ def test_the_version_is_what_the_build_wrote(tmp_path, written, expected):
 def test_an_archive_says_its_tag():
     assert "describe-name: $Format:" in (ROOT / ".git_archival.txt").read_text(encoding="utf-8")
     assert ".git_archival.txt export-subst" in (ROOT / ".gitattributes").read_text(encoding="utf-8")
-
-
-def test_tests_that_share_what_is_costly_run_in_one_process(pytestconfig):
-    pytest.importorskip("xdist")
-    (conftest,) = [one for one in pytestconfig.pluginmanager.get_plugins() if hasattr(one, "TOGETHER")]
-    assert all((ROOT / "tests" / name).is_file() for name in conftest.TOGETHER)
-    asked = {"dist": "loadgroup", "tx": ["popen", "popen"]}
-    config = SimpleNamespace(getoption=asked.get, getvalue=asked.get)
-    scope = conftest.pytest_xdist_make_scheduler(config, None)._split_scope
-    assert scope("tests/docs/test_site.py::test_a[b::c]") == scope("tests/docs/test_site.py::test_d")
-    assert scope("tests/test_files.py::test_a[b]") != scope("tests/test_files.py::test_a[c]")
-    asked["dist"] = "load"
-    assert conftest.pytest_xdist_make_scheduler(config, None) is None

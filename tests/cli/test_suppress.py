@@ -65,6 +65,11 @@ def test_words_alone_and_together(cli, demo: ns.VLM, folder: Path, tmp_path: Pat
     page = (out / "tables.md").read_text(encoding="utf-8")
     for shown in ("| bear ", "| pizza -> horse ", "random neurons", "Words that are as they were", "perplexity"):
         assert shown in page
+    made = (out / "page.html").read_text(encoding="utf-8")
+    assert result["verdict"] in made
+    for told in ("bear. Held out", "pizza -&gt; horse. Other pictures", "All of them in force at once"):
+        assert told in made
+    assert 0 < len(list((out / "thumbnails").iterdir())) <= 8  # pictures of two words are kept once
     assert demo.fingerprint == before
     edits = [Edit.load(out / f"edit-{n}.safetensors", demo) for n in (1, 2)]
     with edits[0], edits[1]:

@@ -202,7 +202,8 @@ class _Job:
         if found.neurons is not None:
             beside = self.beside((found.neurons, source, target), compared)
             random = self.beside((self._drawn(found.neurons, 0), source, target), compared)
-        return Repaired(self.pictures[n].name, source, target, before.text, found, luck, beside, random)
+        picture = self.pictures[n]
+        return Repaired(picture.name, source, target, before.text, found, luck, beside, random, picture.path)
 
     def in_sequence(self, wrong: Sequence[tuple[int, str]]) -> tuple[Together, list[_Step]]:
         """One repair after the other, each on the weights that the earlier ones left; those are what is measured."""

@@ -240,7 +240,8 @@ class Experiment(Taking):
                 "one concept alone has no other images whose captions could be kept; give at least two concepts"
             )
         for text in dict.fromkeys([self.reference, *self.methods]):
-            published = self.spec(text).options.get("preset", self.preset) == "paper"  # which not every concept has
+            spec = self.specs.get(text) or self.specs_of(text)
+            published = spec.options.get("preset", self.preset) == "paper"  # thresholds that not every concept has
             for concept in self.concepts if published else self.concepts[:1]:
                 self.method(text, concept)
 
@@ -254,7 +255,8 @@ class Experiment(Taking):
 
     def method(self, text: str, concept: str) -> Locator:
         """The method of a specification for a concept, as this run has it."""
-        return self.spec(text).make(concept, preset=self.preset, site=self.site, decoding=self.decoding)
+        spec = self.specs.get(text) or self.specs_of(text)
+        return spec.make(concept, preset=self.preset, site=self.site, decoding=self.decoding)
 
     @staticmethod
     def specs_of(text: str) -> MethodSpec:
@@ -263,14 +265,10 @@ class Experiment(Taking):
 
         return MethodSpec.parse(text)
 
-    @cached_property
+    @cached_property  # asked for every unit of a plan, of which there are thousands
     def specs(self) -> Mapping[str, MethodSpec]:
         """Specification -> method, in order."""
         return {text: self.specs_of(text) for text in self.methods}
-
-    def spec(self, text: str) -> MethodSpec:
-        """A specification read, which for this run's own has been done."""
-        return self.specs.get(text) or self.specs_of(text)
 
     @cached_property
     def reference(self) -> str:

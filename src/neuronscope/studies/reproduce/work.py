@@ -235,7 +235,7 @@ class Reproduction:
     def _locate(self, text: str, kept: Kept) -> dict[str, Any]:
         plan = self.experiment
         chosen = plan.method(text, kept.concept)
-        if text != plan.reference and "count" not in plan.spec(text).options:
+        if text != plan.reference and "count" not in plan.specs[text].options:
             reference = self.located(plan.reference, kept)
             if reference["refused"] is not None and takes_size(chosen):
                 return refused_row(f"{plan.reference}, whose size it takes, refused: {reference['refused']}")
