@@ -37,7 +37,7 @@ def test_a_small_run_and_again(
     parts = sorted((out / "parts").rglob("*.parquet"))
     made = (out / "page.html").read_bytes()
     assert html.escape(document["verdict"]).encode() in made
-    assert made.count(b"data:image/jpeg") == 3
+    assert made.count(b"data:image/jpeg") == 2
     assert made.count(b"data:image/svg+xml") == len(document["figures"])
     code, text, _ = cli(*shlex.split(document["recipe"]["command"])[1:])  # both recipes go on with the run
     assert code == 0
