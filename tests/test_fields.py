@@ -28,6 +28,7 @@ from neuronscope.locate import METHODS, thresholds
 from neuronscope.locate.recovery import Recovery
 from neuronscope.options import BOX, NUMBERS, SETTING, SHARE, options_in
 from neuronscope.samples import Region
+from neuronscope.studies.discover.settings import Discover, DiscoveryPlan
 from neuronscope.studies.reproduce.settings import Experiment
 
 NEURONS = ns.Neurons.of([(0, 1), (2, 5)])
@@ -54,6 +55,8 @@ NEEDED: dict[str, dict[str, Any]] = {
     "Rewrite": {"images": ("a",), "source": "bear"},
     "Family": {"model_type": "a", "title": "A"},
     "CocoFolder": {"images": Path("images"), "instances": Path("instances.json")},
+    "RepairJob": {"images": "data"},
+    "DiscoveryJob": {"asked": Discover(sources=("a",)), "plan": DiscoveryPlan()},
     "Job": {"experiment": Experiment(concepts=("bear", "dog")), "data": Path("data")},
 }
 #: Dataclasses among them that are results, or made by the engine.

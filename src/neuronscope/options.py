@@ -16,6 +16,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING as MISSING
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar, get_args
 
 from .errors import InvalidOption, suggest
@@ -138,6 +139,23 @@ def words(settings: Any, instead: Mapping[str, Any] | None = None) -> list[str]:
     return [*arguments, *options]
 
 
+def spelled(settings: Any, *, but: type | None = None) -> str:
+    """Settings as Python writes them: what differs from its default, no field of `but`; those within are of `ns`."""
+    hidden = {one.name for one in dataclasses.fields(but)} if but is not None else set[str]()
+    said = [
+        f"{one.name}={_spelled(value)}"
+        for one in dataclasses.fields(settings)
+        if one.init and one.name not in hidden and (value := getattr(settings, one.name)) != default(one)
+    ]
+    return f"{type(settings).__name__}({', '.join(said)})"
+
+
+def _spelled(value: Any) -> str:
+    if dataclasses.is_dataclass(value):
+        return f"ns.{spelled(value)}"
+    return repr(str(value) if isinstance(value, PurePath) else value)
+
+
 def plain(value: object) -> str:
     """A value as a word, whole floats as integers."""
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
@@ -247,6 +265,11 @@ class Loading:
     def loading(self) -> dict[str, Any]:
         """What `neuronscope.load` is given beside the model. Raises as :attr:`further` does."""
         return {"device": self.device, "dtype": self.dtype, **self.further}
+
+    def load_expression(self) -> str:
+        """The model as Python loads it."""
+        said = {name: value for name, value in self.loading.items() if value not in (None, "auto")}
+        return f"ns.load({', '.join([repr(self.model), *(f'{name}={value!r}' for name, value in said.items())])})"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -11,12 +11,15 @@ import pytest
 from PIL import Image
 
 from neuronscope.report import write_located
+from neuronscope.report.blocks import Section, grid, text
+from neuronscope.report.cells import Cell, number
 from neuronscope.report.data_uri import photo, uri
 from neuronscope.report.page import write_page
+from neuronscope.report.result import Card, Group, ResultPage, said, write_result
 from neuronscope.studies.locate.truth_page import Row, Shown
 from neuronscope.studies.locate.truth_page import curves as curves_of
 from neuronscope.studies.reproduce.page import run_page, write_run
-from page_widths import CUT, NO_SIDEWAYS
+from page_widths import CUT, NO_SIDEWAYS, SCROLLING
 from report_samples import CONCEPTS, HOSTILE, LOST, evidence, make_run, picture
 
 
@@ -114,8 +117,27 @@ def truth(tmp_path_factory):
     return write_page("truth.html", path, {"shown": shown, "version": "0"})
 
 
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    """The page of an edit with long words and many columns."""
+    lines = [
+        said(label, f"a {word} beside a bear. {HOSTILE[2]}", ("bear",), begins="The image shows")
+        for label, word in (("before", "bear"), ("with the edit", "supercalifragilisticexpialidocious" * 2))
+    ]
+    cards = [Card(f"picture-{n}.png", photo(picture(n)), lines) for n in range(3)]
+    row = ["traffic light -> lamp", "a word in the place of another", *(number(0.5) for _ in range(9))]
+    cells = [Cell(str(one), 0.5, "[-0.123, 0.567]") if n > 1 else str(one) for n, one in enumerate(row)]
+    table = grid([f"a measure with a long name {n}" for n in range(11)], [cells] * 6, 2)
+    sections = [Section("opening", "", [text("One."), text("Two.")]), Section("all", "All figures", [table])]
+    recipe = {"command": "neuronscope edit " + "--images a-long-name-of-a-folder " * 5, "python": "import neuronscope"}
+    page = ResultPage(
+        "An edit", "Model demo.", [Group("Held out", cards, "3 of 9.")], sections, recipe, {"a": {"b": 1}}, "x"
+    )
+    return write_result(page, tmp_path_factory.mktemp("result") / "page.html")
+
+
 @pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("kind", ["located", "run", "truth"])
+@pytest.mark.parametrize("kind", ["located", "run", "truth", "result"])
 def test_no_text_is_cut_off(open_page, request, kind, width):
     page = open_page(request.getfixturevalue(kind), width=width)
     assert page.evaluate(NO_SIDEWAYS)
@@ -170,13 +192,14 @@ def test_a_run_without_captions_has_no_empty_sections(open_page, tmp_path):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", ["located", "run", "truth"])
+@pytest.mark.parametrize("kind", ["located", "run", "truth", "result"])
 def test_a_phone_does_not_scroll_sideways(open_page, request, kind, scheme):
     page = open_page(request.getfixturevalue(kind), width=390, color_scheme=scheme)
     for fold in page.locator("details:not([open]) > summary").all():
         if fold.is_visible():
             fold.click()
     assert page.evaluate(NO_SIDEWAYS)
+    assert page.evaluate(SCROLLING) == []
     dark = page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(16, 21, 28)"
     assert dark == (scheme == "dark")
 
@@ -221,3 +244,18 @@ def test_the_gallery_can_leave_unchanged_captions_out(open_page, run):
     assert rows.count() == 1
     page.get_by_role("checkbox").check()
     assert rows.count() == 0
+
+
+def test_a_table_of_a_run_is_cards_on_a_phone_and_still_sorts(open_page, result):
+    page = open_page(result, width=390)
+    row = page.locator("table.results tbody tr").first
+    for cell in row.locator("[data-name]").all():
+        box = cell.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+    name = row.locator("[data-name]").first.evaluate("e => getComputedStyle(e, '::before').content")
+    assert name.startswith('"a measure with a long name 1')
+    head = page.get_by_role("button", name="a measure with a long name 5")
+    head.click()
+    assert head.locator("xpath=..").get_attribute("aria-sort") == "descending"
+    assert page.locator(".seen .card mark").first.inner_text() == "bear"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import html
 import json
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+import neuronscope as ns
 from neuronscope.errors import InvalidOption
 from neuronscope.locate import Discovery
 from neuronscope.options import given
@@ -16,24 +19,37 @@ from neuronscope.studies.demo.scenes import scenes_of
 from neuronscope.studies.discover.settings import Discover, DiscoveryPlan
 
 
-def test_a_small_run_and_again(cli: Callable[..., tuple[int, str, str]], tmp_path: Path):
-    out = tmp_path / "run"
-    for number, sample in enumerate(scenes_of("bear", 3)):
+def test_a_small_run_and_again(
+    cli: Callable[..., tuple[int, str, str]], demo: ns.VLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    out = tmp_path / "neuronscope-discover"
+    monkeypatch.chdir(tmp_path)
+    for number, sample in enumerate(scenes_of("bear", 2)):
         sample.image.save(tmp_path / f"{number}.png")
-    given = [*sorted(tmp_path.glob("*.png")), "--out", out, "--top", "10", "--ks", "1,10", "--group", "2"]
+    given = [*sorted(tmp_path.glob("*.png")), "--top", "10", "--ks", "1,10", "--group", "2"]
     code, text, told = cli("discover", *given, "--exclude", "Right, left", "--json", "--quiet")
     assert (code, told) == (0, "")
     document = json.loads(text)
-    assert document["images"] == 3
+    assert document["images"] == 2
     assert list(document["layers"]) == ["1", "10"]
     assert not {"left", "right"} & set(document["nouns"])
     assert document == json.loads((out / "discovery.json").read_text(encoding="utf-8"))
     parts = sorted((out / "parts").rglob("*.parquet"))
-    code, text, _ = cli("discover", *given, "--exclude", "right,left")
+    made = (out / "page.html").read_bytes()
+    assert html.escape(document["verdict"]).encode() in made
+    assert made.count(b"data:image/jpeg") == 2
+    assert made.count(b"data:image/svg+xml") == len(document["figures"])
+    code, text, _ = cli(*shlex.split(document["recipe"]["command"])[1:])  # both recipes go on with the run
     assert code == 0
-    assert f"written to {out}" in text
+    assert "written to neuronscope-discover; open neuronscope-discover/page.html" in text
     assert "# Discovery" in text
     assert sorted((out / "parts").rglob("*.parquet")) == parts
+    monkeypatch.setattr(ns, "load", lambda *_, **__: demo)
+    exec(document["recipe"]["python"], {})
+    assert sorted((out / "parts").rglob("*.parquet")) == parts
+    code, text, _ = cli("report", out, "--out", "page.html", "--json")
+    assert (code, json.loads(text)["kind"]) == (0, "discovery")
+    assert (out / "page.html").read_bytes() == (tmp_path / "page.html").read_bytes() == made
     code, text, _ = cli("discover", *given, "--norm", "gain", "--json")
     assert code == 1
     assert json.loads(text)["error"]["type"] == "RunMismatch"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
 from itertools import islice
@@ -15,15 +16,13 @@ from neuronscope.evaluate import planted
 from neuronscope.options import SETTING
 from neuronscope.samples.scenes import render
 from neuronscope.studies.demo.scenes import scene_stream
-from neuronscope.studies.edit.settings import Rewrite
-from neuronscope.studies.edit.study import rewrite
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, demo: ns.VLM) -> Path:
-    """Four scenes whose captions name a bear, and three without one."""
+    """Two scenes whose captions name a bear, and three without one."""
     place = tmp_path_factory.mktemp("pictures")
-    for concept, count, named in (("bear", 4, True), ("pizza", 3, False)):
+    for concept, count, named in (("bear", 2, True), ("pizza", 3, False)):
         shown = (render(scene).image for scene in scene_stream(concept, 7) if "horse" not in scene.concepts)
         fitting = (image for image in shown if (" bear" in demo.caption(image)) is named)
         for n, image in enumerate(islice(fitting, count)):
@@ -45,15 +44,15 @@ def test_an_edit_and_what_it_writes(
     assert document == json.loads((out / "tables.json").read_text(encoding="utf-8"))
     assert document["settings"]["lambda2"] == 6.5
     assert {name: len(images) for name, images in document["images"].items()} == {
-        "edited": 2,
-        "held_out": 2,
+        "edited": 1,
+        "held_out": 1,
         "kept": 0,
         "others": 3,
     }
     assert document["edited"]["success"]["value"] == 1
     assert document["random"]["success"]["value"] == 0
     assert document["edited"]["text_agreement"]["items"] == 2
-    assert document["edited"]["prompts"]["items"] == 2
+    assert document["edited"]["prompts"]["items"] == 1
     edit = Edit.load(out / "edit.safetensors", demo)
     shown = [pair["after"] for pair in document["captions"]["edited"]]
     with edit:
@@ -62,6 +61,15 @@ def test_an_edit_and_what_it_writes(
     assert {path.name for path in (out / "adapter").iterdir()} >= {"adapter_config.json", "adapter_model.safetensors"}
     assert "| success " in (out / "tables.md").read_text(encoding="utf-8")
     assert "embed: bear -> horse, 12 neurons (0.20 % of the decoder's)" in (out / "tables.md").read_text("utf-8")
+    made = (out / "page.html").read_text(encoding="utf-8")
+    assert document["verdict"] in html.unescape(made)
+    assert made.count("data:image/jpeg") == len(list((out / "thumbnails").iterdir())) == 7
+    assert "<mark>horse</mark>" in made
+    assert document["recipe"]["command"] in html.unescape(made)
+    (out / "thumbnails" / "1.jpg").unlink()  # the page is made of what is there
+    code, text, _ = cli("report", out, "--out", tmp_path / "page.html", "--json")
+    assert (code, json.loads(text)["kind"]) == (0, "edit")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8").count("data:image/jpeg") == 6
 
 
 def test_donors_and_several_values(cli, demo: ns.VLM, folder: Path, tmp_path: Path):
@@ -120,10 +128,10 @@ def test_images_that_do_not_name_the_source_are_refused(cli, folder: Path, tmp_p
     given = ("--images", folder, "--editor", "ablate", "--out", tmp_path)
     code, _, told = cli("edit", "--source", "zebra", *given)
     assert code == 1
-    assert "of 7 images the captions of 0 name 'zebra' and 7 do not" in told
-    code, _, told = cli("edit", "--source", "bear", *given, "--made-with", 4)
+    assert "of 5 images the captions of 0 name 'zebra' and 5 do not" in told
+    code, _, told = cli("edit", "--source", "bear", *given, "--made-with", 2)
     assert code == 1
-    assert "needed are 4 that the edit is made with" in told
+    assert "needed are 2 that the edit is made with" in told
 
 
 def test_the_old_spelling_of_repair_names_the_verb(cli, tmp_path: Path):
@@ -140,22 +148,20 @@ def test_settings_of_the_editor():
         assert SETTING.write(setting) == text
 
 
-def test_both_doors_write_the_same(cli, demo: ns.VLM, folder: Path, tmp_path: Path):
+def test_both_doors_write_the_same(cli, demo: ns.VLM, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The verb, and the Python that its page shows."""
+    for door in ("shell", "python"):
+        (tmp_path / door).mkdir()
+    monkeypatch.chdir(tmp_path / "shell")
     given = ("--images", folder, "--source", "bear", "--target", "horse", "--editor", "embed", "--count", 12)
-    code, _, _ = cli("edit", *given, "--set", "lambda2=6.5", "--controls", 0, "--out", tmp_path / "shell")
+    code, text, _ = cli("edit", *given, "--set", "lambda2=6.5", "--controls", 0, "--json")
     assert code == 0
-    asked = Rewrite(
-        images=(str(folder),),
-        source="bear",
-        target="horse",
-        editor="embed",
-        settings=(("lambda2", 6.5),),
-        count=12,
-        controls=0,
-    )
-    rewrite(demo, asked).save(tmp_path / "python")
-    for name in ("tables.json", "tables.md", "neurons.json"):
-        assert (tmp_path / "python" / name).read_bytes() == (tmp_path / "shell" / name).read_bytes()
-    one, two = (Edit.load(tmp_path / door / "edit.safetensors", demo) for door in ("shell", "python"))
+    monkeypatch.chdir(tmp_path / "python")
+    monkeypatch.setattr(ns, "load", lambda *_, **__: demo)
+    exec(json.loads(text)["recipe"]["python"], {})
+    shell, python = (tmp_path / door / "neuronscope-edit" for door in ("shell", "python"))
+    for name in ("tables.json", "tables.md", "neurons.json", "page.html"):
+        assert (python / name).read_bytes() == (shell / name).read_bytes()
+    one, two = (Edit.load(door / "edit.safetensors", demo) for door in (shell, python))
     assert one.new.keys() == two.new.keys()
     assert all(one.new[layer].equal(two.new[layer]) for layer in one.new)

@@ -128,9 +128,10 @@ def test_no_verb_is_left_out():
 @pytest.mark.long
 def test_pages(cli: Cli, places: dict[str, Any], tmp_path: Path):
     """The first paragraph behind the title."""
-    for verb in ("demo", "truth", "locate, tested", "index", "neuron", "reproduce"):
+    left = ("demo", "truth", "locate, tested", "discover", "edit", "edit --suppress", "repair")
+    for verb in (*left, "index", "neuron", "reproduce"):
         printed(cli, places, verb)
-    results = [places["ROOT"] / verb for verb in ("demo", "truth", "locate, tested")]
+    results = [places["ROOT"] / verb for verb in left]
     pages = [places["INDEX"] / "index.html", *sorted((places["INDEX"] / "neurons").glob("*.html"))[:2]]
     for number, result in enumerate([*results, places["RUN"]]):
         assert cli("report", result, "--out", tmp_path / f"{number}.html")[0] == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
 
@@ -11,16 +12,17 @@ import neuronscope as ns
 from hallucinations import write_folder
 from neuronscope.edit import Edit
 from neuronscope.samples.objects import AnnotatedFolder
+from neuronscope.studies.repair.settings import Repair, RepairJob
 
 
 def test_hallucinations_are_repaired(cli, demo: ns.VLM, tmp_path: Path):
     place, out = write_folder(tmp_path / "coco"), tmp_path / "out"
-    given = ("--images", place, "--count", 5, "--set", "right=1")
+    given = ("--images", place, "--count", 2, "--set", "right=1")
     code, text, told = cli("repair", *given, "--out", out, "--json", "--quiet")
     assert (code, told) == (0, "")
     document = json.loads(text)
     assert document == json.loads((out / "tables.json").read_text(encoding="utf-8"))
-    assert document["settings"]["counts"] == [1, 2, 5]
+    assert document["settings"]["counts"] == [1, 2]
     assert [one["source"] for one in document["hallucinations"]] == ["horse"]
     assert "horse" in document["hallucinations"][0]["before"]
     assert "| horse " in (out / "tables.md").read_text(encoding="utf-8")
@@ -30,20 +32,34 @@ def test_hallucinations_are_repaired(cli, demo: ns.VLM, tmp_path: Path):
     if repaired:
         with Edit.load(out / "edit.safetensors", demo):
             assert "horse" not in demo.caption(place / "images" / "0.png")
+    made = (out / "page.html").read_bytes()
+    assert html.escape(document["verdict"]).encode() in made
+    assert b"0.png: there is no horse" in made
+    assert made.count(b"data:image/jpeg") == 1
+    code, text, _ = cli("report", out, "--out", tmp_path / "page.html", "--json")
+    assert (code, json.loads(text)["kind"]) == (0, "edit")
+    assert (tmp_path / "page.html").read_bytes() == made
 
 
-def test_chair_by_the_original_lists_beside_ours(cli, tmp_path: Path):
+def test_chair_by_the_original_lists_beside_ours(cli, demo: ns.VLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Asked for by the Python that a page shows."""
     place, lists = write_folder(tmp_path / "coco"), tmp_path / "synonyms.txt"
     names = AnnotatedFolder.read(place).categories
     lists.write_text("".join(f"{name}, {name} thing\n" for name in names))
     given = ("--images", place, "--count", 1, "--set", "right=1", "--synonyms", lists)
-    code, text, _ = cli("repair", *given, "--out", tmp_path / "out", "--json")
-    assert code == 0
-    together = json.loads(text)["together"]
+    job = RepairJob(images=str(place), synonyms=lists, how=Repair(counts=(1,), right=1))
+    monkeypatch.chdir(tmp_path)
+    with monkeypatch.context() as loaded:
+        loaded.setattr(ns, "load", lambda *_, **__: demo)
+        exec(job.python(), {})
+    out = tmp_path / "neuronscope-repair"
+    document = json.loads((out / "tables.json").read_text(encoding="utf-8"))
+    assert document["recipe"] == job.recipe()
+    together = document["together"]
     assert together["by"] == "the lexicon, version 1"
     assert together["original"]["by"].startswith("the original lists, synonyms.txt (SHA-256 ")
     assert together["original"]["halves"]["searched"]["before"]["chair_s"]["value"] == pytest.approx(1 / 3)
-    pages = (tmp_path / "out" / "tables.md").read_text(encoding="utf-8")
+    pages = (out / "tables.md").read_text(encoding="utf-8")
     for by in ("objects by the lexicon, version 1", "objects by the original lists, synonyms.txt"):
         assert pages.count(by) == 2
     lists.write_text("dragon\n")

@@ -34,7 +34,7 @@ def test_a_run(cli, tmp_path):
 def test_what_is_no_result_is_refused(cli, tmp_path):
     code, out, err = cli("report", tmp_path, "--out", tmp_path / "page.html", "--json")
     assert code == 1
-    assert "neither a run" in err
+    assert "is none of these: a discovery (run.json and discovery.json); a run (run.json); a demo" in err
     assert json.loads(out)["error"]["type"] == "InvalidOption"
     save_result(tmp_path / "result")
     code, _, err = cli("report", tmp_path / "result", "--data", tmp_path, "--out", tmp_path / "page.html")
@@ -45,3 +45,14 @@ def test_what_is_no_result_is_refused(cli, tmp_path):
     assert code == 1
     assert "run `neuronscope locate` again" in err
     assert not (tmp_path / "page.html").exists()
+
+
+def test_an_index_where_nothing_is_linked(cli, tmp_path):
+    (tmp_path / "tables.json").write_text("{}")
+    code, _, err = cli("report", tmp_path, "--index", tmp_path, "--out", tmp_path / "page.html")
+    assert code == 1
+    assert "the page of an edit or a repair has no table of located neurons" in err
+    code, _, err = cli("report", tmp_path, "--out", tmp_path / "page.html")
+    assert code == 1
+    schemas = [f"'neuronscope.{one}/1'" for one in ("rewrite", "words", "repair")]
+    assert f"tables.json is not of schema {' or '.join(schemas)}" in err

@@ -1,4 +1,4 @@
-"""A set on the hub, with an API that writes into a folder."""
+"""Sets and edits on the hub, with an API that writes into a folder."""
 
 import shutil
 from pathlib import Path
@@ -7,8 +7,10 @@ import pytest
 import yaml
 
 import neuronscope as ns
-from neuronscope.errors import InvalidOption
+from neuronscope.edit import Edit
+from neuronscope.errors import InvalidOption, RunMismatch
 from neuronscope.report import card, push_to_hub
+from neuronscope.sets import load_sets, save_sets
 
 
 class Hub:
@@ -76,3 +78,84 @@ def test_names(repo, tmp_path):
 def test_a_hub_that_refuses(error, tmp_path):
     with pytest.raises(InvalidOption, match=r"repo='me/bears': the hub refuses it: (403 Forbidden|no such name)$"):
         push_to_hub(some(1), "me/bears", api=Hub(tmp_path / "sent", error))
+
+
+# ---- several sets
+
+
+def test_several_sets_come_back(tmp_path):
+    sets = {name: some(3, concept=name) for name in ("bear", "traffic light", "chó", "a/b", "..")}
+    hub = Hub(tmp_path / "sent")
+    assert push_to_hub(sets, "me/nouns", api=hub) == "https://huggingface.co/datasets/me/nouns"
+    assert hub.made[-1] == ("me/nouns", "dataset", "neurons of 5 words")
+    assert load_sets(tmp_path / "sent") == sets
+    made = (tmp_path / "sent" / "README.md").read_text(encoding="utf-8")
+    assert made == card(sets, "me/nouns")
+    for told in (
+        "for each of 5 words in some-model (weights abc)",
+        "| traffic light |",
+        "base_model: org/some-model",
+    ):
+        assert told in made
+    assert 'load_sets(snapshot_download("me/nouns", repo_type="dataset"))' in made
+
+
+def test_sets_of_several_models_are_refused():
+    other = some(1, concept="bus", model={"id": "org/other", "fingerprint": "def"})
+    with pytest.raises(InvalidOption, match="one model's weights, and these are of abc, def"):
+        card({"bear": some(1), "bus": other})
+    with pytest.raises(InvalidOption, match="these are of none"):
+        card({})
+
+
+def test_a_folder_of_sets(tmp_path):
+    with pytest.raises(InvalidOption, match=r"sets\['cat'\] is a set of 'bear'"):
+        save_sets(tmp_path, {"cat": some(1)})
+    with pytest.raises(InvalidOption, match=r"sets\[''\]"):
+        save_sets(tmp_path, {"": some(1, concept="")})
+    with pytest.raises(RunMismatch, match="holds no sets of neurons"):
+        load_sets(tmp_path)
+    save_sets(tmp_path, {"bear": some(2), "bus": some(2, concept="bus"), "cat": some(2, concept="cat", method="pan")})
+    some(1).save(tmp_path / "neurons" / "by hand.json")
+    assert set(load_sets(tmp_path)) == {"bear", "bus", "cat"}  # what is called otherwise is people's own
+    assert save_sets(tmp_path, {"bear": some(3)}, instead_of="two-stage") == {"bear": "neurons/bear.json"}
+    assert {name: len(one) for name, one in load_sets(tmp_path).items()} == {"bear": 3, "cat": 2}
+    assert (tmp_path / "neurons" / "by hand.json").is_file()
+    (tmp_path / "neurons" / "broken.json").write_text("{")
+    with pytest.raises(RunMismatch, match=r"broken\.json cannot be read"):
+        load_sets(tmp_path)
+
+
+# ---- edits
+
+
+@pytest.mark.parametrize(
+    ("editor", "told", "said"),
+    [
+        (
+            ns.Swap(source="bear", target="horse"),
+            "it says “horse” in the place of “bear”",
+            "swap of 3 neurons, bear -> ",
+        ),
+        (ns.Ablate(), "by ablate.", "ablate of 3 neurons"),
+    ],
+)
+def test_an_edit_comes_back(demo: ns.VLM, tmp_path, editor, told: str, said: str):
+    edit = editor.edit(demo, ns.Neurons.of([(3, 7), (3, 20), (6, 1)]))
+    hub = Hub(tmp_path / "sent")
+    assert push_to_hub(edit, "me/horse", api=hub) == "https://huggingface.co/me/horse"
+    assert hub.made[0] == ("me/horse", "model", True, True)
+    assert hub.made[1][2].startswith(said)
+    assert sorted(path.name for path in (tmp_path / "sent").iterdir()) == ["README.md", "edit.safetensors"]
+    again = Edit.load(tmp_path / "sent" / "edit.safetensors", demo)
+    assert again.digest == edit.digest
+    for name in ("neurons", "editor", "settings", "words", "before", "report", "model"):
+        assert getattr(again, name) == getattr(edit, name)
+    made = (tmp_path / "sent" / "README.md").read_text(encoding="utf-8")
+    assert made == card(edit, "me/horse")
+    assert told in made
+    assert f"3 neurons of demo (weights {demo.fingerprint})" in made
+    assert 'ns.Edit.load(hf_hub_download("me/horse", "edit.safetensors"), vlm)' in made
+    size = edit.delta(3).norm() / edit.old[3].norm()
+    assert f"| L3    |       2 | {size:18.3f} |" in made
+    assert "base_model" not in made  # the bundled model is not on the hub

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from contextlib import closing, nullcontext
+from collections.abc import Callable, Generator
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ..options import Scorers, made
-from ..studies.discover.settings import Discover, DiscoveryPlan
-from .output import LOG, JsonOption, after, emit, lines, open_model
+from ..studies.discover.settings import Discover, DiscoveryJob, DiscoveryPlan
+from .output import LOG, JsonOption, after, emit, lines, open_model, written_to
 from .steps import progress
 from .takes import Given, takes
+
+if TYPE_CHECKING:
+    from ..studies.discover.work import DiscoveryRun
 
 
 @takes(Discover, DiscoveryPlan, Scorers)
@@ -26,37 +30,26 @@ def run(
 ) -> None:
     """Discover the neurons behind every noun of the captions of images, and measure them (Pan et al.).
 
-    Writes discovery.md, discovery.json, figures/ and neurons/.
+    Writes page.html, discovery.md, discovery.json, figures/ and neurons/.
     """
     from ..evaluate.captions import require_here
-    from ..models.usable import unprocessable
     from ..run.board import keeping, open_writer
-    from ..samples.picture_files import gather
     from ..studies.discover.board import Board
-    from ..studies.discover.collect import collect_discoveries
-    from ..studies.discover.directory import open_discovery
-    from ..studies.discover.tables import render_discoveries
-    from ..studies.discover.work import DiscoveryRun
+    from ..studies.discover.study import discover_into
 
     asked, scorers = made(Discover, parsed), made(Scorers, parsed)
     plan = made(DiscoveryPlan, parsed, discovery=asked.discovery(), metrics=scorers.metrics)
     for name, options in scorers.metrics.items():
         require_here(name, **options)
-    pictures = gather(asked.sources, asked.images, split=asked.split, allow_outside=asked.allow_outside)
+    job, pictures = DiscoveryJob(asked=asked, plan=plan), asked.gather()
     with nullcontext() if log is None else closing(open_writer(log)) as writer:  # before anything is left behind
-        vlm = open_model(asked)
-        decoding = plan.discovery.decoding
-        directory = open_discovery(out, vlm, plan)
-        new = {key["image"] for key in directory.missing("captions", [picture.key for picture in pictures.items])}
-        pictures = pictures.without(
-            unprocessable(vlm, [one.path for one in pictures.items if one.name in new], decoding)
-        )
-        work = DiscoveryRun(vlm, pictures.items, plan, directory)
-        with (
-            progress(work.left(), "discovering") as told,
-            keeping(None if writer is None else Board(directory, writer), told) as work.step,
-        ):
-            work.work()
-    document = render_discoveries(work, collect_discoveries(work), out, pictures.refused)
+
+        @contextmanager
+        def watch(work: DiscoveryRun) -> Generator[Callable[[str], None]]:
+            board = None if writer is None else Board(work.run, writer)
+            with progress(work.left(), "discovering") as told, keeping(board, told) as step:
+                yield step
+
+        document = discover_into(out, open_model(asked), job, pictures=pictures, watch=watch)
     verdict, page = document["verdict"], (out / "discovery.md").read_text(encoding="utf-8")
-    emit(verdict, document, as_json, lambda: lines(after(verdict, page), f"written to {out}"))
+    emit(verdict, document, as_json, lambda: lines(after(verdict, page), written_to(out)))

@@ -11,7 +11,7 @@ from ..errors import InvalidOption
 from ..files import output_folder
 from ..options import made
 from ..studies.edit.settings import Rewrite
-from .output import JsonOption, after, emit, lines, open_model
+from .output import JsonOption, after, emit, lines, open_model, written_to
 from .steps import progress
 from .takes import Given, takes
 
@@ -33,8 +33,9 @@ def run(
     """Make the model say one word where it said another, and measure what else changed.
 
     Images whose caption names the source are edited with or held out, the rest must stay. Writes edit.safetensors,
-    neurons.json, tables.md and tables.json, and with --adapter the folder adapter. With --suppress FILE every word of
-    the file is suppressed or swapped, alone and all together; files are numbered. The model is left as it was.
+    neurons.json, page.html, tables.md and tables.json, and with --adapter the folder adapter. With --suppress FILE
+    every word of the file is suppressed or swapped, alone and all together; files are numbered. The model is left as
+    it was.
     """
     del repair
     from ..studies.edit.study import Job
@@ -49,13 +50,14 @@ def run(
         found = job.run(open_model(asked), step)
     result = found.save(folder, adapter=adapter)
     verdict = result["verdict"]
-    emit(verdict, result, as_json, lambda: lines(after(verdict, one_table(result)), f"written to {out}"))
+    emit(verdict, result, as_json, lambda: lines(after(verdict, one_table(result)), written_to(out)))
 
 
 def _words(asked: Rewrite, out: Path, adapter: bool, as_json: bool) -> None:
     """Several words."""
-    from ..studies.edit.word_tables import save_words, words_tables
+    from ..studies.edit.word_tables import save_words
     from ..studies.edit.words import WordsJob
+    from ..studies.edit.words_report import words_tables
 
     if adapter:
         raise InvalidOption("--adapter is for one word, not for those of --suppress")
@@ -64,4 +66,4 @@ def _words(asked: Rewrite, out: Path, adapter: bool, as_json: bool) -> None:
         found = job.run(open_model(asked), step)
     result = save_words(found, folder)
     verdict = result["verdict"]
-    emit(verdict, result, as_json, lambda: lines(after(verdict, words_tables(result)), f"written to {out}"))
+    emit(verdict, result, as_json, lambda: lines(after(verdict, words_tables(result)), written_to(out)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -116,6 +117,11 @@ def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]], 
     if not console.is_terminal:
         console = Console(width=console.measure(grid, options=console.options.update(max_width=10_000)).maximum)
     console.print(grid)
+
+
+def written_to(folder: Path) -> str:
+    """Where a result is, and its page."""
+    return f"written to {folder}; open {folder / 'page.html'}"
 
 
 def lines(*texts: str) -> None:

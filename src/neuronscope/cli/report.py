@@ -1,9 +1,10 @@
-"""`neuronscope report`: a located concept or a whole run as one page to share."""
+"""`neuronscope report`: a result or a whole run as one page to share."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NamedTuple
 
 import typer
 
@@ -19,7 +20,8 @@ def run(
         list[Path],
         typer.Argument(
             metavar="RESULT...",
-            help="Folder of `locate`, `demo` or `truth`, or run of `reproduce`; several of `truth` are pooled.",
+            help="Folder of `locate`, `demo`, `truth`, `discover`, `edit` or `repair`, or run of `reproduce`; several "
+            "of `truth` are pooled.",
         ),
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="HTML file to write.")] = Path("page.html"),
@@ -34,47 +36,106 @@ def run(
     as_json: JsonOption = False,
 ) -> None:
     """Write one HTML file that opens anywhere, without a network: pictures, captions, neurons, tables. No model."""
-    from ..index.file import NeuronIndex
-    from ..report import Evidence, write_located
-    from ..report.page import telling_damage
-
     if len(results) > 1 or is_file(results[0] / "truth.json"):
         _truth(results, out, data, as_json)
         return
     result = results[0]
-    is_run = is_file(result / "run.json")
-    is_study = not is_run and is_file(result / "study.json")
-    if not is_run and not is_study and not is_file(result / "neurons.json"):
-        raise InvalidOption(
-            f"{result} is neither a run (run.json) nor a located result (neurons.json) nor a demo (study.json), "
-            "nor a result of truth (truth.json)"
-        )
+    kind = next((one for one in _KINDS if all(is_file(result / name) for name in one.files)), None)
+    if kind is None:
+        known = "; ".join(f"{one.what} ({' and '.join(one.files)})" for one in _KINDS)
+        raise InvalidOption(f"{result} is none of these: {known}; a result of `truth` (truth.json)")
     if split is not None and data is None:
         raise InvalidOption(f"--split {split}: it belongs to --data")
-    if data is not None and not is_run:
+    if data is not None and kind.name != "run":
         raise InvalidOption(f"--data {data}: this result has its own pictures")
-    if index is not None and is_run:
-        raise InvalidOption(f"--index {index}: the page of a run names no single neurons")
+    if index is not None and not kind.links:
+        raise InvalidOption(f"--index {index}: the page of {kind.what} has no table of located neurons to link from")
     require_ending(out, (".html", ".htm"), "a page")
-    opened = None if index is None else NeuronIndex.load(index)
-    output_folder(out.parent)
-    if is_run:
-        from ..studies.reproduce.page import run_page, write_run
-
-        with telling_damage(result):
-            page = write_run(run_page(result, data, split=split, allow_outside=allow_outside), out)
-    elif is_study:
-        from ..studies.demo.page import write_page
-
-        page = write_page(result, out, index=opened)
-    else:
-        with telling_damage(result):
-            page = write_located(Evidence.load(result), out, index=opened)
-    kind = "run" if is_run else "study" if is_study else "located"
+    page = kind.write(_Given(result, out, data, split, index, allow_outside))
     size = page.stat().st_size
-    document = {"page": str(page.resolve()), "kind": kind, "bytes": size}
+    document = {"page": str(page.resolve()), "kind": kind.name, "bytes": size}
     verdict = f"One file of {size / 2**20:.1f} MiB holds everything of {result}; it opens without a network."
     emit(verdict, document, as_json, lambda: lines(f"written to {page}"))
+
+
+class _Given(NamedTuple):
+    """What was given on the command line."""
+
+    result: Path
+    out: Path
+    data: Path | None
+    split: str | None
+    linked: Path | None
+    allow_outside: bool
+
+
+def _run(given: _Given) -> Path:
+    from ..report.page import telling_damage
+    from ..studies.reproduce.page import run_page, write_run
+
+    with telling_damage(given.result):
+        page = run_page(given.result, given.data, split=given.split, allow_outside=given.allow_outside)
+        output_folder(given.out.parent)
+        return write_run(page, given.out)
+
+
+def _study(given: _Given) -> Path:
+    from ..index.file import NeuronIndex
+    from ..studies.demo.page import write_page
+
+    opened = None if given.linked is None else NeuronIndex.load(given.linked)
+    output_folder(given.out.parent)
+    return write_page(given.result, given.out, index=opened)
+
+
+def _located(given: _Given) -> Path:
+    from ..index.file import NeuronIndex
+    from ..report import Evidence, write_located
+    from ..report.page import telling_damage
+
+    opened = None if given.linked is None else NeuronIndex.load(given.linked)
+    output_folder(given.out.parent)
+    with telling_damage(given.result):
+        return write_located(Evidence.load(given.result), given.out, index=opened)
+
+
+def _discovery(given: _Given) -> Path:
+    from ..studies.discover.page import write_page
+
+    output_folder(given.out.parent)
+    return write_page(given.result, given.out)
+
+
+def _edit(given: _Given) -> Path:
+    """Edits and repairs both have tables, and an edit if there is one; the tables say which."""
+    from ..report.result import read_document
+    from ..studies.edit import page as edit
+    from ..studies.repair import page as repair
+
+    write = {edit.SCHEMA: edit.write_page, edit.WORDS_SCHEMA: edit.write_page, repair.SCHEMA: repair.write_page}
+    found = read_document(given.result / "tables.json", tuple(write))
+    output_folder(given.out.parent)
+    return write[found["schema"]](given.result, given.out)
+
+
+class _Kind(NamedTuple):
+    """A kind of result: the files by which it is known, and what makes its page."""
+
+    name: str
+    what: str
+    files: tuple[str, ...]
+    write: Callable[[_Given], Path]
+    links: bool = False
+
+
+#: In the order in which they are looked for: a folder may hold the files of several.
+_KINDS = (
+    _Kind("discovery", "a discovery", ("run.json", "discovery.json"), _discovery),
+    _Kind("run", "a run", ("run.json",), _run),
+    _Kind("study", "a demo", ("study.json",), _study, links=True),
+    _Kind("edit", "an edit or a repair", ("tables.json",), _edit),
+    _Kind("located", "a located result", ("neurons.json",), _located, links=True),
+)
 
 
 def _truth(results: list[Path], out: Path, data: Path | None, as_json: bool) -> None:

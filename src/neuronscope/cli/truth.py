@@ -11,7 +11,7 @@ from ..cluster.resources import Resources
 from ..files import output_folder
 from ..options import made
 from ..studies.locate.truth import Truth
-from .output import JsonOption, emit, lines, open_model, table, tell_notice
+from .output import JsonOption, emit, lines, open_model, table, tell_notice, written_to
 from .sharing import EngineOption, say, sharing
 from .steps import progress
 from .takes import Given, takes
@@ -43,6 +43,6 @@ def run(
         names = list(next(iter(judged.figures.values()), {}))
         rows = [(method, *(str(of[name]) for name in names)) for method, of in judged.figures.items()]
         table(f"methods for {asked.concept!r}", ("method", *names), rows)
-        lines(*judged.notes, f"written to {folder}; open {folder / 'page.html'}")
+        lines(*judged.notes, written_to(folder))
 
     emit(judged.sentence, {**judged.to_dict(), "folder": str(folder), "notice": notice}, as_json, show)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from string import Formatter
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -11,6 +11,7 @@ from ..errors import InvalidOption
 from ..fields import check_fields
 from ..given import checked_methods
 from ..options import Asking, options_in
+from ..options import spelled as settings_as_python
 from ..types import Json, one_of
 from .families import Family
 from .greedy import require_shaping
@@ -159,10 +160,4 @@ class Decoding:
 
 def spelled(decoding: Decoding) -> str:
     """The argument `decoding` in a recipe, with the comma before it; empty for the usual."""
-    usual = Decoding()
-    said = [
-        f"{one.name}={v!r}"
-        for one in fields(Decoding)
-        if (v := getattr(decoding, one.name)) != getattr(usual, one.name)
-    ]
-    return f", decoding=ns.Decoding({', '.join(said)})" if said else ""
+    return "" if decoding == Decoding() else f", decoding=ns.{settings_as_python(decoding)}"

@@ -22,11 +22,11 @@ from neuronscope.studies.discover import work as discovery_module
 from neuronscope.studies.discover.collect import Discoveries, collect_discoveries
 from neuronscope.studies.discover.concepts import best_for, concepts_of, generic, nouns_of, together
 from neuronscope.studies.discover.directory import SCHEMAS, open_discovery
+from neuronscope.studies.discover.sections import nouns_table
 from neuronscope.studies.discover.settings import DiscoveryPlan
-from neuronscope.studies.discover.tables import _nouns, render_discoveries
+from neuronscope.studies.discover.tables import _best, render_discoveries
 from neuronscope.studies.discover.work import DiscoveryRun
 from neuronscope.types import Neuron
-from neuronscope.view.figures import LayerCounts
 
 PLAN = DiscoveryPlan(discovery=Discovery(top=20, nouns="tagger"), group=3, draws=3)
 IMAGES = 8
@@ -362,9 +362,13 @@ def test_neurons_that_are_best_for_most_nouns_are_marked():
     assert best_for(nouns) == {Neuron(0, 5): 3, Neuron(1, 6): 1}
     assert [generic(count, 4) for count in (1, 2, 3, 4)] == [False, False, True, True]
     assert not generic(2, 2)
-    counts = LayerCounts((1, 1), (4, 4))
-    found = Discoveries(images=4, captioned={}, nouns=nouns, layers={1: counts})
-    table, unit, note = _nouns(found, UNITS["scale"])
+    document = {
+        "nouns": {noun: ["a.png"] for noun in nouns},
+        "best": {noun: _best(rows) for noun, rows in nouns.items()},
+        "best_for": {str(neuron): count for neuron, count in best_for(nouns).items()},
+        "unit": UNITS["scale"],
+    }
+    table, unit, note = nouns_table(document)
     assert "nouns it is best for, of 4" in str(table)
     assert str(table).count("3 (any noun)") == 3
     assert "in logits" in str(unit)

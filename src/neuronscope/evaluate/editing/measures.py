@@ -129,11 +129,13 @@ class Measure:
 
     Attributes:
         title: what tables call it.
+        meaning: what it is the share or the size of, for a page.
         values: one value for every image or text that counts.
         ratio: the values are logarithms of ratios; the estimate is the geometric mean of the ratios.
     """
 
     title: str
+    meaning: str
     values: Callable[[Comparison], list[float]]
     ratio: bool = False
 
@@ -276,17 +278,55 @@ def _perplexity(both: Comparison) -> list[float]:
 
 #: name -> measure, in the order of the tables.
 MEASURES: Mapping[str, Measure] = {
-    "success": Measure("success", _success),
-    "generality": Measure("generality", _generality),
-    "prompts": Measure("generality, other prompts", _prompts),
-    "gone": Measure("source gone", _gone),
-    "locality": Measure("locality, same caption", lambda both: [float(b == a) for b, a in both.others]),
-    "similarity": Measure("locality, similarity", _similarity),
-    "text_perplexity": Measure("text: perplexity ratio", _text_perplexity, ratio=True),
-    "text_agreement": Measure("text: same next token", _text_agreement),
-    "portability": Measure("portability, others named", _portability),
-    "rest": Measure("portability, rest the same", _rest),
-    "repetition": Measure("repetition", lambda both: [repetition(text) for text in both.after.held_out]),
-    "repetition_before": Measure("repetition, unedited", lambda both: [repetition(t) for t in both.before.held_out]),
-    "perplexity": Measure("own perplexity ratio", _perplexity, ratio=True),
+    "success": Measure(
+        "success",
+        "of pictures that the edit was made with, captions that now name the new word (if any) and not the old one",
+        _success,
+    ),
+    "generality": Measure("generality", "the same of held-out pictures", _generality),
+    "prompts": Measure(
+        "generality, other prompts", "the same of held-out pictures, with other beginnings of the answer", _prompts
+    ),
+    "gone": Measure(
+        "source gone", "of held-out pictures, captions that say something and no longer name the old word", _gone
+    ),
+    "locality": Measure(
+        "locality, same caption",
+        "of other pictures, captions that are word for word as before",
+        lambda both: [float(b == a) for b, a in both.others],
+    ),
+    "similarity": Measure(
+        "locality, similarity",
+        "of other pictures, how alike captions are to those before (ROUGE-L or BERTScore)",
+        _similarity,
+    ),
+    "text_perplexity": Measure(
+        "text: perplexity ratio",
+        "how much less likely texts without a picture became; 1 is unchanged",
+        _text_perplexity,
+        ratio=True,
+    ),
+    "text_agreement": Measure(
+        "text: same next token", "in those texts, places with the same most probable token", _text_agreement
+    ),
+    "portability": Measure(
+        "portability, others named", "of held-out pictures, what else a caption named and still names", _portability
+    ),
+    "rest": Measure(
+        "portability, rest the same", "of held-out pictures, captions that differ by the exchanged word alone", _rest
+    ),
+    "repetition": Measure(
+        "repetition",
+        "of held-out captions, how much is said twice; 0 is nothing",
+        lambda both: [repetition(text) for text in both.after.held_out],
+    ),
+    "repetition_before": Measure(
+        "repetition, unedited", "the same before the edit", lambda both: [repetition(t) for t in both.before.held_out]
+    ),
+    "perplexity": Measure(
+        "own perplexity ratio",
+        "how much less likely held-out captions are, each to the model that wrote it, edited or not; 1 is unchanged",
+        _perplexity,
+        ratio=True,
+    ),
 }

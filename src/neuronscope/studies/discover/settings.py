@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,13 +11,27 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import MISSING, PICTURES, SIZES, Asking, Loading, Reading, listed, option
+from ...options import (
+    MISSING,
+    PICTURES,
+    SIZES,
+    Asking,
+    Loading,
+    Reading,
+    Scorers,
+    listed,
+    option,
+    options_in,
+    spelled,
+    words,
+)
 from ...types import Json, one_of
 
 if TYPE_CHECKING:
     from ...evaluate.captions import CaptionMetric
     from ...loading import VLM
     from ...locate.discovery import Discovery
+    from ...samples.picture_files import Pictures
 
 #: Options of :class:`Discovery` that the command line gives by themselves.
 _OF_DISCOVERY = ("top", "nouns", "exclude", "norm", "site")
@@ -51,6 +66,12 @@ class Discover(Loading, Reading, Asking):
 
     def __post_init__(self) -> None:
         check_fields(self)
+
+    def gather(self) -> Pictures:
+        """The pictures. Raises as :func:`neuronscope.samples.picture_files.gather` does."""
+        from ...samples.picture_files import gather
+
+        return gather(self.sources, self.images, split=self.split, allow_outside=self.allow_outside)
 
     def discovery(self) -> Discovery:
         """How neurons are found. Raises InvalidOption for a preset, an option or a value that is not known."""
@@ -149,3 +170,49 @@ class DiscoveryPlan:
             "draws": self.draws,
             "seed": self.seed,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class DiscoveryJob:
+    """Pictures, how neurons are found in them, and what is measured.
+
+    Raises InvalidOption where `plan` finds neurons in another way than `asked` says.
+    """
+
+    asked: Discover
+    plan: DiscoveryPlan
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+        if self.plan.discovery != self.asked.discovery():
+            raise InvalidOption(f"plan.discovery={self.plan.discovery} is not what asked={self.asked} says")
+
+    def recipe(self) -> dict[str, str]:
+        """The command and the Python that make the run again; no command for what it has no option for."""
+        own = {one.name for one, _ in options_in(DiscoveryPlan)} | {"discovery", "metrics"}
+        usual = DiscoveryPlan(discovery=self.plan.discovery)
+        plain = all(getattr(self.plan, name) == getattr(usual, name) for name in vars(usual).keys() - own)
+        return {"command": self.command() if plain else "", "python": self.python()}
+
+    def command(self) -> str:
+        """One line for a shell."""
+        measured = words(self.plan, vars(DiscoveryPlan(discovery=self.plan.discovery)))
+        given = [*words(self.asked), *measured, *words(Scorers.of(self.plan.metrics))]
+        return shlex.join(["neuronscope", "discover", *given])
+
+    def python(self) -> str:
+        """The same with the library."""
+        usual = DiscoveryPlan(discovery=self.plan.discovery)
+        said = [f"{name}={value!r}" for name, value in vars(self.plan).items() if value != getattr(usual, name)]
+        return "\n".join(
+            [
+                "import neuronscope as ns",
+                "from neuronscope.studies.discover.settings import Discover, DiscoveryJob, DiscoveryPlan",
+                "from neuronscope.studies.discover.study import discover_into",
+                "",
+                f"asked = {spelled(self.asked, but=Loading)}",
+                f"plan = DiscoveryPlan({', '.join(['discovery=asked.discovery()', *said])})",
+                f'discover_into("neuronscope-discover", {self.asked.load_expression()}, '
+                "DiscoveryJob(asked=asked, plan=plan))",
+            ]
+        )

@@ -6,11 +6,14 @@ from pathlib import Path
 
 from ...edit.adapter import FILES
 from ...files import named_like
+from ...report.kept import earlier_pictures
 
+#: The page of a result, in its folder.
+PAGE = "page.html"
 _NUMBERED = r"edit-\d+\.safetensors|neurons-\d+\.json"
 
 
 def earlier(folder: Path) -> list[str]:
     """Names of files, relative to the folder. What people call otherwise is theirs, and stays."""
-    one = ("edit.safetensors", "neurons.json", *(f"adapter/{name}" for name in FILES))
-    return [*one, *named_like(folder, _NUMBERED)]
+    one = ("edit.safetensors", "neurons.json", PAGE, *(f"adapter/{name}" for name in FILES))
+    return [*one, *named_like(folder, _NUMBERED), *earlier_pictures(folder)]

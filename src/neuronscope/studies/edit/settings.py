@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import MISSING, PICTURES, SETTING, Asking, Loading, Reading, option
+from ...options import MISSING, PICTURES, SETTING, Asking, Loading, Reading, option, spelled, words
 from ...types import one_of
 
 
@@ -71,3 +72,34 @@ class Rewrite(Loading, Reading, Asking):
         for name in ("target", "neurons", "donors"):
             if self.suppress is not None and getattr(self, name) is not None:
                 raise InvalidOption(f"--{name} {getattr(self, name)} is for one word, not for those of --suppress")
+
+    def recipe(self, *, adapter: bool = False) -> dict[str, str]:
+        """The command and the Python that make the result again; `adapter` where one was written, too."""
+        return {"command": self.command(adapter=adapter), "python": self.python(adapter=adapter)}
+
+    def command(self, *, adapter: bool = False) -> str:
+        """One line for a shell that makes the result again."""
+        return shlex.join(["neuronscope", "edit", *words(self), *(["--adapter"] if adapter else [])])
+
+    def python(self, *, adapter: bool = False) -> str:
+        """The same with the library."""
+        model, asked = self.load_expression(), spelled(self, but=Loading)
+        more = ", adapter=True" if adapter else ""
+        do, save = f"rewrite({model}, asked)", f'.save("neuronscope-edit"{more})'
+        imports = ["from neuronscope.studies.edit.study import rewrite"]
+        if self.suppress is not None:
+            do, save = f'save_words(suppress({model}, asked), "neuronscope-edit")', ""
+            imports = [
+                "from neuronscope.studies.edit.word_tables import save_words",
+                "from neuronscope.studies.edit.words import suppress",
+            ]
+        return "\n".join(
+            [
+                "import neuronscope as ns",
+                "from neuronscope.studies.edit.settings import Rewrite",
+                *imports,
+                "",
+                f"asked = {asked}",
+                f"{do}{save}",
+            ]
+        )

@@ -24,11 +24,14 @@ from ...models.decoding import Decoding
 from ...models.origin import require_own
 from ...models.usable import unprocessable
 from ...parsing import read_text
+from ...report.kept import keep_pictures
+from ...report.result import SHOWN
 from ...run.settings import environment
 from ...samples.lists import Refused
 from ...samples.picture_files import Picture, Pictures, gather
 from ...types import Neuron, Neurons, one_of
-from .earlier import earlier
+from .earlier import PAGE, earlier
+from .page import MEASURED, SCHEMA, write_page
 from .settings import Rewrite
 from .tables import document, one_table
 
@@ -60,6 +63,7 @@ class Rewritten:
         groups: the pictures.
         refused: those that cannot be used.
         asked: what the model was asked, and how that was written.
+        request: all that was asked for.
     """
 
     found: Evaluation
@@ -67,26 +71,56 @@ class Rewritten:
     groups: Groups
     refused: Sequence[Refused]
     asked: Mapping[str, Any]
+    request: Rewrite
+
+    def shown(self) -> list[Path]:
+        """Pictures that a page shows: the first of each group, of those that are to stay the changed ones first."""
+        return [picture.path for group in MEASURED for picture, _, _ in self._said(group)[:SHOWN]]
+
+    def document(self, kept: Mapping[Path, str]) -> dict[str, Any]:
+        """Everything but how it was made, as JSON; `kept` names the copies of pictures that lie beside it."""
+        captions = {
+            group: [
+                {"image": one.name, "before": before, "after": after, "thumbnail": kept.get(one.path, "")}
+                for one, before, after in self._said(group)
+            ]
+            for group in MEASURED
+        }
+        return document(self.found) | {
+            "captions": captions,
+            "images": self.groups.each(lambda picture: picture.name),
+        }
+
+    def _said(self, group: str) -> list[tuple[Picture, str, str]]:
+        """The pictures of a group with their captions before and under the edit; changed ones first in `others`."""
+        captions = (getattr(reading, group) for reading in (self.found.before, self.found.after))
+        rows = list(zip(getattr(self.groups, group), *captions, strict=True))
+        return sorted(rows, key=lambda row: row[1] == row[2]) if group == "others" else rows
 
     def save(self, folder: str | Path, *, adapter: bool = False) -> dict[str, Any]:
-        """Write edit.safetensors, neurons.json, tables.md, tables.json, and the folder adapter where it is asked for.
+        """Write edit.safetensors, neurons.json, page.html, tables.md, tables.json, and the folder adapter if asked for.
 
         Returns the document of tables.json. Raises InvalidOption for a folder that cannot be written to.
         """
         target = output_folder(folder)
-        result = document(self.found) | {
-            "images": self.groups.each(lambda picture: picture.name),
-            "refused": [{"where": one.where, "reason": one.reason} for one in self.refused],
-            "asked": dict(self.asked),
-            "environment": environment(),
-        }
         clear_result(target, "tables.json", "tables.md", *earlier(target))
+        result = (
+            {"schema": SCHEMA}
+            | self.document(keep_pictures(target, self.shown()))
+            | {
+                "refused": [{"where": one.where, "reason": one.reason} for one in self.refused],
+                "asked": dict(self.asked),
+                "recipe": self.request.recipe(adapter=adapter),
+                "environment": environment(),
+            }
+        )
         self.found.edit.save(target / "edit.safetensors")
         self.neurons.save(target / "neurons.json")
         if adapter:
             self.found.edit.save_adapter(target / "adapter")
         write_text(target / "tables.md", one_table(result))
         write_text(target / "tables.json", json.dumps(result, indent=1, allow_nan=False) + "\n")
+        write_page(target, target / PAGE)
         return result
 
 
@@ -215,8 +249,8 @@ class Job:
             similarity=None if asked.bertscore is None else metric("bertscore", model=asked.bertscore),
             done=step,
         )
-        asked_of = {**self.decoding.to_dict(), "sent": vlm.sent(self.decoding)}
-        return Rewritten(found, chosen, groups, usable.refused, asked_of)
+        asked_of = {**self.decoding.to_dict(), "beginning": self.decoding.beginning, "sent": vlm.sent(self.decoding)}
+        return Rewritten(found, chosen, groups, usable.refused, asked_of, asked)
 
     @property
     def decoding(self) -> Decoding:

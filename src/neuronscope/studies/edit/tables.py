@@ -16,6 +16,8 @@ from ...report.cells import interval, number
 from ...report.markdown import markdown
 from .verdict import verdict
 
+#: What brackets hold, below a table of one edit.
+_BRACKETS = "Brackets hold 95 % bootstrap intervals over images or texts."
 #: What is shown of every pair of words.
 _SHORT = ("success", "generality", "locality")
 
@@ -48,7 +50,12 @@ def document(found: Evaluation) -> dict[str, Any]:
 
 
 def one_table(found: Mapping[str, Any]) -> str:
-    """The table of one document."""
+    """The table of one document as Markdown."""
+    return markdown("", sections(found))
+
+
+def sections(found: Mapping[str, Any]) -> list[Section]:
+    """One document as a report."""
     rows = [
         [one.title, interval(found["edited"][name]), interval(found["random"].get(name)), _items(found["edited"][name])]
         for name, one in MEASURES.items()
@@ -60,7 +67,10 @@ def one_table(found: Mapping[str, Any]) -> str:
     )
     left = f" {found['left_out']} other images name the source and were left out." if found["left_out"] else ""
     header = ["measure", "edit", "random neurons", "images or texts"]
-    return markdown("", [Section("edit", "", [text(verdict(found)), text(f"{head}{left}"), grid(header, rows)])])
+    return [
+        Section("edit", "", [text(verdict(found)), text(f"{head}{left}")]),
+        Section("measures", "What was measured", [grid(header, rows), text(_BRACKETS)]),
+    ]
 
 
 def across(documents: Sequence[Mapping[str, Any]], *, asked: Mapping[str, float], random: float) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from ...types import Neuron, Neurons
 from ...words import fold
 from .settings import Rewrite
 from .study import Job, Rewritten
+from .words_report import named as named_pair
 
 _ARROW = "->"
 
@@ -40,7 +41,7 @@ class Listed:
     neutral: str | None = None
 
     def __str__(self) -> str:
-        return self.word if self.neutral is None else f"{self.word} {_ARROW} {self.neutral}"
+        return named_pair(self.word, self.neutral)
 
 
 def read_words(path: str | Path) -> tuple[Listed, ...]:
@@ -92,12 +93,14 @@ class Suppressed:
         left: the others, and why.
         together: all edits in force at once.
         refused: pictures that cannot be used.
+        request: all that was asked for.
     """
 
     words: Mapping[Listed, Rewritten]
     left: Mapping[Listed, str]
     together: Together
     refused: Sequence[Refused]
+    request: Rewrite
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,7 @@ class WordsJob:
         if not words:
             raise InvalidOption(f"none of {len(left)} words could be edited; the first: {next(iter(left.values()))}")
         step("all together")
-        return Suppressed(words, left, self._together(vlm, words, usable.items, captions), usable.refused)
+        return Suppressed(words, left, self._together(vlm, words, usable.items, captions), usable.refused, self.asked)
 
     def _together(
         self, vlm: VLM, words: Mapping[Listed, Rewritten], pictures: Sequence[Picture], captions: Sequence[str]

@@ -142,15 +142,12 @@ class Locate(OnePicture):
         edit += spelled(self.decoding)
         edit += f", max_other_share={self.max_other_share!r}" if self.max_other_share is not None else ""
         imports = ["import numpy as np", "from neuronscope.samples import read_image"] if self.mask else []
-        place = f", device={self.device!r}" if self.device else ""
-        place += f", dtype={self.dtype!r}" if self.dtype != "auto" else ""
-        place += "".join(f", {name}={value!r}" for name, value in self.further.items())
         lines = [
             *imports,
             "import neuronscope as ns",
             "from neuronscope.locate.validity import valid_pair",
             "",
-            f"vlm = ns.load({self.model!r}{place})",
+            f"vlm = {self.load_expression()}",
             f"sample = ns.Sample(image={self.image!r}, concept={self.concept!r}{region})"
             if found is None
             else f"sample = {found}.sample()",

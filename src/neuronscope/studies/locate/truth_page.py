@@ -7,13 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from PIL import Image
-
-from ...errors import InvalidSample, RunMismatch
 from ...evaluate import Estimate
 from ...evaluate.ordering import DEPTHS, WITHIN
 from ...files import replacing
 from ...report.data_uri import photo, uri
+from ...report.kept import picture_of
 from ...report.page import telling_damage, write_page
 from ...samples import Counterfactual
 from ...samples.image import read_image
@@ -86,7 +84,7 @@ def _one(folder: Path, judged: Judged) -> Shown:
         plain=_plain(judged.figures, "in this picture"),
         sentence=judged.sentence,
         seen="The picture, with and without the object",
-        pictures=tuple((told, photo(_picture(path))) for told, path in held if path.is_file()),
+        pictures=tuple((told, photo(picture_of(path))) for told, path in held if path.is_file()),
         curves=uri(curves(judged.recovered), "image/png"),
         figures=tuple(_TOLD.values()),
         counts=tuple(next(iter(judged.recovered.values()), {})),
@@ -116,7 +114,7 @@ def _several(folders: Sequence[Path], found: Pooled) -> Shown:
         sentence=found.sentence,
         seen="The pictures",
         pictures=tuple(
-            (told, photo(_picture(path / _ORIGINAL), 256)) for told, path in named if (path / _ORIGINAL).is_file()
+            (told, photo(picture_of(path / _ORIGINAL), 256)) for told, path in named if (path / _ORIGINAL).is_file()
         ),
         curves=uri(curves(means), "image/png"),
         figures=tuple(_TOLD.values()),
@@ -164,13 +162,6 @@ def _rows(figures: Mapping[str, Mapping[str, Estimate]], recovered: Mapping[str,
 
 def _number(one: Estimate) -> str:
     return f"{one.value:z.2f}" if one.low == one.high else f"{one.value:z.2f} [{one.low:z.2f}, {one.high:z.2f}]"
-
-
-def _picture(path: Path) -> Image.Image:
-    try:
-        return read_image(path)
-    except InvalidSample as error:
-        raise RunMismatch(f"{path} is damaged: {error}") from error
 
 
 def curves(recovered: Mapping[str, Mapping[int, float]]) -> bytes:

@@ -7,14 +7,15 @@ the most probable of those that the picture does show ("shown", which needs the 
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import Form, option
+from ...options import ANNOTATED, MISSING, SETTING, Asking, Form, Loading, Reading, option, spelled, words
 from ...types import Neurons, one_of
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from ...locate.target import Position
     from ...models.decoding import Decoding
     from ...samples.lists import Refused
-    from ...samples.objects import Shown
+    from ...samples.objects import AnnotatedFolder, Shown
+    from ...samples.synonyms import Synonyms
 
 #: What is done to the neurons: they write nothing, or another word.
 RepairBy: TypeAlias = Literal["ablate", "swap"]
@@ -136,6 +138,71 @@ class Measuring:
     def __post_init__(self) -> None:
         check_fields(self)
 
+    def lists(self) -> Synonyms | None:
+        """Those lists. Raises InvalidOption for a file that cannot be read."""
+        from ...samples.synonyms import Synonyms
+
+        return None if self.synonyms is None else Synonyms.read(self.synonyms)
+
+
+#: Settings of :class:`Repair` without an option of their own.
+SETTINGS = ("toward", "right", "against")
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepairJob(Loading, Reading, Measuring):
+    """Pictures with their objects, and how the hallucinations of their captions are repaired."""
+
+    images: str = option(MISSING, "--images", help=ANNOTATED)
+    source: str | None = option(None, "--source", help="The one object to repair; else any.")
+    how: Repair = field(default_factory=Repair)
+
+    def __post_init__(self) -> None:
+        check_fields(self)
+
+    def data(self) -> AnnotatedFolder:
+        """The pictures and what they show.
+
+        Raises InvalidSample for what is no annotated data, and for an object that the lists of `synonyms` lack.
+        """
+        from ...samples.objects import AnnotatedFolder
+
+        found, lists = AnnotatedFolder.read(self.images, self.split, allow_outside=self.allow_outside), self.lists()
+        if lists is not None:
+            lists.shown({name for one in found.pictures for name in one.annotated}, ())
+        return found
+
+    def recipe(self) -> dict[str, str]:
+        """The command and the Python that make the result again."""
+        return {"command": self.command(), "python": self.python()}
+
+    def command(self) -> str:
+        """One line for a shell that makes the result again; empty where `how` is what it has no options for."""
+        from ...models.decoding import Decoding
+
+        how = self.how
+        if _counts(str(how.counts[-1])) != how.counts or Decoding.asked(Asking.of(how.decoding)) != how.decoding:
+            return ""
+        given = [*words(self), *words(how), *words(Asking.of(how.decoding))]
+        for name in SETTINGS:
+            if (value := getattr(how, name)) != getattr(Repair, name):
+                given += ["--set", SETTING.write((name, value))]
+        return shlex.join(["neuronscope", "repair", *given])
+
+    def python(self) -> str:
+        """The same with the library."""
+        how = f", how={spelled(self.how)}" if self.how != Repair() else ""
+        asked = spelled(replace(self, how=Repair()), but=Loading).removesuffix(")")
+        return "\n".join(
+            [
+                "import neuronscope as ns",
+                f"from neuronscope.studies.repair.settings import {'Repair, RepairJob' if how else 'RepairJob'}",
+                "from neuronscope.studies.repair.study import repair_into",
+                "",
+                f'repair_into("neuronscope-repair", {self.load_expression()}, {asked}{how}))',
+            ]
+        )
+
 
 @dataclass(frozen=True)
 class Attempt:
@@ -177,6 +244,7 @@ class Repaired:
         luck: with random neurons of the same layers, every count tried in the same way.
         beside: what the accepted edit did to held-out captions; None where none was accepted.
         random: the same of one of as many random neurons of the same layers.
+        path: of the picture, where it is known.
     """
 
     picture: str
@@ -187,6 +255,7 @@ class Repaired:
     luck: Attempt
     beside: Beside | None
     random: Beside | None
+    path: Path | None = None
 
 
 @dataclass(frozen=True)

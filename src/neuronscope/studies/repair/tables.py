@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
+from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Any
 
 from ...errors import InvalidOption
@@ -38,8 +40,10 @@ _SINGLE = {
 }
 
 
-def document(found: Repairs, lists: Synonyms | None = None) -> dict[str, Any]:
-    """One way of repairing as JSON; with lists CHAIR also by them.
+def document(
+    found: Repairs, lists: Synonyms | None = None, kept: Mapping[Path, str] = MappingProxyType({})
+) -> dict[str, Any]:
+    """One way of repairing as JSON; with lists CHAIR also by them. `kept` names copies of pictures that lie beside it.
 
     Raises InvalidSample for an annotated category that is not in the lists.
     """
@@ -48,7 +52,7 @@ def document(found: Repairs, lists: Synonyms | None = None) -> dict[str, Any]:
         "settings": options_of(found.how),
         "pictures": {half: [one.name for one in pictures] for half, pictures in found.pictures.items()},
         "refused": [{"where": one.where, "reason": one.reason} for one in found.refused],
-        "hallucinations": [_hallucination(one) for one in found.single],
+        "hallucinations": [_hallucination(one, kept) for one in found.single],
         "single": _single(found.single),
         "together": {
             "neurons": 0 if found.together.edit is None else len(found.together.edit.neurons),
@@ -72,7 +76,12 @@ def document(found: Repairs, lists: Synonyms | None = None) -> dict[str, Any]:
 
 
 def tables(ways: Mapping[str, Mapping[str, Any]]) -> str:
-    """The documents of several ways of repairing the same pictures as Markdown.
+    """The documents of several ways of repairing the same pictures as Markdown. Raises as :func:`sections` does."""
+    return markdown("Repair of hallucinations", sections(ways))
+
+
+def sections(ways: Mapping[str, Mapping[str, Any]]) -> list[Section]:
+    """The documents of several ways of repairing the same pictures as a report.
 
     Raises InvalidOption for no documents, and for documents of different pictures.
     """
@@ -99,22 +108,22 @@ def tables(ways: Mapping[str, Mapping[str, Any]]) -> str:
         if kind == "lexicon" or all(one["together"].get("original") for one in ways.values())
         for half, title in _HALVES.items()
     }
-    sections = [
+    return [
         Section("opening", "", [*(text(one) for one in verdicts), text(opening)]),
         Section("single", "Each hallucination by itself", [single]),
         Section("together", "All edits together", _headed(together)),
         Section("hallucinations", "The hallucinations", _headed({name: _list(one) for name, one in ways.items()})),
     ]
-    return markdown("Repair of hallucinations", sections)
 
 
 def _headed(tables: Mapping[str, Table]) -> list[Block]:
     return [block for title, one in tables.items() for block in (Heading(title), one)]
 
 
-def _hallucination(one: Repaired) -> dict[str, Any]:
+def _hallucination(one: Repaired, kept: Mapping[Path, str]) -> dict[str, Any]:
     return {
         "picture": one.picture,
+        "thumbnail": "" if one.path is None else kept.get(one.path, ""),
         "source": one.source,
         "target": one.target,
         "before": one.before,
