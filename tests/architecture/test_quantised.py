@@ -105,6 +105,7 @@ def test_weights_that_were_repacked_without_a_backward_pass_are_refused(few):
         state.packing_format_for_cpu = False
 
 
+@pytest.mark.usefixtures("read_anew")
 def test_bits_that_cannot_be_had(monkeypatch):
     with pytest.raises(InvalidOption, match="'3bit' is not one of 8bit, 4bit"):
         bits_config("3bit", gpu=False)

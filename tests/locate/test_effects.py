@@ -25,9 +25,14 @@ def double(make_vlm, speaks):
     return vlm
 
 
-def looped(vlm, pair, members, change, measure):
+@pytest.fixture
+def known(double, pair):
+    return check_validity(double, pair)
+
+
+def looped(vlm, pair, known, members, change, measure):
     """s(o) - s(o | the members exchanged), by a hook on the down-projection's input of the whole model."""
-    word = concept_word(check_validity(vlm, pair))
+    word = concept_word(known)
     (place, token) = word.entries[0]
     original, edited = (word.inputs(vlm, image, ns.Decoding()) for image in (pair.original, pair.edited))
     at = original.images[0].positions
@@ -69,10 +74,10 @@ def keep(found, layer, at):
 
 @pytest.mark.parametrize("change", ["patch", "zero", "mean"])
 @pytest.mark.parametrize("measure", ["logit", "logprob", "contrast"])
-def test_single_effects_are_those_of_a_loop_of_hooks(double, pair, change, measure):
+def test_single_effects_are_those_of_a_loop_of_hooks(double, pair, known, change, measure):
     some = [(0, 3), (0, 7), (1, 0), (double.layers - 2, 5), (double.layers - 1, 2)]
-    found = ns.effects(double, pair, ns.Neurons.of(some), change=change, measure=measure)
-    expected = [looped(double, pair, [one], change, measure) for one in some]
+    found = ns.effects(double, pair, ns.Neurons.of(some), validity=known, change=change, measure=measure)
+    expected = [looped(double, pair, known, [one], change, measure) for one in some]
     assert found.plain == ()
     assert [(n.layer, n.unit) for n in ns.Neurons.of(some)] == [found.layout.split(int(f)) for f in found.flat]
     np.testing.assert_allclose(found.values, expected, rtol=1e-6, atol=1e-10)
@@ -93,12 +98,12 @@ def test_all_neurons_are_asked_where_none_are_named(vlm, pair, speaks):
     assert repr(found) == f"Effects({len(found)} neurons, patch, logprob, largest {found.values.max():.3g})"
 
 
-def test_leaving_one_out_of_a_set(double, pair):
+def test_leaving_one_out_of_a_set(double, pair, known):
     members = [(0, 1), (0, 2), (1, 4)]
     found = ns.effects(double, pair, ns.Neurons.of(members), among="set")
-    whole = looped(double, pair, members, "patch", "logprob")
+    whole = looped(double, pair, known, members, "patch", "logprob")
     assert found.whole == pytest.approx(whole, rel=1e-8)
-    left = [looped(double, pair, [m for m in members if m != one], "patch", "logprob") for one in members]
+    left = [looped(double, pair, known, [m for m in members if m != one], "patch", "logprob") for one in members]
     np.testing.assert_allclose(found.values, whole - np.array(left), rtol=1e-6, atol=1e-10)
 
 
