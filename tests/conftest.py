@@ -1,4 +1,4 @@
-"""Which tests are slow, long, or kept together; shared fixtures (shared.py), and shape checks while tests run."""
+"""Which tests are slow or long; shared fixtures (shared.py), and shape checks while tests run."""
 
 from __future__ import annotations
 
@@ -82,28 +82,9 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if slow and config.option.markexpr == "not slow" else None
 
 
-#: Modules whose fixtures take seconds: the tests of each run in one process, so that it makes them once.
-TOGETHER = (
-    "cli/test_first_lines.py",
-    "cluster/test_ray.py",
-    "docs/test_site.py",
-    "loading/checks/test_image.py",
-    "paper/test_pan.py",
-    "paper/test_sato_takagi.py",
-    "refusals/test_parts.py",
-    "studies/demo/test_study.py",
-    "studies/discover/test_work.py",
-    "studies/reproduce/test_work.py",
-)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as slow what SLOW names, keep together what TOGETHER does, and leave out long tests unless asked for."""
-    here = Path(__file__).parent
+    """Mark as slow what SLOW names, and leave out long tests unless asked for."""
     for item in items:
-        name = item.path.relative_to(here).as_posix() if here in item.path.parents else ""
-        if name in TOGETHER:
-            item.add_marker(pytest.mark.xdist_group(name))
         if item.get_closest_marker("long") and os.environ.get("NEURONSCOPE_LONG") != "all":
             item.add_marker(pytest.mark.skip(reason="takes long; NEURONSCOPE_LONG=all runs it"))
     slow = {Path(__file__).parent / part for part in SLOW}

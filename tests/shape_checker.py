@@ -9,11 +9,15 @@ import ast
 import hashlib
 import re
 import sys
+import threading
 from collections.abc import Iterator
+from functools import wraps
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import cache_from_source, decode_source
+from inspect import isgeneratorfunction, signature
 from pathlib import Path
+from types import CodeType, FunctionType
 from typing import Any
 from unittest.mock import patch
 
@@ -30,7 +34,46 @@ _TAG = "shapes" + hashlib.md5(Path(__file__).read_bytes()).hexdigest()[:8]
 
 def shapes(thing: Any) -> Any:
     """Check arguments and results of functions with tensor annotations, and the fields of such classes."""
-    return jaxtyped(typechecker=_checked)(thing) if _speaks_of_tensors(thing) else thing
+    if not _speaks_of_tensors(thing):
+        return thing
+    within = isinstance(thing, FunctionType) and "<locals>" in thing.__qualname__ and not isgeneratorfunction(thing)
+    return _inner(thing) if within else jaxtyped(typechecker=_checked)(thing)
+
+
+#: Code of functions within functions -> their checks, which call whichever function was asked last.
+_INNER: dict[CodeType, Any] = {}
+_asked = threading.local()
+
+
+def _inner(function: FunctionType) -> Any:
+    """As :func:`shapes`, of what is made anew with each call of another function: checks are compiled the first time.
+
+    To compile checks takes a thousand times as long as to make the function.
+    """
+    checks = _INNER.get(function.__code__)
+    if checks is None:
+        stack = _asked
+
+        def stand_in(*args: Any, **kwargs: Any) -> Any:
+            return stack.functions.pop()(*args, **kwargs)
+
+        # Names in its annotations are those of the function's module. What the function holds on to is let go with it.
+        made = wraps(function)(FunctionType(stand_in.__code__, function.__globals__, closure=stand_in.__closure__))
+        vars(made)["__signature__"] = signature(function)
+        del vars(made)["__wrapped__"]
+        checks = _INNER[function.__code__] = jaxtyped(typechecker=_checked)(made)
+
+    @wraps(function)
+    def checked(*args: Any, **kwargs: Any) -> Any:
+        functions: list[Any] = _asked.__dict__.setdefault("functions", [])
+        before = len(functions)
+        functions.append(function)
+        try:
+            return checks(*args, **kwargs)
+        finally:
+            del functions[before:]  # where an argument was refused it was not called
+
+    return checked
 
 
 def _checked(function: Any) -> Any:

@@ -14,10 +14,26 @@ import torch
 from PIL import Image
 
 import neuronscope as ns
+from loaded_once import LoadedOnce, loaded_once
 from neuronscope.caption import Caption
 from neuronscope.testing import tiny_model, tiny_processor, tiny_vlm
 
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def reading() -> Iterator[LoadedOnce]:
+    """Models are read from their files once a process, unless those or they were changed."""
+    with loaded_once() as once:
+        yield once
+
+
+@pytest.fixture
+def read_anew(reading: LoadedOnce) -> Iterator[None]:
+    """For tests of the reading itself."""
+    reading.paused = True
+    yield
+    reading.paused = False
 
 
 @pytest.fixture(scope="session")

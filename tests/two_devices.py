@@ -11,10 +11,10 @@ from __future__ import annotations
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
+from unittest.mock import patch
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, return_and_correct_aliasing
 from torch.utils._pytree import tree_map_only
 
@@ -86,6 +86,8 @@ class Placed(Tensor):
     def tolist(self) -> Any:  # torch refuses subclasses
         return self.cpu().tolist()
 
+    __torch_function__ = torch._C._disabled_torch_function_impl  # what is below sees every operation
+
     @classmethod
     def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         return _run(func, args, kwargs or {})
@@ -97,7 +99,7 @@ def two_devices() -> Generator[None]:
     before = torch._C._only_lift_cpu_tensors()
     torch._C._set_only_lift_cpu_tensors(True)  # torch.tensor(..., device=) makes its tensor on the CPU, then moves it
     try:
-        with _Numbers(), _Computing():
+        with patch("torch.tensor", _numbers), _Computing():
             yield
     finally:
         torch._C._set_only_lift_cpu_tensors(before)
@@ -108,13 +110,12 @@ class _Computing(TorchDispatchMode):
         return _run(func, args, kwargs or {})
 
 
-class _Numbers(TorchFunctionMode):
-    """torch.tensor() reads numbers out of a list of tensors behind the back of everything else."""
+_made = torch.tensor
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if func is torch.tensor:
-            args = tree_map_only(Placed, lambda t: t.tolist(), args)
-        return func(*args, **(kwargs or {}))
+
+def _numbers(*args: Any, **kwargs: Any) -> Tensor:
+    """torch.tensor() reads numbers out of a list of tensors behind the back of everything else."""
+    return _made(*tree_map_only(Placed, lambda t: t.tolist(), args), **kwargs)
 
 
 def _run(func: Any, args: Any, kwargs: dict[str, Any]) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from benchmarks.thresholds import Null, Scene, effect, label, scored
@@ -10,17 +12,28 @@ from benchmarks.truth import valid_pair
 import neuronscope as ns
 from neuronscope.locate.scores import Layout
 from neuronscope.locate.thresholds import Fixed, TargetDecoy
-from neuronscope.locate.validity import check_validity
+from neuronscope.locate.validity import Validity, check_validity
+from neuronscope.samples import Counterfactual
+
+#: A method -> (layer, unit) of what it keeps on the scene.
+Kept = Callable[[ns.TwoStage], set[tuple[int, int]]]
 
 
 @pytest.fixture(scope="module")
-def scene(demo: ns.VLM) -> Scene:
+def chosen(demo: ns.VLM) -> tuple[Counterfactual, tuple[str, ...], Validity]:
     pair, shown, _ = valid_pair(demo, "cake", 7)
-    return scored(demo, "cake", pair, shown, check_validity(demo, pair))
+    return pair, shown, check_validity(demo, pair)
 
 
-def kept(vlm: ns.VLM, scene: Scene, method: ns.TwoStage) -> set[tuple[int, int]]:
-    return {(n.layer, n.unit) for n in method.locate(vlm, scene.pair).neurons}
+@pytest.fixture(scope="module")
+def scene(demo: ns.VLM, chosen: tuple[Counterfactual, tuple[str, ...], Validity]) -> Scene:
+    return scored(demo, "cake", *chosen)
+
+
+@pytest.fixture(scope="module")
+def kept(demo: ns.VLM, chosen: tuple[Counterfactual, tuple[str, ...], Validity]) -> Kept:
+    pair, _, known = chosen
+    return lambda method: {(n.layer, n.unit) for n in method.locate(demo, pair, validity=known).neurons}
 
 
 def listed(vlm: ns.VLM, keep: np.ndarray) -> set[tuple[int, int]]:
@@ -30,22 +43,24 @@ def listed(vlm: ns.VLM, keep: np.ndarray) -> set[tuple[int, int]]:
 
 @pytest.mark.parametrize("point", [(0.8, 1e-4), (1.2, 5e-4), (1.6, 2e-3), (2.5, 1e-4)])
 @pytest.mark.parametrize("site", ["act", "neuron"])
-def test_fixed_cuts_are_those_of_the_method(demo: ns.VLM, scene: Scene, site: str, point: tuple[float, float]):
+def test_fixed_cuts_are_those_of_the_method(
+    demo: ns.VLM, scene: Scene, kept: Kept, site: str, point: tuple[float, float]
+):
     method = ns.TwoStage(activation=Fixed(point[0]), gradient=Fixed(point[1]), site=site, grad_pool="any")  # type: ignore[arg-type]
     scores = scene.paper if site == "act" else scene.neuron
-    assert listed(demo, scores.keep(point)) == kept(demo, scene, method)
+    assert listed(demo, scores.keep(point)) == kept(method)
 
 
-def test_the_paper_form_is_the_paper_preset(demo: ns.VLM, scene: Scene):
+def test_the_paper_form_is_the_paper_preset(demo: ns.VLM, scene: Scene, kept: Kept):
     point = next(at for name, at, _ in scene.sets() if name == "Table IV")
     keep = next(keep for name, _, keep in scene.sets() if name == "Table IV")
-    assert listed(demo, keep) == kept(demo, scene, ns.TwoStage.paper(point))
+    assert listed(demo, keep) == kept(ns.TwoStage.paper(point))
 
 
 @pytest.mark.parametrize("q", [0.02, 0.1, 0.5])
-def test_null_based_cuts_are_those_of_the_method(demo: ns.VLM, scene: Scene, q: float):
+def test_null_based_cuts_are_those_of_the_method(demo: ns.VLM, scene: Scene, kept: Kept, q: float):
     method = ns.TwoStage(activation=TargetDecoy(q), gradient=TargetDecoy(q))
-    assert listed(demo, scene.null.keep(q)) == kept(demo, scene, method)
+    assert listed(demo, scene.null.keep(q)) == kept(method)
 
 
 def test_nothing_passes_stage_two_where_nothing_passed_stage_one():

@@ -25,10 +25,7 @@ from report_samples import IMAGE
 TooLate = pytest.importorskip(
     "playwright.sync_api", reason="browser tests need playwright (the dev extra)"
 ).TimeoutError
-pytestmark = [
-    pytest.mark.xdist_group("browser"),
-    pytest.mark.skipif(find_spec("gradio") is None, reason="the explorer needs gradio (the app extra)"),
-]
+pytestmark = pytest.mark.skipif(find_spec("gradio") is None, reason="the explorer needs gradio (the app extra)")
 
 #: Seconds from a click to the first neurons, and from a slider's release to both captions. Processor time of the server
 #: is what is measured, all threads together: on a machine that is busy with other tests clocks tell nothing.

@@ -14,6 +14,8 @@ from neuronscope.errors import InvalidOption, NeuronOutOfRange
 from neuronscope.intervene.operations import Intervention
 from zoo import ZOO
 
+#: Long enough for drafts to be taken in part, and for rows that end early.
+SHORT = ns.Decoding(max_new_tokens=12)
 EARLY = ns.Neurons.of([(layer, unit) for layer in (1, 3) for unit in range(0, 48, 2)])
 LATE = ns.Neurons.of([(2, unit) for unit in range(48)])
 FIRST = ns.Neurons.of([(0, unit) for unit in range(48)])
@@ -34,7 +36,7 @@ CHANGES: dict[str, Callable[[ns.VLM, Image.Image], Intervention]] = {
 
 @pytest.fixture(scope="module")
 def captioner(vlm: ns.VLM, pictures: list[Image.Image]) -> Captioner:
-    return Captioner(vlm, pictures, batch_size=4)
+    return Captioner(vlm, pictures, decoding=SHORT, batch_size=4)
 
 
 @pytest.mark.parametrize("name", CHANGES)
@@ -42,17 +44,17 @@ def test_captions_are_those_of_the_plain_path(
     vlm: ns.VLM, captioner: Captioner, pictures: list[Image.Image], picture: Image.Image, name: str
 ):
     change = CHANGES[name](vlm, picture)
-    assert captioner.captions(change) == generate_captions(vlm, pictures, change)
+    assert captioner.captions(change) == generate_captions(vlm, pictures, change, decoding=SHORT)
     assert not any(captioner.plain.values())
 
 
 def test_without_an_intervention(vlm: ns.VLM, captioner: Captioner, pictures: list[Image.Image]):
-    assert captioner.captions() == generate_captions(vlm, pictures)
+    assert captioner.captions() == generate_captions(vlm, pictures, decoding=SHORT)
 
 
 def test_some_images_in_another_order(vlm: ns.VLM, captioner: Captioner, pictures: list[Image.Image]):
     noise = ns.Noise(LATE, level=30, draws=2)
-    expected = generate_captions(vlm, [pictures[2], pictures[0]], noise)
+    expected = generate_captions(vlm, [pictures[2], pictures[0]], noise, decoding=SHORT)
     assert captioner.captions(noise, rows=[2, 0]) == expected
 
 

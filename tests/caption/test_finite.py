@@ -59,12 +59,17 @@ def half() -> ns.VLM:
     return vlm
 
 
+SHORT = ns.Decoding(max_new_tokens=6)
 WAYS: dict[str, Callable[[ns.VLM, Any, Any], Any]] = {
-    "plain": lambda vlm, picture, change: generate_captions(vlm, [picture], change),
-    "batch": lambda vlm, picture, change: generate_captions(vlm, [picture] * 3, change, batch_size=2),
-    "drafts": lambda vlm, picture, change: Captioner(vlm, [picture] * 2).captions(change),
-    "no drafts": lambda vlm, picture, change: Captioner(vlm, [picture], engine=Engine(draft=False)).captions(change),
-    "nothing saved": lambda vlm, picture, change: Captioner(vlm, [picture], engine=Engine.off()).captions(change),
+    "plain": lambda vlm, picture, change: generate_captions(vlm, [picture], change, decoding=SHORT),
+    "batch": lambda vlm, picture, change: generate_captions(vlm, [picture] * 3, change, decoding=SHORT, batch_size=2),
+    "drafts": lambda vlm, picture, change: Captioner(vlm, [picture] * 2, decoding=SHORT).captions(change),
+    "no drafts": lambda vlm, picture, change: Captioner(
+        vlm, [picture], decoding=SHORT, engine=Engine(draft=False)
+    ).captions(change),
+    "nothing saved": lambda vlm, picture, change: Captioner(
+        vlm, [picture], decoding=SHORT, engine=Engine.off()
+    ).captions(change),
     "no cache": lambda vlm, picture, change: generate_captions(
         vlm, [picture], change, decoding=ns.Decoding(use_cache=False, max_new_tokens=3)
     ),

@@ -50,7 +50,7 @@ def pair(demo):
 
 @pytest.fixture(scope="module")
 def bears():
-    return [sample.load() for sample in scenes_of("bear", 5, seed=4)]
+    return [sample.load() for sample in scenes_of("bear", 4, seed=4)]
 
 
 def _occluded(vlm, pair, bears):
@@ -98,8 +98,8 @@ WORK = {
     "differences from several pictures": lambda vlm, pair, bears: np.stack(
         [one.values for one in activation_differences(vlm, pair[0].original, bears, site="neuron")]
     ),
-    "integrated gradients": _ranked("integrated-gradients", steps=4),
-    "a learned mask": _ranked("learned-mask", candidates=3, steps=1, draws=3),
+    "integrated gradients": _ranked("integrated-gradients", steps=3),
+    "a learned mask": _ranked("learned-mask", among=method("difference-x-gradient"), candidates=3, steps=1, draws=3),
     "an occlusion": _occluded,
     "a learned edit": _learned,
     "what an edit is measured by": lambda vlm, pair, bears: list(

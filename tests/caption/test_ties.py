@@ -17,7 +17,7 @@ from neuronscope.caption.shortcuts import Engine
 from neuronscope.caption.ties import NearTies, Trail, chosen, settled
 from neuronscope.testing import tiny_vlm
 
-SHORT = ns.Decoding(max_new_tokens=6)
+SHORT = ns.Decoding(max_new_tokens=4)
 SIZES = (0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5)
 
 
@@ -34,7 +34,7 @@ def tied(size: float, seed: int, dtype: torch.dtype = torch.float32) -> ns.VLM:
 
 
 def noise(seed: int, first: int) -> ns.Noise:
-    return ns.Noise(ns.Neurons.of([(first, 3), (first, 40), (2, 0)]), level=120.0, draws=3, seed=seed)
+    return ns.Noise(ns.Neurons.of([(first, 3), (first, 40), (2, 0)]), level=120.0, draws=2, seed=seed)
 
 
 WAYS: dict[str, Any] = {

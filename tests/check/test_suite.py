@@ -21,6 +21,7 @@ from neuronscope.check.traces import check_memory
 from neuronscope.errors import InvalidOption
 from neuronscope.loading.checks.common import NotApplicable
 from neuronscope.loading.selfcheck import Check
+from neuronscope.locate.validity import check_validity
 from neuronscope.models.families import FAMILIES
 from neuronscope.studies.demo.scenes import scenes_of
 from zoo import ZOO
@@ -87,18 +88,25 @@ def tensors() -> int:
 def test_memory_is_released_after_captions_and_locate(demo: ns.VLM):
     """As many tensors as before, while neurons, captions and maps are still held."""
     pair = ns.counterfactual(scenes_of("bear", 1)[0])
+    method = ns.TwoStage(points=2, rounds=1)
+    known = check_validity(demo, pair)
     kept: list[object] = []
     counts: list[int] = []
-    for _ in range(3):
-        found = ns.TwoStage().locate(demo, pair)
-        kept += [found.neurons, demo.captions([pair.original], ns.Noise(found.neurons, level=8.0, draws=2))]
-        kept.append(ns.heatmap(demo, pair.original, found.neurons))
-        del found  # its score arrays stand on tensors
-        counts.append(tensors())
+    gc.freeze()  # what was there before is counted no time
+    try:
+        for _ in range(3):
+            found = method.locate(demo, pair, validity=known)
+            kept += [found.neurons, demo.captions([pair.original], ns.Noise(found.neurons, level=8.0, draws=2))]
+            kept.append(ns.heatmap(demo, pair.original, found.neurons))
+            del found  # its score arrays stand on tensors
+            counts.append(tensors())
+    finally:
+        gc.unfreeze()
     assert counts[0] == counts[1] == counts[2]
 
 
 def test_a_model_is_let_go_with_everything_that_was_done_to_it(make_vlm, picture):
+    gc.freeze()  # what was there before is not looked through
     vlm = make_vlm(seed=3)
     alive = weakref.ref(vlm.model)
     neurons = ns.Neurons.of([(0, 1), (2, 5)])
@@ -107,6 +115,7 @@ def test_a_model_is_let_go_with_everything_that_was_done_to_it(make_vlm, picture
         vlm.caption(picture)
     del vlm
     gc.collect()
+    gc.unfreeze()
     assert alive() is None
 
 

@@ -23,9 +23,9 @@ LOOKING = ("models.usable", "conditions", "selfcheck", "checks", "unlisted", "ba
 
 @pytest.fixture
 def bears(tmp_path: Path) -> list[tuple[Path, str]]:
-    """Four pictures of bears, each with the box of the first one's bear."""
+    """Two pictures of bears, each with the box of the first one's bear."""
     found: list[tuple[Path, str]] = []
-    for number, sample in enumerate(scenes_of("bear", 4)):
+    for number, sample in enumerate(scenes_of("bear", 2)):
         path = tmp_path / f"{number}.png"
         sample.load().save(path)
         found.append((path, ",".join(f"{value:g}" for value in sample.boxes[0])))
@@ -36,7 +36,7 @@ def bears(tmp_path: Path) -> list[tuple[Path, str]]:
 def busses(tmp_path: Path) -> Path:
     folder = tmp_path / "busses"
     folder.mkdir()
-    for number, sample in enumerate(scenes_of("bus", 3)):
+    for number, sample in enumerate(scenes_of("bus", 2)):
         sample.load().save(folder / f"{number}.png")
     return folder
 
@@ -81,11 +81,11 @@ VERBS: dict[str, Verb] = {
     "index": lambda bears, *_: ("index", bears[0][0], bears[1][0], "--pages", 1),
     "edit": lambda bears, busses, scenes, out: (
         *("edit", "--images", bears[0][0].parent, "--images", busses, "--source", "bear", "--target", "bus"),
-        *("--editor", "swap", "--count", 5),
+        *("--editor", "swap", "--count", 5, "--made-with", 1),
     ),
     "edit of a list": lambda bears, busses, scenes, out: (
         *("edit", "--images", bears[0][0].parent, "--images", busses, "--suppress", _list(out)),
-        *("--editor", "swap", "--count", 5),
+        *("--editor", "swap", "--count", 5, "--made-with", 1),
     ),
     "concept": lambda bears, busses, scenes, out: ("concept", scenes, "bear", "-n", 2, "--count", 20),
     "reproduce": lambda bears, busses, scenes, out: (

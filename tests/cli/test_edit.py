@@ -20,9 +20,9 @@ from neuronscope.studies.demo.scenes import scene_stream
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, demo: ns.VLM) -> Path:
-    """Four scenes whose captions name a bear, and three without one."""
+    """Two scenes whose captions name a bear, and three without one."""
     place = tmp_path_factory.mktemp("pictures")
-    for concept, count, named in (("bear", 4, True), ("pizza", 3, False)):
+    for concept, count, named in (("bear", 2, True), ("pizza", 3, False)):
         shown = (render(scene).image for scene in scene_stream(concept, 7) if "horse" not in scene.concepts)
         fitting = (image for image in shown if (" bear" in demo.caption(image)) is named)
         for n, image in enumerate(islice(fitting, count)):
@@ -44,15 +44,15 @@ def test_an_edit_and_what_it_writes(
     assert document == json.loads((out / "tables.json").read_text(encoding="utf-8"))
     assert document["settings"]["lambda2"] == 6.5
     assert {name: len(images) for name, images in document["images"].items()} == {
-        "edited": 2,
-        "held_out": 2,
+        "edited": 1,
+        "held_out": 1,
         "kept": 0,
         "others": 3,
     }
     assert document["edited"]["success"]["value"] == 1
     assert document["random"]["success"]["value"] == 0
     assert document["edited"]["text_agreement"]["items"] == 2
-    assert document["edited"]["prompts"]["items"] == 2
+    assert document["edited"]["prompts"]["items"] == 1
     edit = Edit.load(out / "edit.safetensors", demo)
     shown = [pair["after"] for pair in document["captions"]["edited"]]
     with edit:
@@ -128,10 +128,10 @@ def test_images_that_do_not_name_the_source_are_refused(cli, folder: Path, tmp_p
     given = ("--images", folder, "--editor", "ablate", "--out", tmp_path)
     code, _, told = cli("edit", "--source", "zebra", *given)
     assert code == 1
-    assert "of 7 images the captions of 0 name 'zebra' and 7 do not" in told
-    code, _, told = cli("edit", "--source", "bear", *given, "--made-with", 4)
+    assert "of 5 images the captions of 0 name 'zebra' and 5 do not" in told
+    code, _, told = cli("edit", "--source", "bear", *given, "--made-with", 2)
     assert code == 1
-    assert "needed are 4 that the edit is made with" in told
+    assert "needed are 2 that the edit is made with" in told
 
 
 def test_the_old_spelling_of_repair_names_the_verb(cli, tmp_path: Path):

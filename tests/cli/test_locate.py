@@ -35,7 +35,7 @@ def locate(cli, monkeypatch, checkpoint, tmp_path):
 
 @pytest.mark.parametrize("name", ["schwettmann", "pan-predict", "grad-x-activation", "activation", "random"])
 def test_rankings(locate, tmp_path, name):
-    code, out, _ = locate("--method", name, "--count", 5, "--json")
+    code, out, _ = locate("--method", name, "--count", 5, "--no-test", "--json")
     assert code == 0
     document = json.loads(out)
     assert document["method"] == name
@@ -58,7 +58,7 @@ def test_the_table_for_people(locate, tmp_path):
 
 @pytest.mark.parametrize("name", ["two-stage", "stage-1", "stage-2"])
 def test_filters_take_a_budget(locate, name):
-    code, out, _ = locate("--method", name, "--budget", 9, "--json")
+    code, out, _ = locate("--method", name, "--budget", 9, "--no-test", "--json")
     document = json.loads(out)
     assert code == 0
     assert document["method"] == name
@@ -73,9 +73,9 @@ def test_the_papers_thresholds(locate):
 
 
 def test_layer_matched_takes_a_set(locate, tmp_path):
-    like = ns.Neurons.of([(0, 1), (2, 3), (2, 4)])
-    like.save(tmp_path / "like.json")
-    code, out, _ = locate("--method", "random-layer-matched", "--like", tmp_path / "like.json", "--json")
+    like = tmp_path / "like.json"
+    ns.Neurons.of([(0, 1), (2, 3), (2, 4)]).save(like)
+    code, out, _ = locate("--method", "random-layer-matched", "--like", like, "--no-test", "--json")
     assert code == 0
     assert sorted(n["layer"] for n in json.loads(out)["neurons"]) == [0, 2, 2]
 
@@ -119,7 +119,7 @@ def test_bad_options_write_nothing(locate, tmp_path, name):
 @pytest.mark.parametrize(
     "options",
     [
-        ("--budget", "9", "--draws", "2"),
+        ("--budget", "9", "--draws", "1"),
         ("--q", "0.3", "--no-test"),
         ("--site", "act", "--q", "0.3", "--no-test"),
         ("--site", "act", "--method", "schwettmann", "--no-test"),
@@ -153,7 +153,7 @@ def test_both_recipes_give_the_same_neurons(locate, cli, tmp_path, monkeypatch, 
 
 
 def test_both_doors_write_the_same_folder(locate, tmp_path, checkpoint):
-    code, _, err = locate("--budget", "9", "--draws", "2")
+    code, _, err = locate("--budget", "9", "--draws", "1")
     assert code == 0, err
     asked = Locate(
         image=str(tmp_path / "image.png"),
@@ -161,12 +161,12 @@ def test_both_doors_write_the_same_folder(locate, tmp_path, checkpoint):
         boxes=((4.0, 4.0, 20.0, 20.0),),
         model=str(checkpoint),
         budget=9,
-        draws=2,
+        draws=1,
     )
     other = tmp_path / "other"
     vlm = ns.load(checkpoint)
     pair, known = asked.pair(vlm)
-    locate_into(other, vlm, asked.locator(), pair, validity=known, draws=2, origin=asked.origin())
+    locate_into(other, vlm, asked.locator(), pair, validity=known, draws=1, origin=asked.origin())
     files = {path.relative_to(other) for path in other.rglob("*") if path.is_file()}
     assert files == {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file()}
     for name in files:

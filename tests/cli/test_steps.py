@@ -57,7 +57,7 @@ def test_a_terminal_gets_a_bar_and_no_lines(monkeypatch, capsys):
     [
         ("scenes", ["--count", 2, "--out", "scenes"], "drawing scenes"),
         ("decode", ["1.3"], "loading the model"),
-        ("check", [], "loading the model"),
+        ("check", ["--only", "heat map"], "loading the model"),
     ],
 )
 def test_verbs_tell_their_steps_and_print_one_document(

@@ -18,9 +18,9 @@ from neuronscope.studies.edit.words import suppress
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, demo: ns.VLM) -> Path:
-    """Three scenes whose captions name a bear, three with a pizza, two with neither."""
+    """Two scenes whose captions name a bear, two with a pizza, one with neither."""
     place = tmp_path_factory.mktemp("pictures")
-    for concept, count, words in (("bear", 3, (" bear",)), ("pizza", 3, (" pizza",)), ("clock", 2, (" clock",))):
+    for concept, count, words in (("bear", 2, (" bear",)), ("pizza", 2, (" pizza",)), ("clock", 1, (" clock",))):
         shown = (render(scene).image for scene in scene_stream(concept, 7) if "horse" not in scene.concepts)
         others = {" bear", " pizza", " clock", " horse"} - set(words)
         texts = ((image, demo.caption(image)) for image in shown)
@@ -57,7 +57,7 @@ def test_words_alone_and_together(cli, demo: ns.VLM, folder: Path, tmp_path: Pat
     for one, random, both in zip(result["words"], together["random"], together["edited"], strict=True):
         assert one["edited"]["generality"]["value"] == both["generality"]["value"] == 1
         assert one["random"]["generality"]["value"] == random["generality"]["value"] == 0
-        assert both["locality"]["items"] == 2
+        assert both["locality"]["items"] == 1
         assert both["text_perplexity"]["value"] < 1.2
     sets = [ns.Neurons.load(out / f"neurons-{n}.json") for n in (1, 2)]
     assert [len(one) for one in sets] == [24, 24]
@@ -73,7 +73,7 @@ def test_words_alone_and_together(cli, demo: ns.VLM, folder: Path, tmp_path: Pat
     assert demo.fingerprint == before
     edits = [Edit.load(out / f"edit-{n}.safetensors", demo) for n in (1, 2)]
     with edits[0], edits[1]:
-        captions = demo.captions([folder / f"{name}.png" for name in ("bear2", "pizza2", "clock0")])
+        captions = demo.captions([folder / f"{name}.png" for name in ("bear1", "pizza1", "clock0")])
     assert " bear" not in captions[0]
     assert " horse" in captions[1]
     assert " clock" in captions[2]
@@ -115,5 +115,5 @@ def test_a_setting_or_editor_that_the_words_do_not_have(cli, folder: Path, tmp_p
     assert "the list has none" in refused("bear\n", "--set", "alpha=1")
     assert "--editor='rome'" in refused("bear -> dog\n", "--editor", "rome")
     assert "--editor graft needs --donors" in refused("bear -> dog\n", "--editor", "graft")
-    assert "none of 1 words could be edited; the first: of 8 images" in refused("zebra\n")
+    assert "none of 1 words could be edited; the first: of 5 images" in refused("zebra\n")
     assert not (tmp_path / "out" / "tables.json").exists()

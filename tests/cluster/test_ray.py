@@ -56,8 +56,6 @@ ray = pytest.importorskip("ray")
 from ray._private.utils import get_ray_address_file  # noqa: E402
 from ray.cluster_utils import Cluster as Machines  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("ray")
-
 PLAN = Experiment(
     ("bear", "bus"),
     images=1,
@@ -296,9 +294,9 @@ def test_what_the_cluster_has_no_room_for(machines: Machines, job: Job, tmp_path
 
 
 def test_another_model_is_refused_by_its_fingerprint(
-    machines: Machines, job: Job, local: Path, tmp_path: Path, checkpoint: Path
+    machines: Machines, demo: ns.VLM, job: Job, tmp_path: Path, checkpoint: Path
 ):
-    shutil.copy(local / "run.json", tmp_path / "run.json")
+    assert Local(job, tmp_path, demo).run.record.settings["model"]  # begun with the bundled model, as run.json says
     other = replace(job, model=str(checkpoint))
     with (
         closing(Cluster(other, tmp_path, on(machines, workers=1))) as engine,

@@ -23,10 +23,12 @@ def compiled(block: Block) -> ast.Module:
     return ast.increment_lineno(tree, block.line - 1)
 
 
-def run(block: Block, variables: dict[str, Any]) -> None:
+def run(block: Block, variables: dict[str, Any]) -> str:
     """Run a block and compare what it prints with what the page says.
 
     Edits of weights that it leaves in force are taken back, the last first.
+
+    Returns what it prints.
 
     Raises BadPage for another output, and whatever the code raises.
     """
@@ -40,6 +42,7 @@ def run(block: Block, variables: dict[str, Any]) -> None:
                 edit.revert()
     if block.prints is not None and _lines(block.prints) != _lines(printed.getvalue()):
         raise BadPage(f"prints\n{printed.getvalue()}and the page says\n{block.prints}")
+    return printed.getvalue()
 
 
 def _lines(text: str) -> list[str]:

@@ -8,16 +8,21 @@ bundled one.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from page_blocks import BadPage
 from PIL import Image
 
 import neuronscope as ns
 from neuronscope.loading.load import BUNDLED
+from neuronscope.locate import Located
 from neuronscope.samples.scenes import Item, Scene, render, write_coco
 from report_samples import make_index, make_run
 
@@ -64,24 +69,38 @@ def _mask(path: Path) -> None:
     Image.fromarray(mask).save(path)
 
 
+def _once(make: Callable[[Path], None]) -> Callable[[Path], None]:
+    """Makes a folder the first time, and copies of it after that."""
+
+    @cache
+    def made() -> tempfile.TemporaryDirectory[str]:  # held until this process ends
+        held = tempfile.TemporaryDirectory()
+        make(Path(held.name) / "made")
+        return held
+
+    return lambda folder: shutil.copytree(Path(made().name) / "made", folder) and None
+
+
+@_once
 def _pictures(folder: Path) -> None:
-    """Nine bears, then three other scenes."""
-    places = ("forest", "snow", "field", "beach", "street", "kitchen", "office", "bedroom", "night")
+    """Four bears, then two other scenes."""
+    places = ("forest", "snow", "field", "beach")
     folder.mkdir()
-    for k in range(9):
+    for k in range(4):
         x, y = 60 + 17 * k, 80 + 40 * (k % 4)
         bear = ("bear", ("brown", "black", "white")[k % 3], (x, y, 290, 225))
         picture(places[k % len(places)], bear).save(folder / f"bear-{k:02}.png")
-    for k, concept in enumerate(("horse", "bus", "clock")):
+    for k, concept in enumerate(("horse", "bus")):
         picture(places[k], (concept, "red", (100 + 20 * k, 150, 280, 240))).save(folder / f"other-{k}.png")
 
 
+@_once
 def _scenes(folder: Path) -> None:
     write_coco(folder, count=12, seed=20_000_000)
 
 
 def _neurons(path: Path) -> None:
-    _located().save(path)
+    _found().neurons.save(path)
 
 
 def _run(folder: Path) -> None:
@@ -96,7 +115,7 @@ def _model(folder: Path) -> None:
 def _index(folder: Path) -> None:
     pictures = folder.with_name(f"{folder.name}-pictures")
     _pictures(pictures)
-    make_index(ns.load("demo"), pictures, folder)
+    make_index(_demo(), pictures, folder)
 
 
 #: Name on a page -> what makes the file or folder at a path.
@@ -124,11 +143,19 @@ def prepare(folder: Path, code: str) -> None:
 class Names(dict[str, Any]):
     """The variables of a page: what its blocks made, else what VALUES makes."""
 
+    def __init__(self, **given: Any) -> None:
+        super().__init__(given)
+        self._granted: dict[str, Any] = {}
+
     def __missing__(self, name: str) -> Any:
         if name not in VALUES:
             raise KeyError(name)
-        self[name] = value = VALUES[name](self)
+        self[name] = self._granted[name] = value = VALUES[name](self)
         return value
+
+    def taken_for_granted(self, *names: str) -> bool:
+        """Whether none of these was made by the page itself."""
+        return all(name not in self or self[name] is self._granted.get(name) for name in names)
 
 
 def _sample(file: str = "bear.jpg") -> ns.Sample:
@@ -137,9 +164,31 @@ def _sample(file: str = "bear.jpg") -> ns.Sample:
 
 
 @cache
-def _located(file: str = "bear.jpg") -> ns.Neurons:
+def _demo() -> ns.VLM:
+    """The model of pages that load none."""
+    return ns.load("demo")
+
+
+@contextmanager
+def model_unchanged() -> Generator[None]:
+    """Raise BadPage for code that leaves the model of other pages changed."""
+    before = _demo().fingerprint
+    yield
+    if _demo().fingerprint != before:
+        raise BadPage("the page leaves the model that it did not load changed")
+
+
+@cache
+def _found(file: str = "bear.jpg") -> Located:
     """The same on every page."""
-    return ns.TwoStage().locate(ns.load("demo"), ns.counterfactual(_sample(file))).neurons
+    return ns.TwoStage().locate(_demo(), ns.counterfactual(_sample(file)))
+
+
+def _found_in(page: Names) -> Located:
+    """In the page's pair; where neither it nor the model is the page's own, what is known."""
+    if page.taken_for_granted("vlm", "sample", "pair"):
+        return _found()
+    return ns.TwoStage().locate(page["vlm"], page["pair"])
 
 
 def _folder(pattern: str) -> list[str]:
@@ -152,12 +201,12 @@ def _folder(pattern: str) -> list[str]:
 #: Variable -> what makes it of the page's other variables.
 VALUES: Mapping[str, Callable[[Names], Any]] = {
     "ns": lambda _: ns,
-    "vlm": lambda _: ns.load("demo"),
+    "vlm": lambda _: _demo(),
     "sample": lambda _: _sample(),
     "pair": lambda page: ns.counterfactual(page["sample"]),
-    "found": lambda page: ns.TwoStage().locate(page["vlm"], page["pair"]),
+    "found": _found_in,
     "neurons": lambda page: page["found"].neurons,
-    "dogs": lambda _: _located("dog-same-place.jpg"),
+    "dogs": lambda _: _found("dog-same-place.jpg").neurons,
     "mask": lambda page: page["pair"].mask,
     "all_heats": lambda page: [ns.heatmap(page["vlm"], page["pair"].original, page["neurons"])],
     "images": lambda _: _folder("other-*")[:2],

@@ -13,63 +13,66 @@ import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import page_code
 import page_commands
 import pytest
-from page_blocks import PARSED_ONLY, BadPage, Block, blocks, pages, shown
-from page_folder import Names, prepare
+from page_blocks import PARSED_ONLY, ROOT, BadPage, Block, blocks, pages, shown
+from page_folder import Names, model_unchanged, prepare
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
 
-_GROUPS = 2
 #: Of a block; most take less than one, on a busy machine several times as long.
 _SECONDS = 120.0
-PAGES = [
-    pytest.param(page, id=shown(page), marks=pytest.mark.xdist_group(f"docs-{number % _GROUPS}"))
-    for number, page in enumerate(pages())
-]
+PAGES = [pytest.param(page, id=shown(page)) for page in pages()]
+#: Pages that take no variable for granted and show all that they print.
+PRINTING = (ROOT / "docs" / "tutorial.md", *(ROOT / "docs" / "errors").glob("*-*.md"))
 
 
-def execute(block: Block, variables: Names) -> None:
-    """Run, parse or look at one block. Raises AssertionError with its place."""
+def execute(block: Block, variables: dict[str, Any]) -> str:
+    """Run, parse or look at one block; returns what its code prints. Raises AssertionError with its place."""
     try:
         if block.language in _DOING and not block.includes:
-            _DOING[block.language](block, variables)
+            return _DOING[block.language](block, variables) or ""
+        return ""
     except Exception as error:
         raise AssertionError(f"{block}: {type(error).__name__}: {error}") from error
 
 
-def _python(block: Block, variables: Names) -> None:
+def _python(block: Block, variables: dict[str, Any]) -> str:
     page_code.look_up(block)
-    if not block.mark:
-        page_code.run(block, variables)
+    return "" if block.mark else page_code.run(block, variables)
 
 
-def _bash(block: Block, _: Names) -> None:
+def _bash(block: Block, _: object) -> None:
     if block.mark == PARSED_ONLY:
         page_commands.parse(block.code)
     elif not block.mark:
         page_commands.run(block.code)
 
 
-def _json(block: Block, _: Names) -> None:
+def _json(block: Block, _: object) -> None:
     json.loads(block.code)
 
 
-_DOING = {"python": _python, "bash": _bash, "json": _json}
+_DOING: dict[str, Callable[[Block, dict[str, Any]], str | None]] = {"python": _python, "bash": _bash, "json": _json}
 
 
-def execute_page(page: Path, folder: Path) -> None:
-    """All blocks of a page, in a folder that is the current one."""
+def execute_page(page: Path, folder: Path, *, exact: bool = False) -> None:
+    """All blocks of a page, in a folder that is the current one; `exact`: without variables, showing all it prints."""
     listed = blocks(page)
     prepare(folder, "\n".join(block.code for block in listed if not block.mark))
-    variables = Names(__name__="__main__")
-    with page_code.registries_kept():
+    variables = {"__name__": "__main__"} if exact else Names(__name__="__main__")
+    printed = ""
+    with page_code.registries_kept(), model_unchanged():
         for block in listed:
+            if exact and printed:
+                assert printed == block.code, f"{block} shows something else than is printed: {printed}"
             with within(_SECONDS):
-                execute(block, variables)
+                printed = execute(block, variables)
+    assert not (exact and printed), f"{shown(page)} does not show what its last block prints: {printed}"
 
 
 @contextmanager
@@ -94,7 +97,7 @@ def within(seconds: float) -> Generator[None]:
 @pytest.mark.parametrize("page", PAGES)
 def test_page(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    execute_page(page, tmp_path)
+    execute_page(page, tmp_path, exact=page in PRINTING)
 
 
 # What the rules are worth: pages that break them.
@@ -162,6 +165,21 @@ def test_a_page_that_breaks_the_rules_fails(name: str, write: Callable[[str], Pa
     with pytest.raises((BadPage, AssertionError)) as failure:
         execute_page(write(text), tmp_path)
     assert message in str(failure.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "```python\nprint(1)\n```",
+        "```python\nprint(1)\n```\n\n```text\n 1\n```",
+        "```python\nprint(1)\n```\n\n```python\nprint(2)\n```\n\n```text\n2\n```",
+        "```python\nns.Zero\n```",
+    ],
+)
+def test_a_page_that_shows_all_says_it_as_it_is(text: str, write: Callable[[str], Path], tmp_path: Path) -> None:
+    with pytest.raises(AssertionError, match=r"print|name 'ns' is not defined"):
+        execute_page(write(text), tmp_path, exact=True)
+    execute_page(write("```python\nprint(1)\n```\n\nsays\n\n```text\n1\n```"), tmp_path, exact=True)
 
 
 def test_blocks_share_variables_and_edits_are_taken_back(write: Callable[[str], Path], tmp_path: Path) -> None:

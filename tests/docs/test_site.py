@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from contextlib import redirect_stdout
-from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-import page_code
 import pytest
 from page_blocks import ROOT, blocks
-from page_folder import prepare
 
 import neuronscope as ns
 from neuronscope import errors
@@ -31,13 +25,10 @@ from docs.extensions import hierarchy, messages, options, source  # noqa: E402
 from docs.extensions.directive import DirectiveError  # noqa: E402
 from docs.extensions.formulae import mathml  # noqa: E402
 
-pytestmark = pytest.mark.xdist_group("site")
-
 DOCS = ROOT / "docs"
 ERRORS = [
     name for name, value in vars(errors).items() if isinstance(value, type) and value.__module__ == errors.__name__
 ]
-PRINTING = ["tutorial.md", *(f"errors/{hierarchy.page_of(name)}" for name in ERRORS)]
 
 
 def build(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -188,33 +179,6 @@ def test_an_example_is_a_message_of_its_class(name: str) -> None:
         said = line.partition(" - ")[2] or line
         if not said.startswith("["):  # what went well
             assert any(re.fullmatch(pattern, said) for pattern in patterns), said
-
-
-_load: Callable[..., ns.VLM] = ns.load
-
-
-@cache
-def demo() -> ns.VLM:
-    return _load("demo")
-
-
-@pytest.mark.parametrize("name", PRINTING)
-def test_a_page_prints_what_it_shows(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(ns, "load", lambda where: demo() if where == "demo" else _load(where))
-    listed = blocks(DOCS / name)
-    prepare(tmp_path, "\n".join(block.code for block in listed))
-    variables: dict[str, object] = {"__name__": "__page__"}
-    printed = ""
-    for block in listed:
-        if block.language == "python":
-            with redirect_stdout(io.StringIO()) as out:
-                page_code.run(block, variables)
-            printed = out.getvalue()
-        elif printed:
-            assert printed == block.code, f"{block} shows something else"
-            printed = ""
-    assert not printed, f"{name} does not show what its last block prints"
 
 
 def test_every_public_name_is_in_the_reference() -> None:

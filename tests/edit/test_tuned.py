@@ -28,9 +28,9 @@ def test_the_gentlest_with_the_fewest_lost_is_chosen(demo, scenes, monkeypatch):
     texts = iter(
         [
             ["a bus"],  # the one to keep, before
-            *(["a backpack", "a backpack"], ["a bus"]),
-            *(["a cake", "a cake"], ["a cake"]),
-            *(["a cake", "a cake and a backpack"], ["a bus"]),
+            ["a backpack", "a backpack", "a bus"],
+            ["a cake", "a cake", "a cake"],
+            ["a cake", "a cake and a backpack", "a bus"],
         ]
     )
     monkeypatch.setattr(Tuned, "_captions", lambda *_: next(texts))

@@ -123,7 +123,6 @@ def test_an_address_that_is_not_ours_ends_it_as_bad_usage(capsys, monkeypatch, h
     assert told.count("\n") == 1
 
 
-@pytest.mark.xdist_group("explorer's port")
 @pytest.mark.parametrize(
     "sent",
     [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.long) for one in (signal.SIGHUP, signal.SIGINT))],

@@ -99,19 +99,18 @@ def test_an_operation_that_is_not_interrupted_says_so():
     assert interrupted(lambda: None, "raise", -1)[0] is False
 
 
+#: What modules call their tables of hooks; others would be further attributes.
+HOOKS = [name for name, table in vars(torch.nn.Module()).items() if "_hooks" in name and isinstance(table, dict)]
+
+
 def left(vlm: ns.VLM) -> dict[str, object]:
     """What beginning and ending a block could leave, in a millisecond: no values of weights."""
-    modules = list(vlm.model.modules())
+    modules = [vars(m) for m in vlm.model.modules()]
     return {
-        "hooks": [
-            list(hooks)
-            for m in modules
-            for name, hooks in vars(m).items()
-            if "_hooks" in name and isinstance(hooks, dict)
-        ],
-        "attributes": [sorted(vars(m)) for m in modules],
-        "training": [m.training for m in modules],
-        "requires_grad": [p.requires_grad for p in vlm.model.parameters()],
+        "hooks": [(k, name, list(own[name])) for k, own in enumerate(modules) for name in HOOKS if own[name]],
+        "attributes": [set(own) for own in modules],
+        "training": [own["training"] for own in modules],
+        "requires_grad": [p.requires_grad for own in modules for p in own["_parameters"].values() if p is not None],
         "modes": (torch.is_grad_enabled(), torch._C._len_torch_function_stack()),
         "opened": list(opened()),
         "handlers": [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGALRM)],

@@ -13,7 +13,7 @@ from neuronscope.locate import Exchange, Ranked, Ranking, edit_effect
 from neuronscope.locate.pooling import JOINS, SCALES, held, pooled, scaled
 from neuronscope.locate.scores import Layout, Pooled, best_first
 from neuronscope.locate.target import concept_word
-from neuronscope.locate.validity import check_validity
+from neuronscope.locate.validity import Validity, check_validity
 from neuronscope.models import Decoding
 from neuronscope.samples import Counterfactual, counterfactual
 from neuronscope.samples.scenes import scene_sample
@@ -223,18 +223,20 @@ def test_three_scenes_find_planted_neurons_at_least_as_well_as_one(demo, concept
     truth, layout = planted(demo)[concept], Layout(demo.widths)
     method = ns.method("difference-x-gradient")  # which misses them on one of the scenes
     some: list[Counterfactual] = []
+    known: list[Validity] = []
     for scene in scene_stream(concept, 7):
         pair = counterfactual(scene_sample(scene, concept))
         try:
-            check_validity(demo, pair)
+            known.append(check_validity(demo, pair))
         except InvalidSample:
             continue
         some.append(pair)
         if len(some) == 3:
             break
-    each = [method.locate(demo, pair) for pair in some]
+    each = [method.locate(demo, pair, validity=own) for pair, own in zip(some, known, strict=True)]
     alone = [average_precision(one.scores.arrays[one.ranked_by].values, layout, truth) for one in each]
-    found = ns.locate_concept(demo, some, method, ns.Pooling(count=layout.total, scale="effect", within=layout.total))
+    pooling = ns.Pooling(count=layout.total, scale="effect", within=layout.total)
+    found = ns.locate_concept(demo, some, method, pooling, validities=known)
     values = np.empty(layout.total)
     values[[layout.starts[n.layer] + n.unit for n in found]] = found.scores["pooled"]
     assert average_precision(values, layout, truth) >= max(alone) > min(alone) + 0.5

@@ -16,7 +16,7 @@ from neuronscope.locate.validity import check_validity
 from neuronscope.models import Decoding
 from neuronscope.studies.demo.scenes import scenes_of
 
-QUICK = {"candidates": 500, "steps": 60, "draws": 2}
+QUICK = {"candidates": 200, "steps": 30, "draws": 2}
 
 
 @pytest.fixture
@@ -139,7 +139,7 @@ def test_it_recovers_half_with_no_more_neurons_than_the_ranking(demo, concept):
 def positive(vlm, speaks) -> tuple[ns.Counterfactual, object]:
     """A picture whose edit makes the word less likely, and all neurons patched as well."""
     speaks(vlm, "bear on grass", "grass")
-    for seed in range(40):
+    for seed in range(13, 53):  # of the first thirteen none does
         image = np.random.default_rng(seed).integers(0, 256, (40, 40, 3), dtype=np.uint8)
         pair = ns.counterfactual(ns.Sample(image, "bear", boxes=[(3, 3, 20, 12)]))
         known = check_validity(vlm, pair)

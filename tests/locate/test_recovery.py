@@ -1,6 +1,7 @@
 """The cut is the smallest set that does what it says, seen by interventions one at a time."""
 
 import dataclasses
+from types import SimpleNamespace
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -46,35 +47,49 @@ def best(vlm, values, size) -> Neurons:
     return Neurons.of(layout.split(int(flat)) for flat in best_first(values)[:size])
 
 
-def naive(vlm, pair, validity, neurons) -> tuple[float, bool]:
-    """Share of the edit's effect, and whether the word is gone, by one intervention."""
+@pytest.fixture(scope="module")
+def naive(demo, pair, validity):
+    """Share of the edit's effect, or whether the word is gone, by one intervention."""
     word = concept_word(validity)
-    inputs, (position, token) = word.inputs(vlm, pair.original, Decoding()), word.entries[0]
+    inputs, (position, token) = word.inputs(demo, pair.original, Decoding()), word.entries[0]
 
     def score() -> float:
         with torch.no_grad():
-            return float(vlm.logits(inputs, last=position)[0, -position].log_softmax(-1)[token])
+            return float(demo.logits(inputs, last=position)[0, -position].log_softmax(-1)[token])
 
-    clean, effect = score(), edit_effect(vlm, pair, word, Decoding())
-    with vlm.intervene(Patch.take(vlm, neurons, pair.edited)):
-        return (clean - score()) / effect, not named(clean_captions(vlm, [pair.original])[0].text, pair.sample.concept)
+    clean, effect = score(), edit_effect(demo, pair, word, Decoding())
+    every = Neurons.of((layer, unit) for layer, width in enumerate(demo.widths) for unit in range(width))
+    source = dict(zip(every, Patch.take(demo, every, pair.edited).source.T, strict=True))
+
+    def patched(neurons):
+        return demo.intervene(Patch(neurons, source=np.stack([source[one] for one in neurons], 1)))
+
+    def share(neurons) -> float:
+        with patched(neurons):
+            return (clean - score()) / effect
+
+    def gone(neurons) -> bool:
+        with patched(neurons):
+            return not named(clean_captions(demo, [pair.original])[0].text, pair.sample.concept)
+
+    return SimpleNamespace(share=share, gone=gone)
 
 
 @pytest.mark.parametrize("word", [True, False])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
-def test_it_is_the_fewest_that_do_it(demo, pair, validity, values, share, word):
+def test_it_is_the_fewest_that_do_it(demo, pair, validity, values, naive, share, word):
     found = Recovery(share=share, word=word, rest=None, gap=None).choose(demo, pair, validity, values)
     least = share * min(1, found.ceiling)
-    recovered, gone = naive(demo, pair, validity, best(demo, values, found.count))
+    recovered = naive.share(best(demo, values, found.count))
     assert found.share == pytest.approx(recovered, abs=1e-4)
     assert recovered >= least
-    assert gone or not word
-    recovered, gone = naive(demo, pair, validity, best(demo, values, found.count - 1))
-    assert recovered < least or (word and not gone)
+    assert not word or naive.gone(best(demo, values, found.count))
+    fewer = best(demo, values, found.count - 1)
+    assert naive.share(fewer) < least or (word and not naive.gone(fewer))
 
 
 @pytest.mark.parametrize("share", [0.9, 5.0])
-def test_in_place_of_a_large_set_one_without_which_nothing_is_recovered(demo, pair, validity, values, share):
+def test_in_place_of_a_large_set_one_without_which_nothing_is_recovered(demo, pair, validity, values, naive, share):
     """However much of a saturating score is asked for: also of shares that no set reaches. Small sets stay."""
     found = Recovery(share=share, reach=3, gap=None).choose(demo, pair, validity, values)
     alone = Recovery(share=share, rest=None, gap=None).choose(demo, pair, validity, values)
@@ -85,20 +100,18 @@ def test_in_place_of_a_large_set_one_without_which_nothing_is_recovered(demo, pa
     order = best_first(values)
     for size, whole in ((found.count, True), (found.count - 1, False)):
         outside = np.where(np.isin(np.arange(len(values)), order[:size]), -1.0, values)
-        left = naive(demo, pair, validity, best(demo, outside, len(values) - size))[0]
-        gone = naive(demo, pair, validity, best(demo, values, size))[1]
+        left = naive.share(best(demo, outside, len(values) - size))
+        gone = naive.gone(best(demo, values, size))
         assert (left <= 0.01 and gone) is whole
 
 
-def test_controls_stand_beside_it(demo, pair, validity, values):
+def test_controls_stand_beside_it(demo, pair, validity, values, naive):
     found = Recovery().choose(demo, pair, validity, values)
     assert len(found.random) == 3
     assert max(np.abs(found.random)) < 0.05
-    assert found.ceiling == pytest.approx(naive(demo, pair, validity, best(demo, values, len(values)))[0], abs=1e-4)
+    assert found.ceiling == pytest.approx(naive.share(best(demo, values, len(values))), abs=1e-4)
     rest = np.where(np.isin(np.arange(len(values)), best_first(values)[: found.count]), -1.0, values)
-    assert found.others == pytest.approx(
-        naive(demo, pair, validity, best(demo, rest, len(values) - found.count))[0], abs=1e-4
-    )
+    assert found.others == pytest.approx(naive.share(best(demo, rest, len(values) - found.count)), abs=1e-4)
 
 
 def test_a_group_is_kept_whole():
@@ -174,7 +187,7 @@ def test_the_cut_recovers_the_sub_tokens_that_the_ranking_scores(vlm, surfboard,
             exchange = Exchange.of(vlm, pair.original, pair.edited, word, Decoding())
             share = exchange.effects([Layout(vlm.widths).mask(located.neurons)])[0] / effects[token]
             assert told["share"] == pytest.approx(share, rel=1e-3)
-    top = ns.ceiling(vlm, pair, validity=known, concept_token=token)
+    top = ns.ceiling(vlm, pair, validity=known, concept_token=token, changes=(), layers=False)
     assert top.effect == pytest.approx(effects[token], rel=1e-4, abs=1e-6)
     scored = ScoredConcept.of(vlm, [pair], methods["pan"], validities=[known])
     assert scored.effects == pytest.approx([effects[token]], rel=1e-4, abs=1e-6)
@@ -193,7 +206,7 @@ def test_captions_are_written_on_from_the_pass_that_gives_the_share(demo, pair, 
         monkeypatch.setattr(
             saying.Saying, "captions", lambda self, *a: [Caption("green", "green", (1,)) for _ in a[-1]]
         )
-    cut = Recovery(share=1e-9, most=100, rest=None)
+    cut = Recovery(share=1e-9, most=30, rest=None)
     found, asked = cut.choose(demo, pair, validity, anything), list(plainly)
     assert saying._TRIED[demo] is trusted
     plainly.clear()

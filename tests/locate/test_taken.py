@@ -1,5 +1,6 @@
 """The word that is asked for is compared with what was removed."""
 
+import copy
 import json
 import math
 from dataclasses import replace
@@ -15,6 +16,7 @@ from neuronscope.locate import validity
 from neuronscope.locate.taken import Affected, Removal
 from neuronscope.locate.validity import check_validity
 from neuronscope.studies.demo.scenes import scenes_of
+from neuronscope.testing import tiny_model, tiny_processor
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +33,18 @@ def scenes(demo):
     return found
 
 
-def ask(demo, pair, word):
-    """Why the word is doubtful; "refused" for one that is not affected."""
-    other = replace(pair, sample=replace(pair.sample, concept=word))
-    found = check_validity(demo, other).removal
+@pytest.fixture
+def ask(demo, monkeypatch):
+    """Why a word is doubtful; "refused" for one that is not affected. What the model says of a pair is known."""
+
+    def asked(pair, valid, word):
+        monkeypatch.setattr(validity, "generate_captions", lambda *_, **__: [[valid.original], [valid.edited]])
+        return doubt(check_validity(demo, replace(pair, sample=replace(pair.sample, concept=word))).removal)
+
+    return asked
+
+
+def doubt(found):
     try:
         found.require()
     except InvalidSample as error:
@@ -49,13 +59,13 @@ def test_the_object_itself_is_not_doubted(scenes):
         assert valid.removal.doubt == "", valid.original.text
 
 
-def test_words_that_only_went_with_it_are(demo, scenes):
+def test_words_that_only_went_with_it_are(scenes, ask):
     """Every lost word of place, grammar or background in these scenes."""
     asked = 0
     for pair, valid in scenes[::2]:
         gone = {one.word for one in valid.removal.words if one.lost}
         for word in gone & {"left", "right", "of", "in", "on", "snow", "under"}:
-            told = ask(demo, pair, word)
+            told = ask(pair, valid, word)
             assert word in told, (word, valid.original.text)
             asked += 1
             if word in ("of", "in", "on"):
@@ -88,6 +98,17 @@ def plainly(vlm, image, ids):
     return np.array([float(logits[k, token]) for k, token in enumerate(ids)])
 
 
+@pytest.fixture(scope="module")
+def spelling(natural_vlm):
+    """A tiny model that spells as the natural one does, in pieces of words of any language."""
+    tokenizer = copy.deepcopy(natural_vlm.tokenizer)
+    tokenizer.add_tokens(["<image>"], special_tokens=True)
+    tokenizer.image_token = "<image>"
+    tokenizer.image_token_id = tokenizer.convert_tokens_to_ids("<image>")
+    model = tiny_model(text={"vocab_size": len(tokenizer)}, image_token_id=tokenizer.image_token_id)
+    return ns.load((model, tiny_processor(tokenizer=tokenizer)))
+
+
 @pytest.mark.parametrize(
     ("original", "concept", "surface"),
     [
@@ -99,16 +120,16 @@ def plainly(vlm, image, ids):
         ("ένα άσπρο άλογο", "άλογο", "άλογο"),
     ],
 )
-def test_words_of_several_tokens_in_any_language(natural_vlm, picture, monkeypatch, original, concept, surface):
+def test_words_of_several_tokens_in_any_language(spelling, picture, monkeypatch, original, concept, surface):
     """All tokens of the word count, and the sum over all words is that of the caption's tokens."""
     said = (original, "snow")
-    rows = [tuple(natural_vlm.tokenizer(text, add_special_tokens=False).input_ids) for text in said]
+    rows = [tuple(spelling.tokenizer(text, add_special_tokens=False).input_ids) for text in said]
     captions = [[Caption(text, text, ids)] for text, ids in zip(said, rows, strict=True)]
     monkeypatch.setattr(validity, "generate_captions", lambda *_, **__: captions)
     pair = ns.counterfactual(ns.Sample(picture, concept, boxes=[(4, 4, 20, 20)]), "mean_fill")
-    found = check_validity(natural_vlm, pair)
+    found = check_validity(spelling, pair)
     assert found.match.surface == surface
-    before, after = (plainly(natural_vlm, image, rows[0]) for image in (pair.original, pair.edited))
+    before, after = (plainly(spelling, image, rows[0]) for image in (pair.original, pair.edited))
     of = list(found.tokens)
     assert len(of) > 1 or surface.isascii()
     assert found.removal.asked.taken == pytest.approx(float((before - after)[of].sum()), abs=1e-3)
@@ -151,6 +172,6 @@ def test_many_at_a_time_are_not_asked(demo, scenes):
     assert found[1].removal is None
 
 
-def test_a_word_that_is_not_in_the_caption_is_refused_as_before(demo, scenes):
+def test_a_word_that_is_not_in_the_caption_is_refused_as_before(scenes, ask):
     with pytest.raises(ConceptNotNamed):
-        ask(demo, scenes[0][0], "zeppelin")
+        ask(*scenes[0], "zeppelin")

@@ -8,7 +8,7 @@ import pytest
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.locate import ScoredConcept
-from neuronscope.locate.concept import LEAST_EFFECT, REFINED
+from neuronscope.locate.concept import LEAST_EFFECT
 from neuronscope.locate.scores import Layout
 from neuronscope.locate.views import CORNERS, corner, is_view, photograph_of
 from neuronscope.studies.demo.scenes import scenes_of
@@ -43,14 +43,15 @@ def test_a_corner_without_the_object_is_none(pair):
 def test_views_count_with_their_photograph(demo):
     """By hand: the mean of a photograph's scaled scores, and then the mean of photographs."""
     pairs = [ns.counterfactual(sample) for sample in scenes_of("bear", 2)]
-    scored = ScoredConcept.of(demo, pairs, views=2)
+    method = ns.method("difference-x-gradient", target="logit", points=2)
+    scored = ScoredConcept.of(demo, pairs, method, views=2)
     seen = [k for k, pair in enumerate(scored.pairs) if is_view(pair)]
     assert len(seen) + len(scored.unseen) == 4
     assert seen
     assert len(set(scored.photographs)) == 2
     for k in seen:
         assert scored.effects[k] >= LEAST_EFFECT
-        again = REFINED.locate(demo, scored.pairs[k])
+        again = method.locate(demo, scored.pairs[k])
         assert np.array_equal(again.scores.arrays["attribution"].values, values(scored, k))
     names = scored.photographs
     each = [np.mean([values(scored, k) / values(scored, k).max() for k in own], 0) for own in groups(names)]

@@ -76,15 +76,27 @@ def own() -> ns.VLM:
     return tiny_vlm(seed=4)
 
 
+#: As long as it takes for each of ODD that changes what `generate` writes by itself to change it.
+SHORT = ns.Decoding(max_new_tokens=8)
+LOUD = ns.Scale(ns.Neurons.of([(1, 3), (2, 5)]), 4.0)
+
+
+@pytest.fixture(scope="module")
+def said() -> list[Any]:
+    """What the model says of the picture, and under a change, once it has been asked."""
+    return []
+
+
 @pytest.mark.parametrize("name", ODD)
-def test_no_setting_of_a_checkpoint_changes_a_caption(name: str, own: ns.VLM, picture, monkeypatch):
-    plain = own.caption(picture)
-    under = own.captions([picture], ns.Scale(ns.Neurons.of([(1, 3), (2, 5)]), 4.0))
+def test_no_setting_of_a_checkpoint_changes_a_caption(name: str, own: ns.VLM, said, picture, monkeypatch):
+    if not said:
+        said.extend((own.caption(picture, decoding=SHORT), own.captions([picture], LOUD, decoding=SHORT)))
+    plain, under = said
     odd = copy.deepcopy(own.model.generation_config)
     odd.update(**{name: ODD[name]}) if name != "is_assistant" else setattr(odd, name, True)
     monkeypatch.setattr(own.model, "generation_config", odd)
-    assert own.caption(picture) == plain
-    assert own.captions([picture], ns.Scale(ns.Neurons.of([(1, 3), (2, 5)]), 4.0)) == under
+    assert own.caption(picture, decoding=SHORT) == plain
+    assert own.captions([picture], LOUD, decoding=SHORT) == under
 
 
 def test_every_setting_of_the_installed_release_is_told():

@@ -23,7 +23,7 @@ from neuronscope.tokens import ImageTokens
 from zoo import ZOO
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
-SHORT = Decoding(max_new_tokens=6)
+SHORT = Decoding(max_new_tokens=4)
 ONE_IMAGE = [name for name, animal in ZOO.items() if FAMILIES[animal.model_type].one_image]
 
 
@@ -234,8 +234,8 @@ def test_rows_whose_pixels_cannot_be_padded_are_not_mixed_silently():
 
 
 def test_the_check_finds_tokens_of_the_wrong_image_and_a_wrong_map(monkeypatch: pytest.MonkeyPatch):
-    vlm = zoo("mistral3")
-    assert vlm.prepare([[A, B]]).images[0].counts == (48, 48)
+    vlm = zoo("llava")
+    assert vlm.prepare([[A, B]]).images[0].counts == (16, 16)
     right: Any = VLM._several  # pyright: ignore[reportPrivateUsage]
 
     def swapped(self: VLM, *args: Any) -> ImageTokens:
@@ -244,10 +244,10 @@ def test_the_check_finds_tokens_of_the_wrong_image_and_a_wrong_map(monkeypatch: 
 
     def shifted(self: VLM, *args: Any) -> ImageTokens:
         row = right(self, *args)
-        return ImageTokens(row.positions, no_grid="a test", counts=(56, 40))
+        return ImageTokens(row.positions, no_grid="a test", counts=(20, 12))
 
     for wrong, problem in ((swapped, "picture 0 has a wrong map"), (shifted, "picture 1 moves the other's tokens")):
-        fresh = zoo("mistral3")
+        fresh = zoo("llava")
         with monkeypatch.context() as patch:
             patch.setattr(VLM, "_several", wrong)
             if wrong is shifted:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,9 @@ def pictures(scenes: Path) -> list[Path]:
 @pytest.fixture(scope="module")
 def done(verb: Callable[..., Any], pictures: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Any:
     out = tmp_path_factory.mktemp("pan") / "run"
-    document = verb("discover", *pictures, "--preset", "published", "--nouns", "tagger", "--out", out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neuronscope.studies.discover.tables._draw", lambda *_: {})  # figures, which nothing here reads
+        document = verb("discover", *pictures, "--preset", "published", "--nouns", "tagger", "--out", out)
     return document, out
 
 
@@ -46,15 +49,28 @@ def sets(done: Any, picture: Path) -> dict[str, list[tuple[int, int]]]:
     return found
 
 
-def captioned(demo: ns.VLM, picture: Path) -> list[int]:
-    return plain.write(demo, Image.open(picture).convert("RGB"), SENT, NEW_TOKENS)
+@pytest.fixture(scope="module")
+def captioned(demo: ns.VLM, pictures: list[Path]) -> dict[Path, list[int]]:
+    """What the model writes about each picture, in tokens."""
+    return {one: plain.write(demo, Image.open(one).convert("RGB"), SENT, NEW_TOKENS) for one in pictures}
 
 
-def contributions(demo: ns.VLM, picture: Path, ids: Sequence[int], at: int) -> np.ndarray:
-    """a (w . u): the activation function's output where the token is predicted, times the value vector's own logit."""
-    tensors = plain.inputs_of(demo, Image.open(picture).convert("RGB"), SENT, ids[:at])
-    values, _ = plain.read(demo, tensors, "act_fn")
-    return np.stack([layer[-1] for layer in values]) * (plain.value_vectors(demo) @ plain.direction(demo, ids[at]))
+@pytest.fixture(scope="module")
+def contributions(demo: ns.VLM, captioned: dict[Path, list[int]]) -> Callable[[Path, int], np.ndarray]:
+    """Of a place in a picture's caption, worked out once.
+
+    a (w . u): the activation function's output where the token is predicted, times the value vector's own logit.
+    """
+    vectors = plain.value_vectors(demo)
+
+    @cache
+    def of(picture: Path, at: int) -> np.ndarray:
+        ids = captioned[picture]
+        tensors = plain.inputs_of(demo, Image.open(picture).convert("RGB"), SENT, ids[:at])
+        values, _ = plain.read(demo, tensors, "act_fn")
+        return np.stack([layer[-1] for layer in values]) * (vectors @ plain.direction(demo, ids[at]))
+
+    return of
 
 
 def places(demo: ns.VLM, ids: Sequence[int]) -> dict[str, int]:
@@ -65,27 +81,28 @@ def places(demo: ns.VLM, ids: Sequence[int]) -> dict[str, int]:
     return found
 
 
-def test_query_answer_and_length(demo: ns.VLM, done: Any, pictures: list[Path]):
+def test_query_answer_and_length(demo: ns.VLM, done: Any, captioned: Any, pictures: list[Path]):
     document, _ = done
     asked = document["settings"]["discovery"]["decoding"]
     assert (asked["question"], asked["prefix"], asked["max_new_tokens"]) == (QUERY, ANSWER, NEW_TOKENS)
     assert demo.sent(Discovery.as_published().decoding) == SENT
     for picture in pictures:
-        text = demo.tokenizer.decode(captioned(demo, picture), skip_special_tokens=True)
+        text = demo.tokenizer.decode(captioned[picture], skip_special_tokens=True)
         assert document["captions"][picture.name] == f"{ANSWER} {text}"
 
 
-def test_every_noun_gets_the_neurons_that_add_most_to_its_first_token(demo: ns.VLM, done: Any, pictures: list[Path]):
+def test_every_noun_gets_the_neurons_that_add_most_to_its_first_token(
+    demo: ns.VLM, done: Any, pictures: list[Path], captioned: Any, contributions: Any
+):
     document, _ = done
     counted = 0
     for picture in pictures:
-        ids = captioned(demo, picture)
-        where = places(demo, ids)
+        where = places(demo, captioned[picture])
         own = [noun for noun, images in document["nouns"].items() if images == [picture.name]]
         found = {noun: members for noun, members in sets(done, picture).items() if noun in own}
         assert found
         for noun, members in found.items():
-            expected = plain.best(contributions(demo, picture, ids, where[noun]), KEPT)
+            expected = plain.best(contributions(picture, where[noun]), KEPT)
             assert members[0] == expected[0]
             assert len(members) == KEPT
             assert len({*members} & {*expected}) >= KEPT - 2  # at the cut sums in another order may change places
@@ -93,13 +110,14 @@ def test_every_noun_gets_the_neurons_that_add_most_to_its_first_token(demo: ns.V
     assert counted > 2
 
 
-def test_the_token_is_the_nouns_own_after_a_noun_that_is_not_found(demo: ns.VLM, done: Any, pictures: list[Path]):
+def test_the_token_is_the_nouns_own_after_a_noun_that_is_not_found(
+    demo: ns.VLM, done: Any, pictures: list[Path], captioned: Any, contributions: Any
+):
     """In the published code each later noun is scored with its neighbour's token; here each carries its own place."""
     for picture in pictures:
-        ids = captioned(demo, picture)
-        where = places(demo, ids)
+        where = places(demo, captioned[picture])
         nouns = [noun for noun in sets(done, picture) if noun in where]
-        tops = {noun: plain.best(contributions(demo, picture, ids, where[noun]), 1)[0] for noun in nouns}
+        tops = {noun: plain.best(contributions(picture, where[noun]), 1)[0] for noun in nouns}
         assert len(set(tops.values())) > 1 or len(nouns) < 2
 
 
@@ -122,16 +140,17 @@ def test_region_invariance_shuffles_the_image_tokens(done: Any):
         assert 0 <= one["random"] <= one["found"] <= 1
 
 
-def test_specificity_is_a_matrix_of_each_nouns_first_neuron(demo: ns.VLM, done: Any, pictures: list[Path]):
+def test_specificity_is_a_matrix_of_each_nouns_first_neuron(
+    demo: ns.VLM, done: Any, pictures: list[Path], captioned: Any, contributions: Any
+):
     """M[a, b]: the first neuron of noun a, scored for noun b; right where the largest of a row is its own."""
     document, _ = done
     shares: list[float] = []
     for picture in pictures:
-        ids = captioned(demo, picture)
-        where = places(demo, ids)
+        where = places(demo, captioned[picture])
         nouns = list(sets(done, picture))
         assert set(nouns) <= set(where)  # all of one token in this vocabulary
-        scores = {noun: contributions(demo, picture, ids, where[noun]) for noun in nouns}
+        scores = {noun: contributions(picture, where[noun]) for noun in nouns}
         rows = {
             noun: {other: scores[other][plain.best(scores[noun], 1)[0]] for other in nouns}
             for noun in nouns

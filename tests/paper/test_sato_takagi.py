@@ -71,8 +71,17 @@ class Done:
 def done(verb: Callable[..., Any], scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     out = tmp_path_factory.mktemp("paper") / "run"
     asked = ("--preset", "paper", "--data", scenes, "--concepts", ",".join(CONCEPTS), "--images", 1)
-    document = verb("reproduce", *asked, "--metrics", "bleu-1,rouge-1,rouge-l", "--out", out)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neuronscope.studies.reproduce.tables._draw", lambda *_: {})  # figures, which nothing here reads
+        document = verb("reproduce", *asked, "--metrics", "bleu-1,rouge-1,rouge-l", "--out", out)
     return Done(document, Run.existing(out), scenes)
+
+
+@pytest.fixture(scope="module")
+def clean(demo: ns.VLM, done: Done) -> tuple[dict[str, Any], list[np.ndarray]]:
+    """The picture of the bus before any noise: what the model is called with, and the activations of its layers."""
+    tensors = plain.inputs_of(demo, done.picture("bus"), done.sample("bus")["sent"])
+    return tensors, plain.read(demo, tensors, "act_fn")[0]
 
 
 def patched(done: Done, concept: str) -> Image.Image:
@@ -190,12 +199,11 @@ def test_both_baselines_are_means_over_patches_as_many_as_two_stage_keeps(demo: 
     assert [(n.layer, n.unit) for n in found] == plain.best(active * static, count)
 
 
-def drawn(demo: ns.VLM, done: Done, method: str, concept: str, level: int, draw: int) -> plain.Added:
-    """What a draw adds to the set's activations, by the difference of what plain hooks see."""
-    neurons = done.located(method, concept)
+def drawn(demo: ns.VLM, done: Done, clean: Any, method: str, level: int, draw: int) -> plain.Added:
+    """What a draw adds to the activations of the bus's set, by the difference of what plain hooks see."""
+    neurons = done.located(method, "bus")
     noise = ns.Noise(neurons, level=float(level), draws=DRAWS, sharing="shared")
-    tensors = plain.inputs_of(demo, done.picture(concept), done.sample(concept)["sent"])
-    before, _ = plain.read(demo, tensors, "act_fn")
+    tensors, before = clean
     with demo.intervene(noise, draws=[draw]):
         after, _ = plain.read(demo, tensors, "act_fn")
     layer = min(neurons.by_layer())  # later layers also hear what earlier ones do
@@ -211,9 +219,9 @@ def drawn(demo: ns.VLM, done: Done, method: str, concept: str, level: int, draw:
     return {own: (values[:, None].expand(-1, len(them)), list(them)) for own, them in neurons.by_layer().items()}
 
 
-def test_noise_is_n_times_a_standard_normal_vector_over_the_patches(demo: ns.VLM, done: Done):
+def test_noise_is_n_times_a_standard_normal_vector_over_the_patches(demo: ns.VLM, done: Done, clean: Any):
     vectors = {
-        level: np.stack([next(iter(drawn(demo, done, "pan", "bus", level, r).values()))[0][:, 0] for r in range(DRAWS)])
+        level: np.stack([next(iter(drawn(demo, done, clean, "pan", level, r).values()))[0][:, 0] for r in range(DRAWS)])
         for level in LEVELS
     }
     for level, found in vectors.items():
@@ -224,12 +232,12 @@ def test_noise_is_n_times_a_standard_normal_vector_over_the_patches(demo: ns.VLM
 
 
 @pytest.mark.parametrize("method", TABLE_II)
-def test_captions_under_noise_are_those_of_a_plain_loop(demo: ns.VLM, done: Done, method: str):
-    concept, level = "bus", 80
-    written = done.captions(method, concept, level)
+def test_captions_under_noise_are_those_of_a_plain_loop(demo: ns.VLM, done: Done, clean: Any, method: str):
+    level = 80
+    written = done.captions(method, "bus", level)
     assert len(written) == DRAWS * len(CONCEPTS)
     for draw in (0, 7):
-        added = drawn(demo, done, method, concept, level, draw)
+        added = drawn(demo, done, clean, method, level, draw)
         for other in CONCEPTS:
             ids = plain.write(demo, done.picture(other), done.sample(other)["sent"], NEW_TOKENS, added)
             row = next(one for one in written if (one["draw"], one["names"]) == (draw, other))

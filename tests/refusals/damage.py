@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+
+from .watched import below
 
 #: What stands in the place of a value, as JSON has it or as no JSON may have it.
 WRONG = (
@@ -91,7 +94,27 @@ FILES: dict[str, Callable[[Path], object]] = {
 
 
 def copied(source: Path, target: Path) -> Path:
-    """A fresh copy of a folder, in the place of an older one."""
-    shutil.rmtree(target, ignore_errors=True)
-    shutil.copytree(source, target, symlinks=True)
+    """A copy of a folder; in the place of an older one, of which files that nobody touched stay where they are."""
+    if not target.is_dir():
+        shutil.copytree(source, target, symlinks=True)
+        return target
+    there, wanted = _kinds(target), _kinds(source)
+    for name, kind in sorted(there.items(), reverse=True):  # what is in a folder goes before it
+        if name not in wanted or wanted[name] != kind:
+            place = target / name
+            place.rmdir() if kind is None else place.unlink()
+    for name, kind in sorted(wanted.items()):
+        place = target / name
+        if kind is None:
+            place.mkdir(exist_ok=True)
+        elif there.get(name) != kind:
+            shutil.copy2(source / name, place, follow_symlinks=False)
     return target
+
+
+def _kinds(folder: Path) -> dict[str, tuple[int, ...] | None]:
+    """What is below a folder: None for folders; of files their kind, size and time, which copies have, too."""
+    return {
+        name: None if stat.S_ISDIR(one.st_mode) else (stat.S_IFMT(one.st_mode), one.st_size, one.st_mtime_ns)
+        for name, one in below(folder).items()
+    }

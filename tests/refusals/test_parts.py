@@ -19,14 +19,16 @@ from neuronscope.run.directory import Run
 from neuronscope.run.parts import decode, encode
 from neuronscope.samples.picture_files import gather
 from neuronscope.studies.discover.collect import collect_discoveries
+from neuronscope.studies.discover.directory import SCHEMAS as DISCOVERING
 from neuronscope.studies.discover.directory import open_discovery
 from neuronscope.studies.discover.settings import DiscoveryPlan
 from neuronscope.studies.discover.work import DiscoveryRun
 from neuronscope.studies.reproduce.collect import collect
 from neuronscope.studies.reproduce.conditions import Limits
-from neuronscope.studies.reproduce.opening import open_run
+from neuronscope.studies.reproduce.opening import open_run, run_settings
 from neuronscope.studies.reproduce.record import read_named
 from neuronscope.studies.reproduce.settings import Experiment
+from neuronscope.studies.reproduce.units import SCHEMAS as REPRODUCING
 from neuronscope.studies.reproduce.work import Reproduction
 
 from .damage import copied, documents
@@ -35,7 +37,7 @@ from .test_files import refused, report, spread, told
 PLAN = Experiment(
     ("bear", "bus"),
     images=1,
-    methods=("two-stage", "random"),
+    methods=("two-stage:activation=1,gradient=0.05", "random"),
     levels=(2.0,),
     draws=1,
     ablations=(),
@@ -48,15 +50,10 @@ PLAN = Experiment(
 JSON = ("document", "neurons", "provenance")
 
 
-def begin(vlm: ns.VLM, data: Path, out: Path) -> Reproduction:
-    source = ns.CocoFolder.open(data)
-    return Reproduction(vlm, source, PLAN, open_run(out, vlm, source.identity(), PLAN))
-
-
 @pytest.fixture(scope="module")
 def reproduced(demo: ns.VLM, bench: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out = tmp_path_factory.mktemp("reproduced")
-    begin(demo, bench / "good" / "coco", out).work()
+    out, source = tmp_path_factory.mktemp("reproduced"), ns.CocoFolder.open(bench / "good" / "coco")
+    Reproduction(demo, source, PLAN, open_run(out, demo, source.identity(), PLAN)).work()
     return out
 
 
@@ -106,8 +103,11 @@ def tried(good: Path, place: Path, few: int, use: Callable[[Path], object]) -> l
 
 @pytest.mark.usefixtures("unchecked")
 def test_parts_of_a_reproduction(reproduced: Path, demo: ns.VLM, bench: Path, tmp_path: Path):
+    source = ns.CocoFolder.open(bench / "good" / "coco")
+    settings = run_settings(demo, source.identity(), PLAN)  # the same for every copy, and read from all weights
+
     def use(folder: Path) -> None:
-        work = begin(demo, bench / "good" / "coco", folder)
+        work = Reproduction(demo, source, PLAN, Run.open(folder, settings, schemas=REPRODUCING))
         read_named(work.run, PLAN.concepts)
         collect(work)
 
@@ -139,9 +139,11 @@ def test_parts_of_a_discovery(demo: ns.VLM, bench: Path, tmp_path: Path):
         discovery=ns.Discovery(top=5, nouns="tagger"), group=2, group_k=3, ks=(1, 3), draws=1, described=(3, 3)
     )
 
-    def begun(folder: Path) -> DiscoveryRun:
-        return DiscoveryRun(demo, pictures, plan, open_discovery(folder, demo, plan))
-
     good = tmp_path / "good"
-    begun(good).work()
+    DiscoveryRun(demo, pictures, plan, open_discovery(good, demo, plan)).work()
+    settings = plan.settings(demo)  # the same for every copy, and read from all weights
+
+    def begun(folder: Path) -> DiscoveryRun:
+        return DiscoveryRun(demo, pictures, plan, Run.open(folder, settings, schemas=DISCOVERING))
+
     report(tried(good, tmp_path / "run", 12, lambda folder: collect_discoveries(begun(folder))))

@@ -17,6 +17,7 @@ from neuronscope.errors import one_line
 from .verbs import GOOD, Case, cases, commands, contradictions
 from .watched import LIMIT, listing, run, wrong
 
+Listing = dict[str, tuple[int, int]]
 #: How many of an option's values are given by default, and how many options share a turn.
 FEW = 2
 ALL = os.environ.get("NEURONSCOPE_REFUSALS") == "all"
@@ -41,8 +42,8 @@ for each in cases():
     EVERY[each.verb].append(each)
 
 
-def problem(case: Case, bench: Path, scratch: Path) -> str:
-    """What is wrong with how a command ends; nothing where it is refused as it should be."""
+def problem(case: Case, bench: Path, before: Listing, scratch: Path) -> str:
+    """What is wrong with how a command ends; nothing where it is refused as it should be, and `bench` as `before`."""
     places = {"{good}": bench / "good", "{bad}": bench / "bad", "{out}": scratch / "out", "{scratch}": scratch}
 
     def placed(word: str) -> str:
@@ -50,7 +51,6 @@ def problem(case: Case, bench: Path, scratch: Path) -> str:
             word = word.replace(name, str(place))
         return word
 
-    before = listing(bench)
     ended = run([placed(word) for word in case.words])
     left = listing(scratch)
     if listing(bench) != before:
@@ -71,11 +71,12 @@ def problem(case: Case, bench: Path, scratch: Path) -> str:
 
 def problems(chosen: list[Case], bench: Path, place: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     found: list[str] = []
+    before = listing(bench)
     for number, case in enumerate(chosen):
         scratch = place / str(number)
         scratch.mkdir()
         monkeypatch.chdir(scratch)
-        if said := problem(case, bench, scratch):
+        if said := problem(case, bench, before, scratch):
             found.append(f"{case.name}: {said}")
     return found
 

@@ -67,15 +67,37 @@ each_plot = pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """The figures that are saved."""
+    return _noted(monkeypatch)
+
+
+def _noted(patch: pytest.MonkeyPatch) -> list[Any]:
     seen: list[Any] = []
     save = figures._save
-    monkeypatch.setattr(figures, "_save", lambda figure, path: seen.append(figure) or save(figure, path))
+    patch.setattr(figures, "_save", lambda figure, path: seen.append(figure) or save(figure, path))
     return seen
 
 
-@each_plot
-def test_both_files_are_pictures(plot: Callable[[Path], Any], tmp_path: Path):
-    png, svg = plot(tmp_path / "some.figure")
+class Plotted(NamedTuple):
+    """A plot that was drawn: how, its figure, and its two files."""
+
+    draw: Callable[[Path], Any]
+    figure: Any
+    png: Path
+    svg: Path
+
+
+@pytest.fixture(scope="module", params=PLOTS)
+def plotted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Plotted:
+    """Every plot, drawn once for the tests that only look at it."""
+    draw = PLOTS[request.param]
+    with pytest.MonkeyPatch.context() as patch:
+        seen = _noted(patch)
+        png, svg = draw(tmp_path_factory.mktemp("plot") / "some.figure")
+    return Plotted(draw, seen[0], png, svg)
+
+
+def test_both_files_are_pictures(plotted: Plotted):
+    png, svg = plotted.png, plotted.svg
     assert (png.name, svg.name) == ("some.figure.png", "some.figure.svg")
     pixels = np.asarray(Image.open(png).convert("RGB"))
     assert pixels.shape[0] > 150
@@ -84,20 +106,17 @@ def test_both_files_are_pictures(plot: Callable[[Path], Any], tmp_path: Path):
     assert 0.005 < ink.mean() < 0.5
     assert len(np.unique(pixels[ink], axis=0)) > 20
     assert ET.parse(svg).getroot().tag.endswith("svg")
-    assert sorted(path.name for path in tmp_path.iterdir()) == [png.name, svg.name]
+    assert sorted(path.name for path in png.parent.iterdir()) == [png.name, svg.name]
 
 
-@each_plot
-def test_the_same_numbers_give_the_same_bytes(plot: Callable[[Path], Any], tmp_path: Path):
-    first, second = plot(tmp_path / "a"), plot(tmp_path / "b")
+def test_the_same_numbers_give_the_same_bytes(plotted: Plotted, tmp_path: Path):
+    first, second = (plotted.png, plotted.svg), plotted.draw(tmp_path / "b")
     assert [path.read_bytes() for path in first] == [path.read_bytes() for path in second]
     assert b"<dc:date>" not in first[1].read_bytes()
 
 
-@each_plot
-def test_nothing_is_cut_off(plot: Callable[[Path], Any], tmp_path: Path, drawn: list[Any]):
-    plot(tmp_path / "a")
-    box, frame = drawn[0].get_tightbbox(), drawn[0].bbox_inches
+def test_nothing_is_cut_off(plotted: Plotted):
+    box, frame = plotted.figure.get_tightbbox(), plotted.figure.bbox_inches
     assert box.x0 >= 0
     assert box.y0 >= 0
     assert box.x1 <= frame.width

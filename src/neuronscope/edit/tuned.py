@@ -96,7 +96,8 @@ class Tuned:
         lost: list[int] = []
         for edit in made:
             with edit:
-                said, kept = self._captions(vlm, own), self._captions(vlm, keep)
+                texts = self._captions(vlm, [*own, *keep])
+            said, kept = texts[: len(own)], texts[len(own) :]
             missed = sum(not self._replaced(text) for text in said)
             changed = sum(a != b for a, b in zip(stay, kept, strict=True))
             lost.append(missed + changed)

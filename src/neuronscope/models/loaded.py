@@ -71,6 +71,7 @@ class LoadedModel:
         self.structure = structure
         self.chat = False
         self._placed: dict[tuple[object, ...], ImageTokens] = {}
+        self._framed: dict[tuple[object, ...], tuple[Frame, ...]] = {}
         self._readable: set[tuple[object, ...]] = set()
         self.forced: tuple[int, ...] = ()  # while logits are computed: ids behind each row's prompt
 
@@ -339,7 +340,10 @@ class LoadedModel:
 
     def frames(self, picture: Image.Image, *, padding: bool = False) -> tuple[Frame, ...]:
         """One frame for each picture or tile that the vision tower sees; with `padding` also those that are empty."""
-        return self._frames([picture], self.sent(), padding=padding)
+        key = (picture.size, padding, placing(self))
+        if key not in self._framed:  # a map of each of many sets asks again
+            self._framed[key] = self._frames([picture], self.sent(), padding=padding)
+        return self._framed[key]
 
     def _frames(
         self, shown: Sequence[Image.Image], text: str, image: int = 0, *, padding: bool = False

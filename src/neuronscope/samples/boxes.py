@@ -92,7 +92,7 @@ def boxes_mask(boxes: Sequence[Sequence[float]], size: tuple[int, int]) -> Bool[
 
 def mask_box(mask: Bool[np.ndarray, "height width"]) -> Box:
     """The smallest box around a mask's pixels. Raises InvalidSample for an empty mask."""
-    ys, xs = np.nonzero(mask)
+    ys, xs = (np.flatnonzero(mask.any(axis)) for axis in (1, 0))  # the pixels' own places take ten times as long
     if not len(xs):
         raise InvalidSample("an empty mask has no box")
     return (float(xs.min()), float(ys.min()), float(xs.max() - xs.min() + 1), float(ys.max() - ys.min() + 1))

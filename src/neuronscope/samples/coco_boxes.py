@@ -83,7 +83,7 @@ def require_agreement(box: Box, mask: Mask | None, area: object, frame: tuple[in
         max(0, int(y - near[1])) : int(np.ceil(y + h + near[1])),
         max(0, int(x - near[0])) : int(np.ceil(x + w + near[0])),
     ]
-    outside = 1 - inside.sum() / mask.sum()
+    outside = 1 - np.count_nonzero(inside) / np.count_nonzero(mask)
     if outside > _OUTSIDE:
         raise InvalidSample(
             f"{outside:.0%} of its outline lies outside its box {box}: they belong to different objects or pictures"

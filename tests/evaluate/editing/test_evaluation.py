@@ -19,9 +19,9 @@ from neuronscope.studies.demo.scenes import scene_stream
 @pytest.fixture(scope="module")
 def bears() -> Probes:
     """Scenes of bears, and others."""
-    shown = [render(s).image for s in islice((s for s in scene_stream("bear", 5) if "horse" not in s.concepts), 6)]
-    rest = [render(s).image for s in islice((s for s in scene_stream("pizza", 5) if "bear" not in s.concepts), 3)]
-    return Probes(shown[:3], shown[3:6], rest, prompts=("There is a",))
+    shown = [render(s).image for s in islice((s for s in scene_stream("bear", 5) if "horse" not in s.concepts), 4)]
+    rest = [render(s).image for s in islice((s for s in scene_stream("pizza", 5) if "bear" not in s.concepts), 2)]
+    return Probes(shown[:2], shown[2:], rest, prompts=("There is a",))
 
 
 def test_reading_equals_a_loop_over_images(demo: ns.VLM, bears: Probes):

@@ -112,17 +112,18 @@ def test_how_far_a_map_is_off(place: Callable[[int, int], tuple[int, int]], off:
 
 @pytest.fixture(scope="module")
 def looked_at() -> dict[bytes, np.ndarray]:
-    """Pictures that the natural model was shown -> what entered its first layer, which no way to read a map changes."""
+    """Pictures that a model was shown -> what entered its first layer, which no way to read a map changes."""
     return {}
 
 
 @pytest.fixture
 def seen_once(monkeypatch: pytest.MonkeyPatch, looked_at: dict[bytes, np.ndarray]) -> None:
-    """The natural model, which takes its time, looks at each picture once for all tests of this module."""
+    """A model that takes its time looks at each picture once for all tests of this module."""
     real = checks.entering
 
     def entering(vlm: ns.VLM, shown: Sequence[np.ndarray]) -> np.ndarray:
-        key = b"".join(str(pixels.shape).encode() + pixels.tobytes() for pixels in shown)
+        key = f"{id(vlm)} ".encode()  # both live as long as the tests
+        key += b"".join(str(pixels.shape).encode() + pixels.tobytes() for pixels in shown)
         if key not in looked_at:
             looked_at[key] = real(vlm, shown)
         return looked_at[key]
@@ -142,6 +143,7 @@ def test_a_wrong_map_of_it_fails(natural_vlm: ns.VLM, misread: Callable[[str], N
     assert not judged(natural_vlm)
 
 
+@pytest.mark.usefixtures("seen_once")
 @pytest.mark.parametrize("way", WRONG)
 def test_a_wrong_map_of_a_model_that_sees_what_is_there_fails(demo: ns.VLM, misread: Callable[[str], None], way: str):
     assert judged(demo)

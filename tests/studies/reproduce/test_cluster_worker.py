@@ -26,7 +26,7 @@ from neuronscope.studies.reproduce.units import DATASET, SCHEMAS, units
 PLAN = Experiment(
     ("bear", "bus"),
     images=1,
-    methods=("two-stage",),
+    methods=("two-stage:activation=1,gradient=0.05",),
     levels=(),
     ablations=("zero",),
     metrics={"bleu-1": {}},

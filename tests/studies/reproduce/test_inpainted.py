@@ -27,8 +27,8 @@ from neuronscope.studies.reproduce.work import Reproduction
 from tiny_inpainter import tiny_pipeline
 
 SMALL: dict[str, Any] = {
-    "images": 1, "methods": ("two-stage",), "levels": (2.0,), "draws": 1, "ablations": (), "metrics": {},
-    "limits": Limits(min_side=16.0),
+    "images": 1, "methods": ("two-stage:activation=1,gradient=0.05",), "levels": (2.0,), "draws": 1, "ablations": (),
+    "metrics": {}, "limits": Limits(min_side=16.0),
 }  # fmt: skip
 
 
@@ -79,9 +79,12 @@ def test_another_model_of_the_same_name_is_another_run(demo: ns.VLM, scenes: Pat
         begin(demo, scenes, tmp_path / "run")
 
 
-def test_the_page_shows_what_was_drawn(demo: ns.VLM, scenes: Path, tmp_path: Path, restless: Restless):
+def test_the_page_shows_what_was_drawn(
+    demo: ns.VLM, scenes: Path, tmp_path: Path, restless: Restless, monkeypatch: pytest.MonkeyPatch
+):
     from neuronscope.studies.reproduce.collect import collect
 
+    monkeypatch.setattr("neuronscope.studies.reproduce.tables._draw", lambda *_: {})  # figures are not pictures
     work = begin(demo, scenes, tmp_path / "run")
     work.work()
     render(collect(work), work.run.folder)

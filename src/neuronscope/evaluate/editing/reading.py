@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -102,9 +103,9 @@ def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batc
     """
     decoding = probes.decoding
     write = partial(clean_captions, vlm, batch_size=batch_size)
-    edited, held_out, others = (
-        write(images, decoding=decoding) for images in (probes.edited, probes.held_out, probes.others)
-    )
+    groups = (probes.edited, probes.held_out, probes.others)
+    captions = iter(write([image for group in groups for image in group], decoding=decoding))
+    edited, held_out, others = (list(islice(captions, len(group))) for group in groups)
     asked = texts if texts is not None else probes.texts
     if asked is None:
         asked = tuple(dict.fromkeys(caption.full for caption in others))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Bool, Float
@@ -127,13 +128,11 @@ def sample_scene(seed: int, *, concepts: Collection[str] = (), count: int | None
 def render(scene: Scene) -> Rendered:
     """Draw a scene, 128 x 128 pixels, farther objects first."""
     light = np.random.default_rng([scene.seed, 0x117E])
-    background = Pen(FRAME)
-    PLACES[scene.place].draw(background, np.random.default_rng([scene.seed, 0xBAC6]))
-    canvas = np.asarray(background.image().convert("RGB"), dtype=np.float32)
+    canvas = _draw_place(scene.place, scene.seed)
     slope, gain = light.uniform(-0.12, 0.12), light.uniform(0.9, 1.06)
     visible: dict[str, Float[np.ndarray, "height width"]] = {}
     for item in sorted(scene.items, key=lambda it: it.box[1] + it.box[3]):
-        layer = np.asarray(_draw_item(item), dtype=np.float32)
+        layer = _draw_item(item)
         alpha = layer[..., 3:] / 255
         canvas = canvas * (1 - alpha) + layer[..., :3] * alpha
         visible = {name: cover * (1 - alpha[..., 0]) for name, cover in visible.items()}
@@ -143,11 +142,20 @@ def render(scene: Scene) -> Rendered:
     return Rendered(image, {name: cover * 255 >= _MASK_ALPHA for name, cover in visible.items()})
 
 
-def _draw_item(item: Item) -> Image.Image:
+# A scene is drawn again without each of its objects: what it shares with the last ones is known. Nothing is written to.
+@lru_cache(maxsize=4)
+def _draw_place(place: str, seed: int) -> Float[np.ndarray, "height width 3"]:
+    pen = Pen(FRAME)
+    PLACES[place].draw(pen, np.random.default_rng([seed, 0xBAC6]))
+    return np.asarray(pen.image().convert("RGB"), dtype=np.float32)
+
+
+@lru_cache(maxsize=16)
+def _draw_item(item: Item) -> Float[np.ndarray, "height width 4"]:
     rng = np.random.default_rng(item.seed)
     pen = Pen(FRAME, item.box, angle=item.angle, mirror=item.mirror)
     CONCEPTS[item.concept].draw(pen, rng, jitter(PALETTE[item.colour], rng))
-    return pen.image()
+    return np.asarray(pen.image(), dtype=np.float32)
 
 
 def _place_item(name: str, horizon: float, others: list[Item], crowd: int, rng: np.random.Generator) -> Item | None:

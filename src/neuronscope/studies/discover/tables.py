@@ -152,6 +152,7 @@ def _neurons(work: DiscoveryRun, found: Discoveries) -> dict[str, Neurons]:
     """The neurons of every noun, over all its images."""
     sets: dict[str, Neurons] = {}
     options, often = work.plan.discovery, best_for(found.nouns)
+    model = work.vlm.identity()  # reads all weights
     for noun, rows in found.nouns.items():
         best = together(rows, options.top)
         sets[noun] = replace(
@@ -167,7 +168,7 @@ def _neurons(work: DiscoveryRun, found: Discoveries) -> dict[str, Neurons]:
                 "nouns the best is best for": f"{often[best[0]]} of {len(found.nouns)}",
                 "finder": _of(work),
             },
-            model=work.vlm.identity(),
+            model=model,
         )
     return sets
 

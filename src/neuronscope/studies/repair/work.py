@@ -184,11 +184,11 @@ class _Job:
         drawn = np.random.default_rng(self.how.seed).permutation(len(rest))[:compared]
         others = [rest[k] for k in sorted(drawn.tolist())]
         with self.how.edit(self.vlm, members, source, target):
-            kept = self._naming(source, showing)
-            texts = [one.text for one in self.captions(others)]
+            texts = [one.text for one in self.captions([*showing, *others])]
+        shown, beside = texts[: len(showing)], texts[len(showing) :]
         return Beside(
-            tuple(n in kept for n in showing),
-            tuple(text == self.clean[n].text for text, n in zip(texts, others, strict=True)),
+            tuple(source in mentions(text, self.categories) for text in shown),
+            tuple(text == self.clean[n].text for text, n in zip(beside, others, strict=True)),
         )
 
     def alone(self, n: int, source: str, compared: int) -> Repaired:
@@ -241,7 +241,8 @@ class _Job:
 
     def _read(self, steps: Sequence[_Step]) -> tuple[dict[str, tuple[str, ...]], dict[int, _Columns]]:
         """Captions and changed columns, with the edits in force."""
-        captions = {half: tuple(one.text for one in self.captions(at)) for half, at in self.halves.items()}
+        texts = [one.text for one in self.captions(range(len(self.pictures)))]
+        captions = {half: tuple(texts[n] for n in at) for half, at in self.halves.items()}
         changed = _union(members for members, _, _ in steps).by_layer()
         return captions, {
             layer: _Columns(units, read_columns(self.vlm, layer, units)) for layer, units in changed.items()

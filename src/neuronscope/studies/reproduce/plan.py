@@ -103,7 +103,7 @@ class Plan:
         first = next(iter(made.values()))
         differing = [name for name in first if any(one[name] != first[name] for one in made.values())]
         same = {name: value for name, value in first.items() if name not in (*differing, "decoding")}
-        own = text == plan.reference or "count" in plan.specs_of(text).options
+        own = text == plan.reference or "count" in plan.specs[text].options
         if not own and takes_size(plan.method(text, plan.concepts[0])):
             same["count"] = f"as many as {plan.reference} keeps"
         return {**same, **{name: {concept: one[name] for concept, one in made.items()} for name in differing}}

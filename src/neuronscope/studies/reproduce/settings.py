@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, get_args
 
@@ -252,7 +253,8 @@ class Experiment(Taking):
 
     def method(self, text: str, concept: str) -> Locator:
         """The method of a specification for a concept, as this run has it."""
-        return self.specs_of(text).make(concept, preset=self.preset, site=self.site, decoding=self.decoding)
+        spec = self.specs.get(text) or self.specs_of(text)
+        return spec.make(concept, preset=self.preset, site=self.site, decoding=self.decoding)
 
     @staticmethod
     def specs_of(text: str) -> MethodSpec:
@@ -261,12 +263,12 @@ class Experiment(Taking):
 
         return MethodSpec.parse(text)
 
-    @property
-    def specs(self) -> dict[str, MethodSpec]:
+    @cached_property  # asked for every unit of a plan, of which there are thousands
+    def specs(self) -> Mapping[str, MethodSpec]:
         """Specification -> method, in order."""
         return {text: self.specs_of(text) for text in self.methods}
 
-    @property
+    @cached_property
     def reference(self) -> str:
         """The specification whose sets say how many neurons the others keep: the first of two-stage filtering."""
         return next((text for text, spec in self.specs.items() if spec.name == REFERENCE), REFERENCE)

@@ -19,7 +19,6 @@ import pyarrow as pa
 from ...cluster.units import Unit
 from ...types import Json
 from .settings import Experiment
-from .specs import MethodSpec
 
 #: Disk space: of a caption's row, and of a part beside its rows.
 _BYTES, _PART = 12, 8000
@@ -38,7 +37,7 @@ def sample_key(text: str, concept: str, image: str) -> dict[str, Json]:
 
 def located(plan: Experiment, text: str, concept: str, image: str) -> Unit:
     """The unit that locates; all but the reference method ask it how many neurons to keep, unless told by `count`."""
-    alone = text == plan.reference or "count" in MethodSpec.parse(text).options
+    alone = text == plan.reference or "count" in plan.specs[text].options
     needs = () if alone else (located(plan, plan.reference, concept, image).name,)
     return Unit("located", sample_key(text, concept, image), needs)
 

@@ -44,7 +44,6 @@ from .kept import Kept, Rejection, Source
 from .record import kept_row, read_candidate, read_dataset, read_set, to_row
 from .rows import TRUTH, localisation_rows, located_row, refused_row
 from .settings import Condition, Experiment
-from .specs import MethodSpec
 from .ties import Counting
 from .units import CANDIDATE, DATASET, Cost, sample_key, units
 
@@ -236,7 +235,7 @@ class Reproduction:
     def _locate(self, text: str, kept: Kept) -> dict[str, Any]:
         plan = self.experiment
         chosen = plan.method(text, kept.concept)
-        if text != plan.reference and "count" not in MethodSpec.parse(text).options:
+        if text != plan.reference and "count" not in plan.specs[text].options:
             reference = self.located(plan.reference, kept)
             if reference["refused"] is not None and takes_size(chosen):
                 return refused_row(f"{plan.reference}, whose size it takes, refused: {reference['refused']}")
