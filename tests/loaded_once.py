@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -83,9 +84,12 @@ def _files(source: Any) -> tuple[tuple[str, int, int], ...]:
     """What lies in a directory, or that it is one of the two with a name; nothing for hub ids and models in memory."""
     if source in ("demo", "natural"):
         return ((source, 0, 0),)
-    if not isinstance(source, (str, Path)) or not Path(source).is_dir():
+    if not isinstance(source, (str, Path)):
         return ()
-    return tuple(sorted((path.name, (at := path.stat()).st_size, at.st_mtime_ns) for path in Path(source).iterdir()))
+    try:
+        return tuple(sorted((one.name, (at := one.stat()).st_size, at.st_mtime_ns) for one in os.scandir(source)))
+    except OSError:  # no directory, or one with links to nothing: loading says what is wrong
+        return ()
 
 
 @contextmanager

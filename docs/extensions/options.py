@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import typer
@@ -9,6 +10,7 @@ import typer
 from .directive import DirectiveError, DirectiveExtension
 
 
+@cache
 def commands() -> dict[str, Any]:
     """Verb -> its parser, with verbs of groups as "convert minigpt4"."""
     from neuronscope.cli.main import app

@@ -19,16 +19,34 @@ from neuronscope.studies.demo.scenes import scenes_of
 from neuronscope.studies.discover.settings import Discover, DiscoveryPlan
 
 
+class Points(dict[str, float]):
+    """A writer that keeps the last point of every curve."""
+
+    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
+        self[tag] = scalar_value
+
+    def close(self) -> None:
+        self["closed"] = True
+
+
 def test_a_small_run_and_again(
     cli: Callable[..., tuple[int, str, str]], demo: ns.VLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     out = tmp_path / "neuronscope-discover"
+    logged: dict[Path, Points] = {}
+    monkeypatch.setattr("neuronscope.run.board.open_writer", lambda folder: logged.setdefault(folder, Points()))
     monkeypatch.chdir(tmp_path)
     for number, sample in enumerate(scenes_of("bear", 2)):
         sample.image.save(tmp_path / f"{number}.png")
     given = [*sorted(tmp_path.glob("*.png")), "--top", "10", "--ks", "1,10", "--group", "2"]
-    code, text, told = cli("discover", *given, "--exclude", "Right, left", "--json", "--quiet")
+    log = ("--log", tmp_path / "log")
+    code, text, told = cli("discover", *given, "--exclude", "Right, left", *log, "--json", "--quiet")
     assert (code, told) == (0, "")
+    kept = logged[tmp_path / "log"]
+    assert kept["closed"]
+    assert kept["captions"] == 2
+    assert kept["nouns"] > 0
+    assert any(tag.startswith("named/") for tag in kept)
     document = json.loads(text)
     assert document["images"] == 2
     assert list(document["layers"]) == ["1", "10"]
@@ -103,26 +121,3 @@ def test_sbus_own_caption_json_with_a_part_of_its_pictures(cli, tmp_path: Path):
     assert (code, told) == (0, "")
     assert json.loads(text)["images"] == 2
     assert "1 of 3 entries name pictures that are not in" in text
-
-
-class Points(dict[str, float]):
-    """A writer that keeps the last point of every curve."""
-
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        self[tag] = scalar_value
-
-    def close(self) -> None:
-        self["closed"] = True
-
-
-def test_a_log(cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    logged: dict[Path, Points] = {}
-    monkeypatch.setattr("neuronscope.run.board.open_writer", lambda folder: logged.setdefault(folder, Points()))
-    pictures = sorted((scenes / "images").glob("*"))[:2]
-    given = ("discover", *pictures, "--top", 3, "--shuffles", 0, "--out", tmp_path / "run", "--log", tmp_path / "log")
-    assert cli(*given, "--quiet")[0] == 0
-    kept = logged[tmp_path / "log"]
-    assert kept["closed"]
-    assert kept["captions"] == 2
-    assert kept["nouns"] > 0
-    assert any(tag.startswith("named/") for tag in kept)

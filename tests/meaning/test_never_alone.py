@@ -39,7 +39,8 @@ def test_nothing_else_reads_bare_words():
 @pytest.fixture(scope="module")
 def result(demo, tmp_path_factory):
     pair = ns.counterfactual(scenes_of("bear", 1)[0])
-    return locate_into(tmp_path_factory.mktemp("located"), demo, ns.TwoStage(), pair, draws=None), pair
+    quick = ns.TwoStage(activation=ns.locate.Fixed(1.0), gradient=ns.locate.Fixed(0.05))
+    return locate_into(tmp_path_factory.mktemp("located"), demo, quick, pair, draws=None), pair
 
 
 def test_the_folder_of_locate(result):

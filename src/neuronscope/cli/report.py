@@ -47,7 +47,7 @@ def run(
     if split is not None and data is None:
         raise InvalidOption(f"--split {split}: it belongs to --data")
     if data is not None and kind.write is not _run:
-        raise InvalidOption(f"--data {data}: this result has its own pictures")
+        raise InvalidOption(f"--data {data}: {result}, {kind.what}, has its own pictures")
     if index is not None and not kind.links:
         raise InvalidOption(f"--index {index}: the page of {kind.what} has no table of located neurons to link from")
     require_ending(out, (".html", ".htm"), "a page")
@@ -154,7 +154,7 @@ def _truth(results: list[Path], out: Path, data: Path | None, as_json: bool) -> 
         if not is_file(folder / "truth.json"):
             raise InvalidOption(f"{folder} is no result of `truth` (truth.json): only those are pooled")
     if data is not None:
-        raise InvalidOption(f"--data {data}: this result has its own pictures")
+        raise InvalidOption(f"--data {data}: {results[0]}, a result of `truth`, has its own pictures")
     require_ending(out, (".html", ".htm"), "a page")
     output_folder(out.parent)
     found = Pooled.of([Judged.load(folder) for folder in results])

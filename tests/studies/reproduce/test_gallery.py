@@ -101,8 +101,9 @@ def test_page_of_a_run(gallery, tmp_path):
     assert html.index('alt="J by method"') < html.index("<h3>Means</h3>")
     assert "never drawn" not in html
     assert '<th scope="col" data-sort>method</th><th scope="col" class="n" data-sort>J</th>' in html
-    assert '<td>a|b</td><td class="n" data-v="0.5">+0.500 <small>[-0.100, +0.900]</small></td>' in html
-    assert '<td>two</td><td class="n">-</td>' in html
+    interval = "+0.500 <small>[-0.100, +0.900]</small>"
+    assert f'<th scope="row">a|b</th><td class="n" data-name="J" data-v="0.5">{interval}</td>' in html
+    assert '<th scope="row">two</th><td class="n" data-name="J">-</td>' in html
     assert "<p><b>rouge</b>: how it was made</p>" in html
     assert '<p class="item">one: <code>1</code></p>' in html
     assert '<a href="#things">Things</a>' in html
@@ -125,7 +126,7 @@ def test_kept_results_are_the_same_as_markdown_and_as_html(gallery, tmp_path, na
     shown = Grids()
     shown.feed(html.partition("<section>")[2])
     assert [row for row in shown.rows if row] == list(rows_of(kept))
-    assert html.count('<figure class="plot">') == len(figures)
+    assert html.count('<figure class="plot ') == len(figures)
 
 
 class Grids(HTMLParser):

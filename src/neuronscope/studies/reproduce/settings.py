@@ -239,8 +239,10 @@ class Experiment(Taking):
             raise InvalidOption(
                 "one concept alone has no other images whose captions could be kept; give at least two concepts"
             )
-        for text in dict.fromkeys([self.reference, *self.methods]):  # such as a concept without published thresholds
-            for concept in self.concepts:
+        for text in dict.fromkeys([self.reference, *self.methods]):
+            spec = self.specs.get(text) or self.specs_of(text)
+            published = spec.options.get("preset", self.preset) == "paper"  # thresholds that not every concept has
+            for concept in self.concepts if published else self.concepts[:1]:
                 self.method(text, concept)
 
     @classmethod
