@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import socket
@@ -389,6 +390,35 @@ def test_cancel_in_mid_run_while_another_tab_waits(visit, endless, bear):
     assert "bus" in other.locator(".ns-caption").inner_text()
     assert "bear" in page.locator(".ns-caption").inner_text()
     assert page.locator("table [data-neuron]").count() == 0
+
+
+@pytest.fixture
+def late(monkeypatch):
+    """Whatever ends is told to the browser a second late, as on a busy machine; what goes on is not."""
+    from gradio import queueing
+
+    send = queueing.Queue.send_message
+
+    def slowly(self, event, message):
+        if isinstance(message, queueing.ProcessCompletedMessage):
+            asyncio.get_running_loop().call_later(1, send, self, event, message)
+        else:
+            send(self, event, message)
+
+    monkeypatch.setattr(queueing.Queue, "send_message", slowly)
+
+
+def test_an_answer_that_comes_late_takes_nothing_back(visit, endless, late, bear):
+    page = visit()
+    pick(page)
+    drag(page, *corners(bear.boxes[0]))
+    status(page, "Say what it is")
+    press(page, "Locate neurons")
+    status(page, "passes of the model")
+    press(page, "Cancel")
+    status(page, "Cancelled")
+    page.wait_for_timeout(2000)
+    status(page, "Cancelled")
 
 
 def test_a_hostile_file_name_and_uploads_on_a_phone(visit, bear, tmp_path, monkeypatch):

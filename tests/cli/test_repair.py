@@ -37,7 +37,7 @@ def test_hallucinations_are_repaired(cli, demo: ns.VLM, tmp_path: Path):
     assert b"0.png: there is no horse" in made
     assert made.count(b"data:image/jpeg") == 1
     code, text, _ = cli("report", out, "--out", tmp_path / "page.html", "--json")
-    assert (code, json.loads(text)["kind"]) == (0, "edit")
+    assert (code, json.loads(text)["kind"]) == (0, "repair")
     assert (tmp_path / "page.html").read_bytes() == made
 
 

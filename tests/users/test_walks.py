@@ -1,7 +1,12 @@
-"""What somebody does who follows a page and knows nothing else: real processors, tiny models, the command line."""
+"""What somebody does who follows a page and knows nothing else: real processors, tiny models, the command line.
+
+Each test names its page, gives the commands and the Python that stand there, and looks for what the page promises. Only
+names differ, and what makes it quick: a method of one pass, few neurons, few new tokens.
+"""
 
 import csv
 import json
+import shutil
 from importlib.util import find_spec
 
 import pytest
@@ -9,6 +14,7 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.cli import main
+from neuronscope.regions import Detector
 from neuronscope.studies.demo.scenes import scenes_of
 from zoo import ZOO
 
@@ -65,9 +71,37 @@ def run(capsys):
     return call
 
 
+QUICK = ("--method", "grad-x-activation", "--count", 8, "--no-test", "--model", "demo")
+
+
+def test_a_photograph_of_ones_own_by_a_word(run, finder, tmp_path):
+    """docs/howto/word.md: a photograph and a word, with a detector and a segmenter."""
+    detector, segmenter = finder("owlvit"), finder("sam")
+    loaded = Detector(detector)
+    photo = tmp_path / "photo.png"
+
+    def covers(sample):
+        """Whether the tiny detector, which knows nothing, happens to take most of the bear."""
+        (x, y, width, height), (left, top, wide, high) = (
+            ns.find_regions(sample.load(), "bear", loaded).taken[0].box,
+            sample.boxes[0],
+        )
+        across = min(x + width, left + wide) - max(x, left)
+        down = min(y + height, top + high) - max(y, top)
+        return min(across, down) > 0 and across * down > wide * high / 2
+
+    next(filter(covers, scenes_of("bear", 12))).load().save(photo)
+    out = tmp_path / "out"
+    run("locate", photo, "bear", *QUICK, "--detector", detector, "--segmenter", segmenter, "--out", out)
+    found = ns.find_regions(photo, "bear", detector, segmenter=segmenter)
+    assert ns.Neurons.load(out / "neurons.json").provenance["edit"]["found_by"] == found.to_dict()
+    assert found.sentence in (out / "summary.txt").read_text(encoding="utf-8")
+    assert found.sample().concept == "bear"
+
+
 @pytest.mark.parametrize("name", CHATS)
 def test_a_question_to_a_chat_model(run, photo, tmp_path, name):
-    """docs/usage.md, "What a model is asked"."""
+    """docs/faq.md, "Chat template", and docs/usage.md, "What a model is asked"."""
     if name == "smolvlm":
         pytest.importorskip("num2words")  # its processor needs it, as the extra "vision" says
     model = checkpoint(tmp_path / name, name)
@@ -77,17 +111,23 @@ def test_a_question_to_a_chat_model(run, photo, tmp_path, name):
     assert "What animal is this?" in told["sent"]
     assert told["sent"].endswith(begin.rstrip() if not told["sent"].endswith(begin) else begin)
     assert told["captions"][0]["image"] == str(photo)
+    vlm = ns.load(str(model))
+    assert vlm.sent(ns.Decoding(question="What animal is this?")) == told["sent"]
+    answer = vlm.ask(photo, "What animal is this?", decoding=ns.Decoding(max_new_tokens=2))
+    assert answer.strip() == told["captions"][0]["caption"].strip()
 
 
-def test_an_instruct_model_that_thinks(run, photo, tmp_path):
-    """Thinking is switched off where the template has a switch."""
-    model = checkpoint(tmp_path / "thinks", "qwen2_5_vl", THOUGHT)
+@pytest.mark.parametrize("answer", [THOUGHT, "<think>\n"], ids=["switch", "begun"])
+def test_an_instruct_model_that_thinks(run, photo, tmp_path, answer):
+    """docs/usage.md: thinking is switched off where the template has a switch, and one that it begins is closed."""
+    model = checkpoint(tmp_path / "thinks", "qwen2_5_vl", answer)
     told = run("caption", photo, "--question", "What is it?", "--max-new-tokens", 2, "--model", model, "--json")
     assert told["sent"].rstrip().endswith("</think>")
 
 
 @pytest.mark.parametrize(("question", "prefix"), [("Какое это животное?", "Это"), ("这是什么动物", "这是")])
 def test_a_question_in_another_language(run, photo, tmp_path, question, prefix):
+    """docs/faq.md, "Chat template": `--question` asks, `--prefix` begins the answer."""
     model = checkpoint(tmp_path / "model", "internvl")
     asked = ("--question", question, "--prefix", prefix, "--max-new-tokens", 2)
     told = run("caption", photo, *asked, "--model", model, "--json")
@@ -106,33 +146,46 @@ def bears(tmp_path_factory):
     return folder, rows
 
 
-SMALL = ("--method", "grad-x-activation", "--count", 20, "--photographs", 2, "--no-test", "--model", "demo")
+SMALL = ("--method", "grad-x-activation", "--count", 20, "--photographs", 2, "--model", "demo")
+
+
+def copied(folder, place):
+    """Pictures without what another walk has written beside them."""
+    place.mkdir()
+    for picture in folder.glob("*.png"):
+        shutil.copy(picture, place)
+    return place
 
 
 def test_a_table_of_boxes(run, bears, tmp_path):
     """docs/howto/own-images.md, "Any other form", and docs/howto/concept.md."""
-    folder, rows = bears
+    folder, rows = copied(bears[0], tmp_path / "photos"), bears[1]
     with (folder / "boxes.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["file", "concept", "x", "y", "width", "height"])
         writer.writerows([row["file"], row["species"], *row["box"]] for row in rows)
     run("concept", folder / "boxes.csv", "bear", *SMALL, "--out", tmp_path / "bears")
     assert len(ns.Neurons.load(tmp_path / "bears" / "neurons.json")) == 20
+    summary = (tmp_path / "bears" / "summary.txt").read_text(encoding="utf-8")
+    for row in rows:  # which photographs were used, and what the set from the others recovers on each
+        assert row["file"] in summary
+    assert "recover" in summary
+    assert "random" in summary
 
 
 def test_a_data_set_of_the_hubs_form(run, bears, tmp_path):
-    """An image folder with metadata.jsonl, as `datasets` reads it."""
-    folder, rows = bears
+    """docs/howto/own-images.md: an image folder with metadata.jsonl, as `datasets` reads it."""
+    folder, rows = copied(bears[0], tmp_path / "photos"), bears[1]
     lines = [
         {"file_name": row["file"], "objects": {"bbox": [row["box"]], "category": [row["species"]]}} for row in rows
     ]
     (folder / "metadata.jsonl").write_text("\n".join(map(json.dumps, lines)), encoding="utf-8")
-    run("concept", folder / "metadata.jsonl", "bear", *SMALL, "--out", tmp_path / "bears")
+    run("concept", folder, "bear", *SMALL, "--no-test", "--out", tmp_path / "bears")
     assert len(ns.Neurons.load(tmp_path / "bears" / "neurons.json")) == 20
 
 
 def test_a_data_frame(bears, demo):
-    """docs/howto/own-images.md: the frame of the page, and results as frames."""
+    """docs/howto/own-images.md: the frame of the page; and docs/howto/tables.md: results as frames."""
     pd = pytest.importorskip("pandas")
     folder, rows = bears
     corners = [(x, y, x + width, y + height) for x, y, width, height in (row["box"] for row in rows)]
@@ -141,17 +194,22 @@ def test_a_data_frame(bears, demo):
     sample = next(ns.annotated(table, images=folder, columns={"concept": "species"}).samples("bear"))
     assert list(map(float, sample.boxes[0])) in [row["box"] for row in rows]
     found = ns.method("grad-x-activation", count=5).locate(demo, ns.counterfactual(sample))
-    assert len(found.neurons.to_dataframe()) == 5
+    frame = found.neurons.to_dataframe()
+    assert list(frame["neuron"]) == found.neurons.addresses
+    assert frame.attrs["method"] == "grad-x-activation"
 
 
 @pytest.mark.skipif(find_spec("bitsandbytes") is None, reason="needs the extra bits")
-def test_a_model_in_four_bits(run, photo, tmp_path):
+def test_a_model_in_four_bits(run, bears, tmp_path):
     """docs/faq.md, "Out of memory"."""
+    folder, rows = bears
     model = checkpoint(tmp_path / "model", "qwen2_5_vl")
     told = run("check", model, "--estimate", "--dtype", "4bit", "--card", 24, "--json")
     assert all(row["fits"] for row in told["verbs"])
-    told = run("caption", photo, "--dtype", "4bit", "--max-new-tokens", 2, "--model", model, "--json")
-    assert told["captions"]
+    box = ",".join(f"{side:g}" for side in rows[0]["box"])
+    run("locate", folder / rows[0]["file"], "bear", "--box", box, *QUICK, "--dtype", "4bit", "--out", tmp_path / "out")
+    located = ns.Neurons.load(tmp_path / "out" / "neurons.json")
+    assert len(located) == 8
 
 
 def test_a_page_of_a_neuron(run, bears, tmp_path):
@@ -176,10 +234,12 @@ def test_a_report_to_share(run, bears, tmp_path):
     folder, rows = bears
     box = ",".join(f"{side:g}" for side in rows[0]["box"])
     out = tmp_path / "bear"
-    asked = ("--box", box, "--method", "grad-x-activation", "--count", 8, "--no-test", "--model", "demo", "--out", out)
-    run("locate", folder / rows[0]["file"], "bear", *asked)
+    run("locate", folder / rows[0]["file"], "bear", "--box", box, *QUICK, "--out", out)
     run("report", out, "--out", tmp_path / "bear.html")
     page = (tmp_path / "bear.html").read_text(encoding="utf-8")
     assert "8 neurons for “bear”, not tested" in page
     assert "The removal and the word" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
+    neurons = ns.Neurons.load(out / "neurons.json")
+    assert (neurons.concept, neurons.method, neurons.site) == ("bear", "grad-x-activation", "neuron")
+    assert neurons.model["fingerprint"] in page

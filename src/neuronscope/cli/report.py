@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, TypeAlias
 
 import typer
 
@@ -46,16 +46,20 @@ def run(
         raise InvalidOption(f"{result} is none of these: {known}; a result of `truth` (truth.json)")
     if split is not None and data is None:
         raise InvalidOption(f"--split {split}: it belongs to --data")
-    if data is not None and kind.name != "run":
+    if data is not None and kind.write is not _run:
         raise InvalidOption(f"--data {data}: {result}, {kind.what}, has its own pictures")
     if index is not None and not kind.links:
         raise InvalidOption(f"--index {index}: the page of {kind.what} has no table of located neurons to link from")
     require_ending(out, (".html", ".htm"), "a page")
-    page = kind.write(_Given(result, out, data, split, index, allow_outside))
+    page, name = kind.write(_Given(result, out, data, split, index, allow_outside))
     size = page.stat().st_size
-    document = {"page": str(page.resolve()), "kind": kind.name, "bytes": size}
+    document = {"page": str(page.resolve()), "kind": name, "bytes": size}
     verdict = f"One file of {size / 2**20:.1f} MiB holds everything of {result}; it opens without a network."
     emit(verdict, document, as_json, lambda: lines(f"written to {page}"))
+
+
+#: A page, and what kind of result it shows.
+_Written: TypeAlias = tuple[Path, str]
 
 
 class _Given(NamedTuple):
@@ -69,26 +73,26 @@ class _Given(NamedTuple):
     allow_outside: bool
 
 
-def _run(given: _Given) -> Path:
+def _run(given: _Given) -> _Written:
     from ..report.page import telling_damage
     from ..studies.reproduce.page import run_page, write_run
 
     with telling_damage(given.result):
         page = run_page(given.result, given.data, split=given.split, allow_outside=given.allow_outside)
         output_folder(given.out.parent)
-        return write_run(page, given.out)
+        return write_run(page, given.out), "run"
 
 
-def _study(given: _Given) -> Path:
+def _study(given: _Given) -> _Written:
     from ..index.file import NeuronIndex
     from ..studies.demo.page import write_page
 
     opened = None if given.linked is None else NeuronIndex.load(given.linked)
     output_folder(given.out.parent)
-    return write_page(given.result, given.out, index=opened)
+    return write_page(given.result, given.out, index=opened), "study"
 
 
-def _located(given: _Given) -> Path:
+def _located(given: _Given) -> _Written:
     from ..index.file import NeuronIndex
     from ..report import Evidence, write_located
     from ..report.page import telling_damage
@@ -96,45 +100,48 @@ def _located(given: _Given) -> Path:
     opened = None if given.linked is None else NeuronIndex.load(given.linked)
     output_folder(given.out.parent)
     with telling_damage(given.result):
-        return write_located(Evidence.load(given.result), given.out, index=opened)
+        return write_located(Evidence.load(given.result), given.out, index=opened), "located"
 
 
-def _discovery(given: _Given) -> Path:
+def _discovery(given: _Given) -> _Written:
     from ..studies.discover.page import write_page
 
     output_folder(given.out.parent)
-    return write_page(given.result, given.out)
+    return write_page(given.result, given.out), "discovery"
 
 
-def _edit(given: _Given) -> Path:
+def _edit(given: _Given) -> _Written:
     """Edits and repairs both have tables, and an edit if there is one; the tables say which."""
     from ..report.result import read_document
     from ..studies.edit import page as edit
     from ..studies.repair import page as repair
 
-    write = {edit.SCHEMA: edit.write_page, edit.WORDS_SCHEMA: edit.write_page, repair.SCHEMA: repair.write_page}
-    found = read_document(given.result / "tables.json", tuple(write))
+    known = {
+        edit.SCHEMA: (edit.write_page, "edit"),
+        edit.WORDS_SCHEMA: (edit.write_page, "edit"),
+        repair.SCHEMA: (repair.write_page, "repair"),
+    }
+    write, name = known[read_document(given.result / "tables.json", tuple(known))["schema"]]
     output_folder(given.out.parent)
-    return write[found["schema"]](given.result, given.out)
+    return write(given.result, given.out), name
 
 
 class _Kind(NamedTuple):
     """A kind of result: the files by which it is known, and what makes its page."""
 
-    name: str
     what: str
     files: tuple[str, ...]
-    write: Callable[[_Given], Path]
+    write: Callable[[_Given], _Written]
     links: bool = False
 
 
 #: In the order in which they are looked for: a folder may hold the files of several.
 _KINDS = (
-    _Kind("discovery", "a discovery", ("run.json", "discovery.json"), _discovery),
-    _Kind("run", "a run", ("run.json",), _run),
-    _Kind("study", "a demo", ("study.json",), _study, links=True),
-    _Kind("edit", "an edit or a repair", ("tables.json",), _edit),
-    _Kind("located", "a located result", ("neurons.json",), _located, links=True),
+    _Kind("a discovery", ("run.json", "discovery.json"), _discovery),
+    _Kind("a run", ("run.json",), _run),
+    _Kind("a demo", ("study.json",), _study, links=True),
+    _Kind("an edit or a repair", ("tables.json",), _edit),
+    _Kind("a located result", ("neurons.json",), _located, links=True),
 )
 
 

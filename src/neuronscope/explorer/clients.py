@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 from ..errors import NeuronscopeError
@@ -20,6 +21,8 @@ from .workshop import Workshop
 
 Parts: TypeAlias = dict[str, Any]
 
+#: Seconds that a page's answer may be on its way before the next one no longer waits for it: its tab may be gone.
+_LONGEST = 5.0
 #: People who can be served at once; who comes after takes the place of the one that was idle longest.
 MOST = 32
 
@@ -33,6 +36,17 @@ class Visitor:
         self.message = ""
         self._sent: Parts = {}
         self._lock = threading.Lock()
+        self._turn = threading.Lock()
+
+    @contextmanager
+    def telling(self) -> Generator[None]:
+        """While the page is told something: nobody else does. Another thread may end it than began it."""
+        mine = self._turn.acquire(timeout=_LONGEST)
+        try:
+            yield
+        finally:
+            if mine:
+                self._turn.release()
 
     def act(self, action: Callable[[Session], object]) -> Job[Any] | None:
         """Do something with the session; the job that it makes, if any. Errors become the page's message."""

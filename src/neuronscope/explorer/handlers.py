@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 from . import html
 from .annotations import Marks
-from .clients import Visitors
+from .clients import Visitor, Visitors
 from .events import neuron_of, point_of, whole
 from .forms import Change, Question
 from .link import LONGEST_QUESTION, LONGEST_WORD, Link
@@ -38,6 +38,10 @@ class Handlers:
 
     Handlers are generators, which Gradio recognises by their code: they are lambdas, which no decorator (such as the
     shape checker of the tests) hides in a function of its own.
+
+    Several of one page run at once, and what one of them tells must not reach the browser behind something newer: the
+    page would be set back, and stay so. So one at a time tells, until Gradio comes back for more, when the answer is on
+    its way; and the last answer of each says nothing, since Gradio sends that again when a handler ends.
 
     Args:
         gr: the package.
@@ -94,7 +98,7 @@ class Handlers:
         on(made["cancel"].click, simple(Session.cancel))
         on(made["undo"].click, simple(Session.undo))
         quiet: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
-        made["caption"].pressed(self._event(self._name), None, made["concept"], **quiet)
+        made["caption"].pressed(self._name(), None, made["concept"], **quiet)
         thresholds = [made[name] for name in ("rule", "q", "budget", "keep")]
         for name in ("method", "rule"):
             made[name].input(self._choices, [made["method"], made["rule"]], thresholds, **quiet)
@@ -107,23 +111,35 @@ class Handlers:
 
     def _handler(self, act: Handler) -> Any:
         """A function that Gradio gives the request, by its annotation; `act` gets the tab's name and the values."""
-        made: Any = lambda request, *values: (yield from act(request.session_hash, *values))  # noqa: E731
+        made: Any = lambda request, *values: (yield from self._ended(act(request.session_hash, *values)))  # noqa: E731
         made.__annotations__ = {"request": self._gr.Request}
         return made
 
     def _arrival(self) -> Any:
         """What is done for a page that was opened: its address may say where to begin."""
         made: Any = lambda request: (  # noqa: E731
-            yield from self._open(request.session_hash, dict(request.query_params or {}))
+            yield from self._ended(self._open(request.session_hash, dict(request.query_params or {})))
         )
         made.__annotations__ = {"request": self._gr.Request}
         return made
 
     def _event(self, act: Handler) -> Any:
         """The same for an event that brings data with it, such as which button was pressed."""
-        made: Any = lambda request, event: (yield from act(request.session_hash, _data(event)))  # noqa: E731
+        made: Any = lambda request, event: (  # noqa: E731
+            yield from self._ended(act(request.session_hash, _data(event)))
+        )
         made.__annotations__ = {"request": self._gr.Request, "event": self._gr.EventData}
         return made
+
+    def _name(self) -> Any:
+        """What puts a noun of the caption into its field."""
+        made: Any = lambda event: str(_data(event).get("noun", ""))[:LONGEST_WORD]  # noqa: E731
+        made.__annotations__ = {"event": self._gr.EventData}
+        return made
+
+    def _ended(self, told: Iterator[Any]) -> Iterator[Any]:
+        yield from told
+        yield self._sent({})
 
     def _open(self, tab: str, query: Mapping[str, str]) -> Iterator[Any]:
         yield from self._follow(tab, lambda session: session.open(Link.parse(query)))
@@ -138,7 +154,7 @@ class Handlers:
             return
         visitor = self._visitors.of(tab)
         visitor.page = min(max(0, whole(data["page"])), self._visitors.shop.shelf.pages - 1)
-        yield self._sent(visitor.news())
+        yield from self._tell(visitor)
 
     def _upload(self, tab: str, path: str) -> Iterator[Any]:
         yield from self._follow(tab, lambda session: session.upload(path))
@@ -157,16 +173,13 @@ class Handlers:
         visitor = self._visitors.of(tab)
         visitor.act(lambda session: session.mark(Marks.parse(data.get("marks"), session.state.marks.finds)))
         visitor.drawn()
-        yield self._sent(visitor.news())
+        yield from self._tell(visitor)
 
     def _point(self, tab: str, data: dict[str, Any]) -> Iterator[Any]:
         yield from self._follow(tab, lambda session: session.point(*point_of(data)))
 
     def _seek(self, tab: str, word: str) -> Iterator[Any]:
         yield from self._follow(tab, lambda session: session.seek(word))
-
-    def _name(self, _tab: str, data: dict[str, Any]) -> Iterator[Any]:
-        yield str(data.get("noun", ""))[:LONGEST_WORD]
 
     def _choose(self, tab: str, data: dict[str, Any]) -> Iterator[Any]:
         yield from self._follow(tab, lambda session: session.choose(neuron_of(data.get("neuron"))))
@@ -199,16 +212,21 @@ class Handlers:
         """Do something, then tell the page what is new until it is done; whether it was."""
         visitor = self._visitors.of(tab)
         job = visitor.act(action)
-        yield self._sent(visitor.news())
+        yield from self._tell(visitor)
         if job is None:
             return not visitor.message
         while not job.over and visitor.watches(job):
             self._visitors.shop.desk.watch(_PULSE)
-            if new := visitor.news():
-                yield self._sent(new)
+            yield from self._tell(visitor)
         if visitor.watches(job):
-            yield self._sent(visitor.news(again=True))
+            yield from self._tell(visitor, again=True)
         return job.status == "done"
+
+    def _tell(self, visitor: Visitor, *, again: bool = False) -> Iterator[Any]:
+        """What is new, if anything; `again`: all texts."""
+        with visitor.telling():
+            if new := visitor.news(again=again):
+                yield self._sent(new)
 
     def _sent(self, parts: dict[str, Any]) -> dict[Any, Any]:
         update = self._gr.update

@@ -10,7 +10,7 @@ from ...evaluate.editing import MEASURES
 from ...report.blocks import Listing, Run, Section
 from ...report.kept import kept_photo
 from ...report.page import telling_damage
-from ...report.result import Card, Group, Line, ResultPage, read_document, said, told_rest, write_result
+from ...report.result import SHOWN, Card, Group, Line, ResultPage, read_document, said, told_rest, write_result
 from .tables import sections
 from .words_report import named, words_sections
 
@@ -74,8 +74,7 @@ def _groups(folder: Path, one: Mapping[str, Any], before: str, begins: str) -> I
         rows = one["captions"][name]
         cards = [
             Card(row["image"], kept_photo(folder, row["thumbnail"]), _lines(row, one["source"], one["target"], begins))
-            for row in rows
-            if row["thumbnail"]
+            for row in rows[:SHOWN]
         ]
         if cards:
             yield Group(f"{before}{title}", cards, told_rest(len(cards), len(rows), "tables.json"))

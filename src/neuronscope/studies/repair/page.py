@@ -8,7 +8,7 @@ from typing import Any
 
 from ...report.kept import kept_photo
 from ...report.page import telling_damage
-from ...report.result import Card, Group, Line, ResultPage, read_document, said, told_rest, write_result
+from ...report.result import SHOWN, Card, Group, Line, ResultPage, read_document, said, told_rest, write_result
 from .tables import sections
 
 SCHEMA = "neuronscope.repair/1"
@@ -35,8 +35,7 @@ def _page(folder: Path, document: Mapping[str, Any]) -> ResultPage:
             kept_photo(folder, one["thumbnail"]),
             _lines(one, document["beginning"]),
         )
-        for one in wrong
-        if one["thumbnail"]
+        for one in wrong[:SHOWN]
     ]
     shown = Group("Captions that name what is not there", cards, told_rest(len(cards), len(wrong), "the table below"))
     return ResultPage(
