@@ -102,7 +102,9 @@ def test_page_of_a_run(gallery, tmp_path):
     assert "never drawn" not in html
     assert '<th scope="col" data-sort>method</th><th scope="col" class="n" data-sort>J</th>' in html
     interval = "+0.500 <small>[-0.100, +0.900]</small>"
-    assert f'<th scope="row" data-name="method">a|b</th><td class="n" data-name="J" data-v="0.5">{interval}</td>' in html
+    assert (
+        f'<th scope="row" data-name="method">a|b</th><td class="n" data-name="J" data-v="0.5">{interval}</td>' in html
+    )
     assert '<th scope="row" data-name="method">two</th><td class="n" data-name="J">-</td>' in html
     assert "<p><b>rouge</b>: how it was made</p>" in html
     assert '<p class="item">one: <code>1</code></p>' in html
