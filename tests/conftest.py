@@ -82,55 +82,8 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return True if slow and config.option.markexpr == "not slow" else None
 
 
-#: Files of tests that take longest, the longest first: they are begun first, so that processes end together.
-LONGEST = (
-    "docs/test_blocks.py",
-    "check/test_suite.py",
-    "architecture/test_devices.py",
-    "cluster/test_ray.py",
-    "studies/reproduce/test_work.py",
-    "models/test_cross_attention.py",
-    "test_cases.py",
-    "cli/test_locate.py",
-    "cli/test_asking.py",
-    "docs/test_site.py",
-    "locate/test_recovery.py",
-    "paper/test_sato_takagi.py",
-    "studies/demo/test_study.py",
-    "refusals/test_parts.py",
-    "explorer/test_session.py",
-    "refusals/test_verbs.py",
-    "cli/test_reproduce.py",
-    "refusals/test_files.py",
-    "studies/discover/test_work.py",
-    "cluster/test_resources.py",
-    "cli/test_truth.py",
-    "explorer/test_cli.py",
-    "examples/test_notebooks.py",
-    "users/test_walks.py",
-    "models/test_several_images.py",
-    "run/test_directory.py",
-    "held/test_interrupts.py",
-    "cli/test_edit.py",
-    "loading/checks/test_image.py",
-    "studies/repair/test_work.py",
-    "locate/test_validity.py",
-    "models/test_natural.py",
-    "view/test_figures.py",
-    "caption/test_captioner_families.py",
-    "cli/test_suppress.py",
-    "refusals/test_python.py",
-    "locate/test_learned_mask.py",
-    "models/test_greedy.py",
-    "check/test_dtypes.py",
-    "cli/test_data.py",
-)
-
-
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with what takes longest, mark as slow what SLOW names, and leave out long tests unless asked for."""
-    places = {Path(__file__).parent / name: place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path, len(places)))
+    """Mark as slow what SLOW names, and leave out long tests unless asked for."""
     for item in items:
         if item.get_closest_marker("long") and os.environ.get("NEURONSCOPE_LONG") != "all":
             item.add_marker(pytest.mark.skip(reason="takes long; NEURONSCOPE_LONG=all runs it"))

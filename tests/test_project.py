@@ -1,6 +1,5 @@
 """The files that forges, package indexes and containers read say what the project is."""
 
-import re
 import runpy
 from importlib.metadata import files, metadata
 from pathlib import Path
@@ -60,12 +59,3 @@ def test_the_version_is_what_the_build_wrote(tmp_path, written, expected):
 def test_an_archive_says_its_tag():
     assert "describe-name: $Format:" in (ROOT / ".git_archival.txt").read_text(encoding="utf-8")
     assert ".git_archival.txt export-subst" in (ROOT / ".gitattributes").read_text(encoding="utf-8")
-
-
-def test_the_longest_files_of_tests_are_there():
-    """They are begun first (tests/conftest.py)."""
-    text = (ROOT / "tests" / "conftest.py").read_text(encoding="utf-8")
-    (named,) = re.findall(r"LONGEST = \((.*?)\)", text, re.S)
-    names = re.findall(r'"(.+?)"', named)
-    assert names
-    assert all((ROOT / "tests" / name).is_file() for name in names)
