@@ -139,20 +139,20 @@ def words(settings: Any, instead: Mapping[str, Any] | None = None) -> list[str]:
     return [*arguments, *options]
 
 
-def spelled(settings: Any, *, but: type | None = None) -> str:
+def as_python(settings: Any, *, but: type | None = None) -> str:
     """Settings as Python writes them: what differs from its default, no field of `but`; those within are of `ns`."""
     hidden = {one.name for one in dataclasses.fields(but)} if but is not None else set[str]()
     said = [
-        f"{one.name}={_spelled(value)}"
+        f"{one.name}={_as_python(value)}"
         for one in dataclasses.fields(settings)
         if one.init and one.name not in hidden and (value := getattr(settings, one.name)) != default(one)
     ]
     return f"{type(settings).__name__}({', '.join(said)})"
 
 
-def _spelled(value: Any) -> str:
+def _as_python(value: Any) -> str:
     if dataclasses.is_dataclass(value):
-        return f"ns.{spelled(value)}"
+        return f"ns.{as_python(value)}"
     return repr(str(value) if isinstance(value, PurePath) else value)
 
 

@@ -12,6 +12,7 @@ import neuronscope as ns
 from neuronscope.errors import UnsupportedModel
 from neuronscope.hooks import HookSession, Tap
 from neuronscope.loading import self_check
+from neuronscope.loading.selfcheck import _finite
 from neuronscope.types import SITES
 
 LINES = ("finite weights", "image tokens", "finite logits", "neuron @ W_out = FFN output", "logits with empty hooks")
@@ -31,6 +32,23 @@ def test_an_output_map_with_bias_passes(make_vlm):
         output: Any = ffn.output
         output.bias = nn.Parameter(torch.randn(32), requires_grad=False)
     assert self_check(vlm).ok
+
+
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16, torch.float8_e5m2, torch.float8_e4m3fn)
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, torch.complex64, torch.int8, torch.bool])
+def test_weights_of_every_type_are_finite(dtype: torch.dtype):
+    assert _finite(torch.ones(5).to(dtype))
+    assert _finite(torch.ones(0).to(dtype))
+
+
+@pytest.mark.parametrize("dtype", [*FLOATS, torch.complex64])
+@pytest.mark.parametrize("wrong", [torch.nan, torch.inf, -torch.inf])
+def test_one_that_is_not_is_found(dtype: torch.dtype, wrong: float):
+    if dtype == torch.float8_e4m3fn and wrong == wrong:
+        pytest.skip("the type has no infinity")
+    assert not _finite(torch.tensor([1.0, wrong, 2.0]).to(dtype))
 
 
 def add_noise(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> torch.Tensor:

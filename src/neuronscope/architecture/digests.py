@@ -165,8 +165,7 @@ def _held(value: Tensor, name: str, known: dict[str, _Seen], pool: ThreadPoolExe
 
 def _of_bytes(value: Tensor, pool: ThreadPoolExecutor) -> bytes:
     head = f"{value.dtype}{tuple(value.shape)}".encode()
-    # As _bytes_of does, without a call: this is asked of every tensor of a model, often.
-    flat: Any = value.contiguous().reshape(-1).view(torch.uint8).numpy()
+    flat: Any = _bytes_of(value).numpy()
     pieces = [flat[start : start + _PIECE] for start in range(0, len(flat), _PIECE)]
     hashed = map(xxh3_128_digest, pieces) if len(pieces) < 2 else pool.map(xxh3_128_digest, pieces)
     return xxh3_128_digest(b"".join([head, *hashed]))

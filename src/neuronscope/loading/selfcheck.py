@@ -88,6 +88,10 @@ def self_check(vlm: VLM) -> SelfCheck:
 
 def _finite(values: Tensor) -> bool:
     """Whether all are numbers: the smallest and the largest are NaN where one is; one pass, and no copies."""
+    if values.is_complex():
+        values = torch.view_as_real(values.resolve_conj())
+    if values.is_floating_point() and values.element_size() == 1:
+        values = values.float()  # of 8 bits torch finds no smallest
     return not values.numel() or all(bool(torch.isfinite(end)) for end in values.aminmax())
 
 

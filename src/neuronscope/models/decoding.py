@@ -10,8 +10,7 @@ from typing import Any, Literal, TypeAlias, get_args
 from ..errors import InvalidOption
 from ..fields import check_fields
 from ..given import checked_methods
-from ..options import Asking, options_in
-from ..options import spelled as settings_as_python
+from ..options import Asking, as_python, options_in
 from ..types import Json, one_of
 from .families import Family
 from .greedy import require_shaping
@@ -160,4 +159,4 @@ class Decoding:
 
 def spelled(decoding: Decoding) -> str:
     """The argument `decoding` in a recipe, with the comma before it; empty for the usual."""
-    return "" if decoding == Decoding() else f", decoding=ns.{settings_as_python(decoding)}"
+    return "" if decoding == Decoding() else f", decoding=ns.{as_python(decoding)}"

@@ -5,7 +5,7 @@ It is made of the result's own document and of what lies beside it, so that it c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from .blocks import Section
 from .data_uri import uri
 from .located import listed
 from .marked import Piece, marked
-from .page import write_page
+from .page import telling_damage, write_page
 
 #: Tables with more rows than this are folded.
 LONG = 24
@@ -97,6 +97,24 @@ def write_result(page: ResultPage, path: str | Path) -> Path:
         "version": __version__,
     }
     return write_page("result.html", path, context)
+
+
+def write_again(
+    document: Path, schemas: Sequence[str], made: Callable[[Path, Mapping[str, Any]], ResultPage], path: str | Path
+) -> Path:
+    """Write the page of a result from its folder alone and return its path.
+
+    Args:
+        document: the file that holds everything, in the folder.
+        schemas: those that `made` knows.
+        made: makes the page of the folder and its document.
+        path: of the page.
+
+    Raises RunMismatch for a folder without such a document, with one of another schema, or damaged.
+    """
+    held = read_document(document, schemas)
+    with telling_damage(document):
+        return write_result(made(document.parent, held), path)
 
 
 def read_document(path: Path, schemas: Sequence[str]) -> dict[str, Any]:

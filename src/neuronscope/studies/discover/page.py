@@ -8,8 +8,7 @@ from typing import Any
 
 from ...report.cells import number
 from ...report.kept import kept_photo
-from ...report.page import telling_damage
-from ...report.result import Card, Group, Line, ResultPage, read_document, said, told_rest, write_result
+from ...report.result import Card, Group, Line, ResultPage, said, told_rest, write_again
 from .concepts import generic
 from .sections import sections
 
@@ -19,12 +18,9 @@ SCHEMA = "neuronscope.discovery/2"
 def write_page(folder: str | Path, path: str | Path) -> Path:
     """Write the page of a discovery's folder and return its path.
 
-    Raises RunMismatch for a folder without a discovery, with one of another schema, or damaged.
+    Raises RunMismatch as :func:`neuronscope.report.result.write_again` does.
     """
-    place = Path(folder) / "discovery.json"
-    document = read_document(place, (SCHEMA,))
-    with telling_damage(place):
-        return write_result(_page(place.parent, document), path)
+    return write_again(Path(folder) / "discovery.json", (SCHEMA,), _page, path)
 
 
 def _page(folder: Path, document: Mapping[str, Any]) -> ResultPage:

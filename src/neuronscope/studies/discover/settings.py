@@ -19,10 +19,10 @@ from ...options import (
     Loading,
     Reading,
     Scorers,
+    as_python,
     listed,
     option,
     options_in,
-    spelled,
     words,
 )
 from ...types import Json, one_of
@@ -210,7 +210,7 @@ class DiscoveryJob:
                 "from neuronscope.studies.discover.settings import Discover, DiscoveryJob, DiscoveryPlan",
                 "from neuronscope.studies.discover.study import discover_into",
                 "",
-                f"asked = {spelled(self.asked, but=Loading)}",
+                f"asked = {as_python(self.asked, but=Loading)}",
                 f"plan = DiscoveryPlan({', '.join(['discovery=asked.discovery()', *said])})",
                 f'discover_into("neuronscope-discover", {self.asked.load_expression()}, '
                 "DiscoveryJob(asked=asked, plan=plan))",

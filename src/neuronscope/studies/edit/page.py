@@ -9,8 +9,7 @@ from typing import Any
 from ...evaluate.editing import MEASURES
 from ...report.blocks import Listing, Run, Section
 from ...report.kept import kept_photo
-from ...report.page import telling_damage
-from ...report.result import SHOWN, Card, Group, Line, ResultPage, read_document, said, told_rest, write_result
+from ...report.result import SHOWN, Card, Group, Line, ResultPage, said, told_rest, write_again
 from .tables import sections
 from .words_report import named, words_sections
 
@@ -28,12 +27,9 @@ _SHOWN_ELSEWHERE = {"schema", "verdict", "captions", "recipe", "words", "edited"
 def write_page(folder: str | Path, path: str | Path) -> Path:
     """Write the page of an edit's folder and return its path.
 
-    Raises RunMismatch for a folder without an edit, with one of another schema, or damaged.
+    Raises RunMismatch as :func:`neuronscope.report.result.write_again` does.
     """
-    place = Path(folder) / "tables.json"
-    document = read_document(place, (SCHEMA, WORDS_SCHEMA))
-    with telling_damage(place):
-        return write_result(_page(place.parent, document), path)
+    return write_again(Path(folder) / "tables.json", (SCHEMA, WORDS_SCHEMA), _page, path)
 
 
 def _page(folder: Path, document: Mapping[str, Any]) -> ResultPage:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import MISSING, PICTURES, SETTING, Asking, Loading, Reading, option, spelled, words
+from ...options import MISSING, PICTURES, SETTING, Asking, Loading, Reading, as_python, option, words
 from ...types import one_of
 
 
@@ -83,7 +83,7 @@ class Rewrite(Loading, Reading, Asking):
 
     def python(self, *, adapter: bool = False) -> str:
         """The same with the library."""
-        model, asked = self.load_expression(), spelled(self, but=Loading)
+        model, asked = self.load_expression(), as_python(self, but=Loading)
         more = ", adapter=True" if adapter else ""
         do, save = f"rewrite({model}, asked)", f'.save("neuronscope-edit"{more})'
         imports = ["from neuronscope.studies.edit.study import rewrite"]

@@ -7,8 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...report.kept import kept_photo
-from ...report.page import telling_damage
-from ...report.result import SHOWN, Card, Group, Line, ResultPage, read_document, said, told_rest, write_result
+from ...report.result import SHOWN, Card, Group, Line, ResultPage, said, told_rest, write_again
 from .tables import sections
 
 SCHEMA = "neuronscope.repair/1"
@@ -19,12 +18,9 @@ _SHOWN_ELSEWHERE = {"schema", "verdict", "captions", "recipe", "hallucinations",
 def write_page(folder: str | Path, path: str | Path) -> Path:
     """Write the page of a repair's folder and return its path.
 
-    Raises RunMismatch for a folder without a repair, with one of another schema, or damaged.
+    Raises RunMismatch as :func:`neuronscope.report.result.write_again` does.
     """
-    place = Path(folder) / "tables.json"
-    document = read_document(place, (SCHEMA,))
-    with telling_damage(place):
-        return write_result(_page(place.parent, document), path)
+    return write_again(Path(folder) / "tables.json", (SCHEMA,), _page, path)
 
 
 def _page(folder: Path, document: Mapping[str, Any]) -> ResultPage:

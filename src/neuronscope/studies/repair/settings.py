@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...options import ANNOTATED, MISSING, SETTING, Asking, Form, Loading, Reading, option, spelled, words
+from ...options import ANNOTATED, MISSING, SETTING, Asking, Form, Loading, Reading, as_python, option, words
 from ...types import Neurons, one_of
 
 if TYPE_CHECKING:
@@ -191,8 +191,8 @@ class RepairJob(Loading, Reading, Measuring):
 
     def python(self) -> str:
         """The same with the library."""
-        how = f", how={spelled(self.how)}" if self.how != Repair() else ""
-        asked = spelled(replace(self, how=Repair()), but=Loading).removesuffix(")")
+        how = f", how={as_python(self.how)}" if self.how != Repair() else ""
+        asked = as_python(replace(self, how=Repair()), but=Loading).removesuffix(")")
         return "\n".join(
             [
                 "import neuronscope as ns",

@@ -240,8 +240,8 @@ class Experiment(Taking):
                 "one concept alone has no other images whose captions could be kept; give at least two concepts"
             )
         for text in dict.fromkeys([self.reference, *self.methods]):
-            spec = self.specs.get(text) or self.specs_of(text)
-            published = spec.options.get("preset", self.preset) == "paper"  # thresholds that not every concept has
+            # The paper's thresholds are there for some concepts only.
+            published = self._spec(text).options.get("preset", self.preset) == "paper"
             for concept in self.concepts if published else self.concepts[:1]:
                 self.method(text, concept)
 
@@ -255,8 +255,10 @@ class Experiment(Taking):
 
     def method(self, text: str, concept: str) -> Locator:
         """The method of a specification for a concept, as this run has it."""
-        spec = self.specs.get(text) or self.specs_of(text)
-        return spec.make(concept, preset=self.preset, site=self.site, decoding=self.decoding)
+        return self._spec(text).make(concept, preset=self.preset, site=self.site, decoding=self.decoding)
+
+    def _spec(self, text: str) -> MethodSpec:
+        return self.specs.get(text) or self.specs_of(text)
 
     @staticmethod
     def specs_of(text: str) -> MethodSpec:
