@@ -5,20 +5,20 @@
 
 Each photograph is one `neuronscope truth`: the best of every method and others by chance are exchanged one by one
 (METHODS n2), and the figures are those of evaluate/ordering.py. Photographs are of different concepts as long as there
-are any; intervals are over photographs. What is done lies under --work, from where the same command goes on. Without
---budget every neuron is exchanged. Judged are the methods of the leaderboard, unless some are named.
-"""
+are any; intervals XX"""
 
 from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 
 import neuronscope as ns
+from neuronscope.files import write_text
 from neuronscope.locate import edit_effect
 from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import Validity
@@ -58,25 +58,29 @@ def main() -> None:
     args = parser.parse_args()
     vlm, console = ns.load("natural"), Console(stderr=True)
     methods = tuple(args.methods)
-    rows: list[Judged] = []
-    names: list[str] = []
+    rows: dict[str, Judged] = {}
+    held = None if args.out is None else args.out / "exact.json"
+    done = json.loads(held.read_text(encoding="utf-8")) if held is not None and held.exists() else {}
     for pair, validity in photographs(vlm, args.folders, args.photographs):
         sample = pair.sample
+        name = f"{sample.concept}-{Path(sample.image_id).stem}"
         asked = Truth(
             image=sample.image_id, concept=sample.concept, model="natural", budget=args.budget, methods=methods
         )
-        folder = args.work / f"{sample.concept}-{Path(sample.image_id).stem}"
-        folder.mkdir(parents=True, exist_ok=True)
-        rows.append(truth_into(folder, vlm, pair, validity, asked))
-        names.append(folder.name)
-        console.print(f"{len(rows)} {folder.name}: {rows[-1].sentence} {rows[-1].seconds:.0f} s", soft_wrap=True)
-        text = Pooled.of(rows).markdown()
-        if args.out is not None:
-            args.out.mkdir(parents=True, exist_ok=True)
-            (args.out / "exact.md").write_text(text, encoding="utf-8")
-            document = {name: row.to_dict() for name, row in zip(names, rows, strict=True)}
-            (args.out / "exact.json").write_text(json.dumps(document, indent=1) + "\n", encoding="utf-8")
-    Console().print(Pooled.of(rows).markdown(), soft_wrap=True)
+        if name in done:
+            rows[name] = Judged.of(done[name])
+        else:
+            folder, begun = args.work / name, time.process_time()
+            folder.mkdir(parents=True, exist_ok=True)
+            rows[name] = truth_into(folder, vlm, pair, validity, asked)
+            spent = time.process_time() - begun
+            console.print(f"{len(rows)} {name}: {rows[name].sentence} {spent:.0f} CPU s here", soft_wrap=True)
+        if held is not None:
+            held.parent.mkdir(parents=True, exist_ok=True)
+            write_text(held.with_suffix(".md"), Pooled.of(list(rows.values())).markdown())
+            document = {name: row.to_dict() for name, row in rows.items()}
+            write_text(held, json.dumps(document, indent=1) + "\n")
+    Console().print(Pooled.of(list(rows.values())).markdown(), soft_wrap=True)
 
 
 if __name__ == "__main__":

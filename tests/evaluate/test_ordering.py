@@ -9,7 +9,12 @@ from neuronscope.evaluate.ordering import FIGURES, largest, pearson, pooled, pre
 
 
 def whole(values):
-    return Sampled.of(np.array(values, float), np.zeros(len(values), bool), len(values))
+    return Sampled.of(np.array(values, float), np.ones(len(values)), len(values))
+
+
+def chances(sure, drawn, others):
+    """Of neurons asked for sure, and of some drawn evenly of others."""
+    return np.concatenate([np.ones(sure), np.full(drawn, drawn / others)])
 
 
 def places(score):
@@ -50,7 +55,7 @@ def test_a_sample_speaks_for_all(seed):
     sure = np.argsort(-score)[:100]
     drawn = rng.choice(np.setdiff1d(np.arange(2000), sure), 500, replace=False)
     flat = np.concatenate([sure, drawn])
-    sampled = Sampled.of(values[flat], np.arange(600) >= 100, 2000)
+    sampled = Sampled.of(values[flat], chances(100, 500, 1900), 2000)
     assert sampled.weights.sum() == pytest.approx(2000)
     found = figures(score[flat], ranks[flat], sampled, replicates=400)
     for name, figure in FIGURES.items():
@@ -69,7 +74,7 @@ def test_the_estimate_is_right_on_average():
     found, plain = [], []
     for _ in range(60):
         flat = np.concatenate([sure, rng.choice(others, 100, replace=False)])
-        found.append(recall(ranks[flat], Sampled.of(values[flat], np.arange(300) >= 200, 1000), 100, within=200))
+        found.append(recall(ranks[flat], Sampled.of(values[flat], chances(200, 100, 800), 1000), 100, within=200))
         plain.append(recall(ranks[flat], whole(values[flat]), 100, within=200))
     true = recall(ranks, whole(values), 100, within=200)
     assert np.mean(found) == pytest.approx(true, abs=0.04)

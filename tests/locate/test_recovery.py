@@ -88,6 +88,14 @@ def test_it_is_the_fewest_that_do_it(demo, pair, validity, values, naive, share,
     assert naive.share(fewer) < least or (word and not naive.gone(fewer))
 
 
+def test_few_sizes_are_asked(demo, pair, validity, values):
+    """One is doubled until it holds and halved down to the last that fails; each costs a row."""
+    found = Recovery(rest=None).choose(demo, pair, validity, values)
+    assert 0 < found.fewest < 20
+    assert len(found.tried) <= 8  # 40, five halvings down to one neuron, the group's end
+    assert len(Recovery(share=5.0, rest=None).choose(demo, pair, validity, values).tried) == 7  # 40, 80 ... 1280, 2000
+
+
 @pytest.mark.parametrize("share", [0.9, 5.0])
 def test_in_place_of_a_large_set_one_without_which_nothing_is_recovered(demo, pair, validity, values, naive, share):
     """However much of a saturating score is asked for: also of shares that no set reaches. Small sets stay."""
@@ -194,24 +202,27 @@ def test_the_cut_recovers_the_sub_tokens_that_the_ranking_scores(vlm, surfboard,
 
 
 @pytest.mark.parametrize("trusted", [True, False])
-def test_captions_are_written_on_from_the_pass_that_gives_the_share(demo, pair, validity, monkeypatch, trusted):
+def test_captions_are_written_on_from_the_pass_that_gives_the_share(demo, pair, validity, values, monkeypatch, trusted):
     """They say what the plain path says, which is asked beside them once, and always where it said something else."""
-    anything, plainly = np.random.default_rng(1).random(Layout(demo.widths).total), list[int]()
-    said = recovery._Asked._said
-    monkeypatch.setattr(
-        recovery._Asked, "_said", lambda self, image, *a: plainly.append(a[-1]) or said(self, image, *a)
-    )
+    plainly, said = list[int](), recovery._Asked._said
+
+    def watched(self, image, exchange, size):
+        if image is pair.original:
+            plainly.append(size)
+        return said(self, image, exchange, size)
+
+    monkeypatch.setattr(recovery._Asked, "_said", watched)
     monkeypatch.setattr(saying, "_TRIED", WeakKeyDictionary())
     if not trusted:
         monkeypatch.setattr(
             saying.Saying, "captions", lambda self, *a: [Caption("green", "green", (1,)) for _ in a[-1]]
         )
-    cut = Recovery(share=1e-9, most=30, rest=None)
-    found, asked = cut.choose(demo, pair, validity, anything), list(plainly)
+    cut = Recovery(share=1e-9, rest=None)  # the share says little, captions decide
+    found, asked = cut.choose(demo, pair, validity, values), list(plainly)
     assert saying._TRIED[demo] is trusted
     plainly.clear()
     monkeypatch.setattr(saying.Saying, "of", lambda *_: None)
-    again = cut.choose(demo, pair, validity, anything)
+    again = cut.choose(demo, pair, validity, values)
     assert (again.count, again.fewest, sorted(again.tried)) == (found.count, found.fewest, sorted(found.tried))
     assert len(plainly) > 3
     assert len(asked) == (1 if trusted else len(plainly))

@@ -1,7 +1,8 @@
 """How well a score orders the exact effects of single neurons, from all of them or from a sample.
 
-Some neurons are asked for sure, of the others every one with the same chance pi, so that each that was asked stands for
-w = 1 / pi of its kind (Horvitz-Thompson). With W(t) = sum of w over the neurons whose effect is at least t:
+Some neurons are asked for sure, others with a chance pi each (:mod:`.drawing`), so that each that was asked stands for
+w = 1 / pi (Horvitz-Thompson), brought to the known number of the others (Hajek). With W(t) = sum of w over the neurons
+whose effect is at least t:
 
     t_k              the largest t with W(t) >= k: the effect of the k-th best neuron
     precision at k   sum of w over the best k of the score with effect >= t_k, over k
@@ -44,11 +45,13 @@ class Sampled:
     drawn: Bool[np.ndarray, "n"]
 
     @classmethod
-    def of(cls, values: Float[np.ndarray, "n"], drawn: Bool[np.ndarray, "n"], total: int) -> Sampled:
-        """Of `total` neurons: those not drawn were asked for sure, the drawn ones stand for all the others."""
-        others = total - int((~drawn).sum())
-        each = others / max(1, int(drawn.sum()))
-        return cls(values, np.where(drawn, each, 1.0), drawn)
+    def of(cls, values: Float[np.ndarray, "n"], chances: Float[np.ndarray, "n"], total: int) -> Sampled:
+        """Of `total` neurons: those with chance 1 were asked for sure, the others stand for all that were not."""
+        drawn = chances < 1
+        weights = 1 / chances
+        if drawn.any():
+            weights[drawn] *= (total - int((~drawn).sum())) / weights[drawn].sum()
+        return cls(values, weights, drawn)
 
 
 def precision(ranks: Int[np.ndarray, "n"], sampled: Sampled, k: int) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -110,6 +110,10 @@ class Sets(Reading):
         return self.chosen[:, start : start + self.vlm.widths[layer]]
 
 
+#: The sets as they were read, keys and values, and logits of each: [rows, predictions, vocabulary].
+_Read: TypeAlias = tuple[Sets, DynamicCache, Tensor]
+
+
 def exchange_at(
     at: Tensor, chosen: Bool[Tensor, "rows width"], values: Float[Tensor, "positions width"]
 ) -> Callable[[Tensor], Tensor]:
@@ -195,7 +199,7 @@ class Kept:
         self,
         chosen: Bool[np.ndarray, "rows neurons"],
         plainly: Callable[[Bool[np.ndarray, "rows neurons"]], Float[Tensor, "rows predictions vocabulary"]],
-    ) -> tuple[Sets, DynamicCache, Float[Tensor, "rows predictions vocabulary"]] | None:
+    ) -> _Read | None:
         """The sets as they were read, keys and values, and logits of each; None where plain passes are made.
 
         Every set has a neuron that is not inert. For each layer in which sets begin one is read by `plainly` as well,
@@ -205,15 +209,23 @@ class Kept:
         if isinstance(state, str):
             return None
         first = min(layers_of(self.vlm, np.any(chosen, 0), inert=self.inert))
+        reading: _Read | None = None
         if first not in self.plain:
             known, key = _PROVED.setdefault(self.vlm, {}), (first, self._settings)
             if key not in known:
-                known[key] = self._tried(state, chosen[:1], plainly)
+                # One neuron changes little: all of the layers in which a set is are exchanged, so that a difference
+                # shows.
+                owner = np.repeat(np.arange(self.vlm.layers), self.vlm.widths)
+                whole = np.isin(owner, list(layers_of(self.vlm, chosen[0], inert=self.inert)))
+                known[key], tried = self._tried(state, whole[None], plainly)
+                reading = tried if len(chosen) == 1 and bool(chosen[0][whole].all()) else None
             found = known[key]
             self.plain[first] = found if isinstance(found, str) else ""
             if isinstance(found, Engine):
                 self.used[first] = found
-        return None if self.plain[first] else self._read(state, chosen, self.used[first])
+        if self.plain[first]:
+            return None
+        return reading or self._read(state, chosen, self.used[first])
 
     @property
     def _settings(self) -> tuple[object, ...]:
@@ -225,23 +237,22 @@ class Kept:
         return (self.site, vlm.dtype, str(vlm.device), attention, placing(vlm), *placed)
 
     def _tried(
-        self, state: Clean, chosen: Bool[np.ndarray, "rows neurons"], plainly: Callable[..., Tensor]
-    ) -> Engine | str:
-        """The strongest engine that gives what plain passes give, or why none does."""
-        # One neuron changes little: all of the layers in which a set is are exchanged, so that a difference shows.
-        owner = np.repeat(np.arange(self.vlm.layers), self.vlm.widths)
-        whole = np.stack([np.isin(owner, list(layers_of(self.vlm, row, inert=self.inert))) for row in chosen])
+        self, state: Clean, whole: Bool[np.ndarray, "one neurons"], plainly: Callable[..., Tensor]
+    ) -> tuple[Engine | str, _Read | None]:
+        """The strongest engine that gives what plain passes give, and what it read; or why none does."""
         expected, why = plainly(whole).float(), ""
         for engine in self._engines():
             try:
-                why = departs(self.vlm, self._read(state, whole, engine)[2], expected, "kept")
+                reading = self._read(state, whole, engine)
+                why = departs(self.vlm, reading[2], expected, "kept")
             except (*MODEL_ERRORS, Unfit, Enough) as error:
                 if out_of_memory(error):
                     raise
                 why = f"it cannot go on from kept states: {type(error).__name__}: {error}"
-            if not why:
-                return engine
-        return why
+            else:
+                if not why:
+                    return engine, reading
+        return why, None
 
     def _engines(self) -> Iterator[Engine]:
         vlm, engine = self.vlm, Engine()
@@ -253,9 +264,7 @@ class Kept:
         yield from (weaker for weaker in engine.weaker() if weaker.draft)
 
     @torch.no_grad()
-    def _read(
-        self, state: Clean, chosen: Bool[np.ndarray, "rows neurons"], engine: Engine
-    ) -> tuple[Sets, DynamicCache, Tensor]:
+    def _read(self, state: Clean, chosen: Bool[np.ndarray, "rows neurons"], engine: Engine) -> _Read:
         rows = torch.from_numpy(chosen.copy())
         sets = Sets(self.vlm, engine, state, rows, self.values, self.site, self.last, self.inert)
         cache, logits = sets.read()

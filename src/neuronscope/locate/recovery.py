@@ -40,10 +40,8 @@ from .scores import Flat, Layout, best_first
 from .target import ConceptToken, concept_word
 from .validity import Validity
 
-#: The sizes that are tried first; between the last that fails and the first that holds it is halved.
-GRID = (1, 2, 3, 5, 7, 10, 15, 20, 30, 40, 50, 75, 100, 150, 200, 300, 400, 500, 700, 1000, 1500, 2000)
-#: How many sizes of the grid are asked for at once.
-_STEP = 4
+#: The size that is tried first: it is doubled until it holds, then halved down to the last that fails.
+FIRST = 40
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,8 @@ class Recovered:
 class Recovery:
     """The fewest of the best neurons that recover a share of the edit's effect, with the word gone from the caption.
 
-    Exact up to 40, to a twentieth above: each further halving costs a caption.
+    Exact up to 40, to a twentieth above: each further halving costs a caption. That more of the best neurons do as much
+    as fewer is taken for granted; where it is not so, a smaller set may do it, too.
 
     Attributes:
         share: rho, of the effect on the log-probability of the concept's word, or of the ceiling where that is less; of
@@ -185,17 +184,13 @@ class Recovery:
         )
 
     def _fewest(self, asked: _Asked) -> int:
-        """By the grid, and by halving between its sizes; 0 for none."""
+        """0 for none."""
         most = min(self.most, int(np.count_nonzero(asked.values > 0)))
-        sizes = [size for size in GRID if size < most] + ([most] if most else [])
-        below = 0
-        for start in range(0, len(sizes), _STEP):
-            chunk = sizes[start : start + _STEP]
-            asked.shares(chunk)
-            for size in chunk:
-                if self._holds(asked, size):
-                    return self._halved(below, size, lambda middle: self._holds(asked, middle))
-                below = size
+        fails, size = 0, min(FIRST, most)
+        while size > fails:
+            if self._holds(asked, size):
+                return self._halved(fails, size, lambda middle: self._holds(asked, middle))
+            fails, size = size, min(2 * size, most)
         return 0
 
     def _whole(self, asked: _Asked, enough: int) -> int:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -102,12 +102,27 @@ class Question:
 def chunks(flat: Int[np.ndarray, "n"], known: Container[int]) -> list[Chunk]:
     """Neurons in parts, without those that are known.
 
-    Where a part ends hangs on the whole list alone, so that a run that is gone on with makes the same parts. Neighbours
-    of one part share a first layer; what was drawn by chance is asked in the order in which it was drawn.
+    A batch is run from the lowest layer of its neurons on, so parts hold neighbours: blocks of the list, each as long
+    as all before it, are sorted and cut into parts. The parts of a block come in an order drawn by chance: at any time
+    what is known is the beginning of the list and a part of the next block drawn by chance. Where a part ends hangs on
+    the whole list alone, so that a run that is gone on with makes the same parts.
     """
-    parts = (sorted(int(one) for one in flat[at : at + PART]) for at in range(0, len(flat), PART))
+    parts = (part for begin, end in _blocks(len(flat)) for part in _parts(np.sort(flat[begin:end]), begin))
     left = (tuple(one for one in part if one not in known) for part in parts)
     return [part for part in left if part]
+
+
+def _blocks(count: int) -> Iterator[tuple[int, int]]:
+    begin, end = 0, PART
+    while begin < count:
+        yield begin, min(end, count)
+        begin, end = end, 2 * end
+
+
+def _parts(block: Int[np.ndarray, "n"], seed: int) -> list[Chunk]:
+    """Of one block, which is sorted."""
+    parts = [tuple(int(one) for one in block[at : at + PART]) for at in range(0, len(block), PART)]
+    return [parts[number] for number in np.random.default_rng(seed).permutation(len(parts))]
 
 
 def unit_of(chunk: Chunk) -> Unit:

@@ -94,22 +94,26 @@ class Judged:
         """What :meth:`save` wrote. Raises RunMismatch for a folder without it, and for a damaged one."""
         path = folder / NUMBERS
         try:
-            held: Any = read_json(path)
-            figures = {
-                str(name): {
-                    str(key): Estimate(*(float(e[part]) for part in ("value", "low", "high"))) for key, e in of.items()
-                }
-                for name, of in held["figures"].items()
-            }
-            recovered = {
-                str(name): {int(n): float(share) for n, share in of.items()} for name, of in held["recovered"].items()
-            }
-            about = {str(name): str(value) for name, value in held["about"].items()}
-            numbers = int(held["asked"]), int(held["total"]), float(held["edit"])
-            notes, seconds = tuple(map(str, held["notes"])), float(held["seconds"])
-            return cls(*numbers, figures, recovered, notes, seconds, about, dict(held["found_by"]))
+            return cls.of(read_json(path))
         except (OSError, ValueError, LookupError, AttributeError, TypeError) as error:
             raise RunMismatch(f"{path} is no result of `truth` ({type(error).__name__}: {error})") from error
+
+    @classmethod
+    def of(cls, held: Any) -> Judged:
+        """What :meth:`to_dict` gave. Raises ValueError, LookupError, AttributeError or TypeError for anything else."""
+        figures = {
+            str(name): {
+                str(key): Estimate(*(float(e[part]) for part in ("value", "low", "high"))) for key, e in of.items()
+            }
+            for name, of in held["figures"].items()
+        }
+        recovered = {
+            str(name): {int(n): float(share) for n, share in of.items()} for name, of in held["recovered"].items()
+        }
+        about = {str(name): str(value) for name, value in held["about"].items()}
+        numbers = int(held["asked"]), int(held["total"]), float(held["edit"])
+        notes, seconds = tuple(map(str, held["notes"])), float(held["seconds"])
+        return cls(*numbers, figures, recovered, notes, seconds, about, dict(held["found_by"]))
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ...cluster.resources import Resources
+    from ...evaluate.drawing import Drawing
     from ...loading import VLM
     from ...locate import Exchange
     from ...locate.validity import Validity
@@ -96,6 +97,7 @@ def truth_into(
     import numpy as np
 
     from ...cluster.schedule import UnitsFailed
+    from ...evaluate.drawing import Drawing
     from ...samples.regions import marked_by
     from .exchanging import Exact, Question
     from .truth_page import CURVES, curves, save_pictures, write_truth
@@ -106,14 +108,15 @@ def truth_into(
     scores, refused = _scores(vlm, pair, validity, asked, step)
     doubts = [validity.removal.doubt] if validity.removal and validity.removal.doubt else []
     notes = [*marked_by(pair.sample), *doubts, *refused]
-    flat, drawn = _sample(vlm, scores, asked)
+    drawing = Drawing.of(scores, total=sum(vlm.widths), best=BEST, seed=asked.seed)
+    flat = _asked(drawing, asked)
     exact = Exact(folder, vlm, question, exchange, flat)
     begun = told = time.monotonic()
 
     def judge() -> Judged:
         values = exact.values()
         done = ~np.isnan(values)
-        found = _judge(scores, flat[done], drawn[done], values[done], exchange.edit, notes, time.monotonic() - begun)
+        found = _judge(scores, drawing, done, values[done], exchange.edit, notes, time.monotonic() - begun)
         found = replace(found, about=about)
         found.save(folder)
         step(found.sentence)
@@ -168,49 +171,41 @@ def _scores(
     return found, notes
 
 
-def _sample(vlm: VLM, scores: Mapping[str, np.ndarray], asked: Truth) -> tuple[np.ndarray, np.ndarray]:
-    """The neurons that are asked, in this order, and which of them are drawn by chance of all the others."""
-    import numpy as np
-
-    from ...locate.scores import best_first
-
-    total = sum(vlm.widths)
-    sure = np.unique(np.concatenate([np.zeros(0, int), *(best_first(values)[:BEST] for values in scores.values())]))
-    others = np.random.default_rng(asked.seed).permutation(np.setdiff1d(np.arange(total), sure))
-    flat = np.concatenate([sure, others])
-    if asked.budget is not None:
-        if asked.budget < len(sure):
-            raise InvalidOption(
-                f"--budget {asked.budget}: the {BEST} best of {len(scores)} methods are {len(sure)} neurons already"
-            )
-        flat = flat[: asked.budget]
-    return flat, np.arange(len(flat)) >= len(sure)
+def _asked(drawing: Drawing, asked: Truth) -> np.ndarray:
+    """The neurons that are exchanged, in this order."""
+    if asked.budget is not None and asked.budget < drawing.sure:
+        best = f"the {BEST} best of {len(asked.methods)} methods"
+        raise InvalidOption(f"--budget {asked.budget}: {best} are {drawing.sure} neurons already")
+    return drawing.flat[: asked.budget]
 
 
 def _judge(
     scores: Mapping[str, np.ndarray],
-    flat: np.ndarray,
-    drawn: np.ndarray,
+    drawing: Drawing,
+    done: np.ndarray,
     values: np.ndarray,
     edit: float,
     notes: list[str],
     seconds: float,
 ) -> Judged:
+    """By the `values` of those neurons of a drawing, from its first on, that are done."""
     import numpy as np
 
     from ...evaluate import Sampled, figures
     from ...locate.scores import best_first
     from .judged import Judged
 
-    total = len(next(iter(scores.values()))) if scores else len(flat)
-    if not drawn.any() and len(flat) < total:  # not even the sure ones are through: as far as they are known
-        drawn = np.ones(len(flat), dtype=bool)
-    sampled, found = Sampled.of(values, drawn, total), {}
+    total, known, found = len(drawing.flat), len(values), {}
+    flat = drawing.flat[: len(done)][done]
+    chances = np.full(known, known / total)  # while not even the sure ones are through
+    if known > drawing.sure:
+        chances = drawing.chances(known)[: len(done)][done]
+    sampled = Sampled.of(values, chances, total)
     for name, of in scores.items():
         ranks = np.empty(total, dtype=int)
         ranks[best_first(of)] = np.arange(total)
         found[name] = figures(of[flat], ranks[flat], sampled)
-    return Judged(len(flat), total, edit, found, {}, tuple(notes), seconds)
+    return Judged(known, total, edit, found, {}, tuple(notes), seconds)
 
 
 def _recovered(exchange: Exchange, scores: Mapping[str, np.ndarray], edit: float) -> dict[str, dict[int, float]]:
