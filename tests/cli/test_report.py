@@ -51,7 +51,7 @@ def test_an_index_where_nothing_is_linked(cli, tmp_path):
     (tmp_path / "tables.json").write_text("{}")
     code, _, err = cli("report", tmp_path, "--index", tmp_path, "--out", tmp_path / "page.html")
     assert code == 1
-    assert "the page of an edit or a repair has no table of located neurons" in err
+    assert "the page of an edit or a repair names no neurons" in err
     code, _, err = cli("report", tmp_path, "--out", tmp_path / "page.html")
     assert code == 1
     schemas = [f"'neuronscope.{one}/1'" for one in ("rewrite", "words", "repair")]

@@ -49,7 +49,7 @@ def run(
     if data is not None and kind.write is not _run:
         raise InvalidOption(f"--data {data}: {result}, {kind.what}, has its own pictures")
     if index is not None and not kind.links:
-        raise InvalidOption(f"--index {index}: the page of {kind.what} has no table of located neurons to link from")
+        raise InvalidOption(f"--index {index}: the page of {kind.what} names no neurons to link from")
     require_ending(out, (".html", ".htm"), "a page")
     page, name = kind.write(_Given(result, out, data, split, index, allow_outside))
     size = page.stat().st_size
@@ -104,10 +104,12 @@ def _located(given: _Given) -> _Written:
 
 
 def _discovery(given: _Given) -> _Written:
+    from ..index.file import NeuronIndex
     from ..studies.discover.page import write_page
 
+    opened = None if given.linked is None else NeuronIndex.load(given.linked)
     output_folder(given.out.parent)
-    return write_page(given.result, given.out), "discovery"
+    return write_page(given.result, given.out, index=opened), "discovery"
 
 
 def _edit(given: _Given) -> _Written:
@@ -137,7 +139,7 @@ class _Kind(NamedTuple):
 
 #: In the order in which they are looked for: a folder may hold the files of several.
 _KINDS = (
-    _Kind("a discovery", ("run.json", "discovery.json"), _discovery),
+    _Kind("a discovery", ("run.json", "discovery.json"), _discovery, links=True),
     _Kind("a run", ("run.json",), _run),
     _Kind("a demo", ("study.json",), _study, links=True),
     _Kind("an edit or a repair", ("tables.json",), _edit),

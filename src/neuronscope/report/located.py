@@ -134,7 +134,7 @@ def section(evidence: Evidence, name: str, *, index: NeuronIndex | None = None, 
     neurons = evidence.neurons
     link: Links | None = None
     if index is not None and page is not None:
-        require_same(index, neurons)
+        require_same(index, neurons.model)
         link = links_from(page, index)
     filters = "thresholds" in neurons.provenance
     columns = [score for score in neurons.scores if not score.endswith("_patch")]

@@ -7,15 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import RunMismatch
+from ..index.file import NeuronIndex
 from ..parsing import read_json
 from ..version import __version__
 from ..words import wordless
 from .blocks import Section
 from .data_uri import uri
+from .links import linked, links_from, require_same
 from .located import listed
 from .marked import Piece, marked
 from .page import telling_damage, write_page
@@ -74,6 +77,7 @@ class ResultPage:
         settings: everything else that is known, for those who look for it.
         sent: what the model was given with a picture.
         figures: name -> SVG.
+        model: whose neurons it tells of: its identity.
     """
 
     title: str
@@ -84,10 +88,14 @@ class ResultPage:
     settings: Mapping[str, Any]
     sent: str = ""
     figures: Mapping[str, bytes] = field(default_factory=dict[str, bytes])
+    model: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
-def write_result(page: ResultPage, path: str | Path) -> Path:
-    """Write the page of a result and return its path. Raises InvalidOption where it cannot be written."""
+def write_result(page: ResultPage, path: str | Path, *, index: NeuronIndex | None = None) -> Path:
+    """Write the page of a result and return its path; with an index, neurons that have a page of their own link to it.
+
+    Raises InvalidOption where it cannot be written, and RunMismatch for an index of other weights.
+    """
     context: dict[str, Any] = {
         "page": page,
         "recipe": {name: str(page.recipe.get(name, "")) for name in ("command", "python")},
@@ -96,11 +104,19 @@ def write_result(page: ResultPage, path: str | Path) -> Path:
         "long": LONG,
         "version": __version__,
     }
+    if index is not None:
+        require_same(index, page.model)
+        context["linked"] = partial(linked, link=links_from(Path(path), index))
     return write_page("result.html", path, context)
 
 
 def write_again(
-    document: Path, schemas: Sequence[str], made: Callable[[Path, Mapping[str, Any]], ResultPage], path: str | Path
+    document: Path,
+    schemas: Sequence[str],
+    made: Callable[[Path, Mapping[str, Any]], ResultPage],
+    path: str | Path,
+    *,
+    index: NeuronIndex | None = None,
 ) -> Path:
     """Write the page of a result from its folder alone and return its path.
 
@@ -109,12 +125,14 @@ def write_again(
         schemas: those that `made` knows.
         made: makes the page of the folder and its document.
         path: of the page.
+        index: whose pages of neurons are linked to.
 
-    Raises RunMismatch for a folder without such a document, with one of another schema, or damaged.
+    Raises RunMismatch for a folder without such a document, with one of another schema, or damaged, and for an index of
+    other weights.
     """
     held = read_document(document, schemas)
     with telling_damage(document):
-        return write_result(made(document.parent, held), path)
+        return write_result(made(document.parent, held), path, index=index)
 
 
 def read_document(path: Path, schemas: Sequence[str]) -> dict[str, Any]:

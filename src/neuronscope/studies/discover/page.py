@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ...index.file import NeuronIndex
 from ...report.cells import number
 from ...report.kept import kept_photo
 from ...report.result import Card, Group, Line, ResultPage, said, told_rest, write_again
@@ -15,12 +16,12 @@ from .sections import sections
 SCHEMA = "neuronscope.discovery/2"
 
 
-def write_page(folder: str | Path, path: str | Path) -> Path:
-    """Write the page of a discovery's folder and return its path.
+def write_page(folder: str | Path, path: str | Path, *, index: NeuronIndex | None = None) -> Path:
+    """Write the page of a discovery's folder and return its path; neurons link to their pages in an index.
 
     Raises RunMismatch as :func:`neuronscope.report.result.write_again` does.
     """
-    return write_again(Path(folder) / "discovery.json", (SCHEMA,), _page, path)
+    return write_again(Path(folder) / "discovery.json", (SCHEMA,), _page, path, index=index)
 
 
 def _page(folder: Path, document: Mapping[str, Any]) -> ResultPage:
@@ -45,6 +46,7 @@ def _page(folder: Path, document: Mapping[str, Any]) -> ResultPage:
         settings=settings,
         sent=str(settings["sent"]),
         figures={name: path.read_bytes() for name, path in drawn.items() if path.is_file()},
+        model=settings["model"],
     )
 
 
