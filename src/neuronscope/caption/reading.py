@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 from transformers import DynamicCache
 
+from ..held import hooked
 from ..hooks import HookSession, Tap
 from ..hooks.skip import Enough, starting_at
 from ..models.loaded import LoadedModel
@@ -119,7 +120,8 @@ class Reading(ABC):
         until = self.length + longest
         place_rows(vlm, self.states)
         text = part_of(self.states, end, until, ids.to(vlm.device))
-        with vlm.frozen(), starting_at(layers, self.start, self._clean_residual(end, until)):
+        head = hooked(vlm.structure.unembedding, "before", _in_one_product)
+        with vlm.frozen(), head, starting_at(layers, self.start, self._clean_residual(end, until)):
             output = self._forward(text, cache, predictions=self.predictions)
         return cache, output.logits[:, -self.predictions :]
 
@@ -164,6 +166,15 @@ class Reading(ABC):
         if self.start > self.first:
             self.add(hidden, torch.as_tensor(self.states[0].row.image.positions - begin, device=hidden.device))
         return hidden
+
+
+def _in_one_product(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, Any]:
+    """Positions that were cut out of longer rows as one block of memory.
+
+    From rows that lie apart torch makes one product each, and so reads the whole matrix anew for every row: 64 rows of
+    one position took 0.69 s, where one product takes 0.04 (49,152 tokens, 576 numbers each).
+    """
+    return tuple(one.contiguous() if isinstance(one, Tensor) else one for one in given), named
 
 
 def stacked(states: Sequence[Clean], name: str, layer: int, begin: int, end: int) -> Tensor:

@@ -128,11 +128,9 @@ def exchange_at(
 
 def layers_of(vlm: LoadedModel, chosen: Bool[np.ndarray, "neurons"], *, inert: bool) -> frozenset[int]:
     """The layers of some neurons; without the last where nothing reads it (METHODS a, identity 4)."""
-    layout = Layout(vlm.widths)
+    starts = Layout(vlm.widths).starts
     studied = [layer for layer in vlm.structure.studied if not (inert and layer == vlm.layers - 1)]
-    return frozenset(
-        layer for layer in studied if chosen[layout.starts[layer] : layout.starts[layer] + layout.widths[layer]].any()
-    )
+    return frozenset(layer for layer in studied if chosen[starts[layer] : starts[layer] + vlm.widths[layer]].any())
 
 
 @dataclass
