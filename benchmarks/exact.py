@@ -24,7 +24,7 @@ from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import Validity
 from neuronscope.models import Decoding
 from neuronscope.samples import Counterfactual
-from neuronscope.studies.locate.judged import Judged, Pooled
+from neuronscope.studies.locate.judged import Judged, PooledTruth
 from neuronscope.studies.locate.truth import Truth, truth_into
 
 from .leaderboard import JUDGED
@@ -77,10 +77,10 @@ def main() -> None:
             console.print(f"{len(rows)} {name}: {rows[name].sentence} {spent:.0f} CPU s here", soft_wrap=True)
         if held is not None:
             held.parent.mkdir(parents=True, exist_ok=True)
-            write_text(held.with_suffix(".md"), Pooled.of(list(rows.values())).markdown())
+            write_text(held.with_suffix(".md"), PooledTruth.of(list(rows.values())).markdown())
             document = {name: row.to_dict() for name, row in rows.items()}
             write_text(held, json.dumps(document, indent=1) + "\n")
-    Console().print(Pooled.of(list(rows.values())).markdown(), soft_wrap=True)
+    Console().print(PooledTruth.of(list(rows.values())).markdown(), soft_wrap=True)
 
 
 if __name__ == "__main__":

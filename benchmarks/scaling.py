@@ -20,7 +20,7 @@ from rich.table import Table
 
 import neuronscope as ns
 from neuronscope.caption import Captioner
-from neuronscope.caption.prefill import Change, Job, Pass
+from neuronscope.caption.prefill import CaptionRow, NoticedChange, Pass
 from neuronscope.caption.shortcuts import Engine
 
 from .captions import CLOCKS, MODELS
@@ -90,7 +90,7 @@ def roofline(vlm: ns.VLM, rounds: int, clock: Callable[[], float]) -> str:
     captioner.captions(change)
     state = captioner.states[0]
     layers = {layer: tuple(units) for layer, units in change.neurons.by_layer().items()}
-    batch = Pass(vlm, ENGINE, tuple(Job(state, Change(change, layers), n) for n in range(change.draws)))
+    batch = Pass(vlm, ENGINE, tuple(CaptionRow(state, NoticedChange(change, layers), n) for n in range(change.draws)))
     positions = state.row.length - 1 - int(state.row.image.positions[0])
     full = vlm.layers - 1 - batch.start
     weights = sum(p.numel() for p in vlm.structure.layers[0].parameters() if p.ndim == 2)

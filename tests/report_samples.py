@@ -14,7 +14,7 @@ import neuronscope as ns
 from neuronscope.index import NeuronIndex
 from neuronscope.meaning import Place, Words
 from neuronscope.meaning.words import Comparison
-from neuronscope.report import Curve, Evidence, Spoken, Unit, Word
+from neuronscope.report import Curve, Evidence, ShownNeuron, Spoken, WordScore
 from neuronscope.run.directory import Run
 from neuronscope.samples.boxes import boxes_mask
 from neuronscope.samples.inpaint import inpaint
@@ -77,9 +77,9 @@ def evidence() -> Evidence:
         ),
         neurons=neurons,
         units=(
-            Unit(-2.5, 5, (0, 5), (40.0, 0.0, 8.0, 8.0)),
-            Unit(0.25, 0, (0, 0), (0.0, 0.0, 8.0, 8.0)),
-            Unit(-0.5, 2, None, None),
+            ShownNeuron(-2.5, 5, (0, 5), (40.0, 0.0, 8.0, 8.0)),
+            ShownNeuron(0.25, 0, (0, 0), (0.0, 0.0, 8.0, 8.0)),
+            ShownNeuron(-0.5, 2, None, None),
         ),
         words=words(neurons),
         maps=maps,
@@ -89,7 +89,7 @@ def evidence() -> Evidence:
         mask=mask,
         boxes=(BOX,),
         widths=(50, 50, 50, 150),
-        word=Word("bear", 0.9, 0.1, 0.85),
+        word=WordScore("bear", 0.9, 0.1, 0.85),
         place=Place(
             {"iou_area": 0.5, "pointing": 1.0, "energy": 0.25},
             {"iou_area": 0.125, "pointing": 0.2, "energy": 0.125},

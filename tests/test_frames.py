@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
-from neuronscope.evaluate.aggregate import Cell, Table
+from neuronscope.evaluate.aggregate import ScoreCell, ScoreTable
 from neuronscope.meaning.pictures import Moved, TopPictures
 from neuronscope.run.directory import Run
 from neuronscope.samples.lists import Captioned
@@ -31,7 +31,7 @@ def found(demo: ns.VLM) -> dict[str, Any]:
         "effects": ns.effects(demo, pair, located.neurons[:3]),
         "discovered": next(iter(ns.discover(demo, [pair.original], ns.Discovery(top=4)))),
         "words": ns.decode(demo, located.neurons[:3], top=2),
-        "table": Table((Cell("bear", 8.0, 0.25, 0.75, 8, 16), Cell("dog", 8.0, 0.5, 0.5, 8, 16))),
+        "table": ScoreTable((ScoreCell("bear", 8.0, 0.25, 0.75, 8, 16), ScoreCell("dog", 8.0, 0.5, 0.5, 8, 16))),
         "pictures": TopPictures((Moved(3, 1.5),), (Moved(1, 0.5),), 4),
         "pair": pair,
         "sample": pair.sample,

@@ -14,7 +14,7 @@ from urllib.parse import urljoin
 import pytest
 
 from neuronscope.cli.explore import origin_of
-from neuronscope.explorer import Desk, Entry, Shelf, Workshop, work
+from neuronscope.explorer import Desk, ListedPicture, Shelf, Workshop, work
 from neuronscope.explorer import picture_list as shelf
 from neuronscope.options import Loading
 from neuronscope.regions import Detector, Segmenter
@@ -44,7 +44,7 @@ def served(demo, bear, finder, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("pictures")
     scenes_of("bus", 1)[0].load().save(folder / f"{IMAGE}.png")
-    entries = [Entry("bear", bear.load), *shelf.folder(folder)]
+    entries = [ListedPicture("bear", bear.load), *shelf.folder(folder)]
     helpers = {"detector": Detector(finder("owlvit")), "segmenter": Segmenter(finder("sam"))}
     running = serve(Workshop(Desk(demo), Shelf(entries), partial(origin_of, Loading()), **helpers))
     yield running.url

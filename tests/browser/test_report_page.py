@@ -16,7 +16,7 @@ from neuronscope.report.cells import Cell, number
 from neuronscope.report.data_uri import photo, uri
 from neuronscope.report.page import write_page
 from neuronscope.report.result import Card, Group, ResultPage, said, write_result
-from neuronscope.studies.locate.truth_page import Row, Shown
+from neuronscope.studies.locate.truth_page import MethodRow, ShownTruth
 from neuronscope.studies.locate.truth_page import curves as curves_of
 from neuronscope.studies.reproduce.page import run_page, write_run
 from page_widths import CUT, NO_SIDEWAYS, SCROLLING
@@ -105,11 +105,13 @@ def truth(tmp_path_factory):
     """The page of `truth` of methods with long names, and a plot."""
     curves = uri(curves_of({f"difference-x-gradient-{n}": {10: 0.1, 100: 0.5 + n / 10} for n in range(3)}), "image/png")
     rows = tuple(
-        Row(f"difference-x-gradient-refined-{n}", 0.5, ("0.98",) * 3 + ("-0.02 [-0.48, 0.37]",) * 2, ("0.63",) * 6)
+        MethodRow(
+            f"difference-x-gradient-refined-{n}", 0.5, ("0.98",) * 3 + ("-0.02 [-0.48, 0.37]",) * 2, ("0.63",) * 6
+        )
         for n in range(3)
     )
     told = tuple(f"of its best {n} neurons, share among the {n} that do most" for n in (20, 100, 500, 1000, 2000))
-    shown = Shown(
+    shown = ShownTruth(
         "Which method?", "One.", "All.", "The picture", (("original", photo(picture())),), curves, told,
         (10, 20, 50, 100, 200, 500), rows, ("a note",), (("image", "a.png"),),
     )  # fmt: skip

@@ -12,7 +12,7 @@ from PIL import Image
 import neuronscope as ns
 from data_forms import coco, of_scenes
 from hallucinations import write_folder
-from neuronscope.check.estimate import CARDS, PART, WORK, Estimate, card, kept_bytes, measured
+from neuronscope.check.estimate import CARDS, PART, WORK, CostEstimate, card, kept_bytes, measured
 from neuronscope.check.shape import shape_of
 from neuronscope.cli import main
 from neuronscope.cli.main import app
@@ -70,17 +70,17 @@ def test_types_and_cards(demo):
     shape = shape_of("demo")
     own = sum(one.nbytes for one in [*demo.model.parameters(), *demo.model.buffers()])
     assert (shape.weights("float32"), shape.dtype) == (own, "float32")
-    need = {dtype: Estimate(shape, dtype).weights for dtype in ("float32", "bfloat16", "8bit", "4bit")}
+    need = {dtype: CostEstimate(shape, dtype).weights for dtype in ("float32", "bfloat16", "8bit", "4bit")}
     assert need["float32"] > need["bfloat16"] > need["8bit"] > need["4bit"]
-    rows = Estimate(shape, "bfloat16", card=card("rtx 4090")).rows()
+    rows = CostEstimate(shape, "bfloat16", card=card("rtx 4090")).rows()
     assert all(row.fits for row in rows)
     assert {row.verb for row in rows if row.seconds is None} == {"decode"}
-    slow = Estimate(shape, "bfloat16", card=card("T4")).rows()
+    slow = CostEstimate(shape, "bfloat16", card=card("T4")).rows()
     assert all(a.seconds < b.seconds for a, b in zip(rows, slow, strict=True) if a.seconds)
-    assert not any(row.fits for row in Estimate(shape, "float32", card=card("0.01")).rows())
-    assert all(row.seconds is None for row in Estimate(shape, "float32", card=card("24")).rows())
-    eager = Estimate(shape, "float32", attn="eager")
-    assert eager.gradient() > Estimate(shape, "float32").gradient()
+    assert not any(row.fits for row in CostEstimate(shape, "float32", card=card("0.01")).rows())
+    assert all(row.seconds is None for row in CostEstimate(shape, "float32", card=card("24")).rows())
+    eager = CostEstimate(shape, "float32", attn="eager")
+    assert eager.gradient() > CostEstimate(shape, "float32").gradient()
 
 
 @pytest.mark.parametrize("name", ["rtx 9999", "-3", "0", "inf", "nan", ""])
@@ -91,7 +91,7 @@ def test_no_cards(name):
 
 
 def test_measured(demo):
-    made = measured(demo, Estimate(shape_of("demo"), "float32"), (128, 128))
+    made = measured(demo, CostEstimate(shape_of("demo"), "float32"), (128, 128))
     assert 0.5 < made.gradient() / made.unit.peak < 3  # a row's own activations are in the estimate
     locate = next(row for row in made.rows() if row.verb == "locate")
     assert locate.seconds == pytest.approx(115 * made.unit.prompt + 11 * made.unit.gradient + 12 * made.unit.caption)
@@ -168,7 +168,7 @@ def test_the_work_of_a_verb(done, demo, row):
     assert seen["captions"] <= allowed["captions"]
     assert seen["prompts"] + seen["gradients"] + seen["captions"] <= sum(allowed.values())
     if "at most" not in row and demo.device.type == "cpu":
-        made = measured(demo, Estimate(shape_of("demo"), "float32"), (128, 128))
+        made = measured(demo, CostEstimate(shape_of("demo"), "float32"), (128, 128))
         told = times * next(one.seconds for one in made.rows() if one.verb == row)
         assert told / 5 < seconds < 5 * told
 
@@ -182,7 +182,7 @@ def test_every_verb_that_reads_a_model_has_a_row():
 
 def test_what_an_index_keeps(demo):
     assert IndexPlan.part == PART
-    rows = {row.verb: row.gib for row in Estimate(shape_of("demo"), "float32").rows()}
+    rows = {row.verb: row.gib for row in CostEstimate(shape_of("demo"), "float32").rows()}
     assert rows["index, a picture"] > rows["pictures, a picture"]
     assert rows["edit, a picture"] > rows["edit --editor swap, a picture"]
 
@@ -250,5 +250,5 @@ def test_nothing_is_allocated(monkeypatch):
     assert shape.cached * 2 == 56 * 2**10
     assert shape.image_tokens is None
     with pytest.raises(InvalidOption, match="give --image-tokens"):
-        Estimate(shape, "bfloat16")
+        CostEstimate(shape, "bfloat16")
     assert torch.empty(0).device.type == "cpu"

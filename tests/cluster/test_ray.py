@@ -40,7 +40,7 @@ from neuronscope.samples.picture_files import gather
 from neuronscope.studies.demo.scenes import scenes_of
 from neuronscope.studies.index.settings import IndexPlan
 from neuronscope.studies.index.work import IndexRun
-from neuronscope.studies.locate.exchanging import PART, Exact, Question
+from neuronscope.studies.locate.exchanging import PART, Exact, TruthQuestion
 from neuronscope.studies.reproduce.cluster import Cluster
 from neuronscope.studies.reproduce.conditions import Limits
 from neuronscope.studies.reproduce.engine import Local
@@ -322,10 +322,10 @@ def parts(folder: Path) -> dict[str, bytes]:
 
 
 @pytest.fixture(scope="module")
-def asked(demo: ns.VLM) -> tuple[Question, Any, np.ndarray]:
+def asked(demo: ns.VLM) -> tuple[TruthQuestion, Any, np.ndarray]:
     """What exact effects are asked of: a question, what exchanges neurons here, and two parts of them."""
     pair, validity = valid_pair(demo, scenes_of("bear", 2)[1])
-    question = Question.of(pair, validity, change="patch", measure="logprob", decoding=Decoding())
+    question = TruthQuestion.of(pair, validity, change="patch", measure="logprob", decoding=Decoding())
     flat = np.random.default_rng(0).permutation(sum(demo.widths))[: PART + 10]
     return question, question.exchange(demo), flat
 
@@ -336,7 +336,7 @@ def asked(demo: ns.VLM) -> tuple[Question, Any, np.ndarray]:
 def test_exact_effects_are_those_of_one_process(
     machines: Machines,
     demo: ns.VLM,
-    asked: tuple[Question, Any, np.ndarray],
+    asked: tuple[TruthQuestion, Any, np.ndarray],
     storage: Any,
     worker: type[Worker],
     tmp_path: Path,

@@ -13,7 +13,7 @@ from PIL import Image, ImageOps
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, InvalidSample
-from neuronscope.explorer import Change, Entry, Marks, Question, Shelf, Stroke
+from neuronscope.explorer import Change, ListedPicture, Marks, Question, Shelf, Stroke
 from neuronscope.explorer import annotations as marks
 from neuronscope.explorer import picture_list as shelf
 from neuronscope.explorer.forms import OFFERED, OPERATIONS, captions_under, usual_level
@@ -146,7 +146,7 @@ def test_pictures_are_made_smaller_only_where_they_are_large(picture):
 
 def test_an_entry_of_a_shelf_is_read_when_it_is_looked_at():
     read = []
-    shown = Shelf([Entry("one", lambda: read.append(1) or Image.new("RGB", (9, 9)))])
+    shown = Shelf([ListedPicture("one", lambda: read.append(1) or Image.new("RGB", (9, 9)))])
     assert not read
     shown.page(0)
     shown.page(0)

@@ -11,7 +11,7 @@ import pytest
 import neuronscope as ns
 from neuronscope.cli.explore import origin_of
 from neuronscope.errors import InvalidSample
-from neuronscope.explorer import Desk, Entry, Marks, Question, Session, Shelf, Stroke, Workshop, html
+from neuronscope.explorer import Desk, ListedPicture, Marks, Question, Session, Shelf, Stroke, Workshop, html
 from neuronscope.explorer.clients import Visitor, parts
 from neuronscope.explorer.events import point_of
 from neuronscope.locate import taken
@@ -25,7 +25,7 @@ SOON = 60.0
 def shop(vlm, finder, picture):
     made = Workshop(
         Desk(vlm),
-        Shelf([Entry("noise", lambda: picture, "noise.png")]),
+        Shelf([ListedPicture("noise", lambda: picture, "noise.png")]),
         lambda *asked: origin_of(Loading(), *asked),
         detector=Detector(finder("owlvit")),
         segmenter=Segmenter(finder("sam")),

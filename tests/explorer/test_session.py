@@ -22,8 +22,8 @@ from neuronscope.errors import ConceptNotNamed, InvalidOption, InvalidSample
 from neuronscope.explorer import (
     Change,
     Desk,
-    Entry,
     Link,
+    ListedPicture,
     Marks,
     Question,
     Session,
@@ -57,7 +57,11 @@ def shop(demo, bear):
         raise InvalidSample("the file is damaged")
 
     bus = scenes_of("bus", 1)[0].load()
-    entries = [Entry("bear", bear.load, "bear.png"), Entry(f"{IMAGE}.png", lambda: bus), Entry("broken", broken)]
+    entries = [
+        ListedPicture("bear", bear.load, "bear.png"),
+        ListedPicture(f"{IMAGE}.png", lambda: bus),
+        ListedPicture("broken", broken),
+    ]
     made = Workshop(Desk(demo), Shelf(entries), lambda *asked: origin_of(Loading(), *asked))
     yield made
     made.desk.close()
@@ -184,7 +188,7 @@ def test_an_uploaded_picture_is_among_those_that_move_a_neuron(session, shop, be
 
 
 def test_the_whole_shelf_is_searched_and_what_is_best_so_far_is_shown(located, demo, bear):
-    shelf = Shelf([Entry(f"{number}", bear.load) for number in range(53)])
+    shelf = Shelf([ListedPicture(f"{number}", bear.load) for number in range(53)])
     told = []
     found = movers(
         demo,

@@ -14,7 +14,7 @@ import neuronscope as ns
 from neuronscope.cli import main
 from neuronscope.cli.explore import offered
 from neuronscope.errors import ConceptNotNamed, RunMismatch
-from neuronscope.explorer import Desk, Entry, Session, Shelf, Workshop, html
+from neuronscope.explorer import Desk, ListedPicture, Session, Shelf, Workshop, html
 from neuronscope.loading import world
 from neuronscope.loading.load import BUNDLED
 from neuronscope.loading.world import FILE, notice, world_of
@@ -118,7 +118,7 @@ def test_captions_and_refusals_say_it(demo, tmp_path, capsys):
 
 
 def test_the_explorer_says_it_and_shows_scenes_first(demo):
-    own = [Entry("mine", partial(noise, 0), "mine.png")]
+    own = [ListedPicture("mine", partial(noise, 0), "mine.png")]
     assert offered("demo", own)[-1].name == "mine"
     assert offered("somewhere", own)[0].name == "mine"
     shop = Workshop(Desk(demo), Shelf(offered("demo", own)), lambda *_: None)  # pyright: ignore

@@ -11,14 +11,14 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, InvalidSample, UnsupportedModel
-from neuronscope.regions import DETECTORS, Detector, Finding, Segmenter
+from neuronscope.regions import DETECTORS, Detector, DetectorFinder, Segmenter
 from neuronscope.samples import Finder
 
 
 @pytest.mark.parametrize("name", ["owlvit", "owlv2", "dino"])
 def test_a_word_becomes_boxes_inside_the_picture_and_a_sample(finder, picture, name):
     detector = Detector(finder(name))
-    assert isinstance(Finding(detector), Finder)
+    assert isinstance(DetectorFinder(detector), Finder)
     found = detector.find(picture, "bear")
     assert [one.score for one in found] == sorted((one.score for one in found), reverse=True)
     for x, y, w, h in (one.box for one in found):

@@ -17,9 +17,9 @@ from neuronscope.intervene import activations
 from neuronscope.view import rollout
 from neuronscope.view.agreement import rank_correlation, trace_agreement
 from neuronscope.view.rollout import (
-    Look,
-    Part,
-    Watch,
+    ProjectorAttention,
+    SeenPart,
+    Watched,
     cross_attention_rollout,
     paint_queries,
     projector_looks,
@@ -43,7 +43,7 @@ def noise() -> Image.Image:
     return Image.fromarray(np.random.default_rng(5).integers(0, 256, (64, 64, 3), dtype=np.uint8))
 
 
-def looked(vlm: ns.VLM, picture: Image.Image) -> list[Look]:
+def looked(vlm: ns.VLM, picture: Image.Image) -> list[ProjectorAttention]:
     """What the projector's attentions were, in a forward pass of one picture."""
     inputs = vlm.prepare([picture])
     with torch.no_grad(), watched(vlm) as watch:
@@ -55,12 +55,12 @@ def one(*rows: list[float]) -> np.ndarray:
     return np.array([rows], dtype=float)
 
 
-def self_attention(*rows: list[float]) -> Look:
-    return Look(one(*rows), 0)
+def self_attention(*rows: list[float]) -> ProjectorAttention:
+    return ProjectorAttention(one(*rows), 0)
 
 
-def cross_attention(*rows: list[float]) -> Look:
-    return Look(one(*rows), len(rows[0]))
+def cross_attention(*rows: list[float]) -> ProjectorAttention:
+    return ProjectorAttention(one(*rows), len(rows[0]))
 
 
 # -- the formula
@@ -90,7 +90,7 @@ def test_two_blocks_by_hand():
 
 def test_a_perceiver_by_hand():
     """A = [A_patches, A_rows]: two patches, two latents, the same attention twice."""
-    look = Look(one([0.5, 0.25, 0.25, 0], [0, 0.5, 0, 0.5]), 2)
+    look = ProjectorAttention(one([0.5, 0.25, 0.25, 0], [0, 0.5, 0, 0.5]), 2)
     np.testing.assert_allclose(roll_out([look]), one([0.25, 0.125], [0, 0.25]))
     # A_patches + A_rows R = [0.5625, 0.28125] and [0, 0.625]
     np.testing.assert_allclose(roll_out([look, look]), one([0.40625, 0.203125], [0, 0.4375]))
@@ -124,7 +124,12 @@ def test_rolling_out_equals_following_every_path():
         weights = rng.random((1, rows, columns))
         return weights / weights.sum(-1, keepdims=True)
 
-    looks = [Look(attention(3, 3), 0), Look(attention(2, 4), 4), Look(attention(3, 3), 0), Look(attention(2, 6), 4)]
+    looks = [
+        ProjectorAttention(attention(3, 3), 0),
+        ProjectorAttention(attention(2, 4), 4),
+        ProjectorAttention(attention(3, 3), 0),
+        ProjectorAttention(attention(2, 6), 4),
+    ]
 
     def share(row: int, patch: int, step: int) -> float:
         if step < 0:
@@ -355,10 +360,10 @@ def test_misspelt_traces_and_neurons_outside_the_decoder_are_refused(vlm, pictur
         ns.heatmap(vlm, picture, ns.Neurons.at("vision.0.1"))
 
 
-def watch_of(*shapes: tuple[int, ...], unread: tuple[str, ...] = (), parts: int = 1, pictures: int = 1) -> Watch:
+def watch_of(*shapes: tuple[int, ...], unread: tuple[str, ...] = (), parts: int = 1, pictures: int = 1) -> Watched:
     """As after a pass with a tower of 16 patches and CLS."""
     weights = [torch.full(shape, 1 / shape[-1]) for shape in shapes]
-    return Watch([Part(nn.Identity(), list(weights), list(unread)) for _ in range(parts)], (pictures, 17))
+    return Watched([SeenPart(nn.Identity(), list(weights), list(unread)) for _ in range(parts)], (pictures, 17))
 
 
 @pytest.mark.parametrize(
@@ -374,7 +379,7 @@ def watch_of(*shapes: tuple[int, ...], unread: tuple[str, ...] = (), parts: int 
         (watch_of((3, 4, 17), pictures=3), "4 image tokens in all"),  # do not divide among three pictures
     ],
 )
-def test_what_cannot_be_read_completely_is_refused(watch: Watch, message: str):
+def test_what_cannot_be_read_completely_is_refused(watch: Watched, message: str):
     with pytest.raises(NoGrid, match=message):
         projector_looks(watch, 4, "m")
 
@@ -387,7 +392,7 @@ def test_as_many_queries_as_patches_cannot_be_told_apart():
 
 def test_a_module_that_keeps_its_weights_to_itself_is_noticed():
     attention = nn.MultiheadAttention(8, 2, batch_first=True)
-    part = Part(attention)
+    part = SeenPart(attention)
     x = torch.randn(1, 3, 8)
     with Changing(lambda undo: rollout._listen(undo, part, attention)):
         attention(x, x, x)

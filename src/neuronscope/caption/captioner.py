@@ -37,7 +37,7 @@ from .drafts import Drafts
 from .finite import refuse
 from .generation import STEP, Start, Until, buckets, cut_at_match, forbidden, write
 from .memory import Batches, row_bytes, rows_that_fit
-from .prefill import Change, Job, Pass
+from .prefill import CaptionRow, NoticedChange, Pass
 from .proof import proved
 from .shortcuts import Engine
 from .ties import Trail, chosen, settled
@@ -52,7 +52,7 @@ class _Wanted:
 
     request: int
     image: int
-    job: Job
+    job: CaptionRow
 
 
 @checked_methods
@@ -158,7 +158,7 @@ class Captioner:
                 result[request] = [self._remembered(key, i) for i in chosen]
                 missing = dict.fromkeys(i for n, i in enumerate(chosen) if not result[request][n])
                 for i in missing:
-                    wanted += [_Wanted(request, i, Job(self.states[i], made, n)) for n in range(_draws(change))]
+                    wanted += [_Wanted(request, i, CaptionRow(self.states[i], made, n)) for n in range(_draws(change))]
         written = self._write_all(wanted, until)
         keys = {request: key for key, request in first_of.items()}
         for (request, image), captions in written.items():
@@ -203,7 +203,7 @@ class Captioner:
         images = [self._images[i] for i in chosen]
         return generate_captions(self._vlm, images, change, decoding=self._decoding, batch_size=self._rows.size)
 
-    def _change(self, change: Intervention | None) -> Change | None:
+    def _change(self, change: Intervention | None) -> NoticedChange | None:
         """What can be noticed of an intervention; None where clean states are of no use for it."""
         if change is None or not len(change.neurons) or not self.states or not _reusable(change):
             return None
@@ -213,7 +213,7 @@ class Captioner:
             layers.pop(self._vlm.layers - 1, None)
             if not layers:
                 self._caption(range(len(self._images)))
-        return Change(change, layers)
+        return NoticedChange(change, layers)
 
     def _unproved(self, first: int) -> str:
         """Why copied states are not used for interventions that begin at a layer."""
@@ -307,7 +307,7 @@ class Captioner:
 
         return settled(vlm, known, trails, plainly)
 
-    def _ahead(self, jobs: Sequence[Job]) -> int:
+    def _ahead(self, jobs: Sequence[CaptionRow]) -> int:
         """How far the clean captions are read ahead.
 
         A token ahead costs the layers from the first changed one on; a step of writing costs all of them, and its

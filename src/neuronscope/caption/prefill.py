@@ -21,7 +21,7 @@ from .reading import Reading
 
 
 @dataclass(frozen=True)
-class Change:
+class NoticedChange:
     """An intervention as far as it can be noticed.
 
     Attributes:
@@ -39,7 +39,7 @@ class Change:
 
 
 @dataclass(frozen=True)
-class Job:
+class CaptionRow:
     """One row of a batch: a caption to be written.
 
     Attributes:
@@ -49,7 +49,7 @@ class Job:
     """
 
     state: Clean
-    change: Change
+    change: NoticedChange
     draw: int
 
 
@@ -62,7 +62,7 @@ class Pass(Reading):
         ahead: how many tokens of the clean captions are read ahead at most.
     """
 
-    jobs: tuple[Job, ...]
+    jobs: tuple[CaptionRow, ...]
     ahead: int = 2**31
 
     @property
@@ -104,9 +104,9 @@ class Pass(Reading):
             hidden[rows, at] += ((new - old) @ matrix[:, columns].T).to(hidden)
 
     @cached_property
-    def _groups(self) -> list[tuple[slice, Change, list[int]]]:
+    def _groups(self) -> list[tuple[slice, NoticedChange, list[int]]]:
         """Rows of one change, and their draws."""
-        result: list[tuple[slice, Change, list[int]]] = []
+        result: list[tuple[slice, NoticedChange, list[int]]] = []
         start = 0
         for _, group in groupby(self.jobs, key=lambda job: id(job.change)):
             same = list(group)
@@ -114,20 +114,20 @@ class Pass(Reading):
             start += len(same)
         return result
 
-    def _new(self, change: Change, layer: int, units: tuple[int, ...], draws: list[int], old: Tensor) -> Tensor:
+    def _new(self, change: NoticedChange, layer: int, units: tuple[int, ...], draws: list[int], old: Tensor) -> Tensor:
         rank = torch.arange(old.shape[1], device=old.device).expand(old.shape[:2])
         return change.intervention.change(old, Moment(layer, units, rank, torch.tensor(draws)))
 
     def taps(self, begin: int) -> list[Tap]:
         """The interventions at the layers that are run."""
-        wanted: dict[tuple[int, Any], list[tuple[slice, Change, list[int]]]] = {}
+        wanted: dict[tuple[int, Any], list[tuple[slice, NoticedChange, list[int]]]] = {}
         for group in self._groups:
             for layer in group[1].layers:
                 if layer >= self.start:
                     wanted.setdefault((layer, group[1].intervention.site), []).append(group)
         return [Tap(layer, site, self._tap(begin, layer, groups)) for (layer, site), groups in wanted.items()]
 
-    def _tap(self, begin: int, layer: int, groups: list[tuple[slice, Change, list[int]]]):
+    def _tap(self, begin: int, layer: int, groups: list[tuple[slice, NoticedChange, list[int]]]):
         places = self.states[0].row.image.positions - begin
 
         def apply(z: Float[Tensor, "batch positions width"]) -> Tensor:
@@ -142,6 +142,6 @@ class Pass(Reading):
         return apply
 
 
-def plainly_at(change: Change, layer: int) -> bool:
+def plainly_at(change: NoticedChange, layer: int) -> bool:
     """Whether a change of a layer is a sum of value vectors: it does nothing there, or acts on their coefficients."""
     return layer not in change.layers or change.intervention.site == "neuron"

@@ -23,7 +23,7 @@ from ..types import Neurons
 from .captions import generate_settings
 from .clean import Clean, Unfit, read_row
 from .generation import Start, plain_greedy, step
-from .prefill import Change, Job, Pass
+from .prefill import CaptionRow, NoticedChange, Pass
 from .shortcuts import Engine
 
 _STEPS = 3
@@ -89,7 +89,7 @@ def _differs(
     if engine.draft:
         state = read_row(vlm, state.row, tuple(tokens[:-1]), tuple(tokens))
     rows = 1 if vlm.family.alone else _ROWS
-    batch = Pass(vlm, engine, (Job(state, Change(change, layers), 0),) * rows)
+    batch = Pass(vlm, engine, (CaptionRow(state, NoticedChange(change, layers), 0),) * rows)
     cache, logits = batch.read()
     if logits is not None and (why := departs(vlm, logits.transpose(0, 1), plain, "copied")):
         return why

@@ -31,7 +31,7 @@ GIB = 2**30
 
 
 @dataclass(frozen=True)
-class Card:
+class GraphicsCard:
     """A card as its maker describes it.
 
     Attributes:
@@ -46,26 +46,26 @@ class Card:
 
 
 #: Makers' figures. A verb reaches less: see SHARE.
-CARDS: Mapping[str, Card] = {
-    "t4": Card(16, 65, 320),
-    "v100": Card(32, 112, 900),
-    "a10": Card(24, 125, 600),
-    "l4": Card(24, 121, 300),
-    "rtx3090": Card(24, 71, 936),
-    "rtx4090": Card(24, 165, 1008),
-    "a6000": Card(48, 155, 768),
-    "l40s": Card(48, 362, 864),
-    "a100-40": Card(40, 312, 1555),
-    "a100": Card(80, 312, 2039),
-    "h100": Card(80, 989, 3350),
-    "h200": Card(141, 989, 4800),
+CARDS: Mapping[str, GraphicsCard] = {
+    "t4": GraphicsCard(16, 65, 320),
+    "v100": GraphicsCard(32, 112, 900),
+    "a10": GraphicsCard(24, 125, 600),
+    "l4": GraphicsCard(24, 121, 300),
+    "rtx3090": GraphicsCard(24, 71, 936),
+    "rtx4090": GraphicsCard(24, 165, 1008),
+    "a6000": GraphicsCard(48, 155, 768),
+    "l40s": GraphicsCard(48, 362, 864),
+    "a100-40": GraphicsCard(40, 312, 1555),
+    "a100": GraphicsCard(80, 312, 2039),
+    "h100": GraphicsCard(80, 989, 3350),
+    "h200": GraphicsCard(141, 989, 4800),
 }
 #: Share of the maker's figures that rows read one at a time reach, as a rule.
 SHARE = 0.3
 
 
 @dataclass(frozen=True)
-class Work:
+class VerbWork:
     """What a verb does with one picture.
 
     Attributes:
@@ -90,26 +90,26 @@ _WATCHED = 4 * BINS + 8 * PART + 16 + 256
 
 #: Verb -> its work at its default settings, rounded up. An edit is learned from half of the pictures at most, in fifty
 #: steps at most, and as often on random neurons; a repair tries seven counts at most, and compares 60 captions.
-WORK: Mapping[str, Work] = {
-    "caption": Work(0, captions=1),
-    "heatmap": Work(1),
-    "decode": Work(0),
-    "locate --no-test": Work(55, 11, 3, 2),
-    "locate": Work(115, 11, 12, 2),
-    "concept, a photograph": Work(9, 7, 8, 2),
-    "truth, 1,000 neurons": Work(1150, 0, 2, 2),
-    "discover, a picture": Work(3, captions=2),
-    "pictures, a picture": Work(1),
-    "index, a picture": Work(1, watched=_WATCHED),
-    "edit, a picture": Work(5, 50, 5, logged=32),
-    "edit --editor swap, a picture": Work(3, captions=5),
-    "repair, a picture": Work(0, captions=3),
-    "repair, a hallucination at most": Work(2, captions=320),
+WORK: Mapping[str, VerbWork] = {
+    "caption": VerbWork(0, captions=1),
+    "heatmap": VerbWork(1),
+    "decode": VerbWork(0),
+    "locate --no-test": VerbWork(55, 11, 3, 2),
+    "locate": VerbWork(115, 11, 12, 2),
+    "concept, a photograph": VerbWork(9, 7, 8, 2),
+    "truth, 1,000 neurons": VerbWork(1150, 0, 2, 2),
+    "discover, a picture": VerbWork(3, captions=2),
+    "pictures, a picture": VerbWork(1),
+    "index, a picture": VerbWork(1, watched=_WATCHED),
+    "edit, a picture": VerbWork(5, 50, 5, logged=32),
+    "edit --editor swap, a picture": VerbWork(3, captions=5),
+    "repair, a picture": VerbWork(0, captions=3),
+    "repair, a hallucination at most": VerbWork(2, captions=320),
 }
 
 
 @dataclass(frozen=True)
-class Unit:
+class UnitCost:
     """Seconds of one prompt, one gradient and one caption, and the largest bytes beside the weights where known."""
 
     prompt: float
@@ -119,7 +119,7 @@ class Unit:
 
 
 @dataclass(frozen=True)
-class Row:
+class VerbCost:
     """One verb.
 
     Attributes:
@@ -136,7 +136,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CostEstimate:
     """What a model needs.
 
     Attributes:
@@ -151,8 +151,8 @@ class Estimate:
     dtype: str
     attn: str = "sdpa"
     words: int = 32
-    card: Card | None = None
-    unit: Unit | None = None
+    card: GraphicsCard | None = None
+    unit: UnitCost | None = None
 
     def __post_init__(self) -> None:
         if self.dtype not in BYTES:
@@ -177,7 +177,7 @@ class Estimate:
         size = self.itemsize
         return own.saved(own.positions, size, eager=eager) + own.alive(own.positions, size, eager=eager)
 
-    def bytes_of(self, work: Work) -> int:
+    def bytes_of(self, work: VerbWork) -> int:
         """Bytes beside the weights."""
         own, size = self.shape, self.itemsize
         row = own.alive(own.positions, size, eager=self.attn == "eager")
@@ -191,7 +191,7 @@ class Estimate:
         kept += work.logged * (self.words * own.vocabulary * (size + 4) + own.positions * own.hidden * size)
         return round(kept) + row
 
-    def units(self) -> Unit | None:
+    def units(self) -> UnitCost | None:
         """Seconds of each unit; measured where they were, else by the card's figures, else None."""
         if self.unit is not None:
             return self.unit
@@ -206,18 +206,18 @@ class Estimate:
         prompt = operations / (SHARE * card.tflops * 1e12) * (size / 2)
         word = self.weights / (SHARE * card.bandwidth * 1e9)
         prompt = max(prompt, word)
-        return Unit(prompt, 3 * prompt, prompt + self.words * word)
+        return UnitCost(prompt, 3 * prompt, prompt + self.words * word)
 
-    def rows(self) -> list[Row]:
+    def rows(self) -> list[VerbCost]:
         """One for each verb."""
-        unit, found = self.units(), list[Row]()
+        unit, found = self.units(), list[VerbCost]()
         for verb, work in WORK.items():
             need = self.weights + self.bytes_of(work)
             seconds = None
             if unit is not None and (work.prompts or work.captions):
                 seconds = work.prompts * unit.prompt + work.gradients * unit.gradient + work.captions * unit.caption
             fits = None if self.card is None else need <= self.card.gib * GIB
-            found.append(Row(verb, need / GIB, fits, seconds))
+            found.append(VerbCost(verb, need / GIB, fits, seconds))
         return found
 
     def verdict(self, card: str = "") -> str:
@@ -249,7 +249,7 @@ class Estimate:
         return {**asdict(self), **known, "verbs": rows}
 
 
-def card(name: str) -> Card:
+def card(name: str) -> GraphicsCard:
     """A card by its name, or by its GiB. Raises InvalidOption for neither."""
     if (found := CARDS.get(name.lower().replace(" ", ""))) is not None:
         return found
@@ -259,11 +259,11 @@ def card(name: str) -> Card:
         gib = 0.0
     if not 0 < gib < float("inf"):
         raise InvalidOption(f"--card {name!r} is no number of GiB and not one of {', '.join(CARDS)}")
-    return Card(gib)
+    return GraphicsCard(gib)
 
 
 @in_turn
-def measured(vlm: VLM, estimate: Estimate, picture: tuple[int, int]) -> Estimate:
+def measured(vlm: VLM, estimate: CostEstimate, picture: tuple[int, int]) -> CostEstimate:
     """The same with one prompt, one gradient and one caption timed on a grey picture.
 
     The bytes are what CUDA says; on other devices those that autograd keeps for the gradient (:func:`kept_bytes`).
@@ -286,7 +286,7 @@ def measured(vlm: VLM, estimate: Estimate, picture: tuple[int, int]) -> Estimate
     caption = _seconds(vlm, lambda: vlm.captions([image], decoding=decoding))
     peak = torch.cuda.max_memory_allocated(vlm.device) - before if cuda else kept[-1]
     own = replace(estimate.shape, image_tokens=inputs.images[0].count, positions=inputs.rows[0].length)
-    return replace(estimate, shape=own, unit=Unit(prompt, gradient, caption, peak))
+    return replace(estimate, shape=own, unit=UnitCost(prompt, gradient, caption, peak))
 
 
 def kept_bytes(vlm: VLM, inputs: Inputs) -> int:

@@ -30,7 +30,7 @@ def estimated(
     size = int(found[1]), int(found[2])
     if image_tokens is not None:
         whole_number("--image-tokens", image_tokens, 0)
-    from ..check.estimate import BYTES, GIB, Estimate, measured
+    from ..check.estimate import BYTES, GIB, CostEstimate, measured
     from ..check.estimate import card as card_of
     from ..check.shape import shape_of
     from ..types import one_of
@@ -42,7 +42,9 @@ def estimated(
         if image_tokens is not None:
             others = shape.positions - (shape.image_tokens or 0)
             shape = replace(shape, image_tokens=image_tokens, positions=image_tokens + others)
-        result = Estimate(shape, shape.dtype if dtype == "auto" else dtype, attn=loading.attn or "sdpa", card=chosen)
+        result = CostEstimate(
+            shape, shape.dtype if dtype == "auto" else dtype, attn=loading.attn or "sdpa", card=chosen
+        )
         if measure:
             step("loading the model")
             vlm = open_model(loading)

@@ -21,7 +21,7 @@ from .takes import Given, flag, takes
 if TYPE_CHECKING:
     from PIL import Image
 
-    from ..explorer import Entry, Marks, Question
+    from ..explorer import ListedPicture, Marks, Question
     from ..models.decoding import Decoding
     from ..report import Origin
 
@@ -115,15 +115,15 @@ def _ended_by_signals() -> Generator[None]:
             signal.signal(one, handler)
 
 
-def offered(model: str, own: list[Entry]) -> list[Entry]:
+def offered(model: str, own: list[ListedPicture]) -> list[ListedPicture]:
     """The shelf: a person's own pictures first, but with the bundled model the scenes, which are all that it knows."""
     return [*_scenes(), *own] if model == Loading.model else [*own, *_scenes()]
 
 
-def _scenes() -> list[Entry]:
-    from ..explorer import Entry
+def _scenes() -> list[ListedPicture]:
+    from ..explorer import ListedPicture
 
-    return [Entry(f"scene: {concept}", partial(_scene, concept)) for concept in _SCENES]
+    return [ListedPicture(f"scene: {concept}", partial(_scene, concept)) for concept in _SCENES]
 
 
 def _scene(concept: str) -> Image.Image:

@@ -149,7 +149,7 @@ _KINDS = (
 
 def _truth(results: list[Path], out: Path, data: Path | None, as_json: bool) -> None:
     """The page of one result of `truth`, or the table and page of several."""
-    from ..studies.locate.judged import Judged, Pooled
+    from ..studies.locate.judged import Judged, PooledTruth
     from ..studies.locate.truth_page import write_truth
 
     for folder in results:
@@ -159,7 +159,7 @@ def _truth(results: list[Path], out: Path, data: Path | None, as_json: bool) -> 
         raise InvalidOption(f"--data {data}: {results[0]}, a result of `truth`, has its own pictures")
     require_ending(out, (".html", ".htm"), "a page")
     output_folder(out.parent)
-    found = Pooled.of([Judged.load(folder) for folder in results])
+    found = PooledTruth.of([Judged.load(folder) for folder in results])
     page = write_truth(out, results)
     size = page.stat().st_size
     document = {"page": str(page.resolve()), "kind": "truth", "bytes": size, "pooled": found.to_dict()}

@@ -22,7 +22,7 @@ from ..types import Neuron
 
 
 @dataclass(frozen=True)
-class Entry:
+class LedgerEntry:
     """One edit in force.
 
     Attributes:
@@ -46,7 +46,7 @@ class Ledger:
     """The edits in force on one model, oldest first. `base` is its fingerprint without any."""
 
     base: str
-    entries: list[Entry] = field(default_factory=list[Entry])
+    entries: list[LedgerEntry] = field(default_factory=list[LedgerEntry])
 
     @property
     def former(self) -> tuple[str, ...]:
@@ -64,7 +64,7 @@ class Ledger:
 
     def begin(self, digest: str, title: str, members: Sequence[Neuron]) -> None:
         """Note an edit of which no column is written yet."""
-        self.entries.append(Entry(digest, title, frozenset(members), self.fingerprints[-1], whole=False))
+        self.entries.append(LedgerEntry(digest, title, frozenset(members), self.fingerprints[-1], whole=False))
 
     def complete(self, digest: str, fingerprint: str) -> None:
         """Note that all columns of an edit are written, and what the weights are called now."""

@@ -1,7 +1,7 @@
 """Measuring what interventions do, with intervals and, where there is one, against the truth."""
 
-from .aggregate import Cell as Cell
-from .aggregate import Table as Table
+from .aggregate import ScoreCell as ScoreCell
+from .aggregate import ScoreTable as ScoreTable
 from .aggregate import Trials as Trials
 from .aggregate import aggregate as aggregate
 from .aggregate import check_clean as check_clean

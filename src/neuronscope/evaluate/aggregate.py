@@ -128,7 +128,7 @@ class Trials:
 
 
 @dataclass(frozen=True)
-class Cell:
+class ScoreCell:
     """One concept at one level, or a mean over some of them.
 
     Attributes:
@@ -171,26 +171,26 @@ _COLUMNS = ("concept", "level", "s_k", "s_kbar", "s_se", "s_re", "s_mean", "j", 
 
 
 @dataclass(frozen=True)
-class Table:
+class ScoreTable:
     """The cells of all concepts and levels, and their means.
 
     Attributes:
         cells: concepts in the order given, the levels of each together.
     """
 
-    cells: tuple[Cell, ...]
+    cells: tuple[ScoreCell, ...]
 
     __repr__ = one_line
 
-    def cell(self, concept: str, level: float) -> Cell:
+    def cell(self, concept: str, level: float) -> ScoreCell:
         """One concept at one level. Raises InvalidOption for a cell that the table does not have."""
         return _mean(self._where(concept, level), concept, level)
 
-    def concept(self, concept: str) -> Cell:
+    def concept(self, concept: str) -> ScoreCell:
         """Mean over the levels of a concept. Raises InvalidOption for a concept that the table does not have."""
         return _mean(self._where(concept, None), concept, None)
 
-    def level(self, level: float) -> Cell:
+    def level(self, level: float) -> ScoreCell:
         """Mean over the concepts at a level. Raises InvalidOption for a level that the table does not have."""
         return _mean(self._where(None, level), None, level)
 
@@ -199,17 +199,17 @@ class Table:
         return data_frame({name: [getattr(cell, name) for cell in self.cells] for name in _COLUMNS})
 
     @property
-    def concepts(self) -> tuple[Cell, ...]:
+    def concepts(self) -> tuple[ScoreCell, ...]:
         """The mean over levels of every concept."""
         names = dict.fromkeys(cell.concept for cell in self.cells)
         return tuple(self.concept(name) for name in names if name is not None)
 
     @property
-    def overall(self) -> Cell:
+    def overall(self) -> ScoreCell:
         """Mean over levels, then concepts: the last row of Table II."""
         return _mean(self.concepts, None, None)
 
-    def _where(self, concept: str | None, level: float | None) -> Sequence[Cell]:
+    def _where(self, concept: str | None, level: float | None) -> Sequence[ScoreCell]:
         found = [c for c in self.cells if concept in (None, c.concept) and level in (None, c.level)]
         if not found:
             have = ", ".join(dict.fromkeys(f"{c.concept} at {c.level:g}" for c in self.cells))
@@ -217,7 +217,7 @@ class Table:
         return found
 
 
-def aggregate(trials: Sequence[Trials], *, round_groups: int | None = None, held_out: bool = False) -> Table:
+def aggregate(trials: Sequence[Trials], *, round_groups: int | None = None, held_out: bool = False) -> ScoreTable:
     """The table of some concepts.
 
     Args:
@@ -231,7 +231,7 @@ def aggregate(trials: Sequence[Trials], *, round_groups: int | None = None, held
     check_alike(trials)
     if round_groups is not None and round_groups < 0:
         raise InvalidOption(f"round_groups={round_groups} must not be negative")
-    return Table(tuple(cell for one in trials for cell in _cells(one, round_groups, held_out)))
+    return ScoreTable(tuple(cell for one in trials for cell in _cells(one, round_groups, held_out)))
 
 
 def check_alike(trials: Sequence[Trials]) -> None:
@@ -275,19 +275,19 @@ def check_clean(
         )
 
 
-def _cells(trials: Trials, round_groups: int | None, held_out: bool) -> list[Cell]:
+def _cells(trials: Trials, round_groups: int | None, held_out: bool) -> list[ScoreCell]:
     shares = trials.shares(held_out=held_out)
     if round_groups is not None:
         shares = (shares[0].round(round_groups), shares[1].round(round_groups))
     own, others = (values.mean(0).tolist() for values in shares)
     groups, _, draws, _ = trials.hits.shape
     counts = int(trials.tested(held_out=held_out).sum()) * draws, groups * draws * int(trials.others.sum())
-    return [Cell(trials.concept, n, own[i], others[i], *counts) for i, n in enumerate(trials.levels)]
+    return [ScoreCell(trials.concept, n, own[i], others[i], *counts) for i, n in enumerate(trials.levels)]
 
 
-def _mean(cells: Sequence[Cell], concept: str | None, level: float | None) -> Cell:
+def _mean(cells: Sequence[ScoreCell], concept: str | None, level: float | None) -> ScoreCell:
     shares = (float(np.mean([c.s_k for c in cells])), float(np.mean([c.s_kbar for c in cells])))
-    return Cell(concept, level, *shares, sum(c.own_trials for c in cells), sum(c.other_trials for c in cells))
+    return ScoreCell(concept, level, *shares, sum(c.own_trials for c in cells), sum(c.other_trials for c in cells))
 
 
 def _masked_mean(

@@ -15,7 +15,7 @@ METHODS = ("schwettmann", "pan", "two-stage")
 
 
 @dataclass(frozen=True)
-class Scores:
+class PublishedScores:
     """What one method scores in one row of Table II."""
 
     s_se: float
@@ -38,13 +38,13 @@ class Similarity:
     bertscore: float
 
 
-def _row(*numbers: float) -> Mapping[str, Scores]:
+def _row(*numbers: float) -> Mapping[str, PublishedScores]:
     """Nine numbers in the order in which the table prints them: S_se, S_re, S_mean of each method in turn."""
-    return {name: Scores(*numbers[i::3]) for i, name in enumerate(METHODS)}
+    return {name: PublishedScores(*numbers[i::3]) for i, name in enumerate(METHODS)}
 
 
 #: (concept, noise level) -> method -> scores.
-TABLE_II: Mapping[tuple[str, int], Mapping[str, Scores]] = {
+TABLE_II: Mapping[tuple[str, int], Mapping[str, PublishedScores]] = {
     ("bed", 40): _row(0.4890, 0.0110, 0.7447, 0.7723, 0.8477, 0.8320, 0.6306, 0.4294, 0.7883),
     ("bed", 80): _row(0.1667, 0.0000, 0.9557, 0.5310, 0.8227, 0.7647, 0.3488, 0.4113, 0.8602),
     ("bed", 120): _row(0.2333, 0.0000, 0.9667, 0.3370, 0.7963, 0.6830, 0.2852, 0.3982, 0.8249),
@@ -57,7 +57,9 @@ TABLE_II: Mapping[tuple[str, int], Mapping[str, Scores]] = {
 }
 
 #: The last row of Table II: mean over all 30 concepts and the three levels.
-TABLE_II_MEAN: Mapping[str, Scores] = _row(0.7459, 0.3723, 0.7714, 0.3742, 0.7350, 0.6957, 0.5600, 0.5537, 0.7335)
+TABLE_II_MEAN: Mapping[str, PublishedScores] = _row(
+    0.7459, 0.3723, 0.7714, 0.3742, 0.7350, 0.6957, 0.5600, 0.5537, 0.7335
+)
 
 #: Noise levels of Table II, draws per level and images per concept behind every number.
 LEVELS, DRAWS, IMAGES_PER_CONCEPT = (40, 80, 120), 10, 3

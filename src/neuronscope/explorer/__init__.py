@@ -11,7 +11,7 @@ from .jobs import Cancelled as Cancelled
 from .jobs import Desk as Desk
 from .jobs import Job as Job
 from .link import Link as Link
-from .picture_list import Entry as Entry
+from .picture_list import ListedPicture as ListedPicture
 from .picture_list import Shelf as Shelf
 from .session import Session as Session
 from .state import State as State

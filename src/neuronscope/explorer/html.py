@@ -14,7 +14,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from ..errors import InvalidOption, InvalidSample, UnsegmentedScript
-from ..index import Described, NeuronIndex
+from ..index import DescribedNeuron, NeuronIndex
 from ..index.described import verdict
 from ..models.decoding import CAPTION
 from ..report.data_uri import mask_picture, photo, veil, with_boxes
@@ -28,7 +28,7 @@ from .annotations import Find
 from .archive import MASK, python, shell
 from .jobs import Job
 from .link import query
-from .picture_list import Shelf, Tile
+from .picture_list import Shelf, Thumbnail
 from .session import Session
 from .state import HERE, UPLOADED, Found, Picture, Seen, State
 from .workshop import Workshop
@@ -274,10 +274,10 @@ def neuron(state: State, shown: Shelf, side: Job[Any] | None, *, indexed: bool =
     )
 
 
-def _tile(state: State, shown: Shelf, seen: Seen) -> Tile:
+def _tile(state: State, shown: Shelf, seen: Seen) -> Thumbnail:
     if seen.number != HERE or state.picture is None:
         return shown.tile(seen.number)
-    return Tile(HERE, state.picture.name, _photo_of(state.picture))
+    return Thumbnail(HERE, state.picture.name, _photo_of(state.picture))
 
 
 def profile(state: State, index: NeuronIndex | None) -> str:
@@ -286,7 +286,7 @@ def profile(state: State, index: NeuronIndex | None) -> str:
 
 
 @lru_cache(maxsize=8)  # compared by identity
-def _profile(found: Described, index: NeuronIndex) -> str:
+def _profile(found: DescribedNeuron, index: NeuronIndex) -> str:
     album = Album(index)
     sides = [(side, tiles_of(found, side, index)) for side in (found.own, found.random) if side is not None]
     numbers = {tile.picture for _, rows in sides for row in rows for tile in row}

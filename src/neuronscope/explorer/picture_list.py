@@ -28,7 +28,7 @@ _THUMBNAIL = 112
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListedPicture:
     """A picture that can be chosen.
 
     Attributes:
@@ -43,7 +43,7 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Tile:
+class Thumbnail:
     """A thumbnail: its place on the shelf, and a data URI, or the reason why there is none."""
 
     number: int
@@ -55,7 +55,7 @@ class Tile:
 class Shelf:
     """Pictures in a fixed order, looked at page by page."""
 
-    def __init__(self, entries: Sequence[Entry]) -> None:
+    def __init__(self, entries: Sequence[ListedPicture]) -> None:
         self.entries = tuple(entries)
         self._thumbnail = lru_cache(maxsize=512)(self._draw)
 
@@ -64,17 +64,17 @@ class Shelf:
         """How many pages there are."""
         return max(1, -(-len(self.entries) // PAGE))
 
-    def page(self, number: int) -> list[Tile]:
+    def page(self, number: int) -> list[Thumbnail]:
         """The thumbnails of a page, counted from 0; beyond the last there are none."""
         first = max(0, number) * PAGE
         return [self.tile(k) for k in range(first, min(first + PAGE, len(self.entries)))]
 
-    def tile(self, number: int) -> Tile:
+    def tile(self, number: int) -> Thumbnail:
         """One thumbnail: of the picture that would be loaded now, also where its file has changed."""
         path = self.entry(number).path
         return self._thumbnail(number, _state(path) if path is not None else ())
 
-    def entry(self, number: int) -> Entry:
+    def entry(self, number: int) -> ListedPicture:
         """One picture. Raises InvalidSample where there is no such number."""
         if not 0 <= number < len(self.entries):
             raise InvalidSample(f"picture {number} is not one of {len(self.entries)}")
@@ -87,12 +87,12 @@ class Shelf:
                 return number
         raise InvalidSample(f"no picture here is called {name!r}; a picture that was uploaded is in no link: upload it")
 
-    def _draw(self, number: int, state: tuple[int, ...]) -> Tile:
+    def _draw(self, number: int, state: tuple[int, ...]) -> Thumbnail:
         entry = self.entries[number]
         try:
-            return Tile(number, entry.name, photo(entry.load(), _THUMBNAIL, quality=80))
+            return Thumbnail(number, entry.name, photo(entry.load(), _THUMBNAIL, quality=80))
         except InvalidSample as error:
-            return Tile(number, entry.name, error=str(error))
+            return Thumbnail(number, entry.name, error=str(error))
 
 
 def _state(path: str) -> tuple[int, ...]:
@@ -113,13 +113,13 @@ def shrunk(image: Image.Image) -> Image.Image:
     return smaller
 
 
-def folder(path: str | Path, *, allow_outside: bool = False) -> list[Entry]:
+def folder(path: str | Path, *, allow_outside: bool = False) -> list[ListedPicture]:
     """The pictures of a folder, by name; links out of it only where that is allowed.
 
     Raises InvalidSample where it is none or holds none.
     """
     files = [Path(item.image) for item in ImageList.folder(path, allow_outside=allow_outside)]
-    return [Entry(file.name, partial(limited, file), str(file)) for file in files]
+    return [ListedPicture(file.name, partial(limited, file), str(file)) for file in files]
 
 
 def limited(path: str | Path) -> Image.Image:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from PIL import Image
 
 from ..errors import InvalidOption, InvalidSample
-from ..regions import Detector, Finding, Segmenter
+from ..regions import Detector, DetectorFinder, Segmenter
 from ..samples.boxes import mask_box
 from ..samples.regions import FoundRegion, Regions, regions_of
 from .annotations import Find
@@ -18,7 +18,7 @@ def by_word(image: Image.Image, word: str, detector: Detector | None, segmenter:
     """
     if detector is None:
         raise InvalidOption("there is no detector: start the explorer with --detector")
-    found = regions_of(Finding(detector, segmenter), image, word.strip())
+    found = regions_of(DetectorFinder(detector, segmenter), image, word.strip())
     return Find(found.taken[0], found.to_dict())
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image
 
-from ..index import Described
+from ..index import DescribedNeuron
 from ..locate import Located
 from ..models.decoding import Decoding
 from ..report import Evidence
@@ -130,7 +130,7 @@ class State:
     tops: Mapping[Neuron, tuple[Seen, ...]] = field(default_factory=dict[Neuron, tuple[Seen, ...]])
     beside: Mapping[Neuron, tuple[Seen, ...]] = field(default_factory=dict[Neuron, tuple[Seen, ...]])
     note: str = ""
-    page: Described | None = None
+    page: DescribedNeuron | None = None
 
 
 def best_seen(rows: Mapping[int, Float[np.ndarray, "_"]], column: int, count: int) -> tuple[Seen, ...]:

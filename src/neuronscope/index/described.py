@@ -26,7 +26,7 @@ from ..view.decode import Decoded
 from .bins import SIDE
 from .file import NeuronIndex
 from .looks import Looks, look
-from .profile import Figure, Profile, histogram_of, profiles
+from .profile import Profile, ProfileFigure, histogram_of, profiles
 
 #: Schema of one line of an export.
 SCHEMA = "neuronscope.neuron/1"
@@ -37,7 +37,7 @@ MOSTLY = 0.8
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedSet:
     """A set of neurons that was given, by the file's name where two sets are of one concept."""
 
     name: str
@@ -73,7 +73,7 @@ class Side:
 
 
 @dataclass(frozen=True, eq=False)
-class Described:
+class DescribedNeuron:
     """A neuron with all that its page shows.
 
     Attributes:
@@ -104,14 +104,14 @@ def describe(
     vlm: VLM,
     index: NeuronIndex,
     neurons: Sequence[Neuron],
-    sets: Sequence[Named] = (),
+    sets: Sequence[NamedSet] = (),
     *,
     seed: int = 0,
     folder: Path | None = None,
     force: bool = False,
     maps: bool = True,
     step: Callable[[str], None] = lambda _: None,
-) -> list[Described]:
+) -> list[DescribedNeuron]:
     """Some neurons of an index.
 
     Args:
@@ -141,18 +141,18 @@ def describe(
         for moved in (*found[neuron].top, *found[neuron].bottom):
             wanted.setdefault(moved.number, []).append(neuron)
     looks = look(vlm, index, wanted, folder=folder, force=force, maps=maps, step=step)
-    made: list[Described] = []
+    made: list[DescribedNeuron] = []
     for neuron, (more, less) in spoken.items():
         own = Side(found[neuron], more[0], less[0])
         most, least = more.beside[0], less.beside[0]
         random = None if most is None or least is None else Side(found[most.neuron], most, least)
         shown = {key: value for key, value in looks.items() if key[0] in (neuron, beside[neuron])}
         belongs = tuple(_membership(one, neuron, index.widths) for one in sets if neuron in one.neurons)
-        made.append(Described(own, random, more.quantiles[0], less.quantiles[0], belongs, len(sets), shown))
+        made.append(DescribedNeuron(own, random, more.quantiles[0], less.quantiles[0], belongs, len(sets), shown))
     return made
 
 
-def document(found: Described, index: NeuronIndex) -> dict[str, Any]:
+def document(found: DescribedNeuron, index: NeuronIndex) -> dict[str, Any]:
     """A neuron as a file can hold it: one line of an export (docs/howto/neuron-pages.md)."""
     return {
         "schema": SCHEMA,
@@ -215,7 +215,7 @@ def _spoken(vlm: VLM, members: Neurons, place: int, seed: int) -> tuple[Words, W
     return more, less
 
 
-def require_like(vlm: VLM, sets: Sequence[Named], *, force: bool) -> None:
+def require_like(vlm: VLM, sets: Sequence[NamedSet], *, force: bool) -> None:
     """Raise RunMismatch for a set of other weights, and InvalidOption for one of another part of the model."""
     for one in sets:
         try:
@@ -224,14 +224,14 @@ def require_like(vlm: VLM, sets: Sequence[Named], *, force: bool) -> None:
             raise type(error)(f"{one.name}: {error}") from error
 
 
-def _membership(one: Named, neuron: Neuron, widths: Sequence[int]) -> Membership:
+def _membership(one: NamedSet, neuron: Neuron, widths: Sequence[int]) -> Membership:
     here = len(one.neurons.by_layer()[neuron.layer])
     place = list(one.neurons).index(neuron) + 1
     chance = here / widths[neuron.layer]
     return Membership(one.name, one.neurons.concept, one.neurons.method, place, len(one.neurons), chance)
 
 
-def verdict(found: Described) -> str:
+def verdict(found: DescribedNeuron) -> str:
     """What a neuron's numbers come to, in sentences without terms of the field."""
     one = found.own.profile
     said = [_stands(one.standing), _often(one)]
@@ -266,7 +266,7 @@ def _often(one: Profile) -> str:
     )
 
 
-def _stands(one: Figure) -> str:
+def _stands(one: ProfileFigure) -> str:
     return (
         f"Its top pictures stand out by {one.value:.1f} sd, more than those of {one.among:.0%} of its layer's neurons."
     )

@@ -32,7 +32,7 @@ from .summary import Summary
 
 
 @dataclass(frozen=True)
-class Figure:
+class ProfileFigure:
     """A number of a neuron, the layer's median of the same, and the share of the layer's neurons with a smaller one."""
 
     value: float
@@ -63,10 +63,10 @@ class Profile:
     tokens: float
     pictures: float
     scattered: float
-    spread: Figure
+    spread: ProfileFigure
     loudness: float
-    loud: Figure
-    standing: Figure
+    loud: ProfileFigure
+    standing: ProfileFigure
     mean: float
     sd: float
     histogram: tuple[float, ...]
@@ -154,10 +154,10 @@ def _profile(neuron: Neuron, found: Summary, layer: LayerFigures) -> Profile:
     )
 
 
-def _figure(values: Float[np.ndarray, "width"], unit: int) -> Figure:
+def _figure(values: Float[np.ndarray, "width"], unit: int) -> ProfileFigure:
     value, others = values[unit], np.delete(values, unit)
     among = 0.5 if not len(others) else np.mean(others < value) + np.mean(others == value) / 2
-    return Figure(float(value), float(np.median(values)), float(among))
+    return ProfileFigure(float(value), float(np.median(values)), float(among))
 
 
 def _shares(counts: Int[np.ndarray, "bins"]) -> tuple[float, ...]:

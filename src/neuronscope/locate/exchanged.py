@@ -134,7 +134,7 @@ def layers_of(vlm: LoadedModel, chosen: Bool[np.ndarray, "neurons"], *, inert: b
 
 
 @dataclass
-class Kept:
+class KeptStates:
     """Reads sets from the clean states of one row, where a trial shows that it gives what a plain pass gives.
 
     Attributes:

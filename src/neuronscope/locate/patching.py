@@ -32,7 +32,7 @@ from ..models.finite import finite_scores
 from ..models.loaded import Inputs
 from ..samples.inpaint import Counterfactual
 from ..types import SITES, Neurons, Site, one_of
-from .exchanged import ROWS, Kept, by_first_layer, exchange_at
+from .exchanged import ROWS, KeptStates, by_first_layer, exchange_at
 from .picture_row import Activations, PictureRow
 from .saying import Saying
 from .scores import TARGETS, Entry, Layout, Target, target_value
@@ -77,7 +77,7 @@ class Exchange:
     rivals: tuple[Entry, ...]
     clean: float
     edited: float
-    kept: Kept
+    kept: KeptStates
     ahead: Saying | None = None
     batch_size: int = ROWS
     _rows: Batches = field(default_factory=lambda: Batches(sys.maxsize), repr=False, compare=False)
@@ -140,7 +140,7 @@ class Exchange:
         rivals = rival_entries(other.logits, word) if target == "contrast" else ()
         clean, edited = (scores_of(row.logits[None], word, target, rivals)[0] for row in (own, other))
         image = int(inputs.images[0].positions[-1])
-        kept = Kept(vlm, own.prompt, word.ids, values, own.site, word.farthest, False)
+        kept = KeptStates(vlm, own.prompt, word.ids, values, own.site, word.farthest, False)
         if ahead is not None:
             kept = replace(kept, fed=ahead.ids, last=ahead.predictions)
         if ahead is not None and kept.why:  # passes from the beginning read no farther than they have to

@@ -2,7 +2,7 @@
 
 from .detector import DETECTORS as DETECTORS
 from .detector import Detector as Detector
-from .find import Finding as Finding
+from .find import DetectorFinder as DetectorFinder
 from .find import find_regions as find_regions
 from .find import outline_boxes as outline_boxes
 from .segmenter import SEGMENTERS as SEGMENTERS

@@ -19,7 +19,7 @@ from .segmenter import Segmenter
 
 
 @dataclass(frozen=True)
-class Finding:
+class DetectorFinder:
     """A detector and, if there is one, a segmenter: a :class:`~neuronscope.samples.regions.Finder`."""
 
     detector: Detector
@@ -77,7 +77,7 @@ def find_regions(
     picture = read_image(image)
     found = detector if isinstance(detector, Detector) else Detector(detector, device)
     drawn = segmenter if isinstance(segmenter, Segmenter) or segmenter is None else Segmenter(segmenter, device)
-    return regions_of(Finding(found, drawn), picture, word, take=take, least_score=least_score)
+    return regions_of(DetectorFinder(found, drawn), picture, word, take=take, least_score=least_score)
 
 
 @checked

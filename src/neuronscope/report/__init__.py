@@ -3,9 +3,9 @@
 from .curves import Curve as Curve
 from .curves import locate_watched as locate_watched
 from .evidence import Evidence as Evidence
+from .evidence import ShownNeuron as ShownNeuron
 from .evidence import Spoken as Spoken
-from .evidence import Unit as Unit
-from .evidence import Word as Word
+from .evidence import WordScore as WordScore
 from .gather import Origin as Origin
 from .gather import Test as Test
 from .gather import gather as gather

@@ -58,7 +58,7 @@ class Spoken:
 
 
 @dataclass(frozen=True)
-class Word:
+class WordScore:
     """How likely the concept's word is where the caption says it, teacher-forced; probabilities from 0 to 1.
 
     Attributes:
@@ -75,7 +75,7 @@ class Word:
 
 
 @dataclass(frozen=True)
-class Unit:
+class ShownNeuron:
     """What is shown of one neuron beside its scores.
 
     Attributes:
@@ -124,7 +124,7 @@ class Evidence:
     prompt: str
     spoken: tuple[Spoken, ...]
     neurons: Neurons
-    units: tuple[Unit, ...]
+    units: tuple[ShownNeuron, ...]
     words: Words
     maps: Float[np.ndarray, "_shown _rows _columns"]
     curves: Mapping[str, Curve]
@@ -133,7 +133,7 @@ class Evidence:
     mask: Bool[np.ndarray, "_height _width"]
     boxes: tuple[tuple[float, float, float, float], ...]
     widths: tuple[int, ...]
-    word: Word | None = None
+    word: WordScore | None = None
     place: Place | None = None
     level: float | None = None
     sent: str = ""
@@ -230,7 +230,7 @@ class Evidence:
                 mask=np.asarray(read_image(inside(root, f"{FOLDER}/mask.png")).convert("L")) > 127,
                 boxes=tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in data["boxes"]),
                 widths=tuple(data["widths"]),
-                word=None if data["word"] is None else Word(**data["word"]),
+                word=None if data["word"] is None else WordScore(**data["word"]),
                 place=None if data["place"] is None else Place.from_dict(data["place"]),
                 level=data["level"],
                 sent=str(data.get("sent", "")),  # which earlier releases did not keep
@@ -269,9 +269,9 @@ def _words(data: Mapping[str, Any], count: int) -> Words:
     return words
 
 
-def _unit(data: Mapping[str, Any]) -> Unit:
+def _unit(data: Mapping[str, Any]) -> ShownNeuron:
     cell, box = data["cell"], data["box"]
-    return Unit(
+    return ShownNeuron(
         data["alone"],
         data["token"],
         None if cell is None else (int(cell[0]), int(cell[1])),

@@ -38,7 +38,7 @@ from ..tokens import ImageTokens
 from ..types import Json, Neurons, Span
 from ..view.heatmap import Heatmap, coarse, heatmap, paint
 from .curves import Curve
-from .evidence import Evidence, Spoken, Unit, Word
+from .evidence import Evidence, ShownNeuron, Spoken, WordScore
 
 #: Neurons that a page shows one by one.
 SHOWN = 100
@@ -118,7 +118,9 @@ def gather(
         before = asked.log_odds(None)
         alone = [asked.log_odds(Zero(shown[k : k + 1])) - before for k in range(len(shown))]
         random = None if control is None else _probability(asked.log_odds(Zero(control)))
-        word = Word(validity.match.surface, _probability(before), _probability(asked.log_odds(Zero(neurons))), random)
+        word = WordScore(
+            validity.match.surface, _probability(before), _probability(asked.log_odds(Zero(neurons))), random
+        )
     step("maps of the neurons")
     placed, unplaced = _place(vlm, pair, neurons, heat, 0 if test is None else test.seed, decoding)
     tokens = vlm.prepare([pair.original], decoding).images[0]
@@ -243,17 +245,17 @@ def _probability(log_odds: float) -> float:
     return 1 / (1 + math.exp(-log_odds)) if log_odds >= 0 else math.exp(log_odds) / (1 + math.exp(log_odds))
 
 
-def _units(shown: Neurons, tokens: ImageTokens, alone: Sequence[float] | None, span: Span) -> tuple[Unit, ...]:
+def _units(shown: Neurons, tokens: ImageTokens, alone: Sequence[float] | None, span: Span) -> tuple[ShownNeuron, ...]:
     # Methods that look where the word is predicted count other positions than image tokens.
     at_image = span == "image" and shown.options.get("position", "image") == "image"
     patches = [values for name, values in shown.scores.items() if name.endswith("_patch")]
     places = patches[0] if patches and at_image else None
-    units: list[Unit] = []
+    units: list[ShownNeuron] = []
     for k in range(len(shown)):
         token = None if places is None else int(places[k])
         mapped = token is not None and bool(tokens.tiles)
         units.append(
-            Unit(
+            ShownNeuron(
                 None if alone is None else alone[k],
                 token,
                 _cell(tokens, token) if mapped and token is not None else None,

@@ -13,7 +13,7 @@ from ..version import __version__
 from ..view.decode import Decoded
 from . import charts
 from .data_uri import heat, mask_picture, photo, with_boxes
-from .evidence import Evidence, Unit
+from .evidence import Evidence, ShownNeuron
 from .links import Links, links_from, require_same
 from .marked import Piece, marked, names
 from .page import telling_damage, write_page
@@ -49,7 +49,7 @@ _STAGES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Line:
+class ConditionLine:
     """The captions of one condition.
 
     Attributes:
@@ -68,7 +68,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Row:
+class NeuronRow:
     """One neuron of the table.
 
     `scores` are in the order of the columns; then its words beside those of a random neuron of its layer, its map as a
@@ -78,7 +78,7 @@ class Row:
     layer: int
     unit: int
     scores: tuple[float, ...]
-    detail: Unit
+    detail: ShownNeuron
     words: Decoded
     beside: Decoded | None
     quantile: float | None
@@ -89,7 +89,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Section:
+class LocatedSection:
     """All that the template shows of one image; attributes are ready to print."""
 
     name: str
@@ -98,9 +98,9 @@ class Section:
     pictures: tuple[tuple[str, str], ...]
     background: str
     ratio: str
-    lines: tuple[Line, ...]
+    lines: tuple[ConditionLine, ...]
     columns: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[NeuronRow, ...]
     exchanged: tuple[tuple[str, float], ...]
     hidden: int
     shown_layers: tuple[int, ...]
@@ -120,7 +120,9 @@ def write_located(evidence: Evidence, path: str | Path, *, index: NeuronIndex | 
         return write_page("located.html", path, {"section": shown, "version": __version__})
 
 
-def section(evidence: Evidence, name: str, *, index: NeuronIndex | None = None, page: Path | None = None) -> Section:
+def section(
+    evidence: Evidence, name: str, *, index: NeuronIndex | None = None, page: Path | None = None
+) -> LocatedSection:
     """What a template needs of one result.
 
     Args:
@@ -140,7 +142,7 @@ def section(evidence: Evidence, name: str, *, index: NeuronIndex | None = None, 
     columns = [score for score in neurons.scores if not score.endswith("_patch")]
     edit = neurons.provenance.get("edit")
     how = f" ({edit['method']})" if isinstance(edit, dict) and "method" in edit else ""
-    return Section(
+    return LocatedSection(
         name=name,
         concept=neurons.concept,
         evidence=evidence,
@@ -178,16 +180,16 @@ def listed(values: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, st
             yield f"{above}{name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _lines(evidence: Evidence) -> Iterable[Line]:
+def _lines(evidence: Evidence) -> Iterable[ConditionLine]:
     for spoken in evidence.spoken:
         label, lost = _CONDITIONS[spoken.condition]
         captions = tuple((marked(text, evidence.neurons.concept), count) for text, count in folded(spoken.texts))
         draws, named = len(spoken.texts), sum(count for caption, count in captions if names(caption))
         right = draws - named if lost else named
-        yield Line(label, captions, draws, named, None if lost is None else 2 * right > draws)
+        yield ConditionLine(label, captions, draws, named, None if lost is None else 2 * right > draws)
 
 
-def _rows(evidence: Evidence, columns: Sequence[str], link: Links | None) -> Iterable[Row]:
+def _rows(evidence: Evidence, columns: Sequence[str], link: Links | None) -> Iterable[NeuronRow]:
     width, height = evidence.original.size
     for k, unit in enumerate(evidence.units):
         neuron, peak = evidence.neurons[k], None
@@ -196,7 +198,7 @@ def _rows(evidence: Evidence, columns: Sequence[str], link: Links | None) -> Ite
             x0, y0 = max(0.0, unit.box[0]), max(0.0, unit.box[1])
             x1, y1 = min(float(width), unit.box[0] + unit.box[2]), min(float(height), unit.box[1] + unit.box[3])
             peak = (100 * x0 / width, 100 * y0 / height, 100 * (x1 - x0) / width, 100 * (y1 - y0) / height)
-        yield Row(
+        yield NeuronRow(
             neuron.layer,
             neuron.unit,
             tuple(evidence.neurons.scores[name][k] for name in columns),
@@ -211,7 +213,7 @@ def _rows(evidence: Evidence, columns: Sequence[str], link: Links | None) -> Ite
         )
 
 
-def _place(unit: Unit) -> str:
+def _place(unit: ShownNeuron) -> str:
     if unit.cell is not None:
         return f"row {unit.cell[0]}, column {unit.cell[1]}"
     return "" if unit.token is None else f"image token {unit.token}"

@@ -17,10 +17,10 @@ from typing import Any
 
 import numpy as np
 
-from ..index.described import Described, Side, spelt, verdict
+from ..index.described import DescribedNeuron, Side, spelt, verdict
 from ..index.file import NeuronIndex
 from ..index.looks import picture_of
-from ..index.profile import Figure, Profile
+from ..index.profile import Profile, ProfileFigure
 from ..meaning.pictures import Moved
 from ..types import Neuron
 from ..version import __version__
@@ -68,7 +68,7 @@ def page_of(neuron: Neuron) -> str:
     return f"{FOLDER}/{neuron}.html"
 
 
-def write_neuron(found: Described, index: NeuronIndex, album: Album, folder: Path, *, listed: bool) -> Path:
+def write_neuron(found: DescribedNeuron, index: NeuronIndex, album: Album, folder: Path, *, listed: bool) -> Path:
     """Write the page of one neuron into the folder of an index; `listed`: with a link to the list."""
     sides = [found.own] if found.random is None else [found.own, found.random]
     tiles = {
@@ -96,23 +96,23 @@ def write_neuron(found: Described, index: NeuronIndex, album: Album, folder: Pat
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedNeuron:
     """A line of the list: a neuron without the maps of its pictures, its page, and its first pictures."""
 
-    found: Described
+    found: DescribedNeuron
     page: str
     tiles: tuple[Tile, ...]
     verdict: str
 
     @classmethod
-    def of(cls, found: Described, index: NeuronIndex) -> Listed:
+    def of(cls, found: DescribedNeuron, index: NeuronIndex) -> ListedNeuron:
         """What the list needs of a neuron."""
         tiles = tuple(tiles_of(found, found.own, index)[0][:_FIRST])
         return cls(replace(found, looks={}), page_of(found.neuron), tiles, verdict(found))
 
 
 def write_atlas(
-    rows: Sequence[Listed], index: NeuronIndex, album: Album, folder: Path, *, hidden: int, command: str
+    rows: Sequence[ListedNeuron], index: NeuronIndex, album: Album, folder: Path, *, hidden: int, command: str
 ) -> Path:
     """Write the list of the neurons that have a page.
 
@@ -141,13 +141,13 @@ def write_atlas(
     return write_page("atlas.html", folder / ATLAS, context)
 
 
-def tiles_of(found: Described, side: Side, index: NeuronIndex) -> tuple[list[Tile], list[Tile]]:
+def tiles_of(found: DescribedNeuron, side: Side, index: NeuronIndex) -> tuple[list[Tile], list[Tile]]:
     """The top and bottom pictures of a neuron. One scale for all of a row, so that a weaker picture looks weaker."""
     top, bottom = side.profile.top, side.profile.bottom
     return _row(found, side, index, top, 1), _row(found, side, index, bottom, -1)
 
 
-def _row(found: Described, side: Side, index: NeuronIndex, moved: Sequence[Moved], sign: int) -> list[Tile]:
+def _row(found: DescribedNeuron, side: Side, index: NeuronIndex, moved: Sequence[Moved], sign: int) -> list[Tile]:
     seen = [found.looks[side.profile.neuron, one.number] for one in moved]
     maps = [None if one.map is None else sign * one.map for one in seen]
     finite = [one[np.isfinite(one)] for one in maps if one is not None]
@@ -160,15 +160,17 @@ def _row(found: Described, side: Side, index: NeuronIndex, moved: Sequence[Moved
     ]
 
 
-def _figures(found: Described) -> Iterator[tuple[str | Term | None, ...]]:
+def _figures(found: DescribedNeuron) -> Iterator[tuple[str | Term | None, ...]]:
     """Name, its term, the neuron's number, the layer's median, the share below, and the random neuron's."""
     own, other = found.own.profile, None if found.random is None else found.random.profile
     terms = {one.anchor: one for one in TERMS}
 
-    def line(name: str, term: str, form: str, of: Callable[[Profile], float | Figure]) -> tuple[str | Term | None, ...]:
+    def line(
+        name: str, term: str, form: str, of: Callable[[Profile], float | ProfileFigure]
+    ) -> tuple[str | Term | None, ...]:
         figure, beside = of(own), None if other is None else of(other)
         random = "-" if beside is None else format(_value(beside), form)
-        ranked = isinstance(figure, Figure)
+        ranked = isinstance(figure, ProfileFigure)
         median, among = (format(figure.median, form), f"{figure.among:.0%}") if ranked else ("-", "-")
         return name, terms.get(term), format(_value(figure), form), median, among, random
 
@@ -183,5 +185,5 @@ def _figures(found: Described) -> Iterator[tuple[str | Term | None, ...]]:
     yield line("sd of activations", "", ".3g", lambda one: one.sd)
 
 
-def _value(figure: float | Figure) -> float:
-    return figure.value if isinstance(figure, Figure) else figure
+def _value(figure: float | ProfileFigure) -> float:
+    return figure.value if isinstance(figure, ProfileFigure) else figure

@@ -26,7 +26,7 @@ _CAPTIONS = ("captions", "caption", "texts", "text", "sentences", "sentence")
 
 
 @dataclass(frozen=True)
-class Entry:
+class ListLine:
     """One line of a list, or why it cannot be read.
 
     Attributes:
@@ -55,7 +55,7 @@ def lines(path: Path) -> list[str]:
     return lines[:-1] if not lines[-1] else lines
 
 
-def _rows(path: Path, columns: tuple[str, str], dialect: Mapping[str, Any]) -> Iterator[Entry]:
+def _rows(path: Path, columns: tuple[str, str], dialect: Mapping[str, Any]) -> Iterator[ListLine]:
     """Rows of a table with a header line."""
     rows = csv.reader(io.StringIO(_text(path), newline=""), **dialect)
     try:
@@ -64,7 +64,7 @@ def _rows(path: Path, columns: tuple[str, str], dialect: Mapping[str, Any]) -> I
         raise InvalidSample(f"{path}:{rows.line_num} cannot be read: {error}") from error
 
 
-def _fields(path: Path, columns: tuple[str, str], rows: CsvReader) -> Iterator[Entry]:
+def _fields(path: Path, columns: tuple[str, str], rows: CsvReader) -> Iterator[ListLine]:
     header = next(rows, [])
     missing = [name for name in columns if name not in header]
     if missing:
@@ -75,12 +75,12 @@ def _fields(path: Path, columns: tuple[str, str], rows: CsvReader) -> Iterator[E
     for row in rows:
         where = f"{path}:{rows.line_num}"
         if len(row) != len(header):
-            yield Entry(where, reason=f"{len(row)} fields where the header has {len(header)}")
+            yield ListLine(where, reason=f"{len(row)} fields where the header has {len(header)}")
         else:
-            yield Entry(where, row[file], row[caption])
+            yield ListLine(where, row[file], row[caption])
 
 
-def _objects(path: Path, columns: tuple[str, str]) -> Iterator[Entry]:
+def _objects(path: Path, columns: tuple[str, str]) -> Iterator[ListLine]:
     """Lines of JSON."""
     for number, line in enumerate(lines(path), 1):
         where = f"{path}:{number}"
@@ -88,24 +88,24 @@ def _objects(path: Path, columns: tuple[str, str]) -> Iterator[Entry]:
             row: Any = parse_json(line)
             file, captions = row[columns[0]], row[columns[1]]
         except (ValueError, KeyError, TypeError, IndexError) as error:
-            yield Entry(where, reason=f"not an object with {' and '.join(columns)}: {type(error).__name__}: {error}")
+            yield ListLine(where, reason=f"not an object with {' and '.join(columns)}: {type(error).__name__}: {error}")
             continue
         for caption in captions if isinstance(captions, list) and captions else [captions]:
             if isinstance(file, str) and isinstance(caption, str):
-                yield Entry(where, file, caption)
+                yield ListLine(where, file, caption)
             else:
-                yield Entry(where, reason=f"{columns[0]} and {columns[1]} must be text")
+                yield ListLine(where, reason=f"{columns[0]} and {columns[1]} must be text")
 
 
-def _comma(path: Path, columns: tuple[str, str]) -> Iterator[Entry]:
+def _comma(path: Path, columns: tuple[str, str]) -> Iterator[ListLine]:
     return _rows(path, columns, {"strict": True})
 
 
-def _tab(path: Path, columns: tuple[str, str]) -> Iterator[Entry]:
+def _tab(path: Path, columns: tuple[str, str]) -> Iterator[ListLine]:
     return _rows(path, columns, {"delimiter": "\t", "quoting": csv.QUOTE_NONE})
 
 
-def entries_of_json(path: Path, columns: tuple[str, str]) -> Iterator[Entry]:
+def entries_of_json(path: Path, columns: tuple[str, str]) -> Iterator[ListLine]:
     """Entries of a JSON document in one of the forms above. Raises InvalidSample for another form."""
     try:
         document: Any = parse_json(_text(path))
@@ -122,7 +122,7 @@ def entries_of_json(path: Path, columns: tuple[str, str]) -> Iterator[Entry]:
         raise InvalidSample(f"{path} holds a {type(document).__name__}, not a list of pictures")
 
 
-def _of_object(path: Path, named: dict[str, Any], files: Sequence[str], captions: Sequence[str]) -> Iterator[Entry]:
+def _of_object(path: Path, named: dict[str, Any], files: Sequence[str], captions: Sequence[str]) -> Iterator[ListLine]:
     """Parallel lists, or a caption for each file."""
     file = next((name for name in files if isinstance(named.get(name), list)), None)
     if file is not None:
@@ -143,13 +143,13 @@ def _of_object(path: Path, named: dict[str, Any], files: Sequence[str], captions
         yield from _entries(f"{path}:{number}", one, said)
 
 
-def _of_row(where: str, row: Any, files: Sequence[str], captions: Sequence[str]) -> Iterator[Entry]:
+def _of_row(where: str, row: Any, files: Sequence[str], captions: Sequence[str]) -> Iterator[ListLine]:
     """An object, a pair, or a file alone."""
     if isinstance(row, dict):
         named = cast("dict[str, Any]", row)
         file = next((name for name in files if name in named), None)
         if file is None:
-            yield Entry(where, reason=f"an object without any of {', '.join(files)}")
+            yield ListLine(where, reason=f"an object without any of {', '.join(files)}")
             return
         caption = next((name for name in captions if name in named), None)
         yield from _entries(where, named[file], named.get(caption or ""), bare=caption is None)
@@ -159,20 +159,20 @@ def _of_row(where: str, row: Any, files: Sequence[str], captions: Sequence[str])
         yield from _entries(where, row, None, bare=True)
 
 
-def _entries(where: str, file: Any, said: Any, *, bare: bool = False) -> Iterator[Entry]:
+def _entries(where: str, file: Any, said: Any, *, bare: bool = False) -> Iterator[ListLine]:
     """One for each caption. `bare`: the list has none."""
     if not isinstance(file, str):
-        yield Entry(where, reason=f"a picture must be named by text, not {type(file).__name__}")
+        yield ListLine(where, reason=f"a picture must be named by text, not {type(file).__name__}")
         return
     if bare:
-        yield Entry(where, file, None)
+        yield ListLine(where, file, None)
         return
     several = cast("list[Any]", said) if isinstance(said, list) else [said]
     for caption in several or [None]:
         if isinstance(caption, str):
-            yield Entry(where, file, caption)
+            yield ListLine(where, file, caption)
         else:
-            yield Entry(where, reason=f"a caption must be text, not {type(caption).__name__}")
+            yield ListLine(where, reason=f"a caption must be text, not {type(caption).__name__}")
 
 
 def is_list(path: Path, columns: tuple[str, str] = ("file", "caption")) -> bool:
@@ -195,7 +195,7 @@ def is_list(path: Path, columns: tuple[str, str] = ("file", "caption")) -> bool:
 
 
 #: Suffix -> what reads its entries; the columns are those of file and caption.
-READERS: Mapping[str, Callable[[Path, tuple[str, str]], Iterator[Entry]]] = {
+READERS: Mapping[str, Callable[[Path, tuple[str, str]], Iterator[ListLine]]] = {
     ".csv": _comma,
     ".json": entries_of_json,
     ".jsonl": _objects,

@@ -28,7 +28,7 @@ from ..files import is_folder
 from ..given import checked_methods
 from ..reprs import one_line
 from .image import read_image
-from .list_files import READERS, Entry, lines
+from .list_files import READERS, ListLine, lines
 from .place import place
 
 #: Files of a folder that are taken for pictures.
@@ -83,7 +83,7 @@ class ImageList(Sequence[Captioned]):
             raise InvalidSample(
                 f"{first} has {len(names)} lines and {second} {len(texts)}: line i of both must belong together"
             )
-        entries = (Entry(f"{first}:{i}", *pair) for i, pair in enumerate(zip(names, texts, strict=True), 1))
+        entries = (ListLine(f"{first}:{i}", *pair) for i, pair in enumerate(zip(names, texts, strict=True), 1))
         return _collect(entries, Path(images), first, allow_outside)
 
     @classmethod
@@ -183,7 +183,7 @@ class ImageList(Sequence[Captioned]):
 
 
 def _collect(
-    entries: Iterator[Entry], images: Path, source: Path, allow_outside: bool, *, part: bool = False
+    entries: Iterator[ListLine], images: Path, source: Path, allow_outside: bool, *, part: bool = False
 ) -> ImageList:
     """Entries of one picture together, where its first one stands.
 
@@ -233,7 +233,7 @@ def _astray(folder: Path, name: str, allow_outside: bool) -> str:
     return ""
 
 
-def _unusable(entry: Entry) -> str:
+def _unusable(entry: ListLine) -> str:
     if not entry.file.strip():
         return "it names no file"
     return "" if entry.caption is None or entry.caption.strip() else "its caption is empty"

@@ -170,7 +170,7 @@ def regions_of(
     """What a finder finds of a word, and what of it is taken; overlapping regions count once.
 
     Args:
-        finder: such as :class:`neuronscope.regions.Finding`.
+        finder: such as :class:`neuronscope.regions.DetectorFinder`.
         image: upright RGB.
         word: what is looked for.
         take: the best region, or all of them.

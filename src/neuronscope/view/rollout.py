@@ -53,7 +53,7 @@ _OTHERS = 'trace="gradient" and trace="occlusion" need none, nor does trace="tok
 
 
 @dataclass(frozen=True)
-class Look:
+class ProjectorAttention:
     """One attention of a projector.
 
     Attributes:
@@ -65,7 +65,7 @@ class Look:
     patches: int
 
 
-def roll_out(looks: Sequence[Look]) -> Float[np.ndarray, "pictures rows patches"]:
+def roll_out(looks: Sequence[ProjectorAttention]) -> Float[np.ndarray, "pictures rows patches"]:
     """R after all attentions, not renormalised."""
     pictures = looks[0].weights.shape[0]
     rows = max(look.weights.shape[1] for look in looks)
@@ -118,7 +118,7 @@ def paint_queries(
 
 
 @dataclass
-class Part:
+class SeenPart:
     """What was seen of one part of the model that holds neither layers of the vision tower nor of the decoder.
 
     Attributes:
@@ -137,28 +137,30 @@ class Part:
 
 
 @dataclass
-class Watch:
+class Watched:
     """What was seen during a forward pass.
 
     Attributes:
-        parts: see :class:`Part`.
+        parts: see :class:`SeenPart`.
         tower: pictures and tokens that entered the vision tower's last layer.
     """
 
-    parts: list[Part]
+    parts: list[SeenPart]
     tower: tuple[int, int] = (0, 0)
 
 
-def watched(vlm: VLM) -> Held[Watch]:
+def watched(vlm: VLM) -> Held[Watched]:
     """Keeps the attention weights of everything between vision tower and decoder; then all is as before."""
     tower = vision_layers(vlm)
-    watch = Watch([Part(module) for module in _apart(vlm.model, {id(m) for m in (*tower, *vlm.structure.layers)})])
+    watch = Watched(
+        [SeenPart(module) for module in _apart(vlm.model, {id(m) for m in (*tower, *vlm.structure.layers)})]
+    )
 
     def enter(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         features: Tensor = args[0] if args else kwargs["hidden_states"]
         watch.tower = (features[..., 0, 0].numel(), features.shape[-2])
 
-    def change(undo: Undo) -> Watch:
+    def change(undo: Undo) -> Watched:
         undo.hook(tower[0], "before", enter, with_kwargs=True)
         for part in watch.parts:
             ask_eager(undo, part.module)
@@ -170,7 +172,7 @@ def watched(vlm: VLM) -> Held[Watch]:
     return Changing(change)
 
 
-def projector_looks(watch: Watch, tokens: int, name: str) -> list[Look]:
+def projector_looks(watch: Watched, tokens: int, name: str) -> list[ProjectorAttention]:
     """The attentions of the part that turns patches into image tokens, in the order of the call.
 
     Args:
@@ -182,7 +184,7 @@ def projector_looks(watch: Watch, tokens: int, name: str) -> list[Look]:
     """
     pictures, patches = watch.tower
     queries = tokens // pictures if pictures and tokens % pictures == 0 else 0
-    found: list[Part] = []
+    found: list[SeenPart] = []
     for part in watch.parts:
         shapes = [weights.shape[-2:] for weights in part.weights or part.softmaxes]
         if queries and any(rows >= queries and _patches(rows, columns, patches) for rows, columns in shapes):
@@ -195,7 +197,7 @@ def projector_looks(watch: Watch, tokens: int, name: str) -> list[Look]:
     (part,) = found
     if part.unread:
         raise NoGrid(f"{name}: {', '.join(part.unread)} return no attention weights for trace='rollout'; {_OTHERS}")
-    looks: list[Look] = []
+    looks: list[ProjectorAttention] = []
     for weights in part.weights or part.softmaxes:
         mean = (weights.float().mean(1) if weights.ndim == 4 else weights.float()).cpu().numpy().astype(np.float64)
         batch, rows, columns = mean.shape
@@ -205,7 +207,7 @@ def projector_looks(watch: Watch, tokens: int, name: str) -> list[Look]:
                 f"{name}: an attention of {rows} rows to {columns} columns in a batch of {batch} is none of {queries} "
                 f"queries to themselves or to the {patches} patches of {pictures} pictures; {_OTHERS}"
             )
-        looks.append(Look(np.broadcast_to(mean, (pictures, rows, columns)), first))
+        looks.append(ProjectorAttention(np.broadcast_to(mean, (pictures, rows, columns)), first))
     if len({look.patches for look in looks} - {0}) > 1:
         raise NoGrid(f"{name}: its attentions look at different numbers of patches; {_OTHERS}")
     return looks
@@ -248,7 +250,7 @@ def ask_eager(undo: Undo, module: nn.Module) -> None:
         ask(config, "eager")
 
 
-def _listen(undo: Undo, part: Part, module: nn.Module) -> None:
+def _listen(undo: Undo, part: SeenPart, module: nn.Module) -> None:
     """Hooks that keep the weights which a module returns after its output."""
     kept_before = 0
 
@@ -281,7 +283,7 @@ def are_weights(value: Any) -> bool:
 class _DotProducts(FunctionMode):
     """Keeps the weights of attentions that torch computes in one go: their value vectors become the identity."""
 
-    def __init__(self, watch: Watch) -> None:
+    def __init__(self, watch: Watched) -> None:
         super().__init__()
         self._watch = watch
 

@@ -19,7 +19,7 @@ from neuronscope.run.directory import Run
 from neuronscope.samples.picture_files import Picture, gather
 from neuronscope.studies.demo.scenes import scenes_of
 from neuronscope.studies.discover import work as discovery_module
-from neuronscope.studies.discover.collect import Discoveries, collect_discoveries
+from neuronscope.studies.discover.collect import DiscoveryFigures, collect_discoveries
 from neuronscope.studies.discover.concepts import best_for, concepts_of, generic, nouns_of, together
 from neuronscope.studies.discover.directory import SCHEMAS, open_discovery
 from neuronscope.studies.discover.sections import nouns_table
@@ -52,7 +52,7 @@ def work(demo: ns.VLM, pictures, tmp_path_factory: pytest.TempPathFactory) -> Di
 
 
 @pytest.fixture(scope="module")
-def found(work: DiscoveryRun) -> Discoveries:
+def found(work: DiscoveryRun) -> DiscoveryFigures:
     return collect_discoveries(work)
 
 
@@ -122,7 +122,7 @@ def test_more_images_may_follow_and_other_settings_may_not(work: DiscoveryRun, d
         open_discovery(folder, demo, dataclasses.replace(PLAN, discovery=Discovery(top=20, nouns="lexicon")))
 
 
-def test_layers_count_the_different_neurons_of_the_best_k(found: Discoveries, plain):
+def test_layers_count_the_different_neurons_of_the_best_k(found: DiscoveryFigures, plain):
     assert list(found.layers) == [1, 5, 10]
     for k, counts in found.layers.items():
         best = [n for one in plain for noun in one.nouns for n in noun.neurons[:k]]
@@ -130,7 +130,7 @@ def test_layers_count_the_different_neurons_of_the_best_k(found: Discoveries, pl
         assert sum(counts.weighted) == len(best)
 
 
-def test_region_invariance_by_hand(found: Discoveries, demo: ns.VLM, pictures, plain):
+def test_region_invariance_by_hand(found: DiscoveryFigures, demo: ns.VLM, pictures, plain):
     with permuted_image(demo, 0):
         moved = list(discover(demo, [picture.path for picture in pictures], PLAN.discovery))
     images, both = [], 0
@@ -158,7 +158,7 @@ def test_concepts_are_tested_on_images_that_did_not_choose_their_neuron(work: Di
     assert concepts_of(work.run, pictures[:1]) == ()
 
 
-def test_the_matrix_of_concepts_by_hand(found: Discoveries, pictures, plain):
+def test_the_matrix_of_concepts_by_hand(found: DiscoveryFigures, pictures, plain):
     names = [picture.name for picture in pictures]
     for b, column in enumerate(found.concepts):
         images = [plain[names.index(name)] for name in column.tested]
@@ -170,7 +170,7 @@ def test_the_matrix_of_concepts_by_hand(found: Discoveries, pictures, plain):
             assert found.matrix[a, b] == pytest.approx(expected, rel=1e-4, abs=1e-5)
 
 
-def test_specificity_beats_its_controls(found: Discoveries):
+def test_specificity_beats_its_controls(found: DiscoveryFigures):
     assert found.among is not None
     assert found.in_image is not None
     for one in (found.among, found.in_image):
@@ -189,7 +189,7 @@ def test_a_replaced_picture_leaves_nothing_behind(work: DiscoveryRun, demo: ns.V
     assert DiscoveryRun(demo, changed, PLAN, work.run).left() == 3
 
 
-def test_what_is_written(work: DiscoveryRun, found: Discoveries, tmp_path: Path):
+def test_what_is_written(work: DiscoveryRun, found: DiscoveryFigures, tmp_path: Path):
     document = render_discoveries(work, found, tmp_path)
     assert json.loads((tmp_path / "discovery.json").read_text(encoding="utf-8")) == document
     text = (tmp_path / "discovery.md").read_text(encoding="utf-8")
@@ -214,7 +214,7 @@ def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_nouns_that_are_gone_leave_no_file(work: DiscoveryRun, found: Discoveries, tmp_path: Path):
+def test_nouns_that_are_gone_leave_no_file(work: DiscoveryRun, found: DiscoveryFigures, tmp_path: Path):
     odd = dict.fromkeys(("café", "a/b", "New York", "..", "ünïcode 50%"), found.nouns["bear"])
     document = render_discoveries(work, dataclasses.replace(found, nouns={**found.nouns, **odd}), tmp_path)
     folder = tmp_path / "neurons"
@@ -376,7 +376,7 @@ def test_neurons_that_are_best_for_most_nouns_are_marked():
 
 
 @pytest.mark.usefixtures("no_figures")
-def test_contributions_carry_their_unit(work: DiscoveryRun, found: Discoveries, tmp_path):
+def test_contributions_carry_their_unit(work: DiscoveryRun, found: DiscoveryFigures, tmp_path):
     document = render_discoveries(work, found, tmp_path)
     assert document["unit"] == UNITS["scale"] == "logits"
     assert sum(document["best_for"].values()) == len(document["nouns"])

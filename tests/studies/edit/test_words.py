@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from neuronscope.errors import InvalidOption
-from neuronscope.studies.edit.words import Listed, read_words
+from neuronscope.studies.edit.words import ListedWord, read_words
 
 
 def file(tmp_path: Path, text: str) -> Path:
@@ -18,7 +18,12 @@ def file(tmp_path: Path, text: str) -> Path:
 
 def test_words_of_a_file(tmp_path: Path):
     found = read_words(file(tmp_path, "\ufeff# sensitive\nbear\n\n  traffic light -> lamp \npizza->food\nchó\n"))
-    assert found == (Listed("bear"), Listed("traffic light", "lamp"), Listed("pizza", "food"), Listed("chó"))
+    assert found == (
+        ListedWord("bear"),
+        ListedWord("traffic light", "lamp"),
+        ListedWord("pizza", "food"),
+        ListedWord("chó"),
+    )
     assert [str(one) for one in found[:2]] == ["bear", "traffic light -> lamp"]
 
 

@@ -15,7 +15,7 @@ from neuronscope.locate import validity
 from neuronscope.samples.scenes import write_coco
 from neuronscope.studies.reproduce.conditions import Limits, TooFewSamples
 from neuronscope.studies.reproduce.dataset import SCHEMA, build, require_candidates
-from neuronscope.studies.reproduce.kept import Source
+from neuronscope.studies.reproduce.kept import CandidateSource
 
 SIDE = 64  # the tiny model sees 32 x 32 pixels of it
 SAID = {  # value of the first pixel -> captions of the original and the edited image
@@ -299,7 +299,7 @@ def test_any_source_will_do_but_its_images_need_names(vlm, scripted):
     picture = Image.new("RGB", (SIDE, SIDE))
     make = lambda name: ns.Sample(picture, "bear", boxes=[BOX], image_id=name)  # noqa: E731
     source = Listed(make("a"), make("b"))
-    assert isinstance(source, Source)
+    assert isinstance(source, CandidateSource)
     found = build(vlm, source, ["bear"], per_concept=2, limits=SMALL)
     assert [kept.record()["image"] for kept in found.samples] == [None, None]
     with pytest.raises(InvalidOption, match="image_id 'a' twice for 'bear'"):

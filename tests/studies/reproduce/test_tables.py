@@ -25,7 +25,7 @@ from neuronscope.studies.reproduce.tables import (
     Results,
     Statistics,
     SweepPoint,
-    Truth,
+    PlantedAgreement,
     render,
 )
 
@@ -75,8 +75,8 @@ FULL = Results(
     hits=HITS,
     captions=CAPTIONS,
     agreement={
-        "random-layer-matched": Truth([0.0, 0.0], [0.0, 0.0], [0.01, 0.03]),
-        "two-stage": Truth([1.0, 0.5], [0.5, 0.5], [0.9, 0.7]),
+        "random-layer-matched": PlantedAgreement([0.0, 0.0], [0.0, 0.0], [0.01, 0.03]),
+        "two-stage": PlantedAgreement([1.0, 0.5], [0.5, 0.5], [0.9, 0.7]),
     },
     layers={"two-stage": LayerCounts((2, 0, 0, 1), (4, 0, 0, 2)), "pan:site=act": LayerCounts((0,) * 4, (0,) * 4)},
     widths=(10, 10, 20, 20),

@@ -44,7 +44,7 @@ class SimilarTexts:
 
 
 @dataclass(frozen=True)
-class Discoveries:
+class DiscoveryFigures:
     """What a discovery run measured. None, or empty, where `absent` says why.
 
     Attributes:
@@ -80,7 +80,7 @@ class Discoveries:
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-def collect_discoveries(work: DiscoveryRun) -> Discoveries:
+def collect_discoveries(work: DiscoveryRun) -> DiscoveryFigures:
     """Everything that the finished parts of a job tell.
 
     Raises RunMismatch where they are not finished, or hold something else than this program writes.
@@ -89,7 +89,7 @@ def collect_discoveries(work: DiscoveryRun) -> Discoveries:
         return _collected(work)
 
 
-def _collected(work: DiscoveryRun) -> Discoveries:
+def _collected(work: DiscoveryRun) -> DiscoveryFigures:
     run, plan, pictures = work.run, work.plan, work.pictures
     nouns = nouns_of(run, pictures)
     widths, seed = work.vlm.widths, plan.seed
@@ -119,7 +119,7 @@ def _collected(work: DiscoveryRun) -> Discoveries:
     texts = rows_of(run, "texts", pictures)
     if not texts:
         absent["named"] = "no caption has a noun"
-    return Discoveries(
+    return DiscoveryFigures(
         images=len(pictures),
         captioned={row["image"]: row["caption"] for row in rows_of(run, "captions", pictures)},
         nouns=nouns,

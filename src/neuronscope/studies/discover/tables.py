@@ -29,7 +29,7 @@ from ...samples.lists import Refused
 from ...sets import save_sets
 from ...types import Neurons
 from ...view.figures import Written, styles
-from .collect import Discoveries, estimates
+from .collect import DiscoveryFigures, estimates
 from .concepts import Found, best_for, rows_of, together
 from .figures import plot_groups, plot_layer_sizes, plot_matrix, plot_sizes
 from .page import SCHEMA, write_page
@@ -48,7 +48,7 @@ _PERCENT = {"clipscore": 100}
 
 def render_discoveries(
     work: DiscoveryRun,
-    found: Discoveries,
+    found: DiscoveryFigures,
     folder: str | Path,
     refused: Sequence[Refused] = (),
     recipe: Mapping[str, str] = MappingProxyType({}),
@@ -81,7 +81,7 @@ def render_discoveries(
 # ---- the document
 
 
-def _document(work: DiscoveryRun, found: Discoveries, refused: Sequence[Refused]) -> dict[str, Any]:
+def _document(work: DiscoveryRun, found: DiscoveryFigures, refused: Sequence[Refused]) -> dict[str, Any]:
     plan = work.plan
     sizes = {"ks": list(plan.ks), "group": plan.group, "group_k": plan.group_k, "shuffles": plan.shuffles}
     document: dict[str, Any] = {
@@ -148,7 +148,7 @@ def _specific(one: Specificity | None) -> dict[str, Any] | None:
 # ---- neurons
 
 
-def _neurons(work: DiscoveryRun, found: Discoveries) -> dict[str, Neurons]:
+def _neurons(work: DiscoveryRun, found: DiscoveryFigures) -> dict[str, Neurons]:
     """The neurons of every noun, over all its images."""
     sets: dict[str, Neurons] = {}
     options, often = work.plan.discovery, best_for(found.nouns)
@@ -205,7 +205,7 @@ def _of(work: DiscoveryRun) -> Any:
 # ---- figures
 
 
-def _draw(found: Discoveries, folder: Path) -> dict[str, Written]:
+def _draw(found: DiscoveryFigures, folder: Path) -> dict[str, Written]:
     names = [FOUND, *CONTROLS, OTHERS]
     style = styles(names, [*CONTROLS, OTHERS])
     drawn: dict[str, Written] = {}

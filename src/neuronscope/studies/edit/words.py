@@ -34,7 +34,7 @@ _ARROW = "->"
 
 
 @dataclass(frozen=True)
-class Listed:
+class ListedWord:
     """A word, and the neutral one that takes its place; None where it is suppressed."""
 
     word: str
@@ -44,7 +44,7 @@ class Listed:
         return named_pair(self.word, self.neutral)
 
 
-def read_words(path: str | Path) -> tuple[Listed, ...]:
+def read_words(path: str | Path) -> tuple[ListedWord, ...]:
     """A file of words: in each line one that is suppressed, or `word -> neutral`; empty lines and # lines are not read.
 
     Raises InvalidOption for a file that cannot be read or holds no word, for a line without a word on a side, and for a
@@ -55,7 +55,7 @@ def read_words(path: str | Path) -> tuple[Listed, ...]:
         lines = file.read_text(encoding="utf-8-sig").splitlines()
     except (OSError, ValueError) as error:
         raise InvalidOption(f"--suppress {file} cannot be read: {error}") from error
-    found: dict[str, Listed] = {}
+    found: dict[str, ListedWord] = {}
     for number, line in enumerate(lines, 1):
         if not line.strip() or line.lstrip().startswith("#"):
             continue
@@ -64,14 +64,14 @@ def read_words(path: str | Path) -> tuple[Listed, ...]:
             raise InvalidOption(f"--suppress {file}:{number} is no word, and no `word {_ARROW} neutral`: {line!r}")
         if fold(word) in found or fold(word) == fold(neutral):
             raise InvalidOption(f"--suppress {file}:{number} names {word!r} twice")
-        found[fold(word)] = Listed(word, neutral or None)
+        found[fold(word)] = ListedWord(word, neutral or None)
     if not found:
         raise InvalidOption(f"--suppress {file} holds no word")
     return tuple(found.values())
 
 
 @dataclass(frozen=True)
-class Together:
+class AllWords:
     """All edits in force at once.
 
     Attributes:
@@ -80,8 +80,8 @@ class Together:
         random: the same with as many random neurons of the same layers edited in the same way; empty without.
     """
 
-    measured: Mapping[Listed, Mapping[str, Measured]]
-    random: Mapping[Listed, Mapping[str, Measured]]
+    measured: Mapping[ListedWord, Mapping[str, Measured]]
+    random: Mapping[ListedWord, Mapping[str, Measured]]
 
 
 @dataclass(frozen=True)
@@ -96,9 +96,9 @@ class Suppressed:
         request: all that was asked for.
     """
 
-    words: Mapping[Listed, Rewritten]
-    left: Mapping[Listed, str]
-    together: Together
+    words: Mapping[ListedWord, Rewritten]
+    left: Mapping[ListedWord, str]
+    together: AllWords
     refused: Sequence[Refused]
     request: Rewrite
 
@@ -108,7 +108,7 @@ class WordsJob:
     """What is to be done, everything read before anything is loaded."""
 
     asked: Rewrite
-    listed: tuple[Listed, ...]
+    listed: tuple[ListedWord, ...]
     jobs: tuple[Job, ...]
     found: Pictures
 
@@ -129,8 +129,8 @@ class WordsJob:
         step("captioning the images")
         usable = self.found.without(unprocessable(vlm, [picture.path for picture in self.found.items]))
         captions = self.jobs[0].captions(vlm, usable.items)
-        words: dict[Listed, Rewritten] = {}
-        left: dict[Listed, str] = {}
+        words: dict[ListedWord, Rewritten] = {}
+        left: dict[ListedWord, str] = {}
         taken: list[Neuron] = []
         for listed, job in zip(self.listed, self.jobs, strict=True):
             step(f"{listed}")
@@ -147,8 +147,8 @@ class WordsJob:
         return Suppressed(words, left, self._together(vlm, words, usable.items, captions), usable.refused, self.asked)
 
     def _together(
-        self, vlm: VLM, words: Mapping[Listed, Rewritten], pictures: Sequence[Picture], captions: Sequence[str]
-    ) -> Together:
+        self, vlm: VLM, words: Mapping[ListedWord, Rewritten], pictures: Sequence[Picture], captions: Sequence[str]
+    ) -> AllWords:
         edited, held_out = (
             list(dict.fromkeys(one.path for made in words.values() for one in getattr(made.groups, group)))
             for group in ("edited", "held_out")
@@ -167,12 +167,12 @@ class WordsJob:
         probes = Probes(edited, held_out, free, texts=job.texts, decoding=job.decoding)
         before = read(vlm, probes)
         edits = [made.found.edit for made in words.values()]
-        random: dict[Listed, Mapping[str, Measured]] = {}
+        random: dict[ListedWord, Mapping[str, Measured]] = {}
         if self.asked.controls:
             random = _compared(vlm, words, self._random(vlm, words), probes, before)
-        return Together(_compared(vlm, words, edits, probes, before), random)
+        return AllWords(_compared(vlm, words, edits, probes, before), random)
 
-    def _random(self, vlm: VLM, words: Mapping[Listed, Rewritten]) -> list[Edit]:
+    def _random(self, vlm: VLM, words: Mapping[ListedWord, Rewritten]) -> list[Edit]:
         """The same edits of random neurons, each word's of its own, none of them a word's."""
         every = Neurons.of((one.layer, one.unit) for made in words.values() for one in made.neurons)
         drawn = layer_matched(vlm, every, seed=self.asked.seed).by_layer()
@@ -201,7 +201,7 @@ def suppress(vlm: VLM, asked: Rewrite, *, step: Callable[[str], None] = lambda _
     return WordsJob.of(asked).run(vlm, step)
 
 
-def _one(asked: Rewrite, listed: Listed) -> Rewrite:
+def _one(asked: Rewrite, listed: ListedWord) -> Rewrite:
     """What one word's job is asked for."""
     if listed.neutral is None:
         position = asked.position or "image"  # there a word is suppressed, and at the predicting position it is not
@@ -212,8 +212,8 @@ def _one(asked: Rewrite, listed: Listed) -> Rewrite:
 
 
 def _compared(
-    vlm: VLM, words: Mapping[Listed, Rewritten], edits: Sequence[Edit], probes: Probes, before: Reading
-) -> dict[Listed, Mapping[str, Measured]]:
+    vlm: VLM, words: Mapping[ListedWord, Rewritten], edits: Sequence[Edit], probes: Probes, before: Reading
+) -> dict[ListedWord, Mapping[str, Measured]]:
     """Every word's measures with all edits in force."""
     with Changing(together) as applied:
         for edit in edits:

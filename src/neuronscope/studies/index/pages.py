@@ -14,11 +14,11 @@ import numpy as np
 
 from ...errors import InvalidOption
 from ...files import clear_result, is_file, named_like, output_folder, replacing, require_ending
-from ...index.described import Described, Named, describe, document
+from ...index.described import DescribedNeuron, NamedSet, describe, document
 from ...index.file import NeuronIndex
 from ...index.profile import layer_figures
 from ...loading import VLM
-from ...report.neurons import ATLAS, FOLDER, Album, Listed, write_atlas, write_neuron
+from ...report.neurons import ATLAS, FOLDER, Album, ListedNeuron, write_atlas, write_neuron
 from ...types import Neuron, Neurons
 from .settings import Pages
 
@@ -29,7 +29,7 @@ GROUP = 128
 _PAGE = r"L\d+\.U\d+\.html"
 
 
-def read_sets(paths: Sequence[Path]) -> list[Named]:
+def read_sets(paths: Sequence[Path]) -> list[NamedSet]:
     """The sets of some files, by their concepts, and by the files' names where there is none or two have one.
 
     Raises RunMismatch for a file that is no set, and InvalidOption for one that is given twice.
@@ -37,7 +37,7 @@ def read_sets(paths: Sequence[Path]) -> list[Named]:
     loaded = [(path, Neurons.load(path)) for path in paths]
     often = Counter(neurons.concept for _, neurons in loaded)
     named = [
-        Named(neurons.concept if neurons.concept and often[neurons.concept] == 1 else str(path), neurons)
+        NamedSet(neurons.concept if neurons.concept and often[neurons.concept] == 1 else str(path), neurons)
         for path, neurons in loaded
     ]
     if twice := [name for name, count in Counter(one.name for one in named).items() if count > 1]:
@@ -52,7 +52,7 @@ def require_export(path: Path | None) -> None:
         output_folder(path.parent)
 
 
-def chosen(index: NeuronIndex, sets: Sequence[Named], most: int) -> tuple[list[Neuron], int]:
+def chosen(index: NeuronIndex, sets: Sequence[NamedSet], most: int) -> tuple[list[Neuron], int]:
     """The members of the sets, and the neurons whose top pictures stand out most; and how many members were left out.
 
     Members that the index does not have are left out, too: their layer has no neurons to watch.
@@ -77,16 +77,16 @@ def write_pages(
     vlm: VLM,
     index: NeuronIndex,
     neurons: Sequence[Neuron],
-    sets: Sequence[Named],
+    sets: Sequence[NamedSet],
     pages: Pages,
     folder: Path,
     *,
     images: Path | None = None,
     hidden: int | None = None,
     force: bool = False,
-    each: Callable[[Described], object] = lambda _: None,
+    each: Callable[[DescribedNeuron], object] = lambda _: None,
     step: Callable[[str], None] = lambda _: None,
-) -> list[Listed]:
+) -> list[ListedNeuron]:
     """Pages of some neurons, and the export.
 
     Args:
@@ -107,7 +107,7 @@ def write_pages(
     """
     groups = [neurons[start : start + GROUP] for start in range(0, len(neurons), GROUP)]
 
-    def described(group: Sequence[Neuron]) -> list[Described]:
+    def described(group: Sequence[Neuron]) -> list[DescribedNeuron]:
         return describe(vlm, index, group, sets, seed=pages.seed, folder=images, force=force, step=step)
 
     first = described(groups[0]) if groups else []  # what is refused is refused before anything is written
@@ -116,13 +116,13 @@ def write_pages(
     if hidden is not None:
         clear_result(folder, ATLAS, *(f"{FOLDER}/{name}" for name in named_like(place, _PAGE)))
         output_folder(place)
-    album, rows = Album(index, images), list[Listed]()
+    album, rows = Album(index, images), list[ListedNeuron]()
     listed = hidden is not None or is_file(folder / ATLAS)
     with _exporting(pages.export, index) as export:
         for number, group in enumerate(groups):
             for one in described(group) if number else first:
                 write_neuron(one, index, album, folder, listed=listed)
-                rows.append(Listed.of(one, index))
+                rows.append(ListedNeuron.of(one, index))
                 export(one)
                 each(one)
             first = []
@@ -137,7 +137,7 @@ def write_export(
     vlm: VLM,
     index: NeuronIndex,
     layers: Sequence[int],
-    sets: Sequence[Named],
+    sets: Sequence[NamedSet],
     pages: Pages,
     *,
     images: Path | None = None,
@@ -158,7 +158,7 @@ def write_export(
 
 
 @contextmanager
-def _exporting(path: Path | None, index: NeuronIndex) -> Generator[Callable[[Described], object]]:
+def _exporting(path: Path | None, index: NeuronIndex) -> Generator[Callable[[DescribedNeuron], object]]:
     """Writes a line for each neuron that it is given, where a file was asked for."""
     if path is None:
         yield lambda _: None

@@ -53,7 +53,7 @@ Chunk = tuple[int, ...]
 
 
 @dataclass(frozen=True)
-class Question:
+class TruthQuestion:
     """What decides an exact effect, but for the model; small enough to be sent.
 
     Attributes:
@@ -73,7 +73,9 @@ class Question:
     decoding: Decoding
 
     @classmethod
-    def of(cls, pair: Counterfactual, validity: Validity, *, change: str, measure: str, decoding: Decoding) -> Question:
+    def of(
+        cls, pair: Counterfactual, validity: Validity, *, change: str, measure: str, decoding: Decoding
+    ) -> TruthQuestion:
         """The question about one pair."""
         pictures = read_image(pair.original), read_image(pair.edited)
         return cls(*pictures, concept_word(validity), tuple(validity.original.ids), change, measure, decoding)
@@ -155,7 +157,7 @@ class Exchanges:
     """The exchanges as a :class:`~neuronscope.cluster.task.Task`."""
 
     model: Loading
-    question: Question
+    question: TruthQuestion
     parts: tuple[Chunk, ...]
     place: Path = field(default_factory=Path.cwd)
     reads: tuple[Name, ...] = ()
@@ -165,13 +167,13 @@ class Exchanges:
         """Kind -> columns."""
         return SCHEMAS
 
-    def loaded(self) -> Ready:
+    def loaded(self) -> ReadyExchanges:
         """Load the model. Raises what loading raises."""
-        return Ready(self, load(self.model.model, **self.model.loading))
+        return ReadyExchanges(self, load(self.model.model, **self.model.loading))
 
 
 @dataclass(frozen=True)
-class Ready:
+class ReadyExchanges:
     """The exchanges with their model."""
 
     task: Exchanges
@@ -201,7 +203,7 @@ class Exact:
     """
 
     def __init__(
-        self, folder: Path, vlm: VLM, question: Question, exchange: Exchange, flat: Int[np.ndarray, "n"]
+        self, folder: Path, vlm: VLM, question: TruthQuestion, exchange: Exchange, flat: Int[np.ndarray, "n"]
     ) -> None:
         self._folder, self._question, self._exchange, self._flat = folder, question, exchange, flat
         self.run = Run.open(folder / RUN, question.settings(vlm), schemas=SCHEMAS)

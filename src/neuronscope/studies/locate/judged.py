@@ -117,7 +117,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Pooled:
+class PooledTruth:
     """What is known of every method from several pictures of one model.
 
     Attributes:
@@ -135,7 +135,7 @@ class Pooled:
     __repr__ = one_line
 
     @classmethod
-    def of(cls, pictures: Sequence[Judged]) -> Pooled:
+    def of(cls, pictures: Sequence[Judged]) -> PooledTruth:
         """Raises InvalidOption for no pictures, RunMismatch for those of several models."""
         if not pictures:
             raise InvalidOption("there are no pictures to pool")

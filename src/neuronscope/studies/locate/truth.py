@@ -99,11 +99,11 @@ def truth_into(
     from ...cluster.schedule import UnitsFailed
     from ...evaluate.drawing import Drawing
     from ...samples.regions import marked_by
-    from .exchanging import Exact, Question
+    from .exchanging import Exact, TruthQuestion
     from .truth_page import CURVES, curves, save_pictures, write_truth
 
     about = {"concept": asked.concept, "image": Path(asked.image).name, "model": vlm.id}
-    question = Question.of(pair, validity, change=asked.change, measure=asked.measure, decoding=asked.decoding)
+    question = TruthQuestion.of(pair, validity, change=asked.change, measure=asked.measure, decoding=asked.decoding)
     exchange = question.exchange(vlm)
     scores, refused = _scores(vlm, pair, validity, asked, step)
     doubts = [validity.removal.doubt] if validity.removal and validity.removal.doubt else []

@@ -16,7 +16,7 @@ from ...report.page import telling_damage, write_page
 from ...samples import Counterfactual
 from ...samples.image import read_image
 from ...version import __version__
-from .judged import Judged, Pooled
+from .judged import Judged, PooledTruth
 
 CURVES, _ORIGINAL, _EDITED = "recovered.png", "original.png", "edited.png"
 #: The figure that the first sentence, the bars and the order of the methods go by.
@@ -31,7 +31,7 @@ _TOLD: Mapping[str, str] = {
 
 
 @dataclass(frozen=True)
-class Row:
+class MethodRow:
     """One method, ready to print: its name, the length of its bar from 0 to 1, its figures, what its best n recover."""
 
     method: str
@@ -41,7 +41,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownTruth:
     """All that the template shows; pictures as (what it is, address)."""
 
     heading: str
@@ -52,7 +52,7 @@ class Shown:
     curves: str
     figures: tuple[str, ...]
     counts: tuple[int, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[MethodRow, ...]
     notes: tuple[str, ...]
     facts: tuple[tuple[str, str], ...]
 
@@ -71,15 +71,15 @@ def write_truth(path: Path, folders: Sequence[Path]) -> Path:
     """
     judged = [Judged.load(folder) for folder in folders]
     with telling_damage(", ".join(map(str, folders))):
-        shown = _one(folders[0], judged[0]) if len(judged) == 1 else _several(folders, Pooled.of(judged))
+        shown = _one(folders[0], judged[0]) if len(judged) == 1 else _several(folders, PooledTruth.of(judged))
         return write_page("truth.html", path, {"shown": shown, "version": __version__})
 
 
-def _one(folder: Path, judged: Judged) -> Shown:
+def _one(folder: Path, judged: Judged) -> ShownTruth:
     concept = judged.about.get("concept", "")
     held = [("original", folder / _ORIGINAL), ("edited: what neurons are taken from", folder / _EDITED)]
     counted = {name: {n: f"{share:z.2f}" for n, share in of.items()} for name, of in judged.recovered.items()}
-    return Shown(
+    return ShownTruth(
         heading=f"Which method finds the neurons that make the model say \u201c{concept}\u201d?",
         plain=_plain(judged.figures, "in this picture"),
         sentence=judged.sentence,
@@ -98,7 +98,7 @@ def _one(folder: Path, judged: Judged) -> Shown:
     )
 
 
-def _several(folders: Sequence[Path], found: Pooled) -> Shown:
+def _several(folders: Sequence[Path], found: PooledTruth) -> ShownTruth:
     named = [
         (f"{one.about.get('concept', '')}, {one.about.get('image', '')}", path)
         for one, path in zip(found.pictures, folders, strict=True)
@@ -108,7 +108,7 @@ def _several(folders: Sequence[Path], found: Pooled) -> Shown:
         name: {n: f"{one.value:z.2f} [{one.low:z.2f}, {one.high:z.2f}]" for n, one in of.items()}
         for name, of in found.recovered.items()
     }
-    return Shown(
+    return ShownTruth(
         heading="Which method finds the neurons that make the model say what it sees?",
         plain=_plain(found.figures, f"over {len(found.pictures)} pictures"),
         sentence=found.sentence,
@@ -148,9 +148,11 @@ def _order(figures: Mapping[str, Mapping[str, Estimate]]) -> list[str]:
     return sorted(figures, key=lambda name: -figures[name][_FIRST].value)
 
 
-def _rows(figures: Mapping[str, Mapping[str, Estimate]], recovered: Mapping[str, Mapping[int, str]]) -> tuple[Row, ...]:
+def _rows(
+    figures: Mapping[str, Mapping[str, Estimate]], recovered: Mapping[str, Mapping[int, str]]
+) -> tuple[MethodRow, ...]:
     return tuple(
-        Row(
+        MethodRow(
             name,
             min(1.0, max(0.0, figures[name][_FIRST].value)),
             tuple(_number(figures[name][figure]) for figure in _TOLD),

@@ -16,7 +16,7 @@ from ...types import Neurons
 from ...view.figures import LayerCounts, SweepPoint
 from ...words import wordless
 from .kept import Kept
-from .results import CaptionScore, GroupTest, Results, Truth
+from .results import CaptionScore, GroupTest, PlantedAgreement, Results
 from .settings import REFERENCE, Condition
 from .specs import MethodSpec
 from .work import Reproduction
@@ -192,12 +192,13 @@ def _captions(work: Reproduction, paired: Sequence[Kept]) -> dict[tuple[str, str
     return found
 
 
-def _agreement(located: dict[str, list[dict[str, Any]]]) -> dict[str, Truth] | None:
+def _agreement(located: dict[str, list[dict[str, Any]]]) -> dict[str, PlantedAgreement] | None:
     """Agreement with planted neurons, over the samples that each method did not refuse."""
     if not any(row["precision"] is not None for rows in located.values() for row in rows):
         return None
     return {
-        text: Truth(*([float(row[name] or 0.0) for row in rows] for name in _TRUTH)) for text, rows in located.items()
+        text: PlantedAgreement(*([float(row[name] or 0.0) for row in rows] for name in _TRUTH))
+        for text, rows in located.items()
     }
 
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ...errors import InvalidSample
-from ...evaluate import Cell, Estimate, Resampled, Table, Trials, aggregate, bootstrap_trials, sign_flip
+from ...evaluate import Estimate, Resampled, ScoreCell, ScoreTable, Trials, aggregate, bootstrap_trials, sign_flip
 from ...fields import check_fields
 from .results import Results, Scope
 
@@ -51,7 +51,7 @@ class Compared:
     """
 
     scope: Scope
-    tables: Mapping[str, Table]
+    tables: Mapping[str, ScoreTable]
     resampled: Resampled
     held_out: Resampled | str
 
@@ -126,5 +126,5 @@ def _held_out(trials: Mapping[str, tuple[Trials, ...]], statistics: Statistics) 
         return str(reason)
 
 
-def _get(cell: Cell, score: str) -> float:
+def _get(cell: ScoreCell, score: str) -> float:
     return float(getattr(cell, SCORES[score]))

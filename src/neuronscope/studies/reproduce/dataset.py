@@ -31,7 +31,7 @@ from ...samples.sample import Sample
 from ...types import Json, one_of
 from .candidates import Judge, Scan
 from .conditions import SizeCheck, TooFewSamples
-from .kept import Choosy, Kept, Rejection, Source
+from .kept import CandidateSource, Choosy, Kept, Rejection
 from .settings import Limits
 
 SCHEMA = "neuronscope.dataset/1"
@@ -117,7 +117,7 @@ class Dataset:
 
 def build(
     vlm: VLM,
-    source: Source,
+    source: CandidateSource,
     concepts: Sequence[str],
     *,
     per_concept: int = 3,
@@ -189,7 +189,7 @@ def build(
     return Dataset(tuple(concepts), per_concept, tuple(samples), tuple(rejections), settings)
 
 
-def require_candidates(source: Source, concepts: Sequence[str], per_concept: int, *, seed: int = 0) -> None:
+def require_candidates(source: CandidateSource, concepts: Sequence[str], per_concept: int, *, seed: int = 0) -> None:
     """Refuse at once, without a model, what cannot become complete: a concept with too few images.
 
     Raises TooFewSamples. No more images of a concept are looked at than are wanted.
@@ -221,7 +221,7 @@ def _readable(candidates: Iterable[Sample], wanted: int) -> tuple[int, str]:
 
 
 def _check_options(
-    source: Source, concepts: Sequence[str], per_concept: int, edit: str, match: str, limit: int | None
+    source: CandidateSource, concepts: Sequence[str], per_concept: int, edit: str, match: str, limit: int | None
 ) -> None:
     require_edit("edit", edit, "exact")
     one_of("match", match, MODES)

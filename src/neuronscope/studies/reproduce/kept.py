@@ -18,7 +18,7 @@ from .pixels import encode_inside, encode_mask, pixel_hash
 
 
 @runtime_checkable
-class Source(Protocol):
+class CandidateSource(Protocol):
     """Where candidates come from: a :class:`CocoFolder`, or anything else with these two methods."""
 
     def concepts(self) -> Sequence[str]:
@@ -31,10 +31,10 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Choosy(Source, Protocol):
+class Choosy(CandidateSource, Protocol):
     """A source that leaves images out by itself unless it is asked for all of them."""
 
-    def everything(self) -> Source:
+    def everything(self) -> CandidateSource:
         """The same source without its own limits, so that the builder sees, and counts, what it rejects."""
         ...
 

@@ -123,7 +123,7 @@ def _concept_rows(results: Results, compared: Compared, statistics: Statistics) 
             }
 
 
-def _published_cell(results: Results, scope: Scope, concept: str, method: str) -> published.Scores | None:
+def _published_cell(results: Results, scope: Scope, concept: str, method: str) -> published.PublishedScores | None:
     """The paper's cell of a single level, where levels count in the paper's unit."""
     level = None if scope.pooled else results.level(scope.conditions[0])
     if level is None or not level.is_integer() or results.settings.get("scale") != "absolute":

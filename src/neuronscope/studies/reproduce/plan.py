@@ -22,7 +22,7 @@ from .units import Cost, units
 
 if TYPE_CHECKING:
     from ...loading import VLM
-    from .kept import Kept, Source
+    from .kept import CandidateSource, Kept
 
 #: Pictures that a unit is measured on, and candidates that are looked at for the one that is located in.
 _PICTURES, _TRIED = 8, 24
@@ -191,7 +191,7 @@ class Measured:
         ]
 
 
-def measure(plan: Plan, vlm: VLM, source: Source) -> Measured:
+def measure(plan: Plan, vlm: VLM, source: CandidateSource) -> Measured:
     """Locate in one sample, caption a few pictures under its noise, and say what all of it would take.
 
     Raises InvalidSample where none of the first candidates meets the conditions.
@@ -232,7 +232,7 @@ def measure(plan: Plan, vlm: VLM, source: Source) -> Measured:
     )
 
 
-def _found(plan: Plan, vlm: VLM, source: Source) -> tuple[Kept, list[Any]]:
+def _found(plan: Plan, vlm: VLM, source: CandidateSource) -> tuple[Kept, list[Any]]:
     """A sample that meets the conditions, and some pictures of the data."""
     from .dataset import build
 
@@ -260,7 +260,7 @@ def _found(plan: Plan, vlm: VLM, source: Source) -> tuple[Kept, list[Any]]:
     )
 
 
-def _first(source: Source, concept: str, seed: int, count: int) -> Iterator[Any]:
+def _first(source: CandidateSource, concept: str, seed: int, count: int) -> Iterator[Any]:
     stream = iter(source.samples(concept, seed=seed))
     while count > 0:
         try:

@@ -19,7 +19,7 @@ from ...samples.lexicon import Lexicon
 from ...samples.sample import Sample
 from ...types import Neurons
 from .dataset import Dataset
-from .kept import Choosy, Kept, Rejection, Source
+from .kept import CandidateSource, Choosy, Kept, Rejection
 from .pixels import pixel_hash, put_inside
 from .settings import Experiment
 from .units import CANDIDATE, DATASET
@@ -42,7 +42,7 @@ def read_named(run: Run, concepts: Sequence[str]) -> list[tuple[str, str]]:
         return named_in(only_row(run, DATASET.kind, DATASET.key), concepts)
 
 
-def read_dataset(run: Run, vlm: VLM, source: Source, experiment: Experiment) -> Dataset:
+def read_dataset(run: Run, vlm: VLM, source: CandidateSource, experiment: Experiment) -> Dataset:
     """:func:`from_row` of a run's part. Raises RunMismatch where it holds something else, too."""
     with understood(run, DATASET.kind, DATASET.key):
         return from_row(only_row(run, DATASET.kind, DATASET.key), vlm, source, experiment)
@@ -74,7 +74,7 @@ def of_kept_row(row: Mapping[str, Any], vlm: VLM, sample: Sample, experiment: Ex
     return Rejection(**made["rejected"]) if "rejected" in made else _restore(vlm, sample, made["kept"], experiment)
 
 
-def from_row(row: Mapping[str, Any], vlm: VLM, source: Source, experiment: Experiment) -> Dataset:
+def from_row(row: Mapping[str, Any], vlm: VLM, source: CandidateSource, experiment: Experiment) -> Dataset:
     """The data set that a row describes.
 
     Raises RunMismatch when an image or its edit is not what it was when the run began.
@@ -96,7 +96,7 @@ def from_row(row: Mapping[str, Any], vlm: VLM, source: Source, experiment: Exper
     )
 
 
-def _find(source: Source, concept: str, ids: set[str], seed: int) -> dict[str, Sample]:
+def _find(source: CandidateSource, concept: str, ids: set[str], seed: int) -> dict[str, Sample]:
     """Samples of a concept by image. Raises RunMismatch for one that the source no longer has."""
     found: dict[str, Sample] = {}
     candidates = source.everything() if isinstance(source, Choosy) else source

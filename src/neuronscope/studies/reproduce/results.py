@@ -34,7 +34,7 @@ class CaptionScore:
 
 
 @dataclass(frozen=True)
-class Truth:
+class PlantedAgreement:
     """How a method's sets agree with the planted neurons: one number per sample, 0 to 1."""
 
     precision: Sequence[float]
@@ -105,7 +105,7 @@ class Results:
     conditions: tuple[str, ...]
     hits: Mapping[tuple[str, str], Sequence[Trials]]
     captions: Mapping[tuple[str, str, str], Mapping[str, Sequence[CaptionScore]]]
-    agreement: Mapping[str, Truth] | None
+    agreement: Mapping[str, PlantedAgreement] | None
     layers: Mapping[str, LayerCounts]
     widths: tuple[int, ...]
     localisation: Mapping[str, Sequence[Mapping[str, float | None]]]

@@ -31,8 +31,8 @@ from .compare import Statistics as Statistics
 from .numbers import compare_all, document
 from .results import CaptionScore as CaptionScore
 from .results import GroupTest as GroupTest
+from .results import PlantedAgreement as PlantedAgreement
 from .results import Results as Results
-from .results import Truth as Truth
 from .sections import UNITS, sections
 
 

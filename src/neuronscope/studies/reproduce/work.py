@@ -40,7 +40,7 @@ from ...types import Json, Neurons
 from ...view.heatmap import heatmap
 from .dataset import Dataset, build
 from .failures import carried_out
-from .kept import Kept, Rejection, Source
+from .kept import CandidateSource, Kept, Rejection
 from .record import kept_row, read_candidate, read_dataset, read_set, to_row
 from .rows import TRUTH, localisation_rows, located_row, refused_row
 from .settings import Condition, Experiment
@@ -64,7 +64,7 @@ class Reproduction:
     def __init__(
         self,
         vlm: VLM,
-        source: Source,
+        source: CandidateSource,
         experiment: Experiment,
         run: Run,
         *,
