@@ -22,10 +22,10 @@ from neuronscope.studies.reproduce.tables import (
     CaptionScore,
     GroupTest,
     LayerCounts,
+    PlantedAgreement,
     Results,
     Statistics,
     SweepPoint,
-    PlantedAgreement,
     render,
 )
 
