@@ -81,7 +81,7 @@ RESULTS = {
         "Scores",
         "Validity",
         "Decoded",
-        "Cell",
+        "ScoreCell",
         "Estimate",
         "Results",
         "Scope",
