@@ -174,6 +174,13 @@ class Work:
         return 2.0 * times * a.numel() * hidden / (time.process_time() - begun)
 
 
+def known_to_pyvene(vlm: ns.VLM) -> bool:
+    """Whether pyvene has the table of dimensions without which it wraps no model."""
+    from pyvene.models.intervenable_modelcard import type_to_dimension_mapping
+
+    return type(vlm.model) in type_to_dimension_mapping
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--models", nargs="+", default=["demo", "natural"])
@@ -194,6 +201,8 @@ def main() -> None:
         for peer, way in (("nnsight", work.nnsight), ("pyvene", work.pyvene)):
             if find_spec(peer) is None:
                 console.print(f"{peer} is not installed: left out")
+            elif peer == "pyvene" and not known_to_pyvene(work.vlm):
+                console.print(f"pyvene knows no {type(work.vlm.model).__name__}: left out")
             else:
                 ways[f"{peer}, batch of {BATCH}"] = way
         expected = work.ours()
