@@ -9,7 +9,7 @@ import torch
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
 from neuronscope.intervene import Patch, Zero
-from neuronscope.locate import Exchange, edit_effect, method
+from neuronscope.locate import Exchange, edit_effect, exchanged, method
 from neuronscope.locate.patching import CHANGES
 from neuronscope.locate.scores import Layout
 from neuronscope.locate.target import Word, concept_word
@@ -76,6 +76,41 @@ def test_kept_states_give_what_passes_from_the_beginning_give(make_vlm, pair, sp
     assert not any(exchange.kept.plain.values())
     assert np.allclose(found, exchange.plain_effects([*singles, *sets]), rtol=0, atol=1e-10)
     assert np.ptp(found[: len(singles)]) > 1e-6
+
+
+def test_rows_go_through_the_unembedding_in_one_product(vlm, pair, word, sets, monkeypatch):
+    """Of positions cut out of longer rows torch makes one product a row, and reads the matrix anew for each."""
+    exchange = Exchange.of(vlm, pair.original, pair.edited, word, Decoding())
+    exchange.effects(sets)  # the trial of kept states makes plain passes, too
+    linear, seen = torch.nn.functional.linear, list[tuple[int, bool]]()
+
+    def watched(x, weight, bias=None):
+        if weight is vlm.structure.unembedding.weight:
+            seen.append((len(x), x.is_contiguous()))
+        return linear(x, weight, bias)
+
+    monkeypatch.setattr(torch.nn.functional, "linear", watched)
+    before = dict(vlm.structure.unembedding._forward_pre_hooks)
+    exchange.effects(sets)
+    assert not exchange.kept.why
+    assert max(rows for rows, _ in seen) > 1
+    assert all(together for _, together in seen)
+    assert dict(vlm.structure.unembedding._forward_pre_hooks) == before
+
+
+def test_the_trial_is_the_answer_where_it_exchanged_the_same(make_vlm, pair, speaks, monkeypatch):
+    """The ceiling exchanges all neurons, as the first trial does; another set is read after it."""
+    vlm = make_vlm()
+    speaks(vlm, "a brown bear", "green grass")
+    word = concept_word(check_validity(vlm, pair))
+    exchange = Exchange.of(vlm, pair.original, pair.edited, word, Decoding())
+    everyone, read, passes = np.ones(Layout(vlm.widths).total, dtype=bool), exchanged.KeptStates._read, list[int]()
+    monkeypatch.setattr(exchanged.KeptStates, "_read", lambda self, *a: passes.append(len(a[1])) or read(self, *a))
+    ceiling = exchange.effects([everyone])
+    assert passes == [1]
+    assert exchange.effects([everyone]) == pytest.approx(ceiling)
+    assert passes == [1, 1]
+    assert ceiling == pytest.approx(exchange.plain_effects([everyone]), abs=1e-5)
 
 
 def test_sets_are_read_from_the_beginning_where_kept_states_are_another_model(make_vlm, pair, word, sets, monkeypatch):
