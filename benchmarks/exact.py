@@ -5,7 +5,10 @@
 
 Each photograph is one `neuronscope truth`: the best of every method and others by chance are exchanged one by one
 (METHODS n2), and the figures are those of evaluate/ordering.py. Photographs are of different concepts as long as there
-are any; intervals XX"""
+are any; intervals are over photographs. What is done lies under --work, from where the same command goes on; a
+photograph that exact.json under --out has already, with as many neurons and these methods, is not asked again. Without
+--budget every neuron is exchanged. Judged are the methods of the leaderboard, unless some are named.
+"""
 
 from __future__ import annotations
 
@@ -47,6 +50,18 @@ def photographs(vlm: ns.VLM, folders: list[Path], count: int) -> Iterator[tuple[
         yield waiting[number]
 
 
+def known(path: Path | None, methods: tuple[str, ...], budget: int | None) -> dict[str, Judged]:
+    """Photograph -> what a file has of it, of those that were asked for as many neurons and for all of the methods."""
+    if path is None or not path.exists():
+        return {}
+    rows = {name: Judged.of(row) for name, row in json.loads(path.read_text(encoding="utf-8")).items()}
+    return {
+        name: row
+        for name, row in rows.items()
+        if row.asked == (row.total if budget is None else budget) and set(methods) <= row.figures.keys()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n")[0])
     parser.add_argument("folders", nargs="+", type=Path)
@@ -60,7 +75,7 @@ def main() -> None:
     methods = tuple(args.methods)
     rows: dict[str, Judged] = {}
     held = None if args.out is None else args.out / "exact.json"
-    done = json.loads(held.read_text(encoding="utf-8")) if held is not None and held.exists() else {}
+    done = known(held, methods, args.budget)
     for pair, validity in photographs(vlm, args.folders, args.photographs):
         sample = pair.sample
         name = f"{sample.concept}-{Path(sample.image_id).stem}"
@@ -68,7 +83,7 @@ def main() -> None:
             image=sample.image_id, concept=sample.concept, model="natural", budget=args.budget, methods=methods
         )
         if name in done:
-            rows[name] = Judged.of(done[name])
+            rows[name] = done[name]
         else:
             folder, begun = args.work / name, time.process_time()
             folder.mkdir(parents=True, exist_ok=True)
@@ -78,7 +93,7 @@ def main() -> None:
         if held is not None:
             held.parent.mkdir(parents=True, exist_ok=True)
             write_text(held.with_suffix(".md"), PooledTruth.of(list(rows.values())).markdown())
-            document = {name: row.to_dict() for name, row in rows.items()}
+            document = {name: row.to_dict() for name, row in {**done, **rows}.items()}
             write_text(held, json.dumps(document, indent=1) + "\n")
     Console().print(PooledTruth.of(list(rows.values())).markdown(), soft_wrap=True)
 

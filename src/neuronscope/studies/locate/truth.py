@@ -109,7 +109,7 @@ def truth_into(
     doubts = [validity.removal.doubt] if validity.removal and validity.removal.doubt else []
     notes = [*marked_by(pair.sample), *doubts, *refused]
     drawing = Drawing.of(scores, total=sum(vlm.widths), best=BEST, seed=asked.seed)
-    flat = _asked(drawing, asked)
+    flat = _asked(drawing, asked.budget, len(scores))
     exact = Exact(folder, vlm, question, exchange, flat)
     begun = told = time.monotonic()
 
@@ -171,12 +171,12 @@ def _scores(
     return found, notes
 
 
-def _asked(drawing: Drawing, asked: Truth) -> np.ndarray:
+def _asked(drawing: Drawing, budget: int | None, methods: int) -> np.ndarray:
     """The neurons that are exchanged, in this order."""
-    if asked.budget is not None and asked.budget < drawing.sure:
-        best = f"the {BEST} best of {len(asked.methods)} methods"
-        raise InvalidOption(f"--budget {asked.budget}: {best} are {drawing.sure} neurons already")
-    return drawing.flat[: asked.budget]
+    if budget is not None and budget < drawing.sure:
+        best = f"the {BEST} best of {methods} methods"
+        raise InvalidOption(f"--budget {budget}: {best} are {drawing.sure} neurons already")
+    return drawing.flat[:budget]
 
 
 def _judge(
