@@ -39,6 +39,8 @@ def test_options_are_refused_before_a_model_is_loaded(capsys, tmp_path, monkeypa
     monkeypatch.setattr("neuronscope.explorer.app.gradio", lambda: None)
     assert "holds no picture" in refused(capsys, "--images", str(tmp_path))
     assert "not a folder" in refused(capsys, "--images", str(tmp_path / "none"))
+    assert "edit='tela' is not known" in refused(capsys, "--edit", "tela")
+    assert "diffusion:" in refused(capsys, "--edit", f"diffusion:{tmp_path / 'none'}")
 
 
 def test_without_gradio_the_extra_is_named(capsys, monkeypatch):

@@ -54,6 +54,17 @@ def test_an_address_says_nothing_of_what_is_usual():
     assert Link.parse({"__theme": "dark", "other": "1"}) == Link()
 
 
+def test_what_an_address_does_not_say_is_as_usual_there():
+    usual = Question(edit="diffusion:own")
+    first = replace(USUAL, question=usual)
+    offered = (*EDITS, "diffusion:own")
+    assert query(first, first) == ""
+    assert Link.parse({}, usual, offered).question == usual
+    assert Link.parse({"edit": "telea"}, usual, offered).question.edit == "telea"
+    with pytest.raises(InvalidOption):
+        Link.parse({"edit": "diffusion:other"}, usual, offered)
+
+
 BAD = [
     {"box": "1,2,3"},
     {"box": "1,2,3,x"},

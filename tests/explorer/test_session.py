@@ -39,6 +39,7 @@ from neuronscope.explorer.movers import movers
 from neuronscope.explorer.state import HERE
 from neuronscope.intervene import activations
 from neuronscope.options import Loading
+from neuronscope.samples import inpainters
 from neuronscope.samples.scenes import CONCEPTS
 from neuronscope.studies.demo.scenes import scenes_of
 from report_samples import CLOSING, HOSTILE, IMAGE, SCRIPT, make_index
@@ -107,6 +108,33 @@ def test_what_is_located_is_what_the_library_locates(located, demo, bear):
     assert [f"The image shows a {text}" for text in state.said.control] == demo.captions([bear.load()], control)[0]
     assert all("bear" not in text for text in state.said.after)
     assert all("bear" in text for text in state.said.control)
+
+
+def test_ones_own_inpainter_takes_the_object_out(shop, bear, monkeypatch):
+    monkeypatch.setitem(inpainters._REGISTERED, "own", inpainters.INPAINTERS["navier_stokes"])
+    made = Session(Workshop(shop.desk, shop.shelf, shop.origin, edit="own"))
+    try:
+        assert made.state.question.edit == "own"
+        assert made.pick(0).wait(SOON).status == "done"
+        made.mark(Marks(bear.boxes))
+        assert made.locate(replace(made.state.question, concept="bear")).wait(SOON).status == "done"
+        assert made.state.found.pair.method == "own"
+        assert "--edit own" in made.state.found.evidence.command
+    finally:
+        made.close()
+
+
+def test_a_way_to_take_the_object_out_that_is_not_offered_is_refused(located, tmp_path):
+    with pytest.raises(InvalidOption, match="edit='diffusion:other'"):
+        located.locate(Question("bear", edit="diffusion:other"))
+
+
+def test_pages_call_a_pipeline_by_its_folder_alone(shop, tmp_path):
+    name = f"diffusion:{tmp_path / 'sd'}"
+    made = replace(shop, edit=name)
+    assert made.usual.edit == "diffusion:sd"
+    assert list(made.edits) == ["telea", "navier_stokes", "mean_fill", "diffusion:sd"]
+    assert made.inpainter(made.usual) == name
 
 
 def test_a_slider_changes_the_captions_and_undo_brings_them_back(located):

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..options import Asking, Loading, Reading, made
+from ..studies.locate.picture import OnePicture
 from ..studies.locate.pointing import Pointing, finder_names
 from .output import JsonOption, emit, lines, open_model
 from .takes import Given, flag, takes
@@ -51,11 +52,12 @@ def run(
     ),
     detector: Annotated[str | None, flag(Pointing, "detector")] = None,
     segmenter: Annotated[str | None, flag(Pointing, "segmenter")] = None,
+    edit: Annotated[str, flag(OnePicture, "edit")] = OnePicture.edit,
     as_json: JsonOption = False,
 ) -> None:
     """Serve the explorer until Ctrl-C. It listens on this machine only, unless another --host is given.
 
-    With a detector a word marks the object, with a segmenter a click does.
+    With a detector a word marks the object, with a segmenter a click does. --edit is what is chosen first on the page.
     """
     from ..explorer import Desk, Shelf, Workshop
     from ..explorer.address import InvalidHost, free_port
@@ -65,7 +67,9 @@ def run(
     from ..index import NeuronIndex
     from ..models.decoding import Decoding
     from ..regions import Detector, Segmenter
+    from ..samples.inpainters import require_edit
 
+    require_edit("edit", edit)
     gradio()  # missing packages, and an address that is not ours, are told before the model is loaded
     try:
         free_port(host, port)
@@ -83,7 +87,7 @@ def run(
         opened.require_own(vlm)
     origin = partial(origin_of, loading)
     with _ended_by_signals():
-        shop = Workshop(Desk(vlm), Shelf(entries), origin, Decoding.asked(asking), found, drawn, opened)
+        shop = Workshop(Desk(vlm), Shelf(entries), origin, Decoding.asked(asking), found, drawn, opened, edit)
         running = serve(shop, host=host, port=port)
         try:
             if not is_loopback(host):

@@ -28,7 +28,8 @@ from ..locate import Budget, Method, TargetDecoy, TwoStage
 from ..locate import method as by_name
 from ..locate.registry import METHODS
 from ..models.decoding import Decoding
-from ..samples.inpaint import INPAINTERS, Counterfactual
+from ..samples.inpaint import Counterfactual
+from ..samples.inpainters import INPAINTERS, known_inpainters, recorded
 from ..samples.scenes import CONCEPTS
 from ..types import Neurons, one_of
 
@@ -42,7 +43,7 @@ OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
 #: Methods that can be chosen; the layer-matched random set needs another set to match, and is the control of all.
 OFFERED: tuple[str, ...] = tuple(name for name in METHODS if name != "random-layer-matched")
-EDITS: tuple[str, ...] = tuple(sorted(INPAINTERS))
+EDITS: tuple[str, ...] = tuple(INPAINTERS)
 
 #: The noise level slider ends at this multiple of the level that is set first.
 REACH = 4.0
@@ -59,7 +60,7 @@ class Question:
         q: accepted share of false finds, for "target-decoy".
         budget: neurons a stage, for "budget".
         count: neurons, for methods that rank.
-        edit: how the object is taken out of the picture.
+        edit: how the object is taken out of the picture: a name of :func:`offered_edits`.
     """
 
     concept: str = ""
@@ -74,7 +75,6 @@ class Question:
         check_fields(self)
         one_of("method", self.method, OFFERED)
         one_of("rule", self.rule, RULES)
-        one_of("edit", self.edit, EDITS)
 
     @property
     def thresholds(self) -> bool:
@@ -112,6 +112,14 @@ class Question:
             "budget": {"budget": self.budget},
             "paper": {"preset": "paper"},
         }[self.rule]
+
+
+def offered_edits(own: str = Question.edit) -> dict[str, str]:
+    """How an object can be taken out: what pages and addresses call it -> the inpainter's name.
+
+    Those that come along, those that were registered in this process, and `own`, of which no path is told.
+    """
+    return {recorded(name): name for name in (*known_inpainters(), own)}
 
 
 def has_thresholds(method: str) -> bool:

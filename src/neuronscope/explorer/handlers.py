@@ -142,7 +142,8 @@ class Handlers:
         yield self._sent({})
 
     def _open(self, tab: str, query: Mapping[str, str]) -> Iterator[Any]:
-        yield from self._follow(tab, lambda session: session.open(Link.parse(query)))
+        shop = self._visitors.shop
+        yield from self._follow(tab, lambda session: session.open(Link.parse(query, shop.usual, shop.edits)))
 
     def _look(self, tab: str, address: object) -> Iterator[Any]:
         named = str(address).strip()[:LONGEST_WORD]

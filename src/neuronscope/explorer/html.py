@@ -325,7 +325,7 @@ def link(state: State, shop: Workshop) -> str:
         "what was brushed": bool(state.marks.strokes),
         "what was found by a word or a click": bool(state.marks.finds),
     }
-    usual = State(decoding=shop.decoding)
+    usual = State(decoding=shop.decoding, question=shop.usual)
     return render("link.html", query=query(state, usual), missing=[what for what, there in missing.items() if there])
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from . import html
-from .forms import EDITS, OFFERED, OPERATIONS, RULES, Question
+from .forms import OFFERED, OPERATIONS, RULES
 from .link import LONGEST_QUESTION, LONGEST_WORD
 from .workshop import Workshop
 
@@ -35,7 +35,7 @@ class _Layout:
             with gr.Column(scale=7, min_width=330):
                 with gr.Column(elem_classes="ns-card"):
                     self._title("3", "Find its neurons")
-                    self._question()
+                    self._question(shop)
                 with gr.Column(elem_classes="ns-card"):
                     self._title("4", "Watch the caption change")
                     self._piece("said")
@@ -102,8 +102,8 @@ class _Layout:
         self._field("seek", "Or find it by a word (press Enter)", visible=shop.detector is not None)
         self._piece("pictures")
 
-    def _question(self) -> None:
-        gr, made, usual = self._gr, self.made, Question()
+    def _question(self, shop: Workshop) -> None:
+        gr, made, usual = self._gr, self.made, shop.usual
         self._field("concept", "The object, as a caption names it")
         with gr.Accordion("Method and thresholds", open=False):
             made["method"] = gr.Dropdown(list(OFFERED), value=usual.method, label="Method")
@@ -111,7 +111,7 @@ class _Layout:
             made["q"] = gr.Slider(0.01, 0.45, value=usual.q, step=0.01, label="Accepted share of false finds")
             made["budget"] = gr.Slider(1, 300, value=usual.budget, step=1, label="Neurons a stage", visible=False)
             made["keep"] = gr.Slider(1, 300, value=usual.count, step=1, label="Neurons to keep", visible=False)
-            made["edit"] = gr.Dropdown(list(EDITS), value=usual.edit, label="How the object is taken out")
+            made["edit"] = gr.Dropdown(list(shop.edits), value=usual.edit, label="How the object is taken out")
             self._text("rules.html")
         made["locate"] = gr.Button("Locate neurons", variant="primary", interactive=False)
 

@@ -9,8 +9,8 @@ nothing in it is taken on trust, and nothing is located before somebody asks.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,14 +18,16 @@ from ..errors import InvalidOption
 from ..options import BOX, number, plain
 from ..parsing import digits
 from ..samples.boxes import Box
+from ..types import one_of
 from .annotations import MOST_MARKS, numbers_of
-from .forms import Question
+from .forms import EDITS, Question
 from .state import State
 
 #: Longest concept or word, and longest question, in characters.
 LONGEST_WORD, LONGEST_QUESTION = 80, 1000
 #: Between boxes.
 _AND = ";"
+_USUAL = Question()
 
 
 @dataclass(frozen=True)
@@ -51,16 +53,26 @@ class Link:
     neuron: str = ""
 
     @classmethod
-    def parse(cls, query: Mapping[str, str]) -> Link:
-        """The inverse of :func:`query`; other words are left out. Raises InvalidOption for unfit values."""
+    def parse(cls, query: Mapping[str, str], usual: Question = _USUAL, edits: Collection[str] = EDITS) -> Link:
+        """The inverse of :func:`query`; other words are left out.
+
+        Args:
+            query: names and values of the address.
+            usual: what is not said.
+            edits: how an object can be taken out; whoever wrote the link does not choose what is read from this disk.
+
+        Raises InvalidOption for unfit values.
+        """
         chosen: dict[str, Any] = {}
         for one in fields(Question):
             if text := query.get(one.name, ""):
                 chosen[one.name] = _value(one.name, text, one.default)
+        question = replace(usual, **chosen)
+        one_of("edit", question.edit, tuple(edits))
         return cls(
             picture=query.get("picture", ""),
             boxes=tuple(_box(text) for text in query.get("box", "").split(_AND) if text)[:MOST_MARKS],
-            question=Question(**chosen),
+            question=question,
             asked=query.get("question", "")[:LONGEST_QUESTION],
             prefix=query["prefix"][:LONGEST_QUESTION] if "prefix" in query else None,
             asks="question" in query or "prefix" in query,

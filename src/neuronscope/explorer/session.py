@@ -53,7 +53,7 @@ class Session:
 
     def __init__(self, shop: Workshop) -> None:
         self.shop = shop
-        self.state = State(decoding=shop.decoding, sent=shop.desk.vlm.sent(shop.decoding))
+        self.state = State(decoding=shop.decoding, sent=shop.desk.vlm.sent(shop.decoding), question=shop.usual)
         self.job: Job[Changes] | None = None
         self.side: Job[Changes] | None = None
         self._past: list[State] = []
@@ -191,8 +191,10 @@ class Session:
     def locate(self, question: Question) -> Job[Changes]:
         """Find the neurons of a concept, and what the model says when they are disturbed.
 
-        Raises InvalidSample before a picture is chosen, or where nothing is marked.
+        Raises InvalidSample before a picture is chosen, or where nothing is marked, and InvalidOption for a way to take
+        the object out that is not offered here.
         """
+        self.shop.inpainter(question)
         picture, marks = self._picture(), self.state.marks
         if not question.concept.strip():
             raise InvalidSample("the concept is empty; type the word to find neurons for, as the caption says it")

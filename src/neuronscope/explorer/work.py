@@ -88,7 +88,7 @@ def located(
     sample = Sample(
         picture.image, question.concept, boxes=boxes, mask=mask, image_id=picture.name, found_by=marks.found_by
     )
-    edit: Any = question.edit
+    edit: Any = shop.inpainter(question)
     first = counterfactual(sample, edit)  # shown whatever becomes of it
     asked = {**NOTHING, "question": question, "edited": Picture(picture.name, first.edited, "")}
     job.step("locating neurons", asked)
@@ -97,7 +97,8 @@ def located(
         validity.removal.require()
     asked["edited"] = Picture(picture.name, pair.edited, "")
     made, curves = locate_watched(question.locator(decoding), vlm, pair, validity)
-    origin = replace(shop.origin(question, picture.path, marks, decoding), image=picture.name)
+    named = replace(question, edit=edit)
+    origin = replace(shop.origin(named, picture.path, marks, decoding), image=picture.name)
     job.step("maps of the neurons")
     evidence = gather(vlm, pair, made, curves, test=None, origin=origin, decoding=decoding)
     level = usual_level(vlm, picture.image, made.neurons)

@@ -106,6 +106,11 @@ def register_inpainter(name: str, inpainter: Inpainter | Callable[..., Pixels]) 
     _REGISTERED[name] = inpainter if isinstance(inpainter, Inpainter) else Filled(inpainter)
 
 
+def known_inpainters() -> tuple[str, ...]:
+    """Names of those that come along, and of those that were registered in this process."""
+    return (*INPAINTERS, *_REGISTERED)
+
+
 def is_inpainter(name: str) -> bool:
     """Whether a name is one of an inpainter, as far as the name says."""
     return name in INPAINTERS or name in _REGISTERED or name.startswith(DIFFUSION)
@@ -120,7 +125,7 @@ def require_edit(argument: str, name: str, *others: str) -> None:
             require_pipeline(name.removeprefix(DIFFUSION))
         return
     if name not in others:
-        known = [*INPAINTERS, *_REGISTERED, f"{DIFFUSION}DIRECTORY", *others]
+        known = [*known_inpainters(), f"{DIFFUSION}DIRECTORY", *others]
         raise InvalidOption(f"{argument}={shown(name)} is not known.{suggest(name, known)}")
 
 
