@@ -71,6 +71,29 @@ def test_positions_side_by_side_or_not(positions: list[int]):
     assert found[0, "neuron"][1][:, 0].tolist() == (0.5 * (1 + 6 * h1))[positions].tolist()
 
 
+@pytest.mark.parametrize("positions", [[0, 1], [1], [2, 0]])
+def test_rows_of_a_batch_are_read_together_as_each_alone(positions: list[int]):
+    layers, structure = toy(0.5, 3.0)
+    rows = torch.tensor([[2.0, 3.0, 1.0], [4.0, -1.0, 0.5]])[:, :, None]
+    places: list[Place] = [(0, "neuron"), (1, "neuron")]
+
+    def passed(batch: Tensor, row: int | None) -> Found:
+        found: Found = {}
+        with GradientSession(structure, places, torch.tensor(positions), row=row) as session:
+            with session.forward():
+                hidden = layers[1](layers[0](batch))
+            session.backward(hidden.sum(), into(found))
+        return found
+
+    together = passed(rows, None)
+    for number, row in enumerate(rows):
+        for alone, of in ((passed(row[None], 0), 0), (passed(rows, number), number)):
+            for place, (values, slopes) in alone.items():
+                assert values.shape == slopes.shape == (len(positions), 1), of
+                assert torch.equal(together[place][0][number], values)
+                assert torch.equal(together[place][1][number], slopes)
+
+
 def test_a_place_that_the_target_does_not_depend_on_is_zero():
     layers, structure = toy(0.5, 3.0)
     found: Found = {}

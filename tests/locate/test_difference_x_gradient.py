@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neuronscope.errors import InvalidOption
-from neuronscope.locate import DifferenceTimesGradient, Exchange, edit_effect, method
+from neuronscope.locate import DifferenceTimesGradient, Exchange, difference_x_gradient, edit_effect, method
 from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import check_validity
 from neuronscope.models import Decoding
@@ -94,6 +94,44 @@ def test_along_the_image_embeddings_the_change_is_the_effect_of_the_edit(vlm, pa
     told, scores = found.provenance["completeness"], found.arrays["attribution"].values
     assert told["change"] == pytest.approx(edit_effect(vlm, pair, concept_word(known), Decoding()), abs=1e-5)
     assert told["attributed"] == pytest.approx(float(scores.sum()), rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["difference-x-gradient-averaged", "difference-x-gradient-refined"])
+def test_points_of_a_short_prompt_are_read_together_as_one_by_one(vlm, pair, known, monkeypatch, name):
+    passes: list[int] = []
+    real = type(vlm).logits
+
+    def counted(self, inputs, **options):
+        passes.append(len(inputs.rows))
+        return real(self, inputs, **options)
+
+    monkeypatch.setattr(type(vlm), "logits", counted)
+    together = method(name, points=5).score(vlm, pair, known)
+    assert max(passes) == 5
+    passes.clear()
+    monkeypatch.setattr(difference_x_gradient, "AT_ONCE", 1)  # as a long prompt
+    alone = method(name, points=5).score(vlm, pair, known)
+    assert max(passes) == 1
+    for array in ("attribution", "gradient"):
+        a, b = together.arrays[array], alone.arrays[array]
+        np.testing.assert_allclose(a.values, b.values, rtol=1e-4, atol=1e-6 * np.abs(b.values).max())
+    assert np.abs(alone.arrays["attribution"].values).max() > 0
+
+
+def test_points_for_which_memory_fails_are_read_in_smaller_batches(vlm, pair, known, monkeypatch):
+    expected = attribution(method("difference-x-gradient-averaged"), vlm, pair, known)
+    real, tried = type(vlm).logits, []
+
+    def failing(self, inputs, **options):
+        tried.append(len(inputs.rows))
+        if len(inputs.rows) > 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(self, inputs, **options)
+
+    monkeypatch.setattr(type(vlm), "logits", failing)
+    found = attribution(method("difference-x-gradient-averaged"), vlm, pair, known)
+    assert [count for count in tried if count > 1] == [4, 2, 2]
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_completeness_is_told_only_where_the_scores_are_the_estimate(vlm, pair, known):

@@ -25,8 +25,8 @@ from .session import HookSession, Tap
 
 #: Neurons of one layer, read at one site.
 Place: TypeAlias = tuple[int, Site]
-#: Sees a place, its activations and their gradient [positions, width].
-See: TypeAlias = Callable[[Place, Float[Tensor, "_ _"], Float[Tensor, "_ _"]], None]
+#: Sees a place, its activations and their gradient [positions, width], of one row, or [rows, positions, width] of all.
+See: TypeAlias = Callable[[Place, Float[Tensor, "*rows _ _"], Float[Tensor, "*rows _ _"]], None]
 
 
 class GradientSession(Held["GradientSession"]):
@@ -38,11 +38,19 @@ class GradientSession(Held["GradientSession"]):
     Args:
         structure: where the layers are.
         places: layers and sites; several sites of a layer share the passes.
-        positions: those of the first row of the batch that are read.
+        positions: those of a row that are read.
+        row: of the batch; None reads all rows, whose positions are the same.
     """
 
-    def __init__(self, structure: Structure, places: Sequence[Place], positions: Int[Tensor, "positions"]) -> None:
+    def __init__(
+        self,
+        structure: Structure,
+        places: Sequence[Place],
+        positions: Int[Tensor, "positions"],
+        row: int | None = 0,
+    ) -> None:
         super().__init__()
+        self._row = row
         self._structure = structure
         self._places = tuple(places)
         self._at = _span(positions)
@@ -83,14 +91,21 @@ class GradientSession(Held["GradientSession"]):
         if not z.requires_grad:
             z = z.detach().requires_grad_()
             self._roots.append(z)
-        self._clean[place] = _held(z, place[1], self._at)
+        self._clean[place] = _held(z, place[1], self._read)
         self._handles[place] = z.register_hook(partial(self._passed, place))
         return z
 
     def _passed(self, place: Place, slope: Tensor | None) -> None:
         if slope is not None:  # None: a zero that autograd did not write out
             see = self._waiting.pop(place)
-            see(place, self._clean[place](), _rows(slope, self._at))
+            see(place, self._clean[place](), self._read(slope))
+
+    def _read(self, values: Float[Tensor, "batch sequence width"]) -> Float[Tensor, "*rows positions width"]:
+        """What is read of all positions; a view where they lie side by side."""
+        found = values.detach() if self._row is None else values.detach()[self._row]
+        if isinstance(self._at, slice):
+            return found[..., self._at, :]
+        return found.index_select(-2, self._at.to(found.device))
 
 
 def _span(positions: Int[Tensor, "positions"]) -> slice | Tensor:
@@ -101,21 +116,17 @@ def _span(positions: Int[Tensor, "positions"]) -> slice | Tensor:
     return slice(begin, begin + count) if together else positions
 
 
-def _rows(values: Float[Tensor, "batch sequence width"], at: slice | Tensor) -> Float[Tensor, "positions width"]:
-    """The positions that are read, of the first row."""
-    row = values.detach()[0]
-    return row[at] if isinstance(at, slice) else row.index_select(0, at.to(row.device))
-
-
-def _held(z: Float[Tensor, "batch sequence width"], site: Site, at: slice | Tensor) -> Callable[[], Tensor]:
+def _held(
+    z: Float[Tensor, "batch sequence width"], site: Site, read: Callable[[Tensor], Tensor]
+) -> Callable[[], Tensor]:
     """What gives the activations at the backward pass, with as little as possible kept until then."""
     if site == "pre":  # the activation function's backward needs its input
         whole = z.detach()
-        return lambda: _rows(whole, at)
+        return lambda: read(whole)
     if (factors := _factors(z)) is not None:
-        return lambda: torch.mul(*(_rows(factor, at) for factor in factors().values()))
-    few = _rows(z, at)
-    few = few.clone() if isinstance(at, slice) else few  # a view would hold all positions
+        return lambda: torch.mul(*(read(factor) for factor in factors().values()))
+    few = read(z)
+    few = few.clone() if few._is_view() else few  # a view would hold all positions
     return lambda: few
 
 

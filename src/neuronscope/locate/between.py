@@ -6,7 +6,7 @@ attended     x_k = (1 - b) x_k^original + b x_k^edited     what cross-attention 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -35,10 +35,13 @@ def entering(
 
 
 def moved(
-    vlm: VLM, at: Int[Tensor, "positions"], other: Float[Tensor, "..."], between: float
+    vlm: VLM, at: Int[Tensor, "positions"], other: Float[Tensor, "..."], between: Sequence[float]
 ) -> AbstractContextManager[Any]:
-    """Inside the block the decoder is given a mixture: 0 is the picture of the call, 1 the other one."""
-    if not between:
+    """Inside the block the decoder is given a mixture in each row: 0 is the picture of the call, 1 the other one.
+
+    Where cross-attention reads the picture there is one row.
+    """
+    if not any(between):
         return nullcontext()
     media = vlm.family.media
 
@@ -46,13 +49,15 @@ def moved(
         stream = _stream(given, named)
         where = at.to(stream.device)
         own = stream.index_select(1, where)
-        mixed = stream.index_copy(1, where, torch.lerp(own, other.to(own), between))
+        share = torch.tensor(between, dtype=own.dtype, device=own.device)[:, None, None]
+        mixed = stream.index_copy(1, where, torch.lerp(own, other.to(own), share))
         return ((mixed, *given[1:]), named) if given else (given, {**named, "hidden_states": mixed})
 
     if media is None:
         return hooked(vlm.structure.layers[0], "before", mix)
+    (share,) = between
     blocks = reading_blocks(vlm.model, media.states)
-    return attending(blocks, media.states, lambda states: torch.lerp(states, other.to(states), between))
+    return attending(blocks, media.states, lambda states: torch.lerp(states, other.to(states), share))
 
 
 def _stream(given: tuple[Any, ...], named: Mapping[str, Any]) -> Float[Tensor, "batch sequence hidden"]:

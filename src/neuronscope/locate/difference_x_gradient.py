@@ -37,6 +37,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from ..caption.memory import Batches
 from ..errors import InvalidOption
 from ..hooks import HookSession, Tap
 from ..hooks.backward import GradientSession, Place
@@ -69,6 +70,10 @@ PATHS: tuple[Path, ...] = get_args(Path)
 
 #: How many of the best neurons are exchanged in the first of the rounds; twice as many in each further one.
 FIRST_ROUND = 25
+
+#: Positions of a batch of points: a few rows of a short prompt make a matrix product that the machine is quick at, as a
+#: long prompt does alone.
+AT_ONCE = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,7 +133,8 @@ class DifferenceTimesGradient(Ranking):
         states = _States(vlm, rows, self)
         layout = Layout(vlm.widths)
         targets = (self.target,) if self.also is None else (self.target, self.also)
-        points = [states.attributions(targets, between=k / self.points) for k in range(self.points)]
+        path = [k / self.points for k in range(self.points)]
+        points = Batches(states.at_once).run(path, partial(states.attributions, targets))
         found = [of[0] for of in points]
         provenance: dict[str, Json] = {}
         if self.points > 1 and self.pool == "sum":
@@ -137,7 +143,7 @@ class DifferenceTimesGradient(Ranking):
         for done in range(self.rounds):
             best = np.zeros(layout.total, dtype=bool)
             best[best_first(_mean(found))[: FIRST_ROUND * 2**done]] = True
-            found += states.attributions(targets[:1], exchanged=best)
+            found += states.attributions(targets[:1], (0.0,), best)[0]
         values = _mean(found)
         if self.also is not None:
             values = _shares(values) + _shares(_mean([of[1] for of in points]))
@@ -223,64 +229,79 @@ class _States:
             layers[layer] = reduce_patches(clean.float() - self._edited[layer].float(), "max")
         return Pooled.of(layers)
 
+    @property
+    def at_once(self) -> int:
+        """How many points of the path one pass takes, each a row of its batch."""
+        if self._options.path == "activations" or self._inputs.rows[0].alone or self._vlm.family.media is not None:
+            return 1
+        return max(1, AT_ONCE // self._inputs.read.tensors["input_ids"].shape[1])
+
     def attributions(
-        self, targets: Sequence[Target], *, between: float = 0.0, exchanged: Bool[np.ndarray, "neurons"] | None = None
-    ) -> list[Pooled]:
-        """a of all neurons for each target, with the gradient of one state.
+        self,
+        targets: Sequence[Target],
+        between: Sequence[float],
+        exchanged: Bool[np.ndarray, "neurons"] | None = None,
+    ) -> list[list[Pooled]]:
+        """a of all neurons for each target, with the gradient of each of some states, at most :attr:`at_once`.
 
         Args:
             targets: scores of the word.
-            between: 0 for the original's end of the path, 1 for the edited picture's.
+            between: of each state, 0 for the original's end of the path, 1 for the edited picture's.
             exchanged: the neurons that have the edited picture's activations.
         """
-        products, found = no_neurons(self._vlm), [no_neurons(self._vlm) for _ in targets]
-        held = between if self._options.path == "activations" and exchanged is None else None
+        products, found = no_neurons(self._vlm), [[no_neurons(self._vlm) for _ in targets] for _ in between]
+        held = between[0] if self._options.path == "activations" and exchanged is None else None
         if held is not None and not len(self.gradient.values):
             self._original_gradient(targets)
-        plain = not between and exchanged is None and held is None
+        plain = not between[0] and exchanged is None and held is None
 
-        def see(number: int, layer: int, slope: Tensor) -> None:
+        def see(number: int, layer: int, slopes: Tensor) -> None:
             difference = self._clean[layer].float() - self._edited[layer].float()
-            found[number][layer] = reduce_patches(difference * slope, self._options.pool)
+            reduced = zip(*reduce_patches(difference * slopes, self._options.pool), strict=True)
+            for of, (values, patches) in zip(found, reduced, strict=True):
+                of[number][layer] = values, patches
             if plain and not number:
-                products[layer] = reduce_patches(self._clean[layer].float() * slope, self._options.pool)
+                products[layer] = reduce_patches(self._clean[layer].float() * slopes[0], self._options.pool)
 
-        self._differentiate(targets, see, between if held is None else 0.0, exchanged, held)
+        self._differentiate(targets, see, between if held is None else (0.0,), exchanged, held)
         if plain:
             self.gradient = Pooled.of(products)
-        return [Pooled.of(layers) for layers in found]
+        return [[Pooled.of(layers) for layers in of] for of in found]
 
     def _original_gradient(self, targets: Sequence[Target]) -> None:
         """What the path of activations does not pass: at its beginning all neurons are held already."""
         products = no_neurons(self._vlm)
 
-        def see(_: int, layer: int, slope: Tensor) -> None:
-            products[layer] = reduce_patches(self._clean[layer].float() * slope, self._options.pool)
+        def see(_: int, layer: int, slopes: Tensor) -> None:
+            products[layer] = reduce_patches(self._clean[layer].float() * slopes[0], self._options.pool)
 
-        self._differentiate(targets[:1], see, 0.0, None, None)
+        self._differentiate(targets[:1], see, (0.0,), None, None)
         self.gradient = Pooled.of(products)
 
     def at_tokens(self, neurons: Neurons) -> Float[np.ndarray, "tokens neurons"]:
         """a before it is pooled, for some neurons, with the gradient at the original."""
         units, found = neurons.by_layer(), dict[Neuron, Tensor]()
 
-        def see(_: int, layer: int, slope: Tensor) -> None:
+        def see(_: int, layer: int, slopes: Tensor) -> None:
             for unit in units.get(layer, ()):
                 difference = self._clean[layer][:, unit].float() - self._edited[layer][:, unit].float()
-                found[Neuron(layer, unit)] = (difference * slope[:, unit]).cpu()
+                found[Neuron(layer, unit)] = (difference * slopes[0, :, unit]).cpu()
 
-        self._differentiate((self._options.target,), see, 0.0, None, None)
+        self._differentiate((self._options.target,), see, (0.0,), None, None)
         return torch.stack([found[neuron] for neuron in neurons], dim=1).numpy()
 
     def _differentiate(
         self,
         targets: Sequence[Target],
         see: Callable[[int, int, Tensor], None],
-        between: float,
+        between: Sequence[float],
         exchanged: Bool[np.ndarray, "neurons"] | None,
         held: float | None,
     ) -> None:
-        """One forward pass, and a backward pass for each target: `see` is given its number, a layer, and the slope."""
+        """One forward pass, and a backward pass for each target.
+
+        `see` is given the target's number, a layer, and the slopes [states, positions, width].
+        """
         vlm, scale = self._vlm, backward_scale(self._vlm)
 
         def unscaled(place: Place, _: Tensor, slope: Tensor, number: int = 0) -> None:
@@ -291,11 +312,12 @@ class _States:
             torch.enable_grad(),
             moved(vlm, self._at, self._embeddings, between),
             HookSession(vlm.structure, self._taps(exchanged, held)),
-            GradientSession(vlm.structure, places, self._at) as session,
+            GradientSession(vlm.structure, places, self._at, row=None) as session,
         ):
             with session.forward():
-                logits = vlm.logits(self._inputs, last=self._word.farthest)[0].float()
-            values = [self._score(logits, target) for target in targets]
+                logits = vlm.logits(self._inputs.repeat(len(between)), last=self._word.farthest).float()
+            # Rows know nothing of each other, so the slope of their sum is each one's own.
+            values = [torch.stack([self._score(row, target) for row in logits]).sum() for target in targets]
             for number, y in enumerate(values):
                 session.backward(y * scale, partial(unscaled, number=number), again=number + 1 < len(values))
 
