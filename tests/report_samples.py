@@ -12,8 +12,8 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.index import NeuronIndex
-from neuronscope.meaning import Place, Words
-from neuronscope.meaning.words import Comparison
+from neuronscope.meaning import MapPlace, Words
+from neuronscope.meaning.words import BesideRandom
 from neuronscope.report import Curve, Evidence, ShownNeuron, Spoken, WordScore
 from neuronscope.run.directory import Run
 from neuronscope.samples.boxes import boxes_mask
@@ -21,7 +21,7 @@ from neuronscope.samples.inpaint import inpaint
 from neuronscope.samples.picture_files import gather
 from neuronscope.studies.index.settings import IndexPlan
 from neuronscope.studies.index.work import IndexRun
-from neuronscope.studies.reproduce.job import AGAIN, Job
+from neuronscope.studies.reproduce.job import AGAIN, ReproductionJob
 from neuronscope.studies.reproduce.pixels import encode_mask
 from neuronscope.studies.reproduce.results import Results
 from neuronscope.studies.reproduce.settings import Experiment
@@ -90,7 +90,7 @@ def evidence() -> Evidence:
         boxes=(BOX,),
         widths=(50, 50, 50, 150),
         word=WordScore("bear", 0.9, 0.1, 0.85),
-        place=Place(
+        place=MapPlace(
             {"iou_area": 0.5, "pointing": 1.0, "energy": 0.25},
             {"iou_area": 0.125, "pointing": 0.2, "energy": 0.125},
             {"iou_area": 0.04, "pointing": 0.2, "energy": 0.04},
@@ -112,7 +112,7 @@ def words(neurons: ns.Neurons) -> Words:
     other = (Decoded(ns.Neuron(3, 9), ("cat", CLOSING), (1.0, 0.5), (3.0, 2.0), 7), None, None)
     strengths = ((4.0, 3.5), (4.0, 3.0), (2.0,))
     decoded = [Decoded(n, t, tuple(z / 2 for z in s), s, 1) for n, t, s in zip(neurons, said, strengths, strict=True)]
-    one = Comparison(4.0, 3.0, 0.75, 0.02)
+    one = BesideRandom(4.0, 3.0, 0.75, 0.02)
     return Words(tuple(decoded), other, (0.75, None, None), neurons.concept, one, one, one, 1)
 
 
@@ -169,7 +169,7 @@ def make_run(folder: Path, data: Path) -> Path:
     results = Results(METHODS, CONCEPTS, tuple(CONDITIONS), {}, {}, None, layers, (9, 9, 9), {}, sizes, {}, settings)
     render(results, folder)
     experiment = Experiment(CONCEPTS, images=1, methods=METHODS, levels=(2.0,), draws=2, ablations=("zero",))
-    (folder / AGAIN).write_text(Job(experiment, data).command(), encoding="utf-8")
+    (folder / AGAIN).write_text(ReproductionJob(experiment, data).command(), encoding="utf-8")
     return folder
 
 

@@ -57,7 +57,7 @@ NEEDED: dict[str, dict[str, Any]] = {
     "CocoFolder": {"images": Path("images"), "instances": Path("instances.json")},
     "RepairJob": {"images": "data"},
     "DiscoveryJob": {"asked": Discover(sources=("a",)), "plan": DiscoveryPlan()},
-    "Job": {"experiment": Experiment(concepts=("bear", "dog")), "data": Path("data")},
+    "ReproductionJob": {"experiment": Experiment(concepts=("bear", "dog")), "data": Path("data")},
 }
 #: Dataclasses among them that are results, or made by the engine.
 RESULTS = {

@@ -15,7 +15,7 @@ from data_forms import coco, of_scenes
 from hallucinations import write_folder
 from neuronscope.cli import convert
 from neuronscope.cli.main import app
-from neuronscope.models.conversion.report import Report
+from neuronscope.models.conversion.report import ConversionReport
 from neuronscope.studies.demo.scenes import scene_stream
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -144,9 +144,9 @@ def test_pages(cli: Cli, places: dict[str, Any], tmp_path: Path):
 
 
 def test_what_was_converted(capsys: pytest.CaptureFixture[str], tmp_path: Path):
-    made: dict[str, Any] = dict.fromkeys(Report.__annotations__, "x")
+    made: dict[str, Any] = dict.fromkeys(ConversionReport.__annotations__, "x")
     made |= {"used": ["a", "b"], "ignored": {"c": "a counter"}, "kind": "LLaVA v1"}
-    convert._emit(tmp_path, Report(**made), [], False)
+    convert._emit(tmp_path, ConversionReport(**made), [], False)
     first = capsys.readouterr().out.splitlines()[0]
     assert is_sentence(first)
     assert "2 tensors" in first

@@ -19,7 +19,7 @@ from neuronscope.errors import InvalidOption
 from neuronscope.options import Asking, Scorers, given, options_in
 from neuronscope.samples import CocoFolder
 from neuronscope.studies.reproduce.engine import Local
-from neuronscope.studies.reproduce.job import Job
+from neuronscope.studies.reproduce.job import ReproductionJob
 from neuronscope.studies.reproduce.settings import METHODS, Experiment, Limits
 
 
@@ -95,20 +95,22 @@ def test_a_small_run_and_again(
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, scenes: Path, tmp_path: Path) -> Callable[..., Job]:
+def asked(monkeypatch: pytest.MonkeyPatch, scenes: Path, tmp_path: Path) -> Callable[..., ReproductionJob]:
     """What a command asks for: the job that its engine is given."""
-    taken: list[Job] = []
+    taken: list[ReproductionJob] = []
 
     class Taken(Exception):
         pass
 
-    def engine(job: Job, *_: object) -> None:
+    def engine(job: ReproductionJob, *_: object) -> None:
         taken.append(job)
         raise Taken
 
     monkeypatch.setattr(reproduce, "_local", engine)
 
-    def job(*options: str, data: tuple[str, ...] = ("--data", str(scenes), "--out", str(tmp_path / "run"))) -> Job:
+    def job(
+        *options: str, data: tuple[str, ...] = ("--data", str(scenes), "--out", str(tmp_path / "run"))
+    ) -> ReproductionJob:
         with pytest.raises(Taken):
             app(args=["reproduce", *data, *options], standalone_mode=False)
         return taken.pop()
@@ -116,14 +118,14 @@ def asked(monkeypatch: pytest.MonkeyPatch, scenes: Path, tmp_path: Path) -> Call
     return job
 
 
-def test_options_of_a_method_follow_its_name(asked: Callable[..., Job]):
+def test_options_of_a_method_follow_its_name(asked: Callable[..., ReproductionJob]):
     given = "two-stage:site=act,patch_rule=any, pan,random"
     assert asked("--methods", given).experiment.methods == ("two-stage:site=act,patch_rule=any", "pan", "random")
     with pytest.raises(InvalidOption, match="begins with an option"):
         METHODS.read("site=act,pan")
 
 
-def test_sweeps_and_numbers(asked: Callable[..., Job]):
+def test_sweeps_and_numbers(asked: Callable[..., ReproductionJob]):
     assert _swept(["activation=0.8,1"]) == ["two-stage:activation=0.8", "two-stage:activation=1"]
     assert [asked(*given).experiment.levels for given in ((), ("--levels", "none"), ("--levels", "1,2.5"))] == [
         (1, 2, 4),
@@ -179,14 +181,14 @@ def test_a_metric_without_its_model_is_refused_before_the_model_is_loaded(
     assert not run.exists()
 
 
-def test_models_of_metrics(asked: Callable[..., Job]):
+def test_models_of_metrics(asked: Callable[..., ReproductionJob]):
     only = asked("--metrics", "none", "--bertscore", "an/encoder").experiment.metrics
     assert only == {"bertscore": {"model": "an/encoder"}}
     assert list(asked("--metrics", "bleu-4,rouge-l").experiment.metrics) == ["bleu-4", "rouge-l"]
     assert "clipscore" not in asked("--metrics", "bleu-1").experiment.metrics
 
 
-def test_what_is_not_given_is_the_presets(asked: Callable[..., Job]):
+def test_what_is_not_given_is_the_presets(asked: Callable[..., ReproductionJob]):
     plan = asked("--preset", "paper").experiment
     assert plan == Experiment.paper(plan.concepts)
     assert asked("--preset", "paper", "--methods", "pan", "--draws", "3").experiment == Experiment.paper(
@@ -235,7 +237,7 @@ EVERYTHING = (
     ids=["defaults", "paper", "paper, changed", "everything"],
 )
 def test_the_recipe_asks_for_the_same(
-    asked: Callable[..., Job], scenes: Path, tmp_path: Path, options: tuple[str, ...]
+    asked: Callable[..., ReproductionJob], scenes: Path, tmp_path: Path, options: tuple[str, ...]
 ):
     job = asked(*options)
     program, verb, *rest = shlex.split(job.command().replace("DATA", str(scenes)).replace("RUN", str(tmp_path)))
@@ -246,7 +248,7 @@ def test_the_recipe_asks_for_the_same(
 def test_every_option_of_a_run_is_in_the_test_above():
     known = {
         one.names[0].split("/")[-1]
-        for each in (Job, Experiment, Asking, Scorers, Limits)
+        for each in (ReproductionJob, Experiment, Asking, Scorers, Limits)
         for _, one in options_in(each)
     }
     assert known - set(EVERYTHING) == {

@@ -44,7 +44,7 @@ from neuronscope.studies.locate.exchanging import PART, Exact, TruthQuestion
 from neuronscope.studies.reproduce.cluster import Cluster
 from neuronscope.studies.reproduce.conditions import Limits
 from neuronscope.studies.reproduce.engine import Local
-from neuronscope.studies.reproduce.job import Job
+from neuronscope.studies.reproduce.job import ReproductionJob
 from neuronscope.studies.reproduce.record import named_in
 from neuronscope.studies.reproduce.settings import Experiment
 from neuronscope.studies.reproduce.tables import render
@@ -89,12 +89,12 @@ def machines() -> Generator[Machines]:
 
 
 @pytest.fixture(scope="module")
-def job(scenes: Path) -> Job:
-    return Job(PLAN, scenes)
+def job(scenes: Path) -> ReproductionJob:
+    return ReproductionJob(PLAN, scenes)
 
 
 @pytest.fixture(scope="module")
-def local(demo: ns.VLM, job: Job, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def local(demo: ns.VLM, job: ReproductionJob, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run directory that the local engine makes, with its tables."""
     folder = tmp_path_factory.mktemp("local")
     engine = Local(job, folder, demo)
@@ -153,7 +153,9 @@ def on(machines: Machines, **more: Any) -> Resources:
 
 
 @pytest.mark.long
-def test_a_worker_killed_and_a_unit_that_always_fails(machines: Machines, job: Job, local: Path, tmp_path: Path):
+def test_a_worker_killed_and_a_unit_that_always_fails(
+    machines: Machines, job: ReproductionJob, local: Path, tmp_path: Path
+):
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
@@ -188,7 +190,7 @@ def test_a_worker_killed_and_a_unit_that_always_fails(machines: Machines, job: J
 
 
 @pytest.mark.long
-def test_a_worker_killed_while_it_is_idle(machines: Machines, job: Job, tmp_path: Path):
+def test_a_worker_killed_while_it_is_idle(machines: Machines, job: ReproductionJob, tmp_path: Path):
     told: list[str] = []
     with closing(Cluster(job, tmp_path, on(machines, workers=1), say=told.append)) as engine:
         engine.prepare(lambda _: None)
@@ -216,7 +218,7 @@ def _answers(actor: Any) -> bool:
 
 
 @pytest.mark.long
-def test_a_node_killed_without_shared_storage(machines: Machines, job: Job, local: Path, tmp_path: Path):
+def test_a_node_killed_without_shared_storage(machines: Machines, job: ReproductionJob, local: Path, tmp_path: Path):
     with closing(Cluster(job, tmp_path, on(machines, storage="driver"))) as engine:
 
         def kill(done: int) -> None:
@@ -285,7 +287,7 @@ def test_the_driver_killed_and_started_again(
     assert json.loads(out.out) == json.loads((local / "tables.json").read_text(encoding="utf-8"))
 
 
-def test_what_the_cluster_has_no_room_for(machines: Machines, job: Job, tmp_path: Path):
+def test_what_the_cluster_has_no_room_for(machines: Machines, job: ReproductionJob, tmp_path: Path):
     with (
         closing(Cluster(job, tmp_path, on(machines, gpus=1))) as engine,
         pytest.raises(InvalidOption, match=r"no node .* 1 CPUs and 1 GPUs\. Its nodes have: "),
@@ -294,7 +296,7 @@ def test_what_the_cluster_has_no_room_for(machines: Machines, job: Job, tmp_path
 
 
 def test_another_model_is_refused_by_its_fingerprint(
-    machines: Machines, demo: ns.VLM, job: Job, tmp_path: Path, checkpoint: Path
+    machines: Machines, demo: ns.VLM, job: ReproductionJob, tmp_path: Path, checkpoint: Path
 ):
     assert Local(job, tmp_path, demo).run.record.settings["model"]  # begun with the bundled model, as run.json says
     other = replace(job, model=str(checkpoint))

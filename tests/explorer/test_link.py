@@ -14,7 +14,7 @@ from neuronscope.errors import InvalidOption
 from neuronscope.explorer import Link, Marks, Question, State
 from neuronscope.explorer.forms import EDITS, OFFERED, RULES
 from neuronscope.explorer.link import query
-from neuronscope.explorer.state import Picture
+from neuronscope.explorer.state import PictureAtHand
 from neuronscope.models.decoding import Decoding
 
 USUAL = State()
@@ -39,7 +39,7 @@ def test_an_address_says_all_that_it_can(name, boxes, concept, method, rule, num
     q, budget, count = numbers
     question = Question(concept, method, rule, q, budget, count, edit)
     decoding = Decoding(question=asked, prefix=prefix)
-    state = replace(USUAL, picture=Picture(name, PICTURE, "", 3), marks=Marks(tuple(boxes)), question=question)
+    state = replace(USUAL, picture=PictureAtHand(name, PICTURE, "", 3), marks=Marks(tuple(boxes)), question=question)
     state = replace(state, decoding=decoding)
     found = Link.parse(dict(parse_qsl(query(state, USUAL), keep_blank_values=True)))
     assert (found.picture, found.boxes, found.question) == (name, tuple(boxes), question)

@@ -12,7 +12,7 @@ from PIL import Image
 import neuronscope as ns
 from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.evaluate import planted
-from neuronscope.meaning import Place, localise, place, random_control
+from neuronscope.meaning import MapPlace, localise, place, random_control
 from neuronscope.samples.scenes import render, sample_scene
 from neuronscope.view.heatmap import heatmap, heatmaps
 
@@ -33,7 +33,7 @@ def test_it_is_the_random_control_with_the_same_seed(vlm, picture):
     assert found.random == {name: control.mean[name] for name in found.random}
     assert found.p["iou_area"] == control.p_value(own, "iou_area")
     assert (found.draws, found.neurons, found.object_share) == (5, 5, own.object_share)
-    assert Place.from_dict(json.loads(json.dumps(found.to_dict()))) == found
+    assert MapPlace.from_dict(json.loads(json.dumps(found.to_dict()))) == found
 
 
 @pytest.mark.parametrize("trace", ["auto", "tokens"])
@@ -70,7 +70,7 @@ def test_what_cannot_be_compared(make_vlm, picture):
 
 def test_chance_is_called_chance():
     at = dict.fromkeys(("iou_area", "pointing", "energy"), 0.2)
-    worse = Place(at, at, dict.fromkeys(at, 0.5), 20, 0.2, 5)
+    worse = MapPlace(at, at, dict.fromkeys(at, 0.5), 20, 0.2, 5)
     assert not worse.better
     assert "is not told apart from 20 maps of random neurons" in worse.sentence
     better = dataclasses.replace(worse, p=dict.fromkeys(at, 0.01))

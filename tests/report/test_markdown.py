@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from neuronscope.report.blocks import Document, Figure, Heading, Listing, Notes, Run, Section, grid, text
+from neuronscope.report.blocks import Document, Figure, Heading, Listing, Notes, Section, StyledText, grid, text
 from neuronscope.report.cells import Cell, count, interval, number, p_value, share, shares
 from neuronscope.report.markdown import markdown, table
 
 REPORT = [
-    Section("opening", "", [text("Opening with ", Run("code", "code"), " and ", Run("bold", "strong"), " words.")]),
+    Section(
+        "opening",
+        "",
+        [text("Opening with ", StyledText("code", "code"), " and ", StyledText("bold", "strong"), " words.")],
+    ),
     Section(
         "first",
         "Things",
@@ -17,7 +21,7 @@ REPORT = [
             Heading("Means"),
             grid(["method", "J"], [["a|b", Cell("0.5", 0.5, "[0.1, 0.9]", "how")], ["two", "-"]]),
             Notes({"how": "made", "why": "asked"}),
-            Listing(((Run("one: "), Run("1", "code")), (Run("two"),))),
+            Listing(((StyledText("one: "), StyledText("1", "code")), (StyledText("two"),))),
             Document({"a": ["b"]}),
         ],
         (Figure("j", "J by method"), Figure("absent", "never drawn")),

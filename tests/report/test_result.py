@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from neuronscope.errors import RunMismatch
-from neuronscope.report.blocks import Listing, Run, Section, grid, text
+from neuronscope.report.blocks import Listing, Section, StyledText, grid, text
 from neuronscope.report.kept import SIDE, earlier_pictures, keep_pictures, kept_photo
 from neuronscope.report.result import Card, Group, ResultPage, read_document, said, told_rest, write_result
 from neuronscope.samples import read_image
@@ -24,7 +24,11 @@ def test_hostile_texts_are_texts(tmp_path):
         groups=[Group(three, [Card(four, "", [said(one, f"a bear {two}", ("bear",), begins=three)])], four)],
         sections=[
             Section("opening", "", [text(one), text(two)]),
-            Section("more", three, [grid([one, two], [[three, four]]), Listing(((Run(one, "strong"), Run(two)),))]),
+            Section(
+                "more",
+                three,
+                [grid([one, two], [[three, four]]), Listing(((StyledText(one, "strong"), StyledText(two)),))],
+            ),
         ],
         recipe={"command": one, "python": two},
         settings={three: {four: one}},

@@ -8,7 +8,7 @@ import pytest
 
 from neuronscope.errors import InvalidOption, InvalidSample, RunMismatch
 from neuronscope.evaluate.editing.chair import named_objects, objects_by_lists
-from neuronscope.samples.objects import Shown
+from neuronscope.samples.objects import PictureCategories
 from neuronscope.samples.synonyms import Synonyms
 
 LISTS = """person, man, woman, child, people, rider, baby, passenger, adult, policeman
@@ -136,7 +136,7 @@ def test_the_figures_are_the_references(lists: Synonyms):
     annotated = [{"person", "dog"}, {"dog"}, {"bird"}, set(), {"tie"}]
     references = [("a man",), ("puppies",), ("a panda", "a cow"), ("a plane",), ()]
     pictures = [
-        Shown(Path("x"), "x", frozenset(), frozenset(one), texts)
+        PictureCategories(Path("x"), "x", frozenset(), frozenset(one), texts)
         for one, texts in zip(annotated, references, strict=True)
     ]
     captions = CAPTIONS[:5]
@@ -156,7 +156,7 @@ def test_the_figures_are_the_references(lists: Synonyms):
 
 
 def test_the_two_ways_differ_where_their_words_do(lists: Synonyms):
-    picture = Shown(Path("x"), "x", frozenset({"chair"}), frozenset({"chair"}))
+    picture = PictureCategories(Path("x"), "x", frozenset({"chair"}), frozenset({"chair"}))
     caption = "a stool and a man at the home plate"
     assert objects_by_lists([caption], [picture], lists).wrong == (("person",),)
     assert named_objects([caption], [picture.objects], ["chair", "person"]).wrong == (("person",),)
@@ -183,7 +183,7 @@ def test_files_that_are_no_lists(tmp_path: Path, content: bytes | None, reason: 
 
 
 def test_what_cannot_be_compared(lists: Synonyms):
-    picture = Shown(Path("x"), "x", frozenset(), frozenset({"dog", "zebra"}))
+    picture = PictureCategories(Path("x"), "x", frozenset(), frozenset({"dog", "zebra"}))
     with pytest.raises(InvalidSample, match=r"annotated category 'zebra' is in none of the lists of synonyms\.txt"):
         objects_by_lists(["a dog"], [picture], lists)
     with pytest.raises(InvalidOption, match="captions is empty"):

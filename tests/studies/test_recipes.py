@@ -105,7 +105,7 @@ def asked(monkeypatch: pytest.MonkeyPatch):
         return SimpleNamespace(**{name: options.get(said.get(name, name)) for name in names} | {"model": given[0]})
 
     edit, repair, discover = (f"neuronscope.studies.{name}" for name in ("edit", "repair", "discover"))
-    monkeypatch.setattr(f"{edit}.study.Job.of", lambda asked, found=None: keep(asked, asked))
+    monkeypatch.setattr(f"{edit}.study.EditJob.of", lambda asked, found=None: keep(asked, asked))
     monkeypatch.setattr(f"{edit}.words.WordsJob.of", lambda asked: keep(asked, asked))
     monkeypatch.setattr(f"{edit}.study.rewrite", lambda model, asked: keep(asked, model))
     monkeypatch.setattr(f"{edit}.words.suppress", lambda model, asked: keep(asked, model))

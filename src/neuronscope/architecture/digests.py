@@ -83,19 +83,19 @@ class Unchanged:
 
     def __init__(self, model: nn.Module) -> None:
         self._model = model
-        self._marks = Marks(model)
+        self._marks = TensorMarks(model)
         self._digest = _standing(model)
 
     def __bool__(self) -> bool:
         if self._marks.hold(self._model):
             return True
-        marks, same = Marks(self._model), _standing(self._model) == self._digest
+        marks, same = TensorMarks(self._model), _standing(self._model) == self._digest
         if same:  # changed and changed back
             self._marks = marks
         return same
 
 
-class Marks:
+class TensorMarks:
     """Which tensors a model has, where they are and how often torch has changed them in place. Holds none of them."""
 
     def __init__(self, model: nn.Module) -> None:
@@ -114,7 +114,7 @@ def _standing(model: nn.Module) -> bytes:
     """A hash of all weights, made anew where marks say that it has to be."""
     known = _STANDING.get(model)
     if known is None or not known[0].hold(model):
-        marks = Marks(model)
+        marks = TensorMarks(model)
         whole = xxh3_128_digest(b"".join(name.encode() + value for name, value in digests(model)))
         known = _STANDING[model] = marks, whole
     return known[1]
@@ -135,7 +135,7 @@ def _states(model: nn.Module) -> Iterator[tuple[Tensor | None, int, int]]:
 
 
 #: model -> marks of its weights and a hash of them all.
-_STANDING: WeakKeyDictionary[nn.Module, tuple[Marks, bytes]] = WeakKeyDictionary()
+_STANDING: WeakKeyDictionary[nn.Module, tuple[TensorMarks, bytes]] = WeakKeyDictionary()
 
 
 def _version(value: Tensor) -> int:

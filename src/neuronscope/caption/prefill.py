@@ -17,7 +17,7 @@ from torch import Tensor
 from ..hooks import Tap
 from ..intervene.operations import Intervention, Moment
 from .clean import Clean
-from .reading import Reading
+from .reading import RowReading
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class CaptionRow:
 
 
 @dataclass(frozen=True)
-class Pass(Reading):
+class Pass(RowReading):
     """Rows under interventions that are read together.
 
     Attributes:

@@ -31,7 +31,7 @@ from .shortcuts import Engine
 
 
 @dataclass(frozen=True)
-class Reading(ABC):
+class RowReading(ABC):
     """Rows that are read together; what is changed in them a subclass says.
 
     Attributes:

@@ -9,13 +9,13 @@ import typer
 
 from ..files import output_folder
 from ..options import made
-from ..studies.locate.concept import Concept, concept_into
+from ..studies.locate.concept import ConceptOf, concept_into
 from .output import JsonOption, emit, lines, open_model
 from .steps import progress
 from .takes import Given, takes
 
 
-@takes(Concept)
+@takes(ConceptOf)
 def run(
     parsed: Given,
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder for the results.")] = Path("neuronscope-concept"),
@@ -25,7 +25,7 @@ def run(
 
     Writes neurons.json, layers.png and summary.txt.
     """
-    asked, folder = made(Concept, parsed), output_folder(out)
+    asked, folder = made(ConceptOf, parsed), output_folder(out)
     with progress((asked.photographs + 1) * (1 + len(asked.against)) + 1, "loading the model") as step:
         vlm = open_model(asked)
         neurons, summary = concept_into(folder, vlm, asked, step)

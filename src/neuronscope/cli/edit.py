@@ -38,14 +38,14 @@ def run(
     it was.
     """
     del repair
-    from ..studies.edit.study import Job
+    from ..studies.edit.study import EditJob
     from ..studies.edit.tables import one_table
 
     asked = made(Rewrite, parsed)
     if asked.suppress is not None:
         _words(asked, out, adapter, as_json)
         return
-    job, folder = Job.of(asked), output_folder(out)
+    job, folder = EditJob.of(asked), output_folder(out)
     with progress(5 + asked.controls, "loading the model") as step:
         found = job.run(open_model(asked), step)
     result = found.save(folder, adapter=adapter)

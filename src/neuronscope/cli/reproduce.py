@@ -16,7 +16,7 @@ from ..errors import InvalidOption, suggest
 from ..files import write_text
 from ..options import Asking, Loading, Reading, Scorers, given, made
 from ..parsing import digits
-from ..studies.reproduce.job import AGAIN, Job
+from ..studies.reproduce.job import AGAIN, ReproductionJob
 from ..studies.reproduce.settings import ASKED, BOUNDS, PRESETS, REFERENCE, Experiment, Limits
 from ..types import one_of
 from .output import LOG, JsonOption, after, emit, lines, open_model
@@ -26,11 +26,11 @@ from .takes import Given, takes
 
 if TYPE_CHECKING:
     from ..samples import CocoFolder
-    from ..studies.reproduce.engine import Engine
+    from ..studies.reproduce.engine import Executor
     from ..studies.reproduce.units import Cost
 
 
-@takes(Job, Experiment, Asking, Scorers, Limits, Resources)
+@takes(ReproductionJob, Experiment, Asking, Scorers, Limits, Resources)
 def run(
     asked: Given,
     out: Annotated[
@@ -70,7 +70,7 @@ def run(
         raise typer.BadParameter("missing: the run directory", param_hint="--out")
     source = _source(asked)
     plan = experiment(asked, source, _swept(sweep or []))
-    job = Job(plan, **given(Job, asked))
+    job = ReproductionJob(plan, **given(ReproductionJob, asked))
     resources = shared(engine, asked)
     with (
         redirect_stdout(sys.stderr),  # Ray has its say there
@@ -146,11 +146,11 @@ def experiment(asked: Given, source: CocoFolder | None, swept: Sequence[str] = (
     return replace(plan, methods=(*plan.methods, *swept), metrics=scored)
 
 
-def _record(job: Job, out: Path) -> None:
+def _record(job: ReproductionJob, out: Path) -> None:
     write_text(out / AGAIN, f"{job.command()}\n")
 
 
-def _local(job: Job, out: Path) -> Engine:
+def _local(job: ReproductionJob, out: Path) -> Executor:
     from ..evaluate.captions import require_here
     from ..studies.reproduce.engine import Local
 
@@ -162,7 +162,7 @@ def _local(job: Job, out: Path) -> Engine:
     return Local(job, out, vlm)
 
 
-def _ray(job: Job, out: Path, resources: Resources) -> Engine:
+def _ray(job: ReproductionJob, out: Path, resources: Resources) -> Executor:
     from ..studies.reproduce.cluster import Cluster
 
     return Cluster(job, out, resources, say=say)

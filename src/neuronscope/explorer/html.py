@@ -30,7 +30,7 @@ from .jobs import Job
 from .link import query
 from .picture_list import Shelf, Thumbnail
 from .session import Session
-from .state import HERE, UPLOADED, Found, Picture, Seen, State
+from .state import HERE, UPLOADED, Found, PictureAtHand, Seen, State
 from .workshop import Workshop
 
 if TYPE_CHECKING:
@@ -136,7 +136,7 @@ def _drawn(find: Find) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=16)  # pictures are compared by identity, states share them, and nothing is drawn on them
-def _photo_of(picture: Picture) -> str:
+def _photo_of(picture: PictureAtHand) -> str:
     return photo(picture.image, _LARGE)
 
 

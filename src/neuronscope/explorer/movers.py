@@ -14,7 +14,7 @@ from ..loading import VLM
 from ..models.decoding import Decoding
 from ..types import Neurons
 from .picture_list import Shelf, shrunk
-from .state import HERE, Found, Picture, best_seen
+from .state import HERE, Found, PictureAtHand, best_seen
 
 #: Pictures that are shown of a neuron.
 BEST = 6
@@ -23,7 +23,7 @@ BEST = 6
 def movers(
     vlm: VLM,
     found: Found,
-    picture: Picture,
+    picture: PictureAtHand,
     shelf: Shelf,
     *,
     decoding: Decoding,

@@ -27,7 +27,7 @@ from .link import Link
 from .movers import movers
 from .picture_list import limited
 from .seeking import by_click, by_word
-from .state import UPLOADED, Found, Picture, State
+from .state import UPLOADED, Found, PictureAtHand, State
 from .work import NOTHING, Changes, captioned, located, reported, said, taken
 from .workshop import Workshop
 
@@ -298,7 +298,7 @@ class Session:
         return {"page": found}
 
     def _locate(
-        self, picture: Picture, marks: Marks, question: Question, decoding: Decoding, job: Job[Changes]
+        self, picture: PictureAtHand, marks: Marks, question: Question, decoding: Decoding, job: Job[Changes]
     ) -> Changes:
         answer = located(self.shop, picture, marks, question, decoding, self._place, job)
         found: Found = answer["found"]
@@ -316,7 +316,7 @@ class Session:
         folder.mkdir()
         return folder
 
-    def _picture(self) -> Picture:
+    def _picture(self) -> PictureAtHand:
         if self.state.picture is None:
             raise InvalidSample("no picture is chosen yet")
         return self.state.picture

@@ -26,7 +26,7 @@ UPLOADED = "image.png"
 
 
 @dataclass(frozen=True, eq=False)
-class Picture:
+class PictureAtHand:
     """The picture that is looked at.
 
     Attributes:
@@ -116,12 +116,12 @@ class State:
 
     decoding: Decoding = field(default_factory=Decoding)
     sent: str = ""
-    picture: Picture | None = None
+    picture: PictureAtHand | None = None
     notice: str = ""
     caption: str | None = None
     nouns: tuple[str, ...] = ()
     marks: Marks = field(default_factory=Marks)
-    edited: Picture | None = None
+    edited: PictureAtHand | None = None
     question: Question = field(default_factory=Question)
     found: Found | None = None
     change: Change = field(default_factory=Change)

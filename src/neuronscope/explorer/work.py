@@ -28,7 +28,7 @@ from .archive import bundle
 from .forms import Change, Question, captions_under, other_word, usual_level
 from .jobs import Job
 from .picture_list import shrunk
-from .state import UPLOADED, Found, Picture, Said, State
+from .state import UPLOADED, Found, PictureAtHand, Said, State
 from .workshop import Workshop
 
 #: Fields of a state and their new values.
@@ -60,7 +60,7 @@ def taken(
     image = shrunk(whole)
     fresh: Changes = {
         **NOTHING,
-        "picture": Picture(name, image, path if image is whole else UPLOADED, number),
+        "picture": PictureAtHand(name, image, path if image is whole else UPLOADED, number),
         "marks": Marks(),
         "edited": None,
         "notice": notice(vlm, image),
@@ -73,7 +73,7 @@ def taken(
 
 def located(
     shop: Workshop,
-    picture: Picture,
+    picture: PictureAtHand,
     marks: Marks,
     question: Question,
     decoding: Decoding,
@@ -90,12 +90,12 @@ def located(
     )
     edit: Any = shop.inpainter(question)
     first = counterfactual(sample, edit)  # shown whatever becomes of it
-    asked = {**NOTHING, "question": question, "edited": Picture(picture.name, first.edited, "")}
+    asked = {**NOTHING, "question": question, "edited": PictureAtHand(picture.name, first.edited, "")}
     job.step("locating neurons", asked)
     pair, validity = valid_pair(vlm, sample, edit, decoding=decoding)
     if validity.removal is not None:
         validity.removal.require()
-    asked["edited"] = Picture(picture.name, pair.edited, "")
+    asked["edited"] = PictureAtHand(picture.name, pair.edited, "")
     made, curves = locate_watched(question.locator(decoding), vlm, pair, validity)
     named = replace(question, edit=edit)
     origin = replace(shop.origin(named, picture.path, marks, decoding), image=picture.name)

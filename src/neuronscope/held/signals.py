@@ -29,12 +29,12 @@ _WHOLE: set[CodeType] = set()
 
 
 def whole(function: _F) -> _F:
-    """Mark a function that no handler interrupts. It should be short, and end with :meth:`Handlers.deliver`."""
+    """Mark a function that no handler interrupts. It should be short, and end with :meth:`ProgramHandlers.deliver`."""
     _WHOLE.add(inspect.unwrap(function).__code__)
     return function
 
 
-class Handlers:
+class ProgramHandlers:
     """The program's handlers, which are called through this object as long as something is changed.
 
     Only the main thread runs handlers, so changes of other threads need nothing of this.
@@ -94,4 +94,4 @@ def _within_whole(frame: FrameType | None) -> bool:
 
 
 #: Of this process.
-HANDLERS = Handlers()
+HANDLERS = ProgramHandlers()

@@ -23,7 +23,7 @@ from ..held import Held, Undo
 _DEEP = "deepstack_visual_embeds"
 
 
-class Call(Protocol):
+class KnownCall(Protocol):
     """What is known of the call of the model that is running."""
 
     @property
@@ -51,7 +51,7 @@ class Permuting(Held[None]):
 
     """
 
-    def __init__(self, around: Sequence[nn.Module], first: nn.Module, call: Call, order: Order) -> None:
+    def __init__(self, around: Sequence[nn.Module], first: nn.Module, call: KnownCall, order: Order) -> None:
         super().__init__()
         self._around = around
         self._first = first
@@ -71,7 +71,7 @@ class Permuting(Held[None]):
 class _Permuter:
     """The hooks of one block."""
 
-    def __init__(self, call: Call, order: Order) -> None:
+    def __init__(self, call: KnownCall, order: Order) -> None:
         self._call = call
         self._order = order
         self._done = -1  # the number of the call in which it was done

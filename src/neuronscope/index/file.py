@@ -53,7 +53,7 @@ FIELDS: Mapping[str, type] = {
 
 
 @dataclass(frozen=True)
-class Shown:
+class IndexedPicture:
     """A picture of an index.
 
     Attributes:
@@ -88,7 +88,7 @@ class NeuronIndex:
     kept: int
     quantile: float
     folder: str
-    pictures: tuple[Shown, ...]
+    pictures: tuple[IndexedPicture, ...]
     refused: tuple[Mapping[str, str], ...] = ()
     _cache: dict[int, Summary] = field(default_factory=dict[int, Summary], repr=False)
 
@@ -220,7 +220,7 @@ def _read(about: Mapping[str, Any]) -> dict[str, Any]:
             raise TypeError(f"{name} is {value!r:.80}, not of type {kind.__name__}")
     found: dict[str, Any] = {name: _text(about[name]) if kind is str else about[name] for name, kind in FIELDS.items()}
     pictures = tuple(
-        Shown(_text(one["name"]), _text(one["sha256"]), _text(one["path"]), _count(one["tokens"]))
+        IndexedPicture(_text(one["name"]), _text(one["sha256"]), _text(one["path"]), _count(one["tokens"]))
         for one in about["pictures"]
     )
     refused = tuple({"where": _text(one["where"]), "reason": _text(one["reason"])} for one in about["refused"])

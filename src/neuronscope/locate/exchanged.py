@@ -20,7 +20,7 @@ from transformers import DynamicCache
 
 from ..caption.clean import Clean, Unfit, read_row
 from ..caption.memory import row_bytes, rows_that_fit
-from ..caption.reading import Reading
+from ..caption.reading import RowReading
 from ..caption.shortcuts import Engine
 from ..cures import out_of_memory
 from ..errors import MODEL_ERRORS
@@ -41,7 +41,7 @@ _PROVED: WeakKeyDictionary[LoadedModel, dict[object, Engine | str]] = WeakKeyDic
 
 
 @dataclass(frozen=True)
-class Sets(Reading):
+class Sets(RowReading):
     """Rows of one prompt, each with its own set of neurons exchanged.
 
     Attributes:

@@ -22,7 +22,7 @@ from transformers import DynamicCache
 
 from ..caption.captions import Caption, caption_of, ends_of
 from ..caption.generation import Start, forbidden, plain_greedy, write
-from ..caption.reading import Reading
+from ..caption.reading import RowReading
 from ..caption.ties import chosen, near_ties
 from ..models.decoding import Decoding
 from ..models.loaded import LoadedModel
@@ -68,7 +68,7 @@ class Saying:
     @torch.no_grad()
     def captions(
         self,
-        reading: Reading,
+        reading: RowReading,
         cache: DynamicCache,
         logits: Float[Tensor, "rows predictions vocabulary"],
         rows: Sequence[int],
@@ -93,7 +93,7 @@ class Saying:
         written = self._written(reading, cache, known)
         return [caption_of(self.vlm, written[row], self.decoding) if row in written else None for row in rows]
 
-    def _written(self, reading: Reading, cache: DynamicCache, known: dict[int, list[int]]) -> dict[int, list[int]]:
+    def _written(self, reading: RowReading, cache: DynamicCache, known: dict[int, list[int]]) -> dict[int, list[int]]:
         """Token ids of each row, without the end; rows of near ties are not there."""
         ends, longest = set(ends_of(self.vlm)), self.decoding.max_new_tokens
         found: dict[int, list[int]] = {}

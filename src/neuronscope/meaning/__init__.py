@@ -7,7 +7,7 @@ from .localisation import localise as localise
 from .localisation import random_control as random_control
 from .pictures import TopPictures as TopPictures
 from .pictures import top_pictures as top_pictures
-from .places import Place as Place
+from .places import MapPlace as MapPlace
 from .places import place as place
 from .words import Words as Words
 from .words import decode as decode

@@ -28,7 +28,7 @@ DRAWS = 40
 
 
 @dataclass(frozen=True)
-class Place:
+class MapPlace:
     """How one heat map lies on the object.
 
     Attributes:
@@ -71,7 +71,7 @@ class Place:
         return {"sentence": self.sentence, **asdict(self)}
 
     @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> Place:
+    def from_dict(cls, data: Mapping[str, Any]) -> MapPlace:
         """The inverse of :meth:`to_dict`. Raises KeyError or TypeError for other documents."""
         found, random, p = ({name: float(data[key][name]) for name in SHOWN} for key in ("found", "random", "p"))
         return cls(found, random, p, int(data["draws"]), float(data["object_share"]), int(data["neurons"]))
@@ -89,7 +89,7 @@ def place(
     resize: Resize = "half_pixel",
     trace: Trace = "auto",
     decoding: Decoding = Decoding(),
-) -> Place:
+) -> MapPlace:
     """Compare a set's heat map, and those of random neurons, with the pixels of the object.
 
     Args:
@@ -115,7 +115,7 @@ def place(
     sets = matched_sets(vlm, neurons, heat.neurons, draws, seed)
     heats = heatmaps(vlm, image, sets, resize=resize, trace=trace, decoding=decoding)
     control = RandomControl(tuple(_coarsely(one, mask, step) for one in heats), sets)
-    return Place(
+    return MapPlace(
         {name: float(getattr(own, name)) for name in SHOWN},
         {name: control.mean[name] for name in SHOWN},
         {name: control.p_value(own, name) for name in SHOWN},

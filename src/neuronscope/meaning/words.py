@@ -41,7 +41,7 @@ PERMUTATIONS, ALPHA = 999, 0.05
 
 
 @dataclass(frozen=True)
-class Comparison:
+class BesideRandom:
     """One figure of a set beside random neurons.
 
     Attributes:
@@ -80,9 +80,9 @@ class Words(Sequence[Decoded]):
     beside: tuple[Decoded | None, ...]
     quantiles: tuple[float | None, ...]
     concept: str = ""
-    strength: Comparison | None = None
-    rank: Comparison | None = None
-    naming: Comparison | None = None
+    strength: BesideRandom | None = None
+    rank: BesideRandom | None = None
+    naming: BesideRandom | None = None
     drawn: int = 0
 
     def __len__(self) -> int:
@@ -137,7 +137,7 @@ class Words(Sequence[Decoded]):
     def from_dict(cls, data: Mapping[str, Any]) -> Words:
         """The inverse of :meth:`to_dict`. Raises KeyError or TypeError for other documents."""
         rows = data["neurons"]
-        figures = {name: None if data[name] is None else Comparison(**data[name]) for name in _FIGURES}
+        figures = {name: None if data[name] is None else BesideRandom(**data[name]) for name in _FIGURES}
         return cls(
             tuple(map(_decoded, rows)),
             tuple(None if row["random"] is None else _decoded(row["random"]) for row in rows),
@@ -283,7 +283,7 @@ def _others(vlm: VLM, neurons: Neurons, least: int, seed: int) -> Neurons:
 
 def _compared(
     decoded: Sequence[Decoded], random: Sequence[Decoded], of: Callable[[Decoded], float], seed: int
-) -> tuple[Comparison | None, tuple[float | None, ...]]:
+) -> tuple[BesideRandom | None, tuple[float | None, ...]]:
     """One figure of the set beside its control; and each neuron's quantile among the random ones of its layer."""
     rng = np.random.default_rng([seed, 1])
     quantiles: list[float | None] = [None] * len(decoded)
@@ -309,7 +309,7 @@ def _compared(
     tail = min(np.count_nonzero(drawn >= summed), np.count_nonzero(drawn <= summed))
     p = min(1.0, 2 * (1 + int(tail)) / (1 + PERMUTATIONS))
     known = [quantile for quantile in quantiles if quantile is not None]
-    return Comparison(float(np.mean(found)), expected / len(found), float(np.mean(known)), p), tuple(quantiles)
+    return BesideRandom(float(np.mean(found)), expected / len(found), float(np.mean(known)), p), tuple(quantiles)
 
 
 def _midranks(values: Float[np.ndarray, "n"]) -> Float[np.ndarray, "n"]:

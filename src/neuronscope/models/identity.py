@@ -18,7 +18,7 @@ from torch import nn
 from transformers import PreTrainedConfig
 from xxhash import xxh3_128
 
-from ..architecture.digests import Marks, digests
+from ..architecture.digests import TensorMarks, digests
 from .greedy import of_checkpoint, own_ids
 
 #: Where a checkpoint's config names the edits that were written into its weights.
@@ -35,7 +35,7 @@ _SILENT = (
 _UNSHOWN = ("audio_tokenizer", "auto_map", "feature_extractor", "video_processor")
 
 #: model -> marks of its weights, and what they were called since.
-_CALLED: WeakKeyDictionary[nn.Module, tuple[Marks, set[str]]] = WeakKeyDictionary()
+_CALLED: WeakKeyDictionary[nn.Module, tuple[TensorMarks, set[str]]] = WeakKeyDictionary()
 
 
 def fingerprint(model: nn.Module, processor: Any) -> str:
@@ -49,7 +49,7 @@ def fingerprint(model: nn.Module, processor: Any) -> str:
 
     Raises UnsupportedModel for weights without values that nothing brings.
     """
-    marks, digest = Marks(model), xxh3_128()
+    marks, digest = TensorMarks(model), xxh3_128()
     for name, value in digests(model):
         digest.update(f"{name}\n".encode() + value)
     config, pictures, templates, adapters = settings_of(model, processor)

@@ -11,7 +11,7 @@ from ..types import Json
 from .cells import Cell
 
 
-class Run(NamedTuple):
+class StyledText(NamedTuple):
     """Some text in one style."""
 
     text: str
@@ -30,7 +30,7 @@ class Heading:
 class Text:
     """A paragraph."""
 
-    runs: tuple[Run, ...]
+    runs: tuple[StyledText, ...]
     kind: ClassVar = "text"
 
 
@@ -38,7 +38,7 @@ class Text:
 class Listing:
     """Items, one a line."""
 
-    items: tuple[tuple[Run, ...], ...]
+    items: tuple[tuple[StyledText, ...], ...]
     kind: ClassVar = "listing"
 
 
@@ -94,9 +94,9 @@ class Section:
     figures: Sequence[Figure] = ()
 
 
-def text(*parts: str | Run) -> Text:
+def text(*parts: str | StyledText) -> Text:
     """A paragraph of plain and styled parts."""
-    return Text(tuple(Run(part) if isinstance(part, str) else part for part in parts))
+    return Text(tuple(StyledText(part) if isinstance(part, str) else part for part in parts))
 
 
 def grid(header: Sequence[str], rows: Iterable[Sequence[str | Cell]], texts: int = 1) -> Table:

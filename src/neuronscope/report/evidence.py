@@ -27,7 +27,7 @@ from PIL import Image
 from ..errors import InvalidSample, RunMismatch
 from ..files import clear_result, output_folder, replacing, write_text
 from ..locate.taken import Removal
-from ..meaning import Place, Words
+from ..meaning import MapPlace, Words
 from ..parsing import read_json
 from ..samples.image import read_image
 from ..samples.place import place as inside
@@ -134,7 +134,7 @@ class Evidence:
     boxes: tuple[tuple[float, float, float, float], ...]
     widths: tuple[int, ...]
     word: WordScore | None = None
-    place: Place | None = None
+    place: MapPlace | None = None
     level: float | None = None
     sent: str = ""
     exchanged: Mapping[str, float] = field(default_factory=dict[str, float])
@@ -231,7 +231,7 @@ class Evidence:
                 boxes=tuple((float(x), float(y), float(w), float(h)) for x, y, w, h in data["boxes"]),
                 widths=tuple(data["widths"]),
                 word=None if data["word"] is None else WordScore(**data["word"]),
-                place=None if data["place"] is None else Place.from_dict(data["place"]),
+                place=None if data["place"] is None else MapPlace.from_dict(data["place"]),
                 level=data["level"],
                 sent=str(data.get("sent", "")),  # which earlier releases did not keep
                 exchanged=data.get("exchanged", {}),  # which earlier releases did not measure

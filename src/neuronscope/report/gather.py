@@ -29,7 +29,7 @@ from ..loading import VLM
 from ..loading.world import notice
 from ..locate import Located, ceiling, layer_matched
 from ..locate.target import concept_word
-from ..meaning import Place, decode, place
+from ..meaning import MapPlace, decode, place
 from ..models.decoding import Decoding
 from ..models.lens import usual_norm
 from ..samples.inpaint import Counterfactual
@@ -168,7 +168,7 @@ def _control(vlm: VLM, neurons: Neurons, seed: int) -> tuple[Neurons | None, tup
 
 def _place(
     vlm: VLM, pair: Counterfactual, neurons: Neurons, heat: Heatmap | None, seed: int, decoding: Decoding
-) -> tuple[Place | None, tuple[str, ...]]:
+) -> tuple[MapPlace | None, tuple[str, ...]]:
     """How the set's map lies on the object; or none, and the reason for the page."""
     sample = pair.sample
     if not len(neurons) or (sample.mask is None and not sample.boxes):

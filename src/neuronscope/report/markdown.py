@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
-from .blocks import Block, Document, Heading, Listing, Notes, Run, Section, Text
+from .blocks import Block, Document, Heading, Listing, Notes, Section, StyledText, Text
 from .cells import Cell
 
 _STYLES: Mapping[str, str] = {"": "", "code": "`", "strong": "**"}
@@ -43,7 +43,7 @@ def _block(block: Block) -> str:
             return table(block.header, block.rows, block.texts)
 
 
-def _runs(runs: Iterable[Run]) -> str:
+def _runs(runs: Iterable[StyledText]) -> str:
     return "".join(f"{_STYLES[run.style]}{run.text}{_STYLES[run.style]}" for run in runs)
 
 

@@ -38,7 +38,7 @@ _FIRST = 4
 
 
 @dataclass(frozen=True)
-class Tile:
+class SeenPicture:
     """A picture as a neuron sees it: the name of its style, its map, and the activation."""
 
     picture: int
@@ -101,7 +101,7 @@ class ListedNeuron:
 
     found: DescribedNeuron
     page: str
-    tiles: tuple[Tile, ...]
+    tiles: tuple[SeenPicture, ...]
     verdict: str
 
     @classmethod
@@ -141,13 +141,15 @@ def write_atlas(
     return write_page("atlas.html", folder / ATLAS, context)
 
 
-def tiles_of(found: DescribedNeuron, side: Side, index: NeuronIndex) -> tuple[list[Tile], list[Tile]]:
+def tiles_of(found: DescribedNeuron, side: Side, index: NeuronIndex) -> tuple[list[SeenPicture], list[SeenPicture]]:
     """The top and bottom pictures of a neuron. One scale for all of a row, so that a weaker picture looks weaker."""
     top, bottom = side.profile.top, side.profile.bottom
     return _row(found, side, index, top, 1), _row(found, side, index, bottom, -1)
 
 
-def _row(found: DescribedNeuron, side: Side, index: NeuronIndex, moved: Sequence[Moved], sign: int) -> list[Tile]:
+def _row(
+    found: DescribedNeuron, side: Side, index: NeuronIndex, moved: Sequence[Moved], sign: int
+) -> list[SeenPicture]:
     seen = [found.looks[side.profile.neuron, one.number] for one in moved]
     maps = [None if one.map is None else sign * one.map for one in seen]
     finite = [one[np.isfinite(one)] for one in maps if one is not None]
@@ -155,7 +157,7 @@ def _row(found: DescribedNeuron, side: Side, index: NeuronIndex, moved: Sequence
     most = float(values.max())
     scale = (0.0, most) if most > 0 else (float(values.min()), most)
     return [
-        Tile(one.number, index.pictures[one.number].name, "" if heat_ is None else heat(heat_, scale), one.score)
+        SeenPicture(one.number, index.pictures[one.number].name, "" if heat_ is None else heat(heat_, scale), one.score)
         for one, heat_ in zip(moved, maps, strict=True)
     ]
 

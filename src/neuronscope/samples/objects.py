@@ -18,7 +18,7 @@ from .lexicon import Lexicon
 
 
 @dataclass(frozen=True)
-class Shown:
+class PictureCategories:
     """A picture and the categories of the objects in it.
 
     Attributes:
@@ -44,7 +44,7 @@ class AnnotatedFolder:
         categories: every object that was annotated where it was seen, in the file's order.
     """
 
-    pictures: tuple[Shown, ...]
+    pictures: tuple[PictureCategories, ...]
     categories: tuple[str, ...]
 
     @classmethod
@@ -60,7 +60,7 @@ class AnnotatedFolder:
             raise InvalidSample(
                 f"{found.instances} lists {len(tables.images)} images and {len(tables.names)} categories"
             )
-        pictures: list[Shown] = []
+        pictures: list[PictureCategories] = []
         for image, row in tables.images.items():
             path = found.picture(row)
             if not path.is_file():
@@ -68,7 +68,7 @@ class AnnotatedFolder:
             seen = frozenset(tables.names[one["category_id"]] for one in tables.annotations.get(image, ()))
             texts = tuple(found.references.get(image, ()))
             named = frozenset(one for text in texts for one in mentions(text, tables.concepts))
-            pictures.append(Shown(path, Path(row["file_name"]).name, seen | named, seen, texts))
+            pictures.append(PictureCategories(path, Path(row["file_name"]).name, seen | named, seen, texts))
         return cls(tuple(pictures), tables.concepts)
 
 

@@ -10,11 +10,19 @@ import pytest
 from neuronscope.errors import InvalidOption, RunMismatch
 from neuronscope.evaluate import metric
 from neuronscope.evaluate.captions.clipscore import ClipScore
-from neuronscope.evaluate.editing import MEASURES, Measured, Reading, TextReading, Wording, compare_readings, repetition
+from neuronscope.evaluate.editing import (
+    MEASURES,
+    Answers,
+    MeasureValues,
+    TextReading,
+    Wording,
+    compare_readings,
+    repetition,
+)
 from neuronscope.evaluate.editing.measures import rouge_l
 
 WORDS = Wording("bear", "dog", facts=("beach", "street"))
-BEFORE = Reading(
+BEFORE = Answers(
     edited=("brown bear on a beach.", "a red bus."),
     held_out=("bear on a street.", "black bear and a cake on a beach.", "bears and a bus.", "a cake."),
     others=("a bus.", "a cake on a street.", "a pizza.", "a bear."),
@@ -23,7 +31,7 @@ BEFORE = Reading(
     texts=(TextReading((1.0, 3.0), (5, 6)), TextReading((2.0,), (7,))),
     asked=("one", "two"),
 )
-AFTER = Reading(
+AFTER = Answers(
     edited=("brown dog on a beach.", "a red dog."),
     held_out=("dog on a street.", "black dog and a cake.", "dog and a bear.", "a a a a a."),
     others=("a bus.", "a dog on a street.", "a pizza.", "a dog."),
@@ -108,12 +116,12 @@ def test_exchanging_every_mention():
 
 
 def test_ratios_are_geometric_means():
-    ratios = Measured((math.log(2), math.log(8)), ratio=True)
+    ratios = MeasureValues((math.log(2), math.log(8)), ratio=True)
     assert ratios.mean == pytest.approx(4)
     found = ratios.estimate
     assert found is not None
     assert (found.low, found.value, found.high) == pytest.approx((2, 4, 8))
-    assert Measured((1.0,)).join([Measured((0.0, 0.0))]).mean == pytest.approx(1 / 3)
+    assert MeasureValues((1.0,)).join([MeasureValues((0.0, 0.0))]).mean == pytest.approx(1 / 3)
 
 
 @pytest.mark.parametrize("target", ["bear", "Bear ", "brown bear", "bears"])

@@ -12,7 +12,7 @@ import pytest
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
 from neuronscope.evaluate.editing.chair import named_objects
-from neuronscope.samples.objects import Shown
+from neuronscope.samples.objects import PictureCategories
 from neuronscope.studies.repair.settings import Attempt, Beside, Repair, Repaired, Repairs, Together
 from neuronscope.studies.repair.tables import document, tables
 
@@ -42,7 +42,9 @@ def repairs() -> Repairs:
     )
     second = Repaired("1.png", "bear", None, "a bear", Attempt(), Attempt(), None, None)
     pictures = {
-        half: tuple(Shown(Path(f"{half}{n}.png"), f"{half}{n}.png", frozenset(one)) for n, one in enumerate(there))
+        half: tuple(
+            PictureCategories(Path(f"{half}{n}.png"), f"{half}{n}.png", frozenset(one)) for n, one in enumerate(there)
+        )
         for half, there in SHOWN.items()
     }
     after, random = Together(None, AFTER, named(AFTER)), Together(None, BEFORE, named(BEFORE))

@@ -19,7 +19,7 @@ from neuronscope.errors import InvalidOption, RunMismatch
 from neuronscope.run.directory import Run
 from neuronscope.studies.reproduce.cluster import Reproducing
 from neuronscope.studies.reproduce.conditions import Limits
-from neuronscope.studies.reproduce.job import Job
+from neuronscope.studies.reproduce.job import ReproductionJob
 from neuronscope.studies.reproduce.settings import Experiment
 from neuronscope.studies.reproduce.units import DATASET, SCHEMAS, units
 
@@ -35,13 +35,13 @@ PLAN = Experiment(
 
 
 @pytest.fixture
-def job(scenes: Path, demo: ns.VLM, monkeypatch: pytest.MonkeyPatch) -> Job:
+def job(scenes: Path, demo: ns.VLM, monkeypatch: pytest.MonkeyPatch) -> ReproductionJob:
     monkeypatch.setattr("neuronscope.loading.load", lambda *_args, **_options: demo)
     monkeypatch.chdir(Path.cwd())  # workers change it
-    return Job(PLAN, scenes)
+    return ReproductionJob(PLAN, scenes)
 
 
-def opened(job: Job, folder: Path, storage: Storage) -> tuple[Worker, Run, bool]:
+def opened(job: ReproductionJob, folder: Path, storage: Storage) -> tuple[Worker, Run, bool]:
     """A worker that has joined, the driver's run, and whether its directory is shared."""
     worker = Worker()
     run = Run.open(folder, worker.hello(Reproducing(job)).settings, schemas=SCHEMAS)
@@ -67,7 +67,7 @@ def reports(worker: Worker, work: list[Unit], parts: list[Part]) -> list[Done]:
     return [done for done in told[1::2] if done is not None]
 
 
-def test_hello_tells_model_and_process(job: Job, demo: ns.VLM):
+def test_hello_tells_model_and_process(job: ReproductionJob, demo: ns.VLM):
     hello = Worker().hello(Reproducing(job))
     assert hello.pid == os.getpid()
     model: Any = hello.settings["model"]
@@ -76,7 +76,7 @@ def test_hello_tells_model_and_process(job: Job, demo: ns.VLM):
     assert str(Hello({}, {}, "node", 7, "a")) == "7 on node"
 
 
-def test_parts_are_the_same_with_and_without_shared_storage(job: Job, tmp_path: Path):
+def test_parts_are_the_same_with_and_without_shared_storage(job: ReproductionJob, tmp_path: Path):
     shared, run, is_shared = opened(job, tmp_path / "shared", "auto")
     assert is_shared
     assert ask(shared) == ()
@@ -105,7 +105,7 @@ def test_parts_are_the_same_with_and_without_shared_storage(job: Job, tmp_path: 
     assert run.folder.is_dir()
 
 
-def test_a_worker_is_given_what_its_unit_needs(job: Job, tmp_path: Path):
+def test_a_worker_is_given_what_its_unit_needs(job: ReproductionJob, tmp_path: Path):
     shared, run, _ = opened(job, tmp_path / "run", "shared")
     ask(shared)
     todo = list(units(PLAN, names(run)))
@@ -120,7 +120,9 @@ def test_a_worker_is_given_what_its_unit_needs(job: Job, tmp_path: Path):
         reports(far, [captions], [damaged])
 
 
-def test_what_fails_is_reported_and_the_next_is_done(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_fails_is_reported_and_the_next_is_done(
+    job: ReproductionJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     worker, run, _ = opened(job, tmp_path, "shared")
     ask(worker)
     located = [unit for unit in units(PLAN, names(run)) if unit.kind == "located"]
@@ -137,7 +139,7 @@ def test_what_fails_is_reported_and_the_next_is_done(job: Job, tmp_path: Path, m
     assert [run.done(unit.kind, unit.key) for unit in located] == [False, True]
 
 
-def test_what_is_never_to_be_seen(job: Job, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_what_is_never_to_be_seen(job: ReproductionJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     worker, run, _ = opened(job, tmp_path, "shared")
     ask(worker)
     monkeypatch.setattr("neuronscope.cluster.worker.PATIENCE", 0.0)
@@ -147,7 +149,7 @@ def test_what_is_never_to_be_seen(job: Job, tmp_path: Path, monkeypatch: pytest.
     assert "is done and cannot be seen in" in done.reason
 
 
-def test_storage_has_to_be_shared_when_asked_for(job: Job, tmp_path: Path):
+def test_storage_has_to_be_shared_when_asked_for(job: ReproductionJob, tmp_path: Path):
     worker = Worker()
     worker.hello(Reproducing(job))
     other = Probe(tmp_path / "probe", "there")
@@ -159,7 +161,7 @@ def test_storage_has_to_be_shared_when_asked_for(job: Job, tmp_path: Path):
     assert not worker.join(tmp_path / "run", Probe(tmp_path / "nothing", "x"), "auto")
 
 
-def test_relative_paths_mean_what_the_driver_meant(job: Job, scenes: Path, tmp_path: Path):
+def test_relative_paths_mean_what_the_driver_meant(job: ReproductionJob, scenes: Path, tmp_path: Path):
     Worker().hello(Reproducing(replace(job, place=scenes.parent, data=Path(scenes.name))))
     assert Path.cwd() == scenes.parent
     Worker().hello(Reproducing(replace(job, place=tmp_path / "not here")))

@@ -11,10 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from neuronscope.report.blocks import Figure, Heading, Listing, Notes, Run, Section, grid, text
+from neuronscope.report.blocks import Figure, Heading, Listing, Notes, Section, StyledText, grid, text
 from neuronscope.report.cells import Cell
 from neuronscope.report.markdown import markdown
-from neuronscope.studies.reproduce.gallery import MISSING, Gallery, Said, Shot
+from neuronscope.studies.reproduce.gallery import MISSING, CaptionVariant, Gallery, Shot
 from neuronscope.studies.reproduce.page import RunPage, embedded, write_run
 from neuronscope.studies.reproduce.sections import sections
 from report_samples import HOSTILE
@@ -25,7 +25,7 @@ RESULTS = Path(__file__).parents[3] / "docs" / "results"
 @pytest.fixture
 def gallery() -> Gallery:
     shots = [Shot("1", "bear", ("dog",), "a bear", "a lawn"), Shot("2", "bus", (), "\U0001f600 bus", "a road")]
-    said = [[Said("a bear", True), Said("a lawn", False)], [Said("\U0001f600 bus", True)]]
+    said = [[CaptionVariant("a bear", True), CaptionVariant("a lawn", False)], [CaptionVariant("\U0001f600 bus", True)]]
     cells = np.zeros((2, 2, 3), np.uint16)
     cells[0, 0] = (1, 0, 1)
     cells[1, 1, 2] = MISSING
@@ -67,7 +67,11 @@ def test_embedded_json_cannot_end_its_element(text):
 
 SECTIONS = [
     Section("verdict", "", [text("What it comes to.")]),
-    Section("opening", "", [text("Opening with ", Run("code", "code"), " and ", Run("bold", "strong"), " words.")]),
+    Section(
+        "opening",
+        "",
+        [text("Opening with ", StyledText("code", "code"), " and ", StyledText("bold", "strong"), " words.")],
+    ),
     Section(
         "things",
         "Things",
@@ -75,7 +79,7 @@ SECTIONS = [
             Heading("Means"),
             grid(["method", "J"], [["a|b", Cell("+0.500", 0.5, "[-0.100, +0.900]", "rouge")], ["two", "-"]]),
             Notes({"rouge": "how it was made"}),
-            Listing(((Run("one: "), Run("1", "code")),)),
+            Listing(((StyledText("one: "), StyledText("1", "code")),)),
         ],
         (Figure("j", "J by method"), Figure("absent", "never drawn")),
     ),

@@ -14,7 +14,7 @@ from neuronscope.cluster import ray
 from neuronscope.errors import InvalidSample
 from neuronscope.studies.reproduce.cluster import Cluster
 from neuronscope.studies.reproduce.conditions import TooFewSamples
-from neuronscope.studies.reproduce.job import Job
+from neuronscope.studies.reproduce.job import ReproductionJob
 from neuronscope.studies.reproduce.settings import Experiment
 
 
@@ -70,14 +70,18 @@ def test_what_cannot_be_enough_is_refused_before_workers_start(case: str, data: 
     plan, change = LACKING[case]
     change(data)
     with pytest.raises(TooFewSamples, match=r"of \d concepts are in fewer than \d images"):
-        Cluster(Job(plan, data), tmp_path / "out")
+        Cluster(ReproductionJob(plan, data), tmp_path / "out")
     assert not (tmp_path / "out").exists()
     with pytest.raises(Connected):
-        Cluster(Job(replace(plan, allow_missing=True), data), tmp_path / "out")
+        Cluster(ReproductionJob(replace(plan, allow_missing=True), data), tmp_path / "out")
 
 
 def test_enough_data_and_data_that_only_workers_see_go_on(data: Path, tmp_path: Path):
-    for job in (Job(PLAN, data), Job(PLAN, tmp_path / "elsewhere"), Job(PLAN, Path("elsewhere"), place=tmp_path)):
+    for job in (
+        ReproductionJob(PLAN, data),
+        ReproductionJob(PLAN, tmp_path / "elsewhere"),
+        ReproductionJob(PLAN, Path("elsewhere"), place=tmp_path),
+    ):
         with pytest.raises(Connected):
             Cluster(job, tmp_path / "out")
 
@@ -86,4 +90,4 @@ def test_data_that_cannot_be_read_here_are_refused(data: Path, tmp_path: Path):
     for name in os.listdir(data / "annotations"):
         (data / "annotations" / name).write_text("{}", encoding="utf-8")
     with pytest.raises(InvalidSample, match="instances_a"):
-        Cluster(Job(PLAN, data), tmp_path / "out")
+        Cluster(ReproductionJob(PLAN, data), tmp_path / "out")

@@ -10,7 +10,7 @@ from .sensitivity import Described as Described
 from .sensitivity import describe as describe
 from .sensitivity import similarity as similarity
 from .sets import CONTROLS as CONTROLS
-from .sets import Measured as Measured
+from .sets import ControlledMean as ControlledMean
 from .sets import layer_like as layer_like
 from .sets import measured as measured
 from .sets import uniform as uniform

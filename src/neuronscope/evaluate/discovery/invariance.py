@@ -19,7 +19,7 @@ import numpy as np
 
 from ...errors import InvalidOption
 from ...types import Neuron
-from .sets import CONTROLS, Measured, Order, measured
+from .sets import CONTROLS, ControlledMean, Order, measured
 
 #: The neurons of a noun, with the image as it is and with its embeddings permuted.
 Pair = tuple[Order, Order]
@@ -49,7 +49,7 @@ def jaccard(orders: Sequence[Order], k: int) -> float:
 
 def region_invariance(
     images: Sequence[Sequence[Pair]], ks: Sequence[int], widths: Sequence[int], seed: int = 0
-) -> dict[int, Measured]:
+) -> dict[int, ControlledMean]:
     """RI_k for each k, over images that have at least one noun in both captions.
 
     Controls take the place of the permuted image's neurons.
@@ -88,8 +88,8 @@ class CrossImage:
 
     k: int
     images: int
-    joint: Measured
-    pairwise: Measured
+    joint: ControlledMean
+    pairwise: ControlledMean
     concepts: Mapping[str, tuple[float, float]]
 
 

@@ -52,7 +52,7 @@ CONTROLS: Mapping[str, Callable[[Sequence[int], Order, np.random.Generator], tup
 
 
 @dataclass(frozen=True)
-class Measured:
+class ControlledMean:
     """A mean with its interval, and those of the controls.
 
     Attributes:
@@ -66,12 +66,12 @@ class Measured:
     units: int = 0
 
 
-def measured(found: Sequence[float], controls: Mapping[str, Sequence[float]], seed: int = 0) -> Measured:
+def measured(found: Sequence[float], controls: Mapping[str, Sequence[float]], seed: int = 0) -> ControlledMean:
     """Means of independent values (images, or concepts) with percentile bootstrap intervals.
 
     Raises InvalidOption for no values.
     """
-    return Measured(
+    return ControlledMean(
         bootstrap_mean(found, seed=seed),
         {name: bootstrap_mean(values, seed=seed) for name, values in controls.items()},
         len(found),

@@ -20,7 +20,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...errors import InvalidOption
-from .sets import Measured, measured
+from .sets import ControlledMean, measured
 
 #: Square; of any size, as images have different numbers of nouns.
 Matrix = Float[np.ndarray, "_rows _columns"]
@@ -38,8 +38,8 @@ class Specificity:
         chance: what `share` is for neurons that know nothing: the mean of 1/n over rows.
     """
 
-    share: Measured
-    margin: Measured
+    share: ControlledMean
+    margin: ControlledMean
     chance: float
 
 
@@ -88,7 +88,7 @@ def specificity(
         rows = [np.mean([measure(matrix) for matrix in matrices], axis=0) for matrices in draws]
         return rows[0].tolist() if len(rows) == 1 else [float(row.mean()) for row in rows]
 
-    def both(measure: Summary) -> Measured:
+    def both(measure: Summary) -> ControlledMean:
         own = values(measure, [[matrix] for matrix in found])
         return measured(own, {name: values(measure, draws) for name, draws in controls.items()}, seed)
 

@@ -22,7 +22,7 @@ from jaxtyping import Float
 from ...errors import InvalidOption, RunMismatch
 from ...fields import whole
 from ...samples.lexicon import Lexicon
-from ...samples.objects import Shown, mentions
+from ...samples.objects import PictureCategories, mentions
 from ...samples.synonyms import Synonyms
 from ..statistics import Estimate
 
@@ -115,7 +115,7 @@ def named_objects(captions: Sequence[str], shown: Sequence[Collection[str]], cat
     return _compared(found, [frozenset(there) for there in shown], f"the lexicon, version {Lexicon.default().version}")
 
 
-def objects_by_lists(captions: Sequence[str], pictures: Sequence[Shown], lists: Synonyms) -> Named:
+def objects_by_lists(captions: Sequence[str], pictures: Sequence[PictureCategories], lists: Synonyms) -> Named:
     """Compare captions, without their prompt, with what their pictures show, by the original lists of synonyms.
 
     Args:

@@ -17,8 +17,8 @@ from ...loading import VLM
 from ...locate.matched import layer_matched_sets
 from ...types import Neurons
 from ..captions import CaptionMetric
-from .measures import Measured, Wording, compare_readings
-from .reading import Probes, Reading, read
+from .measures import MeasureValues, Wording, compare_readings
+from .reading import Answers, Probes, read
 
 
 @dataclass(frozen=True)
@@ -35,15 +35,15 @@ class Evaluation:
     """
 
     edit: Edit
-    measured: dict[str, Measured]
-    random: tuple[dict[str, Measured], ...]
-    before: Reading
-    after: Reading
+    measured: dict[str, MeasureValues]
+    random: tuple[dict[str, MeasureValues], ...]
+    before: Answers
+    after: Answers
     words: Wording
     left_out: int
 
     @property
-    def control(self) -> dict[str, Measured]:
+    def control(self) -> dict[str, MeasureValues]:
         """The random sets' values together; empty without random sets."""
         if not self.random:
             return {}
@@ -62,7 +62,7 @@ def evaluate_edit(
     controls: int = 1,
     seed: int = 0,
     similarity: CaptionMetric | None = None,
-    before: Reading | None = None,
+    before: Answers | None = None,
     batch_size: int = 32,
     done: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
@@ -90,7 +90,7 @@ def evaluate_edit(
     if before is None:
         before = read(vlm, probes, batch_size=batch_size)
         done("read the unedited model")
-    made: list[tuple[Edit, Reading, dict[str, Measured]]] = []
+    made: list[tuple[Edit, Answers, dict[str, MeasureValues]]] = []
     for n, members in enumerate(sets):
         edit = make(members)
         with edit:

@@ -40,7 +40,7 @@ from ...samples.lexicon import Lexicon, Mode
 from ...words import fold, wordless, words_of
 from ..captions import CaptionMetric
 from ..statistics import Estimate, bootstrap_mean
-from .reading import Reading
+from .reading import Answers
 
 
 @dataclass(frozen=True)
@@ -91,11 +91,11 @@ class Wording:
 
 
 @dataclass(frozen=True)
-class Comparison:
+class ReadingPair:
     """Two readings of the same probes. Raises RunMismatch where they are of different ones."""
 
-    before: Reading
-    after: Reading
+    before: Answers
+    after: Answers
     words: Wording
     similarity: CaptionMetric | None = None
 
@@ -136,12 +136,12 @@ class Measure:
 
     title: str
     meaning: str
-    values: Callable[[Comparison], list[float]]
+    values: Callable[[ReadingPair], list[float]]
     ratio: bool = False
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasureValues:
     """A measure's values.
 
     Attributes:
@@ -165,9 +165,9 @@ class Measured:
         """With its 95 % interval over images or texts; None without values."""
         return estimate(self.values, ratio=self.ratio) if self.values else None
 
-    def join(self, others: Iterable[Measured]) -> Measured:
+    def join(self, others: Iterable[MeasureValues]) -> MeasureValues:
         """The values of several edits as one."""
-        return Measured((*self.values, *(value for other in others for value in other.values)), self.ratio)
+        return MeasureValues((*self.values, *(value for other in others for value in other.values)), self.ratio)
 
 
 def estimate(values: Sequence[float], *, ratio: bool = False) -> Estimate:
@@ -177,8 +177,8 @@ def estimate(values: Sequence[float], *, ratio: bool = False) -> Estimate:
 
 
 def compare_readings(
-    before: Reading, after: Reading, words: Wording, similarity: CaptionMetric | None = None
-) -> dict[str, Measured]:
+    before: Answers, after: Answers, words: Wording, similarity: CaptionMetric | None = None
+) -> dict[str, MeasureValues]:
     """Every measure of MEASURES of two readings; similarity by ROUGE-L by default.
 
     Raises RunMismatch for readings of different probes, and InvalidOption for a metric that compares with images and
@@ -192,8 +192,8 @@ def compare_readings(
         raise InvalidOption(
             f"similarity={similarity.name!r} compares with images; a metric between two captions is needed"
         )
-    both = Comparison(before, after, words, similarity)
-    return {name: Measured(tuple(one.values(both)), one.ratio) for name, one in MEASURES.items()}
+    both = ReadingPair(before, after, words, similarity)
+    return {name: MeasureValues(tuple(one.values(both)), one.ratio) for name, one in MEASURES.items()}
 
 
 def repetition(caption: str) -> float:
@@ -223,15 +223,15 @@ def _replaced(pairs: Iterable[tuple[str, str]], words: Wording) -> list[float]:
     return [float(words.replaced(after)) for _, after in pairs]
 
 
-def _success(both: Comparison) -> list[float]:
+def _success(both: ReadingPair) -> list[float]:
     return _replaced(both.named(both.before.edited, both.after.edited), both.words)
 
 
-def _generality(both: Comparison) -> list[float]:
+def _generality(both: ReadingPair) -> list[float]:
     return _replaced(both.held_out, both.words)
 
 
-def _prompts(both: Comparison) -> list[float]:
+def _prompts(both: ReadingPair) -> list[float]:
     return [
         value
         for prompt, before in both.before.prompted.items()
@@ -239,39 +239,39 @@ def _prompts(both: Comparison) -> list[float]:
     ]
 
 
-def _gone(both: Comparison) -> list[float]:
+def _gone(both: ReadingPair) -> list[float]:
     return [float(both.words.gone(after)) for _, after in both.held_out]
 
 
-def _portability(both: Comparison) -> list[float]:
+def _portability(both: ReadingPair) -> list[float]:
     named = [(both.words.others_in(before), both.words.others_in(after)) for before, after in both.held_out]
     return [len(then & now) / len(then) for then, now in named if then]
 
 
-def _rest(both: Comparison) -> list[float]:
+def _rest(both: ReadingPair) -> list[float]:
     if both.words.target is None:  # nothing says how the sentence would go without it
         return []
     return [float(both.words.exchanged(before).split() == after.split()) for before, after in both.held_out]
 
 
-def _similarity(both: Comparison) -> list[float]:
+def _similarity(both: ReadingPair) -> list[float]:
     pairs = both.others
     if both.similarity is None or not pairs:
         return [rouge_l(after, before) for before, after in pairs]
     return both.similarity.score([a for _, a in pairs], [b for b, _ in pairs]).tolist()
 
 
-def _text_perplexity(both: Comparison) -> list[float]:
+def _text_perplexity(both: ReadingPair) -> list[float]:
     pairs = zip(both.before.texts, both.after.texts, strict=True)
     return [float(np.mean(after.nll) - np.mean(before.nll)) for before, after in pairs]
 
 
-def _text_agreement(both: Comparison) -> list[float]:
+def _text_agreement(both: ReadingPair) -> list[float]:
     pairs = zip(both.before.texts, both.after.texts, strict=True)
     return [float(np.mean(np.equal(before.best, after.best))) for before, after in pairs]
 
 
-def _perplexity(both: Comparison) -> list[float]:
+def _perplexity(both: ReadingPair) -> list[float]:
     pairs = zip(both.before.nll, both.after.nll, strict=True)
     return [after - before for before, after in pairs if before is not None and after is not None]
 

@@ -68,7 +68,7 @@ class TextReading:
 
 
 @dataclass(frozen=True)
-class Reading:
+class Answers:
     """The answers, in the order of the probes.
 
     Attributes:
@@ -89,7 +89,7 @@ class Reading:
 
 
 @in_turn
-def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batch_size: int = 32) -> Reading:
+def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batch_size: int = 32) -> Answers:
     """Ask the model as it is now.
 
     Args:
@@ -109,7 +109,7 @@ def read(vlm: VLM, probes: Probes, *, texts: tuple[str, ...] | None = None, batc
     asked = texts if texts is not None else probes.texts
     if asked is None:
         asked = tuple(dict.fromkeys(caption.full for caption in others))
-    return Reading(
+    return Answers(
         _texts(edited),
         _texts(held_out),
         _texts(others),

@@ -25,7 +25,7 @@ from ..conversion.chat import Conversation
 from ..conversion.files import read_folder, read_settings
 from ..conversion.keys import Keys
 from ..conversion.llama import llama_config, read_tokenizer, take_decoder
-from ..conversion.report import Report
+from ..conversion.report import ConversionReport
 from ..conversion.write import build_model, dtype_of, fit_tokenizer, require_writable, write_checkpoint
 from .modeling import LlavaV1Config, LlavaV1ForConditionalGeneration
 from .processing import IMAGE_TOKEN, MARKED_TOKEN, LlavaV1Processor, conversations, make_processor
@@ -35,7 +35,7 @@ _OTHER = r"text_model\..+|logit_scale|(visual|text)_projection\.weight"
 
 
 @dataclass(frozen=True, kw_only=True)
-class LlavaReport(Report):
+class LlavaReport(ConversionReport):
     """The same, and where the vision `tower` came from."""
 
     tower: str

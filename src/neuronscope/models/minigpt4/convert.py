@@ -21,7 +21,7 @@ from torch import Tensor
 from ...errors import UnsupportedModel
 from ..conversion.chat import Conversation
 from ..conversion.keys import Keys
-from ..conversion.report import Report
+from ..conversion.report import ConversionReport
 from .modeling import MiniGPT4Config
 from .parts import convert_norm, convert_qformer, convert_tower, merge_lora, tower_width
 from .processing import LLAMA_2, V2, VICUNA
@@ -41,7 +41,7 @@ _OTHER_TASKS = r"(t5_proj|opt_proj|llm_proj|vision_proj|text_proj|itm_head)\..+|
 
 
 @dataclass(frozen=True, kw_only=True)
-class MiniGPT4Report(Report):
+class MiniGPT4Report(ConversionReport):
     """The same, where the norm between tower and projector came from, and how many matrices LoRA was merged into."""
 
     ln_vision: str

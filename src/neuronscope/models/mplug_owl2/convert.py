@@ -20,7 +20,7 @@ from ...errors import UnsupportedModel
 from ..conversion.files import read_folder, read_settings
 from ..conversion.keys import Keys
 from ..conversion.llama import decoder_name, decoder_shapes, llama_config, read_tokenizer
-from ..conversion.report import Report
+from ..conversion.report import ConversionReport
 from ..conversion.write import build_model, dtype_of, fit_tokenizer, require_writable, write_checkpoint
 from .modeling import MPLUGOwl2Config, MPLUGOwl2ForConditionalGeneration
 from .processing import USER, make_processor
@@ -54,7 +54,7 @@ class Converted:
 
     config: MPLUGOwl2Config
     state: dict[str, Tensor]
-    report: Report
+    report: ConversionReport
 
 
 def convert(checkpoint: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Converted:
@@ -86,7 +86,7 @@ def convert(checkpoint: Mapping[str, Tensor], settings: Mapping[str, Any]) -> Co
         abstractor_config={name: seen[name] for name in (*list(_ABSTRACTOR)[:4], "layer_norm_eps")},
         num_query_tokens=queries,
     )
-    report = Report(
+    report = ConversionReport(
         kind=_NAME,
         layout=f"{queries} queries and an end token, without a grid",
         template=USER.shown,
@@ -193,7 +193,7 @@ def _decoder(keys: Keys, config: LlamaConfig) -> dict[str, Tensor]:
 
 def convert_files(
     checkpoint: str | Path, out: str | Path, *, tokenizer: str | Path | None = None, dtype: str = "auto"
-) -> Report:
+) -> ConversionReport:
     """Convert and write a checkpoint directory; `conversion.json` in it is the report.
 
     Args:

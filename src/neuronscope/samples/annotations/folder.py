@@ -16,7 +16,7 @@ from ..coco_boxes import require_widths
 from ..coco_tables import Id, Row, Tables
 from ..image import ImageSource, held_picture
 from ..sample import Sample
-from .objects import Picture, tables_of
+from .objects import AnnotatedPicture, tables_of
 from .unpacked import Unpacked
 
 
@@ -28,13 +28,13 @@ class Annotated(CocoFolder):
         pictures: what the reader found; `instances` is where.
     """
 
-    pictures: tuple[Picture, ...] = field(default=(), kw_only=True)
+    pictures: tuple[AnnotatedPicture, ...] = field(default=(), kw_only=True)
 
     def __repr__(self) -> str:
         return f"<Annotated {str(self.instances)!r}, {len(self.tables.images)} pictures in {str(self.images)!r}>"
 
     @classmethod
-    def of(cls, source: Path, images: Path, pictures: Iterable[Picture], *, allow_outside: bool) -> Annotated:
+    def of(cls, source: Path, images: Path, pictures: Iterable[AnnotatedPicture], *, allow_outside: bool) -> Annotated:
         """Raises InvalidSample where nothing in it can be used."""
         found = cls(images, source, allow_outside=allow_outside, pictures=tuple(pictures))
         found.tables  # noqa: B018 - what is wrong with all of it is told at once

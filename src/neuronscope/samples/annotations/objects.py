@@ -40,7 +40,7 @@ class Object:
 
 
 @dataclass(frozen=True)
-class Picture:
+class AnnotatedPicture:
     """A picture and its objects.
 
     Attributes:
@@ -60,7 +60,7 @@ class Picture:
     data: bytes | None = field(default=None, repr=False)
 
 
-def tables_of(path: Path, folder: Path, pictures: Iterable[Picture], *, allow_outside: bool) -> Tables:
+def tables_of(path: Path, folder: Path, pictures: Iterable[AnnotatedPicture], *, allow_outside: bool) -> Tables:
     """The tables of some pictures, each once. Raises InvalidSample where none of them can be used.
 
     What is wrong with one picture stands in its row of images, under "fault", and is told when it comes to it.
@@ -91,7 +91,7 @@ def tables_of(path: Path, folder: Path, pictures: Iterable[Picture], *, allow_ou
     return Tables(path, images, annotations, names)
 
 
-def _size(one: Picture, folder: Path, allow_outside: bool) -> tuple[int, int]:
+def _size(one: AnnotatedPicture, folder: Path, allow_outside: bool) -> tuple[int, int]:
     if one.data is not None:
         return upright_size(held_picture(one.data, one.where))
     path = place(folder, one.file, allow_outside=allow_outside)
@@ -100,9 +100,9 @@ def _size(one: Picture, folder: Path, allow_outside: bool) -> tuple[int, int]:
     return upright_size(path)
 
 
-def _together(pictures: Iterable[Picture]) -> Iterable[Picture]:
+def _together(pictures: Iterable[AnnotatedPicture]) -> Iterable[AnnotatedPicture]:
     """Rows of one picture as one. Raises InvalidSample where they tell of two sizes."""
-    found: dict[str, Picture] = {}
+    found: dict[str, AnnotatedPicture] = {}
     for one in pictures:
         if not (seen := found.get(one.file)):
             found[one.file] = one
@@ -111,7 +111,7 @@ def _together(pictures: Iterable[Picture]) -> Iterable[Picture]:
             raise InvalidSample(f"{one.where} says that {one.file} is {one.size} px, {seen.where} {seen.size}")
         captions = tuple(dict.fromkeys([*seen.captions, *one.captions]))
         both = (*seen.objects, *one.objects)
-        found[one.file] = Picture(seen.where, one.file, both, seen.size or one.size, captions, seen.data)
+        found[one.file] = AnnotatedPicture(seen.where, one.file, both, seen.size or one.size, captions, seen.data)
     return found.values()
 
 

@@ -23,7 +23,7 @@ from ...errors import InvalidOption, InvalidSample, suggest
 from ...hints import is_unicode
 from ...parsing import parse_json, read_text
 from ..boxes import Box, numbers
-from .objects import Object, Picture
+from .objects import AnnotatedPicture, Object
 
 Row = Mapping[str, Any]
 
@@ -49,7 +49,7 @@ _HELP = "name them with columns={'file': ..., 'concept': ...}"
 
 def pictures_of(
     source: str, rows: Iterable[tuple[str, Row]], columns: Mapping[str, str], masks: Path
-) -> Iterator[Picture]:
+) -> Iterator[AnnotatedPicture]:
     """The pictures of a table.
 
     Args:
@@ -75,7 +75,7 @@ def pictures_of(
         raise InvalidSample(f"{source} has no rows")
 
 
-def _picture(where: str, row: Row, columns: Mapping[str, str], masks: Path) -> Picture:
+def _picture(where: str, row: Row, columns: Mapping[str, str], masks: Path) -> AnnotatedPicture:
     data = _data(row, columns)
     file = where if data is not None else _text(row, "file", columns)
     inner = _column(row, "objects", columns)
@@ -88,7 +88,9 @@ def _picture(where: str, row: Row, columns: Mapping[str, str], masks: Path) -> P
         objects = []  # a picture without any
     said = _column(row, "captions", columns)
     captions = [] if said is None else row[said] if isinstance(row[said], list) else [row[said]]
-    return Picture(where, file, objects, _size(row), tuple(str(one) for one in captions if not _missing(one)), data)
+    return AnnotatedPicture(
+        where, file, objects, _size(row), tuple(str(one) for one in captions if not _missing(one)), data
+    )
 
 
 def _data(row: Row, columns: Mapping[str, str]) -> bytes | None:

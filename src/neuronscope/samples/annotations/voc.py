@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 from ...errors import InvalidSample, suggest
 from ...parsing import read_text
-from .objects import Object, Picture
+from .objects import AnnotatedPicture, Object
 
 _PICTURES = ("JPEGImages", "images", "Images")
 
@@ -21,7 +21,7 @@ def is_voc(root: Path) -> bool:
     return bool(_files(root))
 
 
-def read_voc(root: Path, split: str | None) -> tuple[Path, list[Picture]]:
+def read_voc(root: Path, split: str | None) -> tuple[Path, list[AnnotatedPicture]]:
     """The folder of the pictures, and what is in them. Raises InvalidSample, with the file, for what is wrong."""
     files = _files(root)
     images = next((root / name for name in _PICTURES if (root / name).is_dir()), files[0].parent)
@@ -43,7 +43,7 @@ def _files(root: Path) -> list[Path]:
     return sorted((folder if folder.is_dir() else root).glob("*.xml"))
 
 
-def _picture(path: Path) -> Picture:
+def _picture(path: Path) -> AnnotatedPicture:
     try:
         text = read_text(path)
         if "<!DOCTYPE" in text or "<!ENTITY" in text:
@@ -57,7 +57,7 @@ def _picture(path: Path) -> Picture:
     if frame is not None and (min(frame) < 1 or any(v != int(v) for v in frame)):
         frame = None  # tools that do not know it write 0
     told = None if frame is None else (int(frame[0]), int(frame[1]))
-    return Picture(path.name, name, tuple(_objects(path, root)), told)
+    return AnnotatedPicture(path.name, name, tuple(_objects(path, root)), told)
 
 
 def _objects(path: Path, root: ElementTree.Element) -> Iterator[Object]:

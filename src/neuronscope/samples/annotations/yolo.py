@@ -14,7 +14,7 @@ from typing import Any, cast
 from ...errors import InvalidSample, suggest
 from ...parsing import read_text
 from ..lists import SUFFIXES
-from .objects import Object, Picture
+from .objects import AnnotatedPicture, Object
 
 _CLASSES = ("classes.txt", "obj.names", "labels/classes.txt")
 
@@ -24,7 +24,7 @@ def is_yolo(root: Path) -> bool:
     return bool(_yaml(root)) or any((root / name).is_file() for name in _CLASSES) or bool(_labels(root))
 
 
-def read_yolo(root: Path, split: str | None) -> tuple[Path, list[Picture]]:
+def read_yolo(root: Path, split: str | None) -> tuple[Path, list[AnnotatedPicture]]:
     """The folder of the pictures, and what is in them. Raises InvalidSample, with file and line, for what is wrong."""
     names = _names(root)
     splits = _labels(root)
@@ -39,7 +39,7 @@ def read_yolo(root: Path, split: str | None) -> tuple[Path, list[Picture]]:
     found = sorted(path for path in images.rglob("*") if path.suffix.lower() in SUFFIXES)
     if not found:
         raise InvalidSample(f"{images} holds no pictures; those of {labels} are looked for there")
-    pictures: list[Picture] = []
+    pictures: list[AnnotatedPicture] = []
     known = {path.relative_to(images).with_suffix("").as_posix() for path in found}
     for path in sorted(labels.rglob("*.txt")):
         if path.name not in _CLASSES and path.relative_to(labels).with_suffix("").as_posix() not in known:
@@ -48,7 +48,7 @@ def read_yolo(root: Path, split: str | None) -> tuple[Path, list[Picture]]:
         own = path.relative_to(images)
         file = labels / own.with_suffix(".txt")
         objects = tuple(_objects(file, names)) if file.is_file() else ()
-        pictures.append(Picture(str(own), own.as_posix(), objects))
+        pictures.append(AnnotatedPicture(str(own), own.as_posix(), objects))
     return images, pictures
 
 

@@ -42,7 +42,7 @@ class Concept:
 
 
 @dataclass(frozen=True)
-class Place:
+class Background:
     """One background: `phrase` ends a caption ("on a beach"), `bare` names the place after "a" when it is empty."""
 
     name: str
@@ -53,7 +53,7 @@ class Place:
 
 
 CONCEPTS: dict[str, Concept] = {}
-PLACES: dict[str, Place] = {}
+PLACES: dict[str, Background] = {}
 
 
 def concept(
@@ -88,7 +88,7 @@ def place(name: str, *, phrase: str, bare: str, horizon: float) -> Callable[[Dra
         raise ValueError(f"place {name!r} is registered twice")
 
     def register(draw: DrawPlace) -> DrawPlace:
-        PLACES[name] = Place(name, draw, phrase, bare, horizon)
+        PLACES[name] = Background(name, draw, phrase, bare, horizon)
         return draw
 
     return register

@@ -15,8 +15,8 @@ from ...evaluate.captions import Scored
 from ...evaluate.captions.scored import alike
 from ...evaluate.discovery import (
     CONTROLS,
+    ControlledMean,
     CrossImage,
-    Measured,
     Specificity,
     cross_image,
     measured,
@@ -29,7 +29,7 @@ from ...parsing import parse_json
 from ...run.understood import understood
 from ...types import Json, Neuron
 from ...view.figures import LayerCounts
-from .concepts import Concept, Found, nouns_of, order_of, rows_of
+from .concepts import Found, SharedNoun, nouns_of, order_of, rows_of
 from .work import DiscoveryRun
 
 Matrix = Float[np.ndarray, "_rows _columns"]
@@ -39,7 +39,7 @@ Matrix = Float[np.ndarray, "_rows _columns"]
 class SimilarTexts:
     """Semantic sensitivity by one metric, with all that has to be equal for numbers to compare."""
 
-    value: Measured
+    value: ControlledMean
     provenance: Mapping[str, Json]
 
 
@@ -68,15 +68,15 @@ class DiscoveryFigures:
     captioned: Mapping[str, str]
     nouns: Mapping[str, Sequence[Found]]
     layers: Mapping[int, LayerCounts]
-    named: Measured | None = None
+    named: ControlledMean | None = None
     similar: Mapping[str, SimilarTexts] = field(default_factory=dict[str, SimilarTexts])
-    region: Mapping[int, Measured] = field(default_factory=dict[int, Measured])
+    region: Mapping[int, ControlledMean] = field(default_factory=dict[int, ControlledMean])
     kept: tuple[int, int] = (0, 0)
     cross: CrossImage | None = None
     in_image: Specificity | None = None
     among: Specificity | None = None
     matrix: Matrix | None = None
-    concepts: tuple[Concept, ...] = ()
+    concepts: tuple[SharedNoun, ...] = ()
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
@@ -161,7 +161,7 @@ def _pairs(work: DiscoveryRun, nouns: Mapping[str, Sequence[Found]]) -> tuple[li
     return list(pairs.values()), (sum(map(len, pairs.values())), len(plain) * work.plan.shuffles)
 
 
-def _over_images(rows: Sequence[Mapping[str, Any]], name: str, seed: int) -> Measured:
+def _over_images(rows: Sequence[Mapping[str, Any]], name: str, seed: int) -> ControlledMean:
     """Mean over the nouns of an image, then over images."""
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
@@ -221,6 +221,6 @@ def _summary(images: Sequence[Mapping[str, Sequence[Matrix]]], seed: int) -> Spe
     return specificity([image[FOUND][0] for image in images], controls, seed)
 
 
-def estimates(one: Measured) -> dict[str, Estimate]:
+def estimates(one: ControlledMean) -> dict[str, Estimate]:
     """The found neurons' figure, and those of the controls."""
     return {FOUND: one.found, **one.controls}

@@ -21,7 +21,7 @@ Found = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
-class Concept:
+class SharedNoun:
     """A noun that at least two captions name.
 
     Attributes:
@@ -52,16 +52,16 @@ def nouns_of(run: Run, pictures: Sequence[Picture]) -> dict[str, list[Found]]:
     return dict(sorted(found.items(), key=lambda item: (-len(item[1]), item[0])))
 
 
-def concepts_of(run: Run, pictures: Sequence[Picture]) -> tuple[Concept, ...]:
+def concepts_of(run: Run, pictures: Sequence[Picture]) -> tuple[SharedNoun, ...]:
     """The nouns that at least two of the pictures have in their captions."""
-    concepts: list[Concept] = []
+    concepts: list[SharedNoun] = []
     for noun, rows in nouns_of(run, pictures).items():
         if len(rows) < 2:
             continue
         half = (len(rows) + 1) // 2
         names = [row["image"] for row in rows]
         best = together(rows[:half], 1)[0]
-        concepts.append(Concept(noun, tuple(names[:half]), tuple(names[half:]), best))
+        concepts.append(SharedNoun(noun, tuple(names[:half]), tuple(names[half:]), best))
     return tuple(concepts)
 
 

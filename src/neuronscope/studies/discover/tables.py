@@ -17,7 +17,7 @@ from types import MappingProxyType
 from typing import Any
 
 from ...evaluate import Estimate
-from ...evaluate.discovery import CONTROLS, Measured, Specificity, normalised
+from ...evaluate.discovery import CONTROLS, ControlledMean, Specificity, normalised
 from ...evaluate.discovery.invariance import OTHERS
 from ...evaluate.discovery.sensitivity import FOUND
 from ...files import clear_result, output_folder, refusing, write_text
@@ -133,7 +133,7 @@ def _best(rows: Sequence[Found]) -> list[list[Any]]:
     return [[str(one), value] for one, value in zip(best, best.scores["contribution"], strict=True)]
 
 
-def _numbers(one: Measured | None) -> dict[str, Any]:
+def _numbers(one: ControlledMean | None) -> dict[str, Any]:
     if one is None:
         return {}
     return {**{name: value.to_dict() for name, value in estimates(one).items()}, "units": one.units}

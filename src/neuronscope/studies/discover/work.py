@@ -36,7 +36,7 @@ from ...run.directory import Run
 from ...run.understood import only_row, understood
 from ...samples.picture_files import Picture
 from ...types import Neurons
-from .concepts import Concept, Found, concepts_of, rows_of
+from .concepts import Found, SharedNoun, concepts_of, rows_of
 from .settings import DiscoveryPlan
 
 Rows = list[dict[str, Any]]
@@ -90,7 +90,7 @@ class DiscoveryRun:
         self._each("similarity", self.compared, self._compare)
 
     @cached_property
-    def concepts(self) -> tuple[Concept, ...]:
+    def concepts(self) -> tuple[SharedNoun, ...]:
         """The nouns that at least two pictures' captions name, most frequent first, once all neurons are found."""
         with understood(self.run, "nouns"):
             return concepts_of(self.run, self.pictures)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ...evaluate.editing import MEASURES
-from ...report.blocks import Listing, Run, Section
+from ...report.blocks import Listing, Section, StyledText
 from ...report.kept import kept_photo
 from ...report.result import SHOWN, Card, Group, Line, ResultPage, said, told_rest, write_again
 from .tables import sections
@@ -61,7 +61,7 @@ def _title(one: Mapping[str, Any]) -> str:
 def _meanings(words: Sequence[Mapping[str, Any]]) -> Section:
     """What the measures are that some word has a number for."""
     measured = [one for name, one in MEASURES.items() if any(word["edited"][name] is not None for word in words)]
-    items = tuple((Run(one.title, "strong"), Run(f": {one.meaning}.")) for one in measured)
+    items = tuple((StyledText(one.title, "strong"), StyledText(f": {one.meaning}.")) for one in measured)
     return Section("meanings", "What the measures are", [Listing(items)])
 
 

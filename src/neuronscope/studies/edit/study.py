@@ -136,11 +136,11 @@ def rewrite(vlm: VLM, asked: Rewrite, *, step: Callable[[str], None] = lambda _:
     Raises InvalidOption for an editor or setting that is not known, for a target or donors that are missing or too
     many, and where too few captions name the source, or too few do not. The model is in every case left as it was.
     """
-    return Job.of(asked).run(vlm, step)
+    return EditJob.of(asked).run(vlm, step)
 
 
 @dataclass(frozen=True)
-class Job:
+class EditJob:
     """What is to be done, all files but the pictures read, before anything is loaded.
 
     Attributes:
@@ -160,7 +160,7 @@ class Job:
     found: Pictures
 
     @classmethod
-    def of(cls, asked: Rewrite, found: Pictures | None = None) -> Job:
+    def of(cls, asked: Rewrite, found: Pictures | None = None) -> EditJob:
         """A job, of pictures that are already gathered where they are given.
 
         Raises InvalidOption as :func:`rewrite` does.

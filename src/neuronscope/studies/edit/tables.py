@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...errors import InvalidOption
-from ...evaluate.editing import MEASURES, Evaluation, Measured, estimate
+from ...evaluate.editing import MEASURES, Evaluation, MeasureValues, estimate
 from ...report.blocks import Section, grid, text
 from ...report.cells import interval, number
 from ...report.markdown import markdown
@@ -172,17 +172,17 @@ def _editor(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     }
 
 
-def _measured(values: Mapping[str, Sequence[float]], name: str) -> Measured:
-    return Measured(tuple(values[name]), MEASURES[name].ratio)
+def _measured(values: Mapping[str, Sequence[float]], name: str) -> MeasureValues:
+    return MeasureValues(tuple(values[name]), MEASURES[name].ratio)
 
 
-def _over_edits(found: Sequence[Measured]) -> dict[str, Any] | None:
+def _over_edits(found: Sequence[MeasureValues]) -> dict[str, Any] | None:
     """Mean of the edits' means; ratios are averaged as logarithms. None where no edit has a value."""
     means = [sum(one.values) / len(one.values) for one in found if one.values]
     return {**estimate(means, ratio=found[0].ratio).to_dict(), "items": len(means)} if means else None
 
 
-def _cell(one: Measured) -> dict[str, Any] | None:
+def _cell(one: MeasureValues) -> dict[str, Any] | None:
     return None if one.estimate is None else {**one.estimate.to_dict(), "items": len(one.values)}
 
 

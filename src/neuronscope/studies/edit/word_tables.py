@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...evaluate.editing import Measured
+from ...evaluate.editing import MeasureValues
 from ...files import clear_result, output_folder, write_text
 from ...report.kept import keep_pictures
 from ...run.settings import environment
@@ -58,7 +58,7 @@ def words_document(found: Suppressed, kept: Mapping[Path, str]) -> dict[str, Any
     return {"verdict": words_verdict(made), **made}
 
 
-def _measures(found: Mapping[str, Measured]) -> dict[str, Any]:
+def _measures(found: Mapping[str, MeasureValues]) -> dict[str, Any]:
     return {
         name: None if one.estimate is None else {**one.estimate.to_dict(), "items": len(one.values)}
         for name, one in found.items()

@@ -15,9 +15,9 @@ from pathlib import Path
 from ...edit import Edit
 from ...errors import ConceptNotNamed, InvalidOption
 from ...evaluate import named
-from ...evaluate.editing import Measured, Probes, Wording
+from ...evaluate.editing import MeasureValues, Probes, Wording
 from ...evaluate.editing.measures import compare_readings
-from ...evaluate.editing.reading import Reading, read
+from ...evaluate.editing.reading import Answers, read
 from ...held import Changing, in_turn, together
 from ...loading import VLM
 from ...locate import layer_matched
@@ -27,7 +27,7 @@ from ...samples.picture_files import Picture, Pictures, gather
 from ...types import Neuron, Neurons
 from ...words import fold
 from .settings import Rewrite
-from .study import Job, Rewritten
+from .study import EditJob, Rewritten
 from .words_report import named as named_pair
 
 _ARROW = "->"
@@ -80,8 +80,8 @@ class AllWords:
         random: the same with as many random neurons of the same layers edited in the same way; empty without.
     """
 
-    measured: Mapping[ListedWord, Mapping[str, Measured]]
-    random: Mapping[ListedWord, Mapping[str, Measured]]
+    measured: Mapping[ListedWord, Mapping[str, MeasureValues]]
+    random: Mapping[ListedWord, Mapping[str, MeasureValues]]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class WordsJob:
 
     asked: Rewrite
     listed: tuple[ListedWord, ...]
-    jobs: tuple[Job, ...]
+    jobs: tuple[EditJob, ...]
     found: Pictures
 
     @classmethod
@@ -121,7 +121,7 @@ class WordsJob:
         if asked.settings and all(one.neutral is None for one in listed):
             raise InvalidOption("--set is of the editor of words with a neutral one, and the list has none")
         found = gather(asked.images, split=asked.split, allow_outside=asked.allow_outside)
-        return cls(asked, listed, tuple(Job.of(_one(asked, word), found) for word in listed), found)
+        return cls(asked, listed, tuple(EditJob.of(_one(asked, word), found) for word in listed), found)
 
     @in_turn
     def run(self, vlm: VLM, step: Callable[[str], None] = lambda _: None) -> Suppressed:
@@ -167,7 +167,7 @@ class WordsJob:
         probes = Probes(edited, held_out, free, texts=job.texts, decoding=job.decoding)
         before = read(vlm, probes)
         edits = [made.found.edit for made in words.values()]
-        random: dict[ListedWord, Mapping[str, Measured]] = {}
+        random: dict[ListedWord, Mapping[str, MeasureValues]] = {}
         if self.asked.controls:
             random = _compared(vlm, words, self._random(vlm, words), probes, before)
         return AllWords(_compared(vlm, words, edits, probes, before), random)
@@ -212,8 +212,8 @@ def _one(asked: Rewrite, listed: ListedWord) -> Rewrite:
 
 
 def _compared(
-    vlm: VLM, words: Mapping[ListedWord, Rewritten], edits: Sequence[Edit], probes: Probes, before: Reading
-) -> dict[ListedWord, Mapping[str, Measured]]:
+    vlm: VLM, words: Mapping[ListedWord, Rewritten], edits: Sequence[Edit], probes: Probes, before: Answers
+) -> dict[ListedWord, Mapping[str, MeasureValues]]:
     """Every word's measures with all edits in force."""
     with Changing(together) as applied:
         for edit in edits:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Concept(Loading, Asking, Taking, Reading):
+class ConceptOf(Loading, Asking, Taking, Reading):
     """Annotated photographs, a concept, a method, and how photographs become one."""
 
     data: Path = option(MISSING, help=ANNOTATED)
@@ -80,7 +80,7 @@ class Concept(Loading, Asking, Taking, Reading):
 
 
 def concept_into(
-    folder: str | Path, vlm: VLM, asked: Concept, step: Callable[[str], None] = lambda _: None
+    folder: str | Path, vlm: VLM, asked: ConceptOf, step: Callable[[str], None] = lambda _: None
 ) -> tuple[Neurons, tuple[str, ...]]:
     """Locate a concept in a folder's photographs, and write the set. Returns it with the lines of summary.txt.
 
@@ -136,7 +136,7 @@ def _verdict(concept: str, count: int, used: int, left_out: Sequence[LeftOut]) -
     )
 
 
-def _scored(vlm: VLM, asked: Concept, concept: str, step: Callable[[str], None]) -> tuple[ScoredConcept, list[str]]:
+def _scored(vlm: VLM, asked: ConceptOf, concept: str, step: Callable[[str], None]) -> tuple[ScoredConcept, list[str]]:
     """The first photographs of a concept that can be used, scored; and why others cannot."""
     from ...locate import ScoredConcept, method
     from ...models.decoding import Decoding
@@ -169,7 +169,7 @@ def _scored(vlm: VLM, asked: Concept, concept: str, step: Callable[[str], None])
     return scored, [*notes, *(f"unseen    {line}" for line in scored.unseen)]
 
 
-def _pairs(vlm: VLM, sample: Sample, asked: Concept, decoding: Decoding) -> list[tuple[Counterfactual, Validity]]:
+def _pairs(vlm: VLM, sample: Sample, asked: ConceptOf, decoding: Decoding) -> list[tuple[Counterfactual, Validity]]:
     from ...locate.validity import valid_pair
 
     methods: Any = asked.edits

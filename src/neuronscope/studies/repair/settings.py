@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ...locate.target import Position
     from ...models.decoding import Decoding
     from ...samples.lists import Refused
-    from ...samples.objects import AnnotatedFolder, Shown
+    from ...samples.objects import AnnotatedFolder, PictureCategories
     from ...samples.synonyms import Synonyms
 
 #: What is done to the neurons: they write nothing, or another word.
@@ -99,7 +99,9 @@ class Repair:
         words = {} if target is None else {"source": source, "target": target}
         return editor("swap" if words else "ablate", **words, decoding=self.decoding).edit(vlm, neurons)
 
-    def target(self, vlm: VLM, picture: Shown, caption: Caption, source: str, categories: Sequence[str]) -> str | None:
+    def target(
+        self, vlm: VLM, picture: PictureCategories, caption: Caption, source: str, categories: Sequence[str]
+    ) -> str | None:
         """The word that is to take a hallucinated one's place; None where none is.
 
         Raises InvalidOption where the picture shows, or the vocabulary spells, no other object.
@@ -288,7 +290,7 @@ class Repairs:
     """
 
     how: Repair
-    pictures: Mapping[str, tuple[Shown, ...]]
+    pictures: Mapping[str, tuple[PictureCategories, ...]]
     before: Mapping[str, tuple[str, ...]]
     named: Mapping[str, Named]
     single: tuple[Repaired, ...]

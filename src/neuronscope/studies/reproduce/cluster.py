@@ -23,7 +23,7 @@ from ...samples import CocoFolder
 from ...types import Json
 from .collect import collect
 from .engine import Step, prepare
-from .job import Job
+from .job import ReproductionJob
 from .opening import run_settings
 from .record import read_named
 from .results import Results
@@ -35,7 +35,7 @@ from .work import Reproduction
 class Reproducing:
     """A job as the :class:`~neuronscope.cluster.task.Task` of a cluster."""
 
-    job: Job
+    job: ReproductionJob
 
     @property
     def place(self) -> Path:
@@ -61,7 +61,7 @@ class Reproducing:
 class Ready:
     """A job with its model and its data."""
 
-    job: Job
+    job: ReproductionJob
     vlm: VLM
     source: CocoFolder
 
@@ -70,13 +70,13 @@ class Ready:
         """Of the run."""
         return run_settings(self.vlm, self.source.identity(), self.job.experiment)
 
-    def work(self, run: Run) -> Taking:
+    def work(self, run: Run) -> WorkerPart:
         """What does the units."""
-        return Taking(Reproduction(self.vlm, self.source, self.job.experiment, run))
+        return WorkerPart(Reproduction(self.vlm, self.source, self.job.experiment, run))
 
 
 @dataclass(frozen=True)
-class Taking:
+class WorkerPart:
     """A worker's part in an experiment."""
 
     reproduction: Reproduction
@@ -108,7 +108,7 @@ class Taking:
 
 
 class Cluster:
-    """An :class:`~neuronscope.studies.reproduce.engine.Engine` on Ray.
+    """An :class:`~neuronscope.studies.reproduce.engine.Executor` on Ray.
 
     Args:
         job: what to do; sent to the workers, which load model and data from its paths.
@@ -122,7 +122,7 @@ class Cluster:
 
     def __init__(
         self,
-        job: Job,
+        job: ReproductionJob,
         folder: str | Path,
         resources: Resources | None = None,
         *,
@@ -136,30 +136,30 @@ class Cluster:
 
     @property
     def run(self) -> Run:
-        """See :class:`~neuronscope.studies.reproduce.engine.Engine`. Raises RunMismatch before `prepare`."""
+        """See :class:`~neuronscope.studies.reproduce.engine.Executor`. Raises RunMismatch before `prepare`."""
         return self.crew.run
 
     def prepare(self, step: Step) -> None:
-        """See :class:`~neuronscope.studies.reproduce.engine.Engine`; the data set is built by one worker."""
+        """See :class:`~neuronscope.studies.reproduce.engine.Executor`; the data set is built by one worker."""
         step("starting workers")
         self.crew.start()
         step("building the data set")
         self.crew.ask("dataset", [DATASET.name] if DATASET.done(self.run) else [], [DATASET.name])
 
     def left(self) -> int:
-        """See :class:`~neuronscope.studies.reproduce.engine.Engine`."""
+        """See :class:`~neuronscope.studies.reproduce.engine.Executor`."""
         return len(self._left())
 
     def cost(self) -> Cost:
-        """See :class:`~neuronscope.studies.reproduce.engine.Engine`; the time shows while it runs."""
+        """See :class:`~neuronscope.studies.reproduce.engine.Executor`; the time shows while it runs."""
         return Cost.of(self._job.experiment, len(self._samples()), self._left())
 
     def work(self, step: Step) -> Sequence[Failure]:
-        """See :class:`~neuronscope.studies.reproduce.engine.Engine`; `step` is told of every unit when it is done."""
+        """See :class:`~neuronscope.studies.reproduce.engine.Executor`; `step` is told of every unit when it is done."""
         return self.crew.work(self._units(), step)
 
     def results(self) -> Results:
-        """See :class:`~neuronscope.studies.reproduce.engine.Engine`; put together by a worker."""
+        """See :class:`~neuronscope.studies.reproduce.engine.Executor`; put together by a worker."""
         found: Results = self.crew.ask("results", [one.name for one in (DATASET, *self._units()) if one.done(self.run)])
         return replace(found, environments=self.run.record.environments)
 

@@ -11,7 +11,7 @@ from ...loading import VLM
 from ...run.directory import Run
 from .collect import collect, collect_samples
 from .conditions import TooFewSamples
-from .job import Job
+from .job import ReproductionJob
 from .opening import open_run
 from .results import Results
 from .tables import render
@@ -21,7 +21,7 @@ from .work import Reproduction
 Step = Callable[[str], None]
 
 
-class Engine(Protocol):
+class Executor(Protocol):
     """Carries out an experiment in a run directory. To be called in the order of its methods, close in any case."""
 
     def prepare(self, step: Step) -> None:
@@ -68,35 +68,35 @@ class Local:
         vlm: the model, loaded.
     """
 
-    def __init__(self, job: Job, folder: str | Path, vlm: VLM) -> None:
+    def __init__(self, job: ReproductionJob, folder: str | Path, vlm: VLM) -> None:
         source = job.source()
         self.run = open_run(folder, vlm, source.identity(), job.experiment)
         self._work = Reproduction(vlm, source, job.experiment, self.run)
 
     def prepare(self, step: Step) -> None:
-        """See :class:`Engine`."""
+        """See :class:`Executor`."""
         self._work.step = step
         prepare(self._work)
 
     def left(self) -> int:
-        """See :class:`Engine`."""
+        """See :class:`Executor`."""
         return self._work.left()
 
     def cost(self) -> Cost:
-        """See :class:`Engine`; with the time, measured on one unit."""
+        """See :class:`Executor`; with the time, measured on one unit."""
         return self._work.cost()
 
     def work(self, step: Step) -> Sequence[Failure]:
-        """See :class:`Engine`. Raises the error of the first unit that fails for another reason than its numbers."""
+        """See :class:`Executor`. Raises the error of the first unit that fails for another reason than its numbers."""
         self._work.step = step
         return self._work.work()
 
     def results(self) -> Results:
-        """See :class:`Engine`."""
+        """See :class:`Executor`."""
         return collect(self._work)
 
     def close(self) -> None:
-        """See :class:`Engine`."""
+        """See :class:`Executor`."""
 
 
 def prepare(work: Reproduction) -> None:

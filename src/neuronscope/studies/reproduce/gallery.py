@@ -45,7 +45,7 @@ class Shot:
 
 
 @dataclass(frozen=True)
-class Said:
+class CaptionVariant:
     """One of the captions that an image has anywhere in the run: the text, and whether it names the image's concept."""
 
     text: str
@@ -70,7 +70,7 @@ class Gallery:
     prompt: str
     match: Mode
     shots: Sequence[Shot]
-    said: Sequence[Sequence[Said]]
+    said: Sequence[Sequence[CaptionVariant]]
     cells: Mapping[tuple[str, str], UInt16[np.ndarray, "_sources _images _draws"]]
     sizes: Mapping[str, Sequence[int | None]]
     notes: Mapping[str, Sequence[Sequence[str]]]
@@ -88,8 +88,8 @@ class Gallery:
                 "image": shot.image,
                 "concept": shot.concept,
                 "also": list(shot.also),
-                "caption": self._entry(texts, shot.concept, Said(shot.caption, True)),
-                "edited_caption": self._entry(texts, shot.concept, Said(shot.edited_caption, False)),
+                "caption": self._entry(texts, shot.concept, CaptionVariant(shot.caption, True)),
+                "edited_caption": self._entry(texts, shot.concept, CaptionVariant(shot.edited_caption, False)),
                 "original": shot.original,
                 "edited": shot.edited,
             }
@@ -109,7 +109,7 @@ class Gallery:
             "notes": [[list(notes) for notes in self.notes[method]] for method in methods],
         }
 
-    def _entry(self, texts: dict[str, int], concept: str, said: Said) -> list[int]:
+    def _entry(self, texts: dict[str, int], concept: str, said: CaptionVariant) -> list[int]:
         place = texts.setdefault(said.text, len(texts))
         match = Lexicon.default().match(said.text, concept, self.match)
         return [place, int(said.hit), *((0, 0) if match is None else _utf16(said.text, match.start, match.end))]

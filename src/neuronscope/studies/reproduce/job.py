@@ -22,7 +22,7 @@ AGAIN = "again.sh"
 
 
 @dataclass(frozen=True)
-class Job(Loading, Reading):
+class ReproductionJob(Loading, Reading):
     """What a process has to know to take part; small enough to be sent, and the same on every machine.
 
     Attributes:

@@ -33,12 +33,12 @@ from ...samples.boxes import Box
 from ...samples.image import read_image
 from ...samples.inpaint import INPAINTERS, inpaint
 from ...version import __version__
-from .gallery import MISSING, Gallery, Said, Shot
+from .gallery import MISSING, CaptionVariant, Gallery, Shot
 from .job import AGAIN
 from .numbers import SCHEMA
 from .pixels import decode_mask, pixel_hash, put_inside
 from .sections import sections
-from .shown import Pictures
+from .shown import DataPictures
 from .ties import Ties
 
 _TABLES = "neuronscope reproduce --tables-only"
@@ -116,11 +116,11 @@ def run_page(
     run = Run.existing(root)
     with telling_damage(root / "tables.json"):
         document = _document(root)
-        found = None if data is None else Pictures(data, split, allow_outside=allow_outside)
+        found = None if data is None else DataPictures(data, split, allow_outside=allow_outside)
         return _page(root, run, document, found)
 
 
-def _page(root: Path, run: Run, document: dict[str, Any], data: Pictures | None) -> RunPage:
+def _page(root: Path, run: Run, document: dict[str, Any], data: DataPictures | None) -> RunPage:
     figures = {name: root / "figures" / f"{name}.svg" for name in document.get("figures", {})}
     drawn = {name: path.read_bytes() for name, path in figures.items() if path.is_file()}
     model, settings = run.settings.get("model"), run.settings
@@ -163,7 +163,7 @@ def _again(root: Path) -> str:
     return path.read_text(encoding="utf-8", errors="replace").strip() if path.is_file() else ""
 
 
-def read_gallery(run: Run, data: Pictures | None = None, conditions: Sequence[str] = ()) -> Gallery:
+def read_gallery(run: Run, data: DataPictures | None = None, conditions: Sequence[str] = ()) -> Gallery:
     """The samples of a run and all of its captions, conditions in the order given. Raises as :func:`run_page` does."""
     records = _samples(run)
     if not records or "captions" not in run.kinds():
@@ -187,7 +187,7 @@ def _samples(run: Run) -> list[dict[str, Any]]:
 
 def _captions(
     table: pa.Table, where: Mapping[str, int]
-) -> tuple[list[list[Said]], dict[tuple[str, str], UInt16[np.ndarray, "_s _o _d"]]]:
+) -> tuple[list[list[CaptionVariant]], dict[tuple[str, str], UInt16[np.ndarray, "_s _o _d"]]]:
     """Every image's distinct captions, and which of them stands where; all of it as codes, not as Python objects."""
     codes, names = {}, {}
     columns = {name: table[name] for name in ("method", "condition", "caption")}
@@ -205,7 +205,7 @@ def _captions(
     )
     owner = pairs // len(names["caption"])
     said = [
-        [Said(names["caption"][codes["caption"][k]], bool(hits[k])) for k in first[owner == o]]
+        [CaptionVariant(names["caption"][codes["caption"][k]], bool(hits[k])) for k in first[owner == o]]
         for o in range(len(where))
     ]
     local = np.arange(len(pairs)) - np.searchsorted(owner, owner)
@@ -245,7 +245,7 @@ def _located(
     return sizes, notes
 
 
-def _shot(record: Mapping[str, Any], data: Pictures | None) -> Shot:
+def _shot(record: Mapping[str, Any], data: DataPictures | None) -> Shot:
     path = None if data is None else data.find(record)
     original, edited = (None, None) if path is None else _pictures(record, path)
     return Shot(
@@ -279,7 +279,7 @@ def _boxes(record: Mapping[str, Any]) -> list[Box]:
     return [(float(x), float(y), float(w), float(h)) for x, y, w, h in record["boxes"]]
 
 
-def _told(shots: Sequence[Shot], data: Pictures | None) -> str:
+def _told(shots: Sequence[Shot], data: DataPictures | None) -> str:
     if data is None:
         return "A run holds no pictures; give the data (--data) for thumbnails."
     missing, unedited = sum(not shot.original for shot in shots), sum(not shot.edited for shot in shots)

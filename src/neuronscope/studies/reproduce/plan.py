@@ -155,7 +155,7 @@ def _said(options: Mapping[str, Any]) -> str:
 
 
 @dataclass(frozen=True)
-class Measured:
+class UnitTiming:
     """What one unit took on this machine, and what that makes of the whole.
 
     Attributes:
@@ -191,7 +191,7 @@ class Measured:
         ]
 
 
-def measure(plan: Plan, vlm: VLM, source: CandidateSource) -> Measured:
+def measure(plan: Plan, vlm: VLM, source: CandidateSource) -> UnitTiming:
     """Locate in one sample, caption a few pictures under its noise, and say what all of it would take.
 
     Raises InvalidSample where none of the first candidates meets the conditions.
@@ -219,7 +219,7 @@ def measure(plan: Plan, vlm: VLM, source: CandidateSource) -> Measured:
     total = plan.to_dict()["captions"]["under conditions"]
     gpu = vlm.device.type == "cuda"
     memory = torch.cuda.max_memory_allocated(vlm.device) if gpu else _resident()
-    return Measured(
+    return UnitTiming(
         kept.concept,
         kept.image_id,
         vlm.sent(asked.decoding),

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from ...report.blocks import Block, Figure, Heading, Listing, Notes, Run, Section, grid, text
+from ...report.blocks import Block, Figure, Heading, Listing, Notes, Section, StyledText, grid, text
 from ...report.cells import NOTHING, Cell, count, interval, p_value, share, shares
 from .published_sections import published_concepts, published_means, published_table_3
 from .verdict import verdict
@@ -82,18 +82,20 @@ def _opening(document: Document) -> list[Block]:
     if document["controls"]:
         found.append(text(f"Random control: {', '.join(document['controls'])}."))
     if missing := document.get("missing"):
-        found.append(text(Run("With fewer samples than asked for:", "strong"), f" {'; '.join(missing.values())}."))
+        found.append(
+            text(StyledText("With fewer samples than asked for:", "strong"), f" {'; '.join(missing.values())}.")
+        )
     if unpaired := document.get("unpaired"):
         found.append(
             text(
-                Run("Refused:", "strong"),
+                StyledText("Refused:", "strong"),
                 f" {unpaired} samples are in no comparison, because some method could not be used on them; which, and "
                 "why, stands with the sizes of the sets.",
             )
         )
     if left := document["unfinished"]:
         pairs = "; ".join(f"{pair['method']} under {pair['condition']}" for pair in left)
-        found.append(text(Run("Not finished, and left out:", "strong"), f" {pairs}."))
+        found.append(text(StyledText("Not finished, and left out:", "strong"), f" {pairs}."))
     return found
 
 
@@ -327,7 +329,10 @@ def _settings(document: Document) -> list[Block]:
 
 def _listed(values: Mapping[str, Any]) -> Block:
     """Values of any length, one a line; in a table the longest would widen every row."""
-    items = [(Run(f"{name}: "), Run(json.dumps(value, ensure_ascii=False), "code")) for name, value in _flat(values)]
+    items = [
+        (StyledText(f"{name}: "), StyledText(json.dumps(value, ensure_ascii=False), "code"))
+        for name, value in _flat(values)
+    ]
     return Listing(tuple(items)) if items else text("None were recorded.")
 
 

@@ -14,7 +14,7 @@ from ...samples.coco_tables import Id
 from ...samples.place import place
 
 
-class Pictures:
+class DataPictures:
     """The pictures of some data.
 
     Args:
