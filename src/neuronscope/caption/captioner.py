@@ -294,7 +294,8 @@ class Captioner:
             fewest = min(len(known[row]) for row in rows)
             ids = torch.tensor([known[row][:fewest] for row in rows], dtype=torch.long, device=vlm.device)
             resumed = around.resumed(cache, rows, around.length - 1 + fewest)
-            start = Start([around.states[row] for row in rows], resumed, ids)
+            below = around.start if engine.share else 0
+            start = Start([around.states[row] for row in rows], resumed, ids, below)
             written, bad, chosen_by = write(vlm, engine, decoding, start, longest - fewest, until)
             refuse(vlm, [batch[rows[at]].image for at in bad], batch[0].job.change.intervention)
             for row, new, trail in zip(rows, written, chosen_by, strict=True):

@@ -22,6 +22,7 @@ from ..tokens import spoken
 from .captions import ends_of, generate_settings, until_end
 from .clean import Clean, place_rows, text_of
 from .finite import Watch
+from .shared import sharing
 from .shortcuts import Engine
 from .ties import Trail
 
@@ -41,11 +42,19 @@ class Start:
         states: the image of each row.
         cache: keys and values of all positions but the last.
         ids: [rows, new] what has been written behind the prompts, the last position included.
+        below: in layers before it rows of one image and one text are the same, which is made use of; 0 for none.
     """
 
     states: list[Clean]
     cache: DynamicCache
     ids: Int[Tensor, "rows new"]
+    below: int = 0
+
+    @property
+    def same(self) -> list[tuple[int, ...]]:
+        """Of each row, equal where image and text so far are, but for the last token."""
+        texts = self.ids[:, :-1].tolist()
+        return [(id(state), *text) for state, text in zip(self.states, texts, strict=True)]
 
 
 def plain_greedy(decoding: Decoding) -> str:
@@ -80,7 +89,7 @@ def write(
     while alive and left:
         stop = _Stop(ids.shape[1], ends, engine.compact and len(alive) >= _FEW, _matched(vlm, until))
         watch = Watch(ends.tolist())
-        state = Start([start.states[row] for row in alive], cache, ids)
+        state = Start([start.states[row] for row in alive], cache, ids, start.below)
         new, cache = step(vlm, decoding, state, left, stop=stop, watch=watch)
         bad += [alive[row] for row in watch.bad]
         for row, trail in zip(alive, watch.trails, strict=True):
@@ -113,7 +122,8 @@ def step(
     settings = {**generate_settings(vlm, decoding), "max_new_tokens": new, "return_dict_in_generate": True, **more}
     criteria: dict[str, Any] = {} if stop is None else {"stopping_criteria": [stop]}
     criteria |= {} if watch is None else {"logits_processor": [watch]}
-    with vlm.frozen():
+    shared = sharing(vlm.structure.layers, start.below, start.same, start.cache)
+    with vlm.frozen(), shared:
         generate: Any = vlm.model.generate
         output = generate(**inputs, **settings, **criteria, past_key_values=start.cache)
     written = output.sequences[:, inputs["input_ids"].shape[1] :]

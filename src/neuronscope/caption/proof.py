@@ -6,6 +6,7 @@ engine in the way in which it will write captions: rows batched, one taken out o
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -97,10 +98,11 @@ def _differs(
         return departs(vlm, *_rest(vlm, decoding, batch, cache, known, tokens, plain), "copied")
     ids = torch.tensor([tokens[:known]] * rows, dtype=torch.long, device=vlm.device)
     resumed = batch.resumed(cache, range(rows), batch.length - 1 + known)
-    at = known
+    at, below = known, batch.start if engine.share else 0
+    states = [*[state] * (rows - 1), copy(state)]  # the last row shares no steps with the others
     for taken in (1, _STEPS - known - 1):
         more: dict[str, Any] = {"min_new_tokens": taken, "output_logits": True}
-        new, output = step(vlm, decoding, Start([state] * rows, resumed, ids), taken, **more)
+        new, output = step(vlm, decoding, Start(states[:rows], resumed, ids, below), taken, **more)
         if why := departs(vlm, torch.stack(output.logits), plain[at : at + taken], "copied"):
             return why
         at += taken
@@ -120,5 +122,7 @@ def _rest(
     resumed = batch.resumed(cache, range(rows), batch.length - 1 + known)
     steps = _STEPS - known
     more: dict[str, Any] = {"min_new_tokens": steps, "output_logits": True}
-    _, output = step(vlm, decoding, Start(batch.states, resumed, ids), steps, **more)
+    states = [*batch.states[1:], copy(batch.states[0])]
+    below = batch.start if batch.engine.share else 0
+    _, output = step(vlm, decoding, Start(states, resumed, ids, below), steps, **more)
     return torch.stack(output.logits), plain[known:]

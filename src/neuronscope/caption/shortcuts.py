@@ -9,7 +9,7 @@ from ..errors import InvalidOption
 from ..fields import check_fields
 
 #: Switches that depend on how a model is built, in the order in which they are given up when a proof fails.
-_GIVEN_UP = ("prefix", "compact", "draft", "low_rank", "short_last")
+_GIVEN_UP = ("prefix", "compact", "draft", "low_rank", "short_last", "share")
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Engine:
         short_last: at image positions the last layer stops after its keys and values.
         inert: neurons of the last layer at image positions, which nothing reads, are left out (METHODS a, identity 4).
         compact: rows that reached the end of their caption leave the batch.
+        share: layers below the first changed one run once for rows that have written the same so far.
         remember: how many captions are kept for interventions that are asked for again; 0 keeps none.
     """
 
@@ -32,6 +33,7 @@ class Engine:
     short_last: bool = True
     inert: bool = True
     compact: bool = True
+    share: bool = True
     remember: int = 2**16
 
     def __post_init__(self) -> None:
