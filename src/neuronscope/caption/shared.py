@@ -53,6 +53,7 @@ class _Groups:
     def __init__(self, same: Sequence[Hashable], cache: DynamicCache, below: int) -> None:
         self._cache, self._below = cache, below
         self._group = _numbered(same)
+        self._places: dict[torch.device, tuple[Tensor, Tensor]] = {}
         self._joined = False
 
     @property
@@ -79,9 +80,8 @@ class _Groups:
                 self._split(given[0] if given else named["hidden_states"])
             if self.alone:
                 return None
-            firsts, every = self._firsts(), len(self._group)
-            kept = {name: _picked(name, value, firsts, every) for name, value in named.items()}
-            few = tuple(_picked("", value, firsts, every) for value in given)
+            kept = {name: self._few(name, value) for name, value in named.items()}
+            few = tuple(self._few("", value) for value in given)
             if not entering:  # what the layer before gave has one row of each group
                 kept.update({name: value for name, value in named.items() if name == "hidden_states"})
                 few = (*given[:1], *few[1:])
@@ -94,7 +94,7 @@ class _Groups:
         if self.alone:
             return None
         hidden = given[0] if given else named["hidden_states"]
-        spread = hidden.index_select(0, torch.tensor(self._group, device=hidden.device))
+        spread = hidden.index_select(0, self._at(hidden.device)[1])
         return ((spread, *given[1:]), named) if given else (given, {**named, "hidden_states": spread})
 
     def _split(self, hidden: Float[Tensor, "rows positions hidden"]) -> None:
@@ -106,10 +106,29 @@ class _Groups:
         if new != self._group:
             before = [self._group[new.index(number)] for number in range(max(new) + 1)]
             self._group = new
+            self._places.clear()
             self._pick(before)
 
     def _firsts(self) -> list[int]:
         return [self._group.index(number) for number in range(max(self._group) + 1)]
+
+    def _at(self, device: torch.device) -> tuple[Tensor, Tensor]:
+        """The first row of each group, and the group of each row."""
+        if device not in self._places:
+            self._places[device] = (
+                torch.tensor(self._firsts(), device=device),
+                torch.tensor(self._group, device=device),
+            )
+        return self._places[device]
+
+    def _few(self, name: str, value: Any) -> Any:
+        """One row of each group of an argument that has all rows; others, of one row or none, as they are."""
+        if isinstance(value, tuple | list):
+            return type(value)(self._few(name, one) for one in value)
+        axis = _ROWS.get(name.removesuffix("_global").removesuffix("_local"), 0)
+        if not isinstance(value, Tensor) or value.ndim < max(1, -axis) or value.shape[axis] != len(self._group):
+            return value
+        return value.index_select(axis, self._at(value.device)[0])
 
     def _pick(self, rows: Sequence[int]) -> None:
         for held in self._cache.layers[: self._below]:
@@ -122,13 +141,3 @@ def _numbered(same: Sequence[Hashable]) -> list[int]:
     """Numbers of groups in the order of their first rows."""
     numbers: dict[Hashable, int] = {}
     return [numbers.setdefault(one, len(numbers)) for one in same]
-
-
-def _picked(name: str, value: Any, rows: Sequence[int], every: int) -> Any:
-    """Some rows of an argument that has all rows; others, of one row or none, as they are."""
-    if isinstance(value, tuple | list):
-        return type(value)(_picked(name, one, rows, every) for one in value)
-    axis = _ROWS.get(name.removesuffix("_global").removesuffix("_local"), 0)
-    if not isinstance(value, Tensor) or value.ndim < max(1, -axis) or value.shape[axis] != every:
-        return value
-    return value.index_select(axis, torch.tensor(rows, device=value.device))
