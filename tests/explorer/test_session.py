@@ -101,13 +101,22 @@ def test_what_is_located_is_what_the_library_locates(located, demo, bear):
     assert list(state.found.evidence.neurons) == list(expected)
     assert np.array_equal(np.asarray(state.edited.image), np.asarray(pair.edited))
     assert ns.Neurons.load(state.found.files["neurons"]).addresses == expected.addresses
+    control = ns.layer_matched(demo, expected)
     level = 2 * float(np.median(expected.scores["activation"]))
-    noise = ns.Noise(expected, level=level, draws=3)
-    assert [f"The image shows a {text}" for text in state.said.after] == demo.captions([bear.load()], noise)[0]
-    control = ns.Noise(ns.layer_matched(demo, expected), level=level, draws=3)
-    assert [f"The image shows a {text}" for text in state.said.control] == demo.captions([bear.load()], control)[0]
-    assert all("bear" not in text for text in state.said.after)
-    assert all("bear" in text for text in state.said.control)
+    for change in (state.change, replace(state.change, operation="noise")):
+        if change.operation == "noise":
+            assert located.change(change).wait(SOON).status == "done"
+        said = located.state.said
+        for texts, neurons in ((said.after, expected), (said.control, control)):
+            if change.operation == "patch":
+                written = demo.captions([bear.load()], ns.Patch.take(demo, neurons, pair.edited))
+            else:
+                (written,) = demo.captions([bear.load()], ns.Noise(neurons, level=level, draws=3))
+            assert [f"The image shows a {text}" for text in texts] == written
+        assert all("bear" not in text for text in said.after)
+        assert all("bear" in text for text in said.control)
+    located.undo()
+    assert located.state.said.change.operation == "patch"
 
 
 def test_ones_own_inpainter_takes_the_object_out(shop, bear, monkeypatch):
@@ -152,7 +161,7 @@ def test_a_later_change_takes_the_place_of_an_earlier(located):
     assert last.wait(SOON).status == "done"
     assert first.wait(SOON).status in ("cancelled", "done")
     assert located.state.said.change == Change("ablate", 1)
-    while located.state.said.change.operation != "noise":
+    while located.state.said.change.operation != "patch":
         located.undo()
 
 
@@ -285,8 +294,8 @@ def test_the_report_and_the_recipes(located, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     printed = []
     exec(compile(code, "again.py", "exec"), {"print": printed.append})
-    said = located.state.said
-    assert printed[1:] == [[f"The image shows a {text}" for text in row] for row in (said.after, said.control)]
+    said = located.state.said  # the patch, which has no draws
+    assert printed[1:] == [f"The image shows a {text}" for row in (said.after, said.control) for text in row]
     saved = ns.Neurons.load(tmp_path / "neurons.json")
     assert saved.addresses == located.state.found.evidence.neurons.addresses
 
@@ -556,10 +565,12 @@ def test_a_link_holds_a_question_and_leaves_out_what_cannot_be_linked(session, s
 
 
 def test_the_captions_begin_with_a_sentence(located):
-    sentence = (
-        " neurons. With noise on them 0 of 3 captions name “bear”; with the same noise on as many random ones 3 of 3."
-    )
+    sentence = " neurons. With them as without the object the caption does not name “bear”; with as many random ones"
+    assert f"{sentence} like that it does." in html.said(located.state)
+    assert located.change(replace(located.state.change, operation="noise")).wait(SOON).status == "done"
+    sentence = "With noise on them 0 of 3 captions name “bear”; with the same noise on as many random ones 3 of 3."
     assert sentence in html.said(located.state)
+    located.undo()
     assert located.change(Change("swap", word="dog")).wait(SOON).status == "done"
     assert "With another word written into them the caption does not name “bear”" in html.said(located.state)
     located.undo()

@@ -141,7 +141,7 @@ class Change:
         seed: of the noise and of the control set.
     """
 
-    operation: Operation = "noise"
+    operation: Operation = "patch"
     count: int | None = None
     level: float = 0.0
     factor: float = 2.0

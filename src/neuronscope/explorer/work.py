@@ -109,7 +109,8 @@ def located(
     return {
         **asked,
         "found": found,
-        "change": Change("noise" if level else "ablate", None, level, word=word),
+        # What two-stage filtering asks of a set; noise does nothing, or everything, on models that nobody planted.
+        "change": Change("patch", None, level, word=word),
         "chosen": made.neurons[0] if len(made.neurons) else None,
     }
 
