@@ -61,6 +61,18 @@ class Summary:
         """By name, each of the type that files have."""
         return {name: np.ascontiguousarray(getattr(self, name), kind) for name, (kind, _) in ARRAYS.items()}
 
+    def narrow(self) -> dict[str, np.ndarray]:
+        """The same for a part, counts in the fewest bytes that hold them: packing their zeros took long."""
+        found = self.arrays()
+        for name in ("tokens", "pictures"):
+            found[name] = found[name].astype(np.min_scalar_type(int(found[name].max(initial=0))))
+        return found
+
+    @classmethod
+    def wide(cls, arrays: Mapping[str, np.ndarray]) -> Summary:
+        """From the arrays of a part."""
+        return cls(**{name: np.asarray(arrays[name], kind) for name, (kind, _) in ARRAYS.items()})
+
     def joined(self, later: Summary, shift: int, kept: int) -> Summary:
         """With a summary of later pictures, whose numbers there begin at 0 and here at `shift`."""
         top = _best(
@@ -142,9 +154,7 @@ class _Layer:
         finite_scores({f"an activation of layer {layer}": np.stack([highest, lowest])})
         number = np.broadcast_to(np.arange(pictures), highest.shape)
         top, bottom = _best(highest, number, kept), _best(-lowest, number, kept)
-        place = bins_of(torch.from_numpy(np.ascontiguousarray(highest))).numpy()
-        peaks = np.zeros((len(highest), BINS), np.int32)
-        np.add.at(peaks, (np.arange(len(highest))[:, None], place), 1)
+        peaks = counts_of(bins_of(self.highest[:pictures]))
         tall = highest.astype(np.float64)
         return Summary(
             top_value=top[0],
@@ -152,7 +162,7 @@ class _Layer:
             bottom_value=0 - bottom[0],  # no minus before zero
             bottom_picture=bottom[1],
             tokens=self.tokens.cpu().numpy().astype(np.int64),
-            pictures=peaks,
+            pictures=peaks.cpu().numpy().astype(np.int32),
             sum=self.sum.double().cpu().numpy(),
             squares=self.squares.double().cpu().numpy(),
             peak_sum=tall.sum(1),

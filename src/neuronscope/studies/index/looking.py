@@ -94,7 +94,7 @@ class Looking:
             # Outside the except clause, since the error holds tensors; anew, since sums have some of the pictures.
             self._batch = (self._batch + 1) // 2
             give_back()
-        layers = [{"layer": layer, "arrays": packed(one.arrays().items())} for layer, one in summaries.items()]
+        layers = [{"layer": layer, "arrays": packed(one.narrow().items())} for layer, one in summaries.items()]
         return {"layers": layers, "pictures": listed}
 
     def _reduced(self, part: Sequence[Picture]) -> tuple[list[dict[str, Any]], dict[int, Summary]]:

@@ -19,7 +19,7 @@ from ...cluster.units import Unit
 from ...errors import InvalidSample
 from ...held import in_turn
 from ...index.file import NAME, NeuronIndex, save
-from ...index.summary import ARRAYS, Summary
+from ...index.summary import Summary
 from ...loading import VLM
 from ...models.decoding import Decoding
 from ...models.usable import require_prompt
@@ -147,7 +147,7 @@ class IndexRun:
         found: dict[int, Summary] = {}
         for row in self.run.read("layers", unit.key).to_pylist():
             with np.load(io.BytesIO(row["arrays"]), allow_pickle=False) as archive:
-                found[row["layer"]] = Summary(**{name: archive[name] for name in ARRAYS})
+                found[row["layer"]] = Summary.wide(archive)
         return found
 
 
