@@ -254,7 +254,7 @@ def test_what_is_between_two_pictures_is_what_the_decoder_attends_to(models, kin
     states = found[-1]
 
     def logits(between: float) -> Tensor:
-        with torch.no_grad(), moved(vlm, at, states, between):
+        with torch.no_grad(), moved(vlm, at, states, (between,)):
             return vlm.logits(own)[0].float()
 
     torch.testing.assert_close(logits(1.0), said, rtol=1e-4, atol=1e-4)
