@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ import torch
 from neuronscope.errors import NotFinite
 from neuronscope.index.bins import BINS, EDGES, SIDE, bins_of, counts_of, lower_edge, threshold_bins
 from neuronscope.index.profile import layer_figures
-from neuronscope.index.summary import ARRAYS, Reducer
+from neuronscope.index.summary import ARRAYS, Reducer, Summary
 
 
 def test_a_bin_is_read_off_the_bits():
@@ -72,3 +74,19 @@ def test_numbers_that_are_none_are_refused():
     for bad in (float("nan"), float("inf"), -float("inf")):
         with pytest.raises(NotFinite, match="layer 0"):
             summary([torch.full((2, 2), bad)], 1)
+
+
+@pytest.mark.parametrize("most", [0, 255, 256, 70_000])
+def test_a_part_holds_the_same_in_fewer_bytes(most: int):
+    reducer = Reducer(2, 1)
+    for picture in range(2):
+        reducer.see(picture, 0, torch.randn(3, 4, generator=torch.Generator().manual_seed(picture)))
+    whole = replace(reducer.finish(2)[0], tokens=np.full((4, BINS), most))
+    part = whole.narrow()
+    assert part["tokens"].itemsize == {0: 1, 255: 1, 256: 2, 70_000: 4}[most]
+    for arrays in (part, whole.arrays()):  # those of an earlier version are wide
+        again = Summary.wide(arrays).joined(Summary.wide(arrays), 2, 2)
+        once = whole.joined(whole, 2, 2)
+        for name, array in once.arrays().items():
+            np.testing.assert_array_equal(again.arrays()[name], array)
+        assert again.tokens.max() == 2 * most
