@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -100,11 +99,7 @@ def test_layers_on_disk_change_nothing(name: str, whole: Whole, noise: Image.Ima
     assert [parameter.device.type == "meta" for parameter in model.parameters()] == away
 
 
-#: Which families have layers on disk by default: every third; NEURONSCOPE_ZOO=all takes all of them.
-ON_DISK = list(ZOO)[:: 1 if os.environ.get("NEURONSCOPE_ZOO") == "all" else 3]
-
-
-@pytest.mark.parametrize("name", ON_DISK)
+@pytest.mark.parametrize("name", ZOO)
 def test_every_family_is_the_same_with_layers_on_disk(name: str, noise: Image.Image, tmp_path: Path):
     plain = ns.load(build(name), check=False)
     model, processor = build(name)

@@ -24,6 +24,8 @@ from .common import NotApplicable, Outcome, noise_picture, unmapped
 _SIZES = ((96, 64), (48, 64))
 #: Largest move of another image's tokens over the mean move of an image's own that rounding explains.
 _UNMOVED = 1e-2
+#: Of squares, one after another where one colour does not settle it.
+_COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
 
 
 class _Entered(Exception):
@@ -119,13 +121,21 @@ def _faint(size: tuple[int, int] = (96, 64), seed: int = 0) -> np.ndarray:
 
 
 def _squares(vlm: VLM, plain: Sequence[np.ndarray], image: int) -> Squares:
-    """What squares on some tokens of one of a prompt's pictures move; on many tokens where a few do not settle it."""
-    few = _moved(vlm, plain, image, _probes)
-    return few if few.ok else _moved(vlm, plain, image, _many_probes)
+    """What squares on some tokens of one of a prompt's pictures move; more colours and tokens where a few do not do."""
+    found = _moved(vlm, plain, image, _probes, _COLOURS[:1])
+    for probes in (_probes, _many_probes):
+        if found.ok:
+            break
+        found = _moved(vlm, plain, image, probes, _COLOURS)
+    return found
 
 
 def _moved(
-    vlm: VLM, plain: Sequence[np.ndarray], image: int, probes: Callable[[Sequence[Tile]], list[tuple[Tile, int, int]]]
+    vlm: VLM,
+    plain: Sequence[np.ndarray],
+    image: int,
+    probes: Callable[[Sequence[Tile]], list[tuple[Tile, int, int]]],
+    colours: Sequence[tuple[int, int, int]],
 ) -> Squares:
     height, width = plain[image].shape[:2]
     tokens = vlm.prepare([[Image.fromarray(picture) for picture in plain]]).images[0]
@@ -138,7 +148,7 @@ def _moved(
         square = np.zeros((height, width), dtype=bool)
         square[max(0, round(y)) : max(round(y + h), 1), max(0, round(x)) : max(round(x + w), 1)] = True
         moved = np.zeros(tokens.count)
-        for colour in ([255, 0, 0], [0, 255, 0], [0, 0, 255]):
+        for colour in colours:
             painted = np.where(square[..., None], colour, plain[image]).astype(np.uint8)
             after = entering(vlm, [*plain[:image], painted, *plain[image + 1 :]])
             moved += np.linalg.norm(after - before, axis=1)
