@@ -9,6 +9,7 @@ from __future__ import annotations
 import gc
 import os
 import weakref
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -19,6 +20,7 @@ from neuronscope.check import conformance
 from neuronscope.check.suite import CHECKS
 from neuronscope.check.traces import check_memory
 from neuronscope.errors import InvalidOption
+from neuronscope.intervene.capture import activations
 from neuronscope.loading.checks.common import NotApplicable
 from neuronscope.loading.selfcheck import Check
 from neuronscope.locate.validity import check_validity
@@ -102,6 +104,39 @@ def test_memory_is_released_after_captions_and_locate(demo: ns.VLM):
     finally:
         gc.unfreeze()
     assert counts[0] == counts[1] == counts[2]
+
+
+#: What people do, and what must not wait for the garbage collector: on a GPU a batch's pixels would stay until it runs.
+WORK: dict[str, Callable[[ns.VLM, ns.Counterfactual], object]] = {
+    "captions": lambda vlm, pair: vlm.captions([pair.original], ns.Noise(SOME, level=2.0, draws=3)),
+    "locate": lambda vlm, pair: ns.TwoStage(points=2, rounds=1).locate(vlm, pair),
+    "baselines": lambda vlm, pair: [ns.Schwettmann().locate(vlm, pair), ns.Pan(count=5).locate(vlm, pair)],
+    "heat map": lambda vlm, pair: ns.heatmap(vlm, pair.original, SOME),
+    "effects": lambda vlm, pair: ns.effects(vlm, pair, SOME),
+    "ceiling": lambda vlm, pair: ns.ceiling(vlm, pair),
+    "discover": lambda vlm, pair: ns.discover(vlm, [pair.original]),
+    "decode": lambda vlm, pair: ns.decode(vlm, SOME),
+    "activations": lambda vlm, pair: activations(vlm, pair.original, SOME),
+}
+SOME = ns.Neurons.of([(0, 1), (2, 5)])
+
+
+@pytest.mark.parametrize("name", WORK)
+def test_no_tensor_waits_for_the_garbage_collector(demo: ns.VLM, name: str):
+    pair = ns.counterfactual(scenes_of("bear", 1)[0])
+    WORK[name](demo, pair)  # what is kept for good is made now
+    gc.collect()
+    gc.freeze()
+    gc.set_debug(gc.DEBUG_SAVEALL)
+    try:
+        WORK[name](demo, pair)
+        gc.collect()
+        waited = [type(thing).__name__ for thing in gc.garbage]
+    finally:
+        gc.set_debug(0)
+        gc.garbage.clear()
+        gc.unfreeze()
+    assert not {"Tensor", "ndarray", "Image", "Row", "Inputs"} & set(waited)
 
 
 def test_a_model_is_let_go_with_everything_that_was_done_to_it(make_vlm, picture):

@@ -142,10 +142,14 @@ class Inputs:
 
     rows: tuple[Row, ...]
 
-    @cached_property
+    @property
     def read(self) -> Inputs:
         """The rows as `generate` reads them."""
-        return Inputs(tuple(row.read for row in self.rows)) if any(row.closing for row in self.rows) else self
+        return self._closed if any(row.closing for row in self.rows) else self  # kept, it would keep itself alive
+
+    @cached_property
+    def _closed(self) -> Inputs:
+        return Inputs(tuple(row.read for row in self.rows))
 
     @property
     def length(self) -> int:
