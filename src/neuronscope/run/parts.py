@@ -79,7 +79,7 @@ def encode(table: pa.Table, stamp: Stamp) -> bytes:
     """The part as the content of its file: the same bytes for the same rows and version of pyarrow."""
     sink = io.BytesIO()
     plain = table.replace_schema_metadata(None)
-    with pq.ParquetWriter(sink, plain.schema) as writer:
+    with pq.ParquetWriter(sink, plain.schema, compression="zstd") as writer:
         writer.write_table(plain)
         writer.add_key_value_metadata(
             {
