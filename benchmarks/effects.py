@@ -30,7 +30,7 @@ from torch import Tensor
 import neuronscope as ns
 from neuronscope.hooks import HookSession, Tap
 from neuronscope.locate import Exchange
-from neuronscope.locate.patching import scores_of
+from neuronscope.locate.patching import word_scores
 from neuronscope.locate.scores import Layout
 from neuronscope.locate.target import Word
 from neuronscope.models import Decoding
@@ -73,7 +73,7 @@ class Work:
             some = self.neurons[start : start + size]
             taps = [self._tap(layer, some) for layer in sorted({layer for layer, _ in some})]
             with torch.no_grad(), HookSession(self.vlm.structure, taps):
-                found += scores_of(self.vlm.logits(self.exchange.inputs.repeat(len(some)), last=1), WORD, "logprob")
+                found += word_scores(self.vlm.logits(self.exchange.inputs.repeat(len(some)), last=1), WORD, "logprob")
         return self.exchange.clean - np.array(found)
 
     def _tap(self, layer: int, some: list[tuple[int, int]]) -> Tap:
@@ -104,7 +104,7 @@ class Work:
                             z[row, self.at, unit] = self.exchange.values[layer][:, unit]
                     module.input = z
                 logits = model.output.logits[:, -1:].save()
-            found += scores_of(logits, WORD, "logprob")
+            found += word_scores(logits, WORD, "logprob")
         return self.exchange.clean - np.array(found)
 
     def pyvene(self) -> np.ndarray:
@@ -130,7 +130,7 @@ class Work:
             with torch.no_grad():
                 _, output = wrapped({**tensors, "use_cache": False}, unit_locations=None)
             forget_hooks(self.vlm.model)
-            found += scores_of(output.logits[:, -1:], WORD, "logprob")
+            found += word_scores(output.logits[:, -1:], WORD, "logprob")
         return self.exchange.clean - np.array(found)
 
     def _exchanging(self, layer: int, some: list[tuple[int, int]]) -> Any:

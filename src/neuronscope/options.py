@@ -161,7 +161,7 @@ def plain(value: object) -> str:
     return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
-def listed(kind: Callable[[str], Any], what: str) -> Form:
+def comma_separated(kind: Callable[[str], Any], what: str) -> Form:
     """Several values between commas, "none" for none."""
 
     def read(text: str) -> tuple[Any, ...]:
@@ -178,9 +178,9 @@ def number(text: str) -> float:
     return value
 
 
-WORDS = listed(str, "words")
-NUMBERS = listed(number, "finite numbers")
-SIZES = listed(int, "whole numbers")
+WORDS = comma_separated(str, "words")
+NUMBERS = comma_separated(number, "finite numbers")
+SIZES = comma_separated(int, "whole numbers")
 
 
 #: Instead of a box: what a detector finds, its best region or each that is good enough.

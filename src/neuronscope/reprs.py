@@ -11,7 +11,7 @@ from typing import Any, cast
 _FIELD = 60
 
 
-def one_line(self: Any) -> str:
+def short_repr(self: Any) -> str:
     """The `__repr__` of a dataclass: its fields, each short, without those that are empty or hidden."""
     shown = [(one.name, getattr(self, one.name)) for one in dataclasses.fields(self) if one.repr]
     said = [f"{name}={_short(value)}" for name, value in shown if not _empty(value)]

@@ -16,7 +16,7 @@ from neuronscope.check import conformance, gradients
 from neuronscope.hooks import HookSession, Tap
 from neuronscope.loading import self_check
 from neuronscope.loading.checks import captions as writing
-from neuronscope.loading.checks.common import STEPS, NotApplicable, Outcome, disagreement, explained
+from neuronscope.loading.checks.common import STEPS, NotApplicable, Outcome, disagreement, within_rounding
 from neuronscope.locate.scores import activation_differences, grad_times_activation
 from neuronscope.models.rounding import allowed, departs, relative, tolerance
 from zoo import ZOO
@@ -163,12 +163,12 @@ def test_what_rounding_explains(vlm: ns.VLM, make_vlm: Callable[..., ns.VLM]):
     half = make_vlm(seed=1)
     half.model.to(torch.bfloat16)
     assert (tolerance(vlm), tolerance(half)) == (5e-3, 0.5)
-    assert explained(half, 0.2, effect=1.0)
-    assert not explained(half, 0.3, effect=1.0)  # more than a quarter of what the noise does
-    assert not explained(half, 0.6, effect=9.0)
-    assert not explained(half, 0.0, effect=0.0)  # noise that does nothing shows nothing
-    assert explained(vlm, 1e-3, effect=1.0)
-    assert not explained(vlm, 1e-2, effect=1.0)
+    assert within_rounding(half, 0.2, effect=1.0)
+    assert not within_rounding(half, 0.3, effect=1.0)  # more than a quarter of what the noise does
+    assert not within_rounding(half, 0.6, effect=9.0)
+    assert not within_rounding(half, 0.0, effect=0.0)  # noise that does nothing shows nothing
+    assert within_rounding(vlm, 1e-3, effect=1.0)
+    assert not within_rounding(vlm, 1e-2, effect=1.0)
 
 
 @pytest.mark.parametrize(

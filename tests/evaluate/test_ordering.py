@@ -5,7 +5,7 @@ import pytest
 
 from neuronscope.errors import InvalidOption
 from neuronscope.evaluate import Sampled, figures
-from neuronscope.evaluate.ordering import FIGURES, largest, pearson, pooled, precision, recall, spearman
+from neuronscope.evaluate.ordering import FIGURES, kth_effect, mean_figures, pearson, precision, recall, spearman
 
 
 def whole(values):
@@ -27,7 +27,7 @@ def test_by_hand():
     """Effects 9 7 5 3 1; a score that puts the neurons with 9, 3, 7 first."""
     effects, score = whole([9, 7, 5, 3, 1]), np.array([5.0, 3.0, 2.0, 4.0, 1.0])
     ranks = places(score)
-    assert [largest(effects, k) for k in (1, 2, 5, 9)] == [9, 7, 1, 1]
+    assert [kth_effect(effects, k) for k in (1, 2, 5, 9)] == [9, 7, 1, 1]
     assert precision(ranks, effects, 2) == 0.5  # 9 and 3 for 9 and 7
     assert precision(ranks, effects, 3) == pytest.approx(2 / 3)
     assert recall(ranks, effects, 2, within=3) == 1.0
@@ -87,7 +87,7 @@ def test_pictures_are_pooled_by_their_mean():
     for _ in range(4):
         values, score = rng.normal(size=150), rng.normal(size=150)
         of.append(figures(score, places(score), whole(values)))
-    mean = pooled(of)
+    mean = mean_figures(of)
     assert mean["Spearman"].value == pytest.approx(np.mean([one["Spearman"].value for one in of]))
     assert mean["Spearman"].low < mean["Spearman"].value < mean["Spearman"].high
 

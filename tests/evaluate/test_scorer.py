@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from neuronscope.evaluate.captions import releases, scorer
-from neuronscope.models.checkpoints import fingerprint
+from neuronscope.models.checkpoints import content_digest
 
 
 @pytest.fixture
@@ -65,5 +65,5 @@ def test_a_tokenizer_belongs_to_a_loaded_models_fingerprint():
     from neuronscope.testing import WORDS, tiny_model, tiny_tokenizer
 
     model = tiny_model()
-    assert fingerprint(model, tiny_tokenizer()) == fingerprint(model, tiny_tokenizer())
-    assert fingerprint(model, tiny_tokenizer()) != fingerprint(model, tiny_tokenizer([*WORDS[1:], WORDS[0]]))
+    assert content_digest(model, tiny_tokenizer()) == content_digest(model, tiny_tokenizer())
+    assert content_digest(model, tiny_tokenizer()) != content_digest(model, tiny_tokenizer([*WORDS[1:], WORDS[0]]))

@@ -10,7 +10,7 @@ import pytest
 from neuronscope.errors import InvalidOption
 from neuronscope.explorer import guard
 from neuronscope.explorer.address import FIRST_PORT, InvalidHost, free_port
-from neuronscope.explorer.guard import HEADERS, Guard, allowed_host, is_loopback, own_names, size_of
+from neuronscope.explorer.guard import HEADERS, Guard, allowed_host, bytes_below, is_loopback, own_names
 
 
 def ask(app, *pairs, path="/config", method="GET", body=(), kind="http"):
@@ -191,8 +191,8 @@ def test_no_request_brings_more_than_its_limit(tmp_path, length):
 def test_many_empty_files_take_room_too(tmp_path):
     for number in range(100):
         (tmp_path / f"{number}").touch()
-    assert size_of(tmp_path) == 100 * 4096
-    assert size_of(tmp_path / "missing") == 0
+    assert bytes_below(tmp_path) == 100 * 4096
+    assert bytes_below(tmp_path / "missing") == 0
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "::1", "127.9.9.9"])

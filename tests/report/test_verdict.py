@@ -2,7 +2,7 @@
 
 import pytest
 
-from neuronscope.report.verdict import folded, verdict
+from neuronscope.report.verdict import counted, verdict
 
 BEAR, NONE = "black bear on a street.", "street."
 
@@ -48,5 +48,5 @@ def test_sentences(neurons, texts, expected):
 
 
 def test_equal_captions_are_told_once_with_their_number():
-    assert folded([BEAR, NONE, BEAR, BEAR]) == [(BEAR, 3), (NONE, 1)]
-    assert folded([]) == []
+    assert counted([BEAR, NONE, BEAR, BEAR]) == [(BEAR, 3), (NONE, 1)]
+    assert counted([]) == []

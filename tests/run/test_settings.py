@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from neuronscope.errors import InvalidOption, RunMismatch
-from neuronscope.run.settings import Record, canonical, differences, environment, plain
+from neuronscope.run.settings import Record, canonical, differences, environment, json_value
 
 
 def test_the_canonical_spelling() -> None:
@@ -23,7 +23,7 @@ def test_the_canonical_spelling() -> None:
 @pytest.mark.parametrize("value", [float("inf"), {"a": object()}, {1: 2}, b"x"])
 def test_what_json_cannot_hold_is_refused(value: Any) -> None:
     with pytest.raises(InvalidOption, match="settings"):
-        plain(value, "settings")
+        json_value(value, "settings")
 
 
 @pytest.mark.parametrize(
@@ -43,7 +43,7 @@ def test_what_json_cannot_hold_is_refused(value: Any) -> None:
 )
 def test_differences_name_every_setting_with_both_values(saved: Any, asked: Any, text: list[str]) -> None:
     assert differences(saved, asked) == text
-    same = Record(plain(saved, ""), ()).digest == Record(plain(asked, ""), ()).digest  # pyright: ignore
+    same = Record(json_value(saved, ""), ()).digest == Record(json_value(asked, ""), ()).digest  # pyright: ignore
     assert same == (not text)
 
 

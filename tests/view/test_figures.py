@@ -20,13 +20,13 @@ from neuronscope.view.figures import (
     LayerCounts,
     LevelPoint,
     SweepPoint,
+    layer_distribution,
     plot_curves,
     plot_layer_counts,
     plot_layer_ratios,
     plot_levels,
     plot_ranking,
     plot_sweeps,
-    spread,
     styles,
 )
 
@@ -145,10 +145,10 @@ def test_a_neuron_of_two_sets_is_two_by_weight_and_one_by_kind():
 
 def test_expected_under_uniform_choice():
     """6 neurons over widths 10, 10, 20, 20: expected 1, 1, 2, 2."""
-    found = spread((4, 0, 0, 2), WIDTHS)
+    found = layer_distribution((4, 0, 0, 2), WIDTHS)
     np.testing.assert_allclose(found.expected, [1, 1, 2, 2])
     np.testing.assert_allclose(found.ratio, [4, 0, 0, 1])
-    assert not spread((0, 0, 0, 0), WIDTHS).ratio.any()
+    assert not layer_distribution((0, 0, 0, 0), WIDTHS).ratio.any()
 
 
 def test_layer_panels_hold_the_counts_on_the_same_axes(tmp_path: Path, drawn: list[Any]):

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from ..errors import InvalidOption, UnsupportedModel
 from ..held import Changing, Held, Undo
-from .wrapped import is_wrapper, refresh, shape_of
+from .wrapped import is_wrapper, linear_shape, refresh
 
 _PLAIN = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
@@ -46,7 +46,7 @@ def dense(module: nn.Module, hidden: int = 0) -> Float[Tensor, "out in"]:
     weight: Any = getattr(module, "weight", None)
     if not is_wrapper(module) and is_plain(weight):
         return weight if isinstance(module, nn.Linear) else weight.T
-    shape = shape_of(module, hidden)
+    shape = linear_shape(module, hidden)
     assert shape is not None
     with _probing(module) as (run, like):
         nothing = run(like.new_zeros(1, shape[1]))
@@ -60,7 +60,7 @@ def dense(module: nn.Module, hidden: int = 0) -> Float[Tensor, "out in"]:
 @torch.no_grad()
 def offset(module: nn.Module, hidden: int) -> Float[Tensor, "out"]:
     """What a linear map adds, in float32: what it makes of nothing."""
-    shape = shape_of(module, hidden)
+    shape = linear_shape(module, hidden)
     assert shape is not None
     with _probing(module) as (run, like):
         return run(like.new_zeros(1, shape[1]))[0].float()

@@ -14,7 +14,7 @@ from ..errors import NeuronOutOfRange, UnsupportedModel
 from ..types import Part, Site
 from .devices import device_of, present
 from .quantised import dense, is_plain, offset
-from .wrapped import is_wrapper, shape_of
+from .wrapped import is_wrapper, linear_shape
 
 #: Names of the linear map that ends an FFN, over all families of transformers.
 _OUTPUT_NAMES = ("down_proj", "fc2", "w2", "c_proj", "dense_4h_to_h", "wo", "proj_2", "ff_out", "fc_out")
@@ -235,7 +235,7 @@ def _find_ffn(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
             continue
         if any(name.startswith(f"{outer}.") for outer, _ in found):
             continue  # part of a map with something around it
-        shape = shape_of(module, hidden)
+        shape = linear_shape(module, hidden)
         if shape is None and leaf in _LINEAR_ONLY and next(module.parameters(), None) is not None:
             raise UnsupportedModel(
                 f"{names[id(module)]} is a {type(module).__name__}, in which no linear map onto {hidden} is found: put "
@@ -256,7 +256,7 @@ def _find_ffn(layer: nn.Module, hidden: int, names: dict[int, str]) -> FFN:
     before = getattr(layer, "intermediate", block) if block is layer else block  # BERT: a module beside `output`
     activation = next((m for key, m in before.named_children() if key in ACTIVATION_NAMES), None)
     after = next((m for key, m in layer.named_children() if key in _AFTER_NAMES), None)
-    shape = shape_of(output, hidden)
+    shape = linear_shape(output, hidden)
     assert shape is not None
     note = "shared experts" if "shared" in name else ""
     gates = [(layer, key) for key, _ in layer.named_parameters(recurse=False) if key in _GATE_NAMES]

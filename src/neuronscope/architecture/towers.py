@@ -14,7 +14,7 @@ from torch import nn
 
 from ..types import Part
 from .structure import ACTIVATION_NAMES, FFN, Stack, Structure
-from .wrapped import shape_of
+from .wrapped import linear_shape
 
 #: What models call their vision tower.
 VISION_TOWERS = ("vision_tower", "vision_model", "visual", "vision_encoder", "image_encoder", "image_tower")
@@ -67,7 +67,7 @@ def _map(name: str, module: nn.Module) -> tuple[int, int] | None:
     named = any(f".{name}".endswith(f".{end}") for end in _OUTPUTS)
     if not named or (not hasattr(module, "base_layer") and any(key == "linear" for key, _ in module.named_children())):
         return None  # some families wrap each linear map; what is inside is taken
-    return shape_of(module)
+    return linear_shape(module)
 
 
 def _block(model: nn.Module, name: str, output: nn.Module, width: int) -> nn.Module | None:

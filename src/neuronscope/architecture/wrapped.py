@@ -25,7 +25,7 @@ def refresh(module: nn.Module) -> None:
             hook(module, None)
 
 
-def shape_of(module: nn.Module, hidden: int | None = None) -> tuple[int, int] | None:
+def linear_shape(module: nn.Module, hidden: int | None = None) -> tuple[int, int] | None:
     """(out features, in features) of a linear map, also of one with something around it; None for other modules.
 
     Args:

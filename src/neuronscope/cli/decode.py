@@ -19,7 +19,7 @@ from .output import (
 )
 from .steps import progress
 from .takes import Given, takes
-from .words import WORDS, words_of
+from .words import WORDS, word_cells
 
 
 @takes(Asking, Loading)
@@ -55,7 +55,7 @@ def run(
         table(
             f"promoted tokens (norm: {norm})",
             ("neuron", *WORDS),
-            [(d.neuron, *words_of(found, k)) for k, d in enumerate(found)],
+            [(d.neuron, *word_cells(found, k)) for k, d in enumerate(found)],
         )
 
     emit(found.sentence, {"model": vlm.id, "norm": norm, **found.to_dict()}, as_json, show)

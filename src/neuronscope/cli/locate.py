@@ -13,7 +13,7 @@ from ..studies.locate.settings import Locate
 from .output import JsonOption, emit, lines, open_model, table, tell_notice
 from .steps import progress
 from .takes import Given, takes
-from .words import WORDS, words_of
+from .words import WORDS, word_cells
 
 #: What the columns of the table are called where the score's own name says too little.
 _HEADINGS = {"activation": "difference", "gradient": "grad x act", "original": "activation"}
@@ -47,7 +47,7 @@ def run(
         words = result.evidence.words
         names = [name for name in neurons.scores if not name.endswith("_patch")]
         rows = [
-            (address, *(f"{neurons.scores[name][i]:.3g}" for name in names), *words_of(words, i))
+            (address, *(f"{neurons.scores[name][i]:.3g}" for name in names), *word_cells(words, i))
             for i, address in enumerate(neurons.addresses)
         ]
         if rows:

@@ -8,11 +8,11 @@ if TYPE_CHECKING:
     from ..meaning import Words
     from ..view import Decoded
 
-#: Columns of :func:`words_of`.
+#: Columns of :func:`word_cells`.
 WORDS = ("promotes (strength in sd)", "stronger than random", "a random neuron of its layer")
 
 
-def words_of(words: Words, index: int) -> tuple[str, str, str]:
+def word_cells(words: Words, index: int) -> tuple[str, str, str]:
     """The cells of one neuron."""
     other, quantile = words.beside[index], words.quantiles[index]
     return (

@@ -27,11 +27,11 @@ from ..fields import check_fields
 from ..files import require_absent
 from ..given import checked_methods
 from ..held import Held, Undo, in_turn
-from ..held.signals import HANDLERS, whole
+from ..held.signals import HANDLERS, uninterrupted
 from ..held.turns import take
 from ..loading import VLM
 from ..loading.load import checkpoint_directory
-from ..reprs import one_line
+from ..reprs import short_repr
 from ..types import Json, Neuron, Neurons
 from .adapter import write_adapter
 from .columns import read_columns, require_editable, write_all
@@ -76,7 +76,7 @@ class Edit(AbstractContextManager["Edit"]):
         default_factory=list[AbstractContextManager["Edit"]], init=False, repr=False
     )
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_fields(self)
@@ -168,7 +168,7 @@ class Edit(AbstractContextManager["Edit"]):
             self.__exit__(None, None, None)
             raise
 
-    @whole
+    @uninterrupted
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -187,13 +187,13 @@ class Edit(AbstractContextManager["Edit"]):
         self._require_columns((self.old,), "are not those the edit was made from: another edit, or another model")
         return ledger
 
-    @whole
+    @uninterrupted
     def _put_in_force(self, ledger: Ledger) -> None:
         ledger.begin(self.digest, self.title, self.neurons.members)
         write_all(self.vlm, self.neurons.by_layer(), self.new)
         HANDLERS.deliver()
 
-    @whole
+    @uninterrupted
     def _put_back(self, ledger: Ledger) -> None:
         if ledger.holds(self.digest):
             ledger.reopen(self.digest)

@@ -57,7 +57,7 @@ class Reader:
         if entering is not None:
             tensors = {name: value for name, value in tensors.items() if not value.is_floating_point()}
             around = starting_at(vlm.structure.layers, self._first, entering)
-        with vlm.frozen(), around, replacing(vlm.model, parameters):
+        with vlm.frozen(), around, parameters_replaced(vlm.model, parameters):
             output: Any = vlm.model(**tensors, **vlm.last_only(self._last), use_cache=False)
         return output.logits[:, -self._last :]
 
@@ -73,7 +73,7 @@ class Reader:
         return departs(vlm, again, self.clean, "kept")
 
 
-def replacing(model: nn.Module, parameters: Mapping[str, Tensor]) -> Held[None]:
+def parameters_replaced(model: nn.Module, parameters: Mapping[str, Tensor]) -> Held[None]:
     """The model with some parameters replaced by tensors, by name, for the time of the block.
 
     As torch.func.functional_call, which an interrupt may leave with the replacements in the model.

@@ -21,7 +21,7 @@ from jaxtyping import Bool, Float
 from ..errors import InvalidOption, InvalidSample
 from ..fields import check_fields
 from ..frames import data_frame
-from ..reprs import one_line
+from ..reprs import short_repr
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -180,7 +180,7 @@ class ScoreTable:
 
     cells: tuple[ScoreCell, ...]
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     def cell(self, concept: str, level: float) -> ScoreCell:
         """One concept at one level. Raises InvalidOption for a cell that the table does not have."""

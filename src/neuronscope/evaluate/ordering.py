@@ -62,13 +62,13 @@ def precision(ranks: Int[np.ndarray, "n"], sampled: Sampled, k: int) -> float:
         sampled: their effects.
         k: how many.
     """
-    hits = (sampled.values >= largest(sampled, k)) & (ranks < k)
+    hits = (sampled.values >= kth_effect(sampled, k)) & (ranks < k)
     return min(1.0, float(sampled.weights[hits].sum()) / k)
 
 
 def recall(ranks: Int[np.ndarray, "n"], sampled: Sampled, k: int, within: int = WITHIN) -> float:
     """Of the k largest effects, the share that is among the best `within` of a score; arguments as of precision."""
-    true = sampled.values >= largest(sampled, k)
+    true = sampled.values >= kth_effect(sampled, k)
     return float(sampled.weights[true & (ranks < within)].sum() / sampled.weights[true].sum())
 
 
@@ -129,12 +129,12 @@ def figures(
     return found
 
 
-def pooled(pictures: list[dict[str, Estimate]]) -> dict[str, Estimate]:
+def mean_figures(pictures: list[dict[str, Estimate]]) -> dict[str, Estimate]:
     """The mean of every figure over several pictures, with intervals over pictures."""
     return {name: bootstrap_mean([one[name].value for one in pictures]) for name in FIGURES}
 
 
-def largest(sampled: Sampled, k: int) -> float:
+def kth_effect(sampled: Sampled, k: int) -> float:
     """t_k, the effect of the k-th best neuron; the smallest effect where there are not as many."""
     order = np.argsort(-sampled.values, kind="stable")
     reached = np.cumsum(sampled.weights[order])

@@ -20,7 +20,7 @@ def point_of(data: Mapping[str, Any]) -> tuple[float, float]:
     return x, y
 
 
-def whole(value: object) -> int:
+def picture_number(value: object) -> int:
     """A number of a picture or page. Raises InvalidOption for anything else."""
     number = digits(str(value))
     if number is None:

@@ -149,7 +149,7 @@ class Guard:
         length = headers.get("content-length", "")
         announced = int(length) if length.isascii() and length.isdigit() and len(length) < 19 else None
         upload = scope["path"].rstrip("/").endswith("/upload")
-        room = MOST_SENT if not upload else min(MOST_SENT, MOST_KEPT - self._coming - size_of(self._folder))
+        room = MOST_SENT if not upload else min(MOST_SENT, MOST_KEPT - self._coming - bytes_below(self._folder))
         if (announced or 0) > room or room < _LEAST:
             await _refuse(scope, send, 413, "there is no room for so many bytes; try again later, or a smaller file")
             return
@@ -169,7 +169,7 @@ class Guard:
             self._coming -= counted
 
 
-def size_of(folder: Path) -> int:
+def bytes_below(folder: Path) -> int:
     """Bytes of all files below a folder, small ones counted as what they take on a disk."""
     return sum(_size(os.path.join(place, name)) for place, _, names in os.walk(folder) for name in names)
 

@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from . import html
 from .annotations import Marks
 from .clients import Visitor, Visitors
-from .events import neuron_of, point_of, whole
+from .events import neuron_of, picture_number, point_of
 from .forms import Change, Question
 from .link import LONGEST_QUESTION, LONGEST_WORD, Link
 from .session import Session
@@ -151,10 +151,10 @@ class Handlers:
 
     def _shelf(self, tab: str, data: dict[str, Any]) -> Iterator[Any]:
         if "page" not in data:
-            yield from self._follow(tab, lambda session: session.pick(whole(data.get("pick"))))
+            yield from self._follow(tab, lambda session: session.pick(picture_number(data.get("pick"))))
             return
         visitor = self._visitors.of(tab)
-        visitor.page = min(max(0, whole(data["page"])), self._visitors.shop.shelf.pages - 1)
+        visitor.page = min(max(0, picture_number(data["page"])), self._visitors.shop.shelf.pages - 1)
         yield from self._tell(visitor)
 
     def _upload(self, tab: str, path: str) -> Iterator[Any]:

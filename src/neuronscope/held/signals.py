@@ -3,7 +3,7 @@
 A handler written in Python runs between any two instructions of the main thread. What it raises, KeyboardInterrupt for
 Ctrl-C, may come between a change and the note of how to put it back, or before the first instruction of an `__exit__`,
 which is then never run. So as long as something is changed, handlers are called through here: one that would interrupt
-a function marked :func:`whole` is called at the end of it, and everywhere else at once.
+a function marked :func:`uninterrupted` is called at the end of it, and everywhere else at once.
 
 A mask (`pthread_sigmask`) would not do: a signal to the process is then delivered to another thread, and its handler
 runs in the main thread all the same.
@@ -28,7 +28,7 @@ _SIGNALS: list[int] = [getattr(signal, f"SIG{name}") for name in _NAMES if hasat
 _WHOLE: set[CodeType] = set()
 
 
-def whole(function: _F) -> _F:
+def uninterrupted(function: _F) -> _F:
     """Mark a function that no handler interrupts. It should be short, and end with :meth:`ProgramHandlers.deliver`."""
     _WHOLE.add(inspect.unwrap(function).__code__)
     return function

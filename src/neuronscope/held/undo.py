@@ -21,7 +21,7 @@ from typing import Any, Generic, Literal, TypeVar
 import torch
 
 from ..errors import ModelInUse
-from .signals import HANDLERS, whole
+from .signals import HANDLERS, uninterrupted
 
 T = TypeVar("T")
 
@@ -69,7 +69,7 @@ class Undo:
         if failed:
             raise failed[0]
 
-    @whole
+    @uninterrupted
     def enter(self, block: AbstractContextManager[T]) -> T:
         """Enter a block that is left with this one. Its `__exit__` may be called twice, and before it was entered."""
         entered = [True]
@@ -163,13 +163,13 @@ class Held(AbstractContextManager[T], Generic[T]):
             self._end()
             raise
 
-    @whole
+    @uninterrupted
     def _begin(self, undo: Undo) -> T:
         made = self._change(undo)
         HANDLERS.deliver()
         return made
 
-    @whole
+    @uninterrupted
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -182,7 +182,7 @@ class Held(AbstractContextManager[T], Generic[T]):
         finally:
             HANDLERS.deliver()
 
-    @whole
+    @uninterrupted
     def _end(self) -> None:
         if not self._undos:
             return

@@ -20,7 +20,7 @@ from ..loading import VLM
 from ..samples.image import read_image
 from ..samples.picture_files import digest
 from ..types import Neuron
-from ..view.heatmap import coarse, paint
+from ..view.heatmap import paint, thinned
 from .file import NeuronIndex
 
 
@@ -70,7 +70,7 @@ def look(
     found: dict[tuple[Neuron, int], Look] = {}
     for number in sorted(wanted):
         step(f"looking at {index.pictures[number].name}")
-        picture = picture_of(index, number, folder)
+        picture = indexed_picture(index, number, folder)
         members = index.members(wanted[number])
         values = activations(vlm, picture, members, decoding=index.decoding, force=force)
         tokens = vlm.prepare([picture], index.decoding).images[0]
@@ -78,11 +78,11 @@ def look(
         for k, neuron in enumerate(members):
             own = values[:, k]
             heat = paint(own.astype(np.float64), tokens, picture, members[k : k + 1]).values if grids and maps else None
-            found[neuron, number] = Look(own, None if heat is None else coarse(heat), grids)
+            found[neuron, number] = Look(own, None if heat is None else thinned(heat), grids)
     return found
 
 
-def picture_of(index: NeuronIndex, number: int, folder: Path | None = None) -> Image.Image:
+def indexed_picture(index: NeuronIndex, number: int, folder: Path | None = None) -> Image.Image:
     """A picture of the index, as it is seen. Raises InvalidSample where it is missing, or another one by now."""
     shown = index.pictures[number]
     path = (index.place if folder is None else folder) / shown.path

@@ -23,7 +23,7 @@ from ..errors import InvalidOption, InvalidSample, RunMismatch
 from ..fields import check_fields
 from ..given import checked, checked_methods
 from ..loading import VLM
-from ..reprs import one_line
+from ..reprs import short_repr
 from ..samples.inpaint import Counterfactual
 from ..types import Json, Neurons, Site, one_of, options_of, whole_number
 from .difference_x_gradient import DifferenceTimesGradient
@@ -108,7 +108,7 @@ class ScoredConcept:
     effects: tuple[float, ...]
     unseen: tuple[str, ...] = ()
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -16,7 +16,7 @@ from ..loading import VLM
 from ..models.decoding import Decoding
 from ..models.finite import finite_scores
 from ..notebook import lines_html
-from ..reprs import one_line
+from ..reprs import short_repr
 from ..samples.inpaint import Counterfactual
 from ..types import Neuron, Neurons
 from .scores import Layout, Pooled
@@ -38,7 +38,7 @@ class Scores:
     layout: Layout
     arrays: Mapping[str, Pooled]
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         finite_scores({f"the score {name!r}": pooled.values for name, pooled in self.arrays.items()})

@@ -138,7 +138,7 @@ class Exchange:
         if change == "mean":
             values = {layer: z.mean(0, keepdim=True).expand_as(z) for layer, z in values.items()}
         rivals = rival_entries(other.logits, word) if target == "contrast" else ()
-        clean, edited = (scores_of(row.logits[None], word, target, rivals)[0] for row in (own, other))
+        clean, edited = (word_scores(row.logits[None], word, target, rivals)[0] for row in (own, other))
         image = int(inputs.images[0].positions[-1])
         kept = KeptStates(vlm, own.prompt, word.ids, values, own.site, word.farthest, False)
         if ahead is not None:
@@ -215,7 +215,7 @@ class Exchange:
         return self._rows.run(list(sets), lambda some: self._of(self._plainly(np.stack(some))), most)
 
     def _of(self, logits: Float[Tensor, "rows predictions vocabulary"]) -> list[float]:
-        return scores_of(logits, self.word, self.target, self.rivals)
+        return word_scores(logits, self.word, self.target, self.rivals)
 
     def _plainly(self, sets: Bool[np.ndarray, "rows neurons"]) -> Float[Tensor, "rows predictions vocabulary"]:
         return self._passes(sets, self.inputs, self.word.farthest)
@@ -264,7 +264,7 @@ def value_of_word(
     return target_value(logits, word.entries, [word.entries], target, word.average)
 
 
-def scores_of(
+def word_scores(
     logits: Float[Tensor, "rows predictions vocabulary"], word: Word, target: Target, rivals: Sequence[Entry] = ()
 ) -> list[float]:
     """s of each row, from the logits of the last positions.
@@ -281,7 +281,7 @@ def scores_of(
 def word_score(vlm: VLM, inputs: Inputs, word: Word, target: Target, rivals: Sequence[Entry] = ()) -> float:
     """s of one row."""
     with torch.no_grad():
-        return scores_of(vlm.logits(inputs, last=word.farthest), word, target, rivals)[0]
+        return word_scores(vlm.logits(inputs, last=word.farthest), word, target, rivals)[0]
 
 
 @in_turn

@@ -24,7 +24,7 @@ from ..loading import VLM
 from ..locate.matched import layer_matched_sets
 from ..models.decoding import Decoding
 from ..models.origin import require_own
-from ..reprs import one_line
+from ..reprs import short_repr
 from ..samples.image import ImageSource
 from ..types import Neurons, one_of, whole_number
 
@@ -68,7 +68,7 @@ class TopPictures:
     pool: PicturePool = "max"
     seed: int = 0
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     @property
     def p(self) -> float | None:

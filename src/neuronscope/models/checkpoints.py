@@ -160,7 +160,7 @@ def load_weights(model_class: Any, source: Source, **options: Any) -> Any:
     return model.eval()
 
 
-def fingerprint(model: Any, *beside: Any) -> str:
+def content_digest(model: Any, *beside: Any) -> str:
     """A hash of all bytes of a model's weights, and of tokenizer and image processor."""
     from ..architecture.digests import digests
     from .identity import described

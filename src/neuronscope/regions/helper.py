@@ -11,7 +11,7 @@ import torch
 
 from ..errors import MODEL_ERRORS, InvalidOption, InvalidSample, NeuronscopeError, first_line, suggest
 from ..fields import shown
-from ..models.checkpoints import Source, device_or_best, find, fingerprint, load_weights, loading, put_on
+from ..models.checkpoints import Source, content_digest, device_or_best, find, load_weights, loading, put_on
 from ..models.processor import load_processor
 from ..models.weight_files import document
 from ..types import Json
@@ -64,7 +64,7 @@ class Helper:
     def told(self) -> dict[str, Json]:
         """Its name, its kind, and a hash of weights and processor."""
         parts = (getattr(self.processor, name, None) for name in ("tokenizer", "image_processor"))
-        digest = fingerprint(self.model, *(part for part in parts if part is not None))
+        digest = content_digest(self.model, *(part for part in parts if part is not None))
         return {"model": self.source.name, "kind": self.kind, "fingerprint": digest}
 
     def inputs(self, **given: Any) -> Any:

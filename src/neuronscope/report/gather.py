@@ -36,7 +36,7 @@ from ..samples.inpaint import Counterfactual
 from ..samples.regions import marked_by
 from ..tokens import ImageTokens
 from ..types import Json, Neurons, Span
-from ..view.heatmap import Heatmap, coarse, heatmap, paint
+from ..view.heatmap import Heatmap, heatmap, paint, thinned
 from .curves import Curve
 from .evidence import Evidence, ShownNeuron, Spoken, WordScore
 
@@ -283,5 +283,5 @@ def _maps(
     else:
         each = (heatmap(vlm, pair.original, shown[k : k + 1], decoding=decoding) for k in range(len(shown)))
         maps = (one.values for one in each)
-    found = [coarse(values) for values in maps]
+    found = [thinned(values) for values in maps]
     return np.stack(found).astype(np.float32) if found else np.zeros((0, 1, 1), np.float32)

@@ -46,10 +46,10 @@ def kept_photo(folder: Path, name: str) -> str:
     """
     if not re.fullmatch(f"{_FOLDER}/{_FILE}", name) or not is_file(folder / name):
         return ""
-    return photo(picture_of(folder / name), SIDE)
+    return photo(kept_picture(folder / name), SIDE)
 
 
-def picture_of(path: Path) -> Image.Image:
+def kept_picture(path: Path) -> Image.Image:
     """A picture of a result. Raises RunMismatch for one that is damaged."""
     try:
         return read_image(path)

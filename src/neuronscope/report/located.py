@@ -17,7 +17,7 @@ from .evidence import Evidence, ShownNeuron
 from .links import Links, links_from, require_same
 from .marked import Piece, marked, names
 from .page import telling_damage, write_page
-from .verdict import folded
+from .verdict import counted
 
 #: Condition -> what a reader is told, and whether its captions should lose the concept.
 _CONDITIONS: Mapping[str, tuple[str, bool | None]] = {
@@ -165,17 +165,17 @@ def section(
             ("model", f"{neurons.model.get('id', '')}, weights {neurons.model.get('fingerprint', '')}"),
             ("method", neurons.method),
             ("site", neurons.site),
-            *listed({"options": neurons.options, "provenance": neurons.provenance}),
-            *listed(evidence.environment),
+            *flattened({"options": neurons.options, "provenance": neurons.provenance}),
+            *flattened(evidence.environment),
         ),
     )
 
 
-def listed(values: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, str]]:
+def flattened(values: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, str]]:
     """Settings within settings as `a.b`, each with its value as JSON."""
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
-            yield from listed(value, f"{above}{name}.")
+            yield from flattened(value, f"{above}{name}.")
         else:
             yield f"{above}{name}", value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
@@ -183,7 +183,7 @@ def listed(values: Mapping[str, Any], above: str = "") -> Iterable[tuple[str, st
 def _lines(evidence: Evidence) -> Iterable[ConditionLine]:
     for spoken in evidence.spoken:
         label, lost = _CONDITIONS[spoken.condition]
-        captions = tuple((marked(text, evidence.neurons.concept), count) for text, count in folded(spoken.texts))
+        captions = tuple((marked(text, evidence.neurons.concept), count) for text, count in counted(spoken.texts))
         draws, named = len(spoken.texts), sum(count for caption, count in captions if names(caption))
         right = draws - named if lost else named
         yield ConditionLine(label, captions, draws, named, None if lost is None else 2 * right > draws)

@@ -19,7 +19,7 @@ import numpy as np
 
 from ..index.described import DescribedNeuron, Side, spelt, verdict
 from ..index.file import NeuronIndex
-from ..index.looks import picture_of
+from ..index.looks import indexed_picture
 from ..index.profile import Profile, ProfileFigure
 from ..meaning.pictures import Moved
 from ..types import Neuron
@@ -58,7 +58,7 @@ class Album:
     def style(self, number: int, side: int) -> tuple[str, str]:
         """A picture as a data URI, and its ratio of width and height. Raises InvalidSample where it is missing."""
         if (number, side) not in self._made:
-            picture = picture_of(self._index, number, self._folder)
+            picture = indexed_picture(self._index, number, self._folder)
             self._made[number, side] = photo(picture, side, quality=80), f"{picture.width} / {picture.height}"
         return self._made[number, side]
 

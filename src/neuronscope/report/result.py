@@ -19,7 +19,7 @@ from ..words import wordless
 from .blocks import Section
 from .data_uri import uri
 from .links import linked, links_from, require_same
-from .located import listed
+from .located import flattened
 from .marked import Piece, marked
 from .page import telling_damage, write_page
 
@@ -99,7 +99,7 @@ def write_result(page: ResultPage, path: str | Path, *, index: NeuronIndex | Non
     context: dict[str, Any] = {
         "page": page,
         "recipe": {name: str(page.recipe.get(name, "")) for name in ("command", "python")},
-        "settings": list(listed(page.settings)),
+        "settings": list(flattened(page.settings)),
         "figures": {name: uri(svg, "image/svg+xml") for name, svg in page.figures.items()},
         "long": LONG,
         "version": __version__,

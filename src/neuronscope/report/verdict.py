@@ -58,6 +58,6 @@ def _named(texts: Sequence[str], concept: str, *, brief: bool = False) -> str:
     return f"{count} of {len(texts)}" + ("" if brief else f" captions name “{concept}”")
 
 
-def folded(texts: Sequence[str]) -> list[tuple[str, int]]:
+def counted(texts: Sequence[str]) -> list[tuple[str, int]]:
     """Each text once, with how often it is there, in the order of the first."""
     return [(text, sum(other == text for other in texts)) for text in dict.fromkeys(texts)]

@@ -34,7 +34,7 @@ from .claims import Claims, Owner
 from .parts import SUFFIX, DamagedPart, Stamp, encode, verify
 from .progress import Progress as Progress
 from .rows import Row, same_columns, tabulate
-from .settings import Record, differences, environment, plain
+from .settings import Record, differences, environment, json_value
 from .store import Store
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class Run:
         if not patience > 0:
             raise InvalidOption(f"patience={patience} has to be above 0 seconds")
         here = environment()
-        wanted = Record(cast("dict[str, Json]", plain(settings, "settings")), (here,))
+        wanted = Record(cast("dict[str, Json]", json_value(settings, "settings")), (here,))
         root = output_folder(folder)
         for name in ("claims", "temporary"):
             with refusing(root / name):

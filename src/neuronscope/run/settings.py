@@ -29,7 +29,7 @@ _EXACT = 2**53  # above it a float64 no longer says which whole number was meant
 _ABSENT = "absent"
 
 
-def plain(value: object, where: str) -> Json:
+def json_value(value: object, where: str) -> Json:
     """The value as JSON has it: tuples as lists, whole floats as integers.
 
     Raises InvalidOption naming `where` for what JSON cannot hold: NaN, infinities, other types, names that are no text.
@@ -42,10 +42,10 @@ def plain(value: object, where: str) -> Json:
         return int(value) if value.is_integer() and abs(value) <= _EXACT else value
     if isinstance(value, Mapping):
         entries = cast("Mapping[object, object]", value)
-        return {_name(name, where): plain(item, f"{where}.{name}") for name, item in entries.items()}
+        return {_name(name, where): json_value(item, f"{where}.{name}") for name, item in entries.items()}
     if isinstance(value, (list, tuple)):
         items = cast("Sequence[object]", value)
-        return [plain(item, f"{where}[{i}]") for i, item in enumerate(items)]
+        return [json_value(item, f"{where}[{i}]") for i, item in enumerate(items)]
     raise InvalidOption(f"{where} is {value!r} of type {type(value).__name__}, which JSON cannot hold")
 
 
@@ -56,8 +56,8 @@ def _name(name: object, where: str) -> str:
 
 
 def canonical(value: object, where: str) -> str:
-    """The one spelling of a value. Raises InvalidOption as :func:`plain` does."""
-    return json.dumps(plain(value, where), sort_keys=True, separators=(",", ":"), allow_nan=False)
+    """The one spelling of a value. Raises InvalidOption as :func:`json_value` does."""
+    return json.dumps(json_value(value, where), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def differences(saved: Mapping[str, Json], asked: Mapping[str, Json]) -> list[str]:

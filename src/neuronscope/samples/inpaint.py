@@ -13,7 +13,7 @@ from ..errors import InvalidOption, InvalidSample
 from ..fields import check_fields
 from ..given import checked
 from ..notebook import picture_html
-from ..reprs import one_line
+from ..reprs import short_repr
 from ..types import Json
 from .image import ImageSource, read_image
 from .inpainters import INPAINTERS as INPAINTERS
@@ -39,7 +39,7 @@ class Counterfactual:
     method: str
     options: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -19,7 +19,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, get_args
 from ..errors import InvalidOption
 from ..fields import check_fields
 from ..given import checked_methods
-from ..reprs import one_line
+from ..reprs import short_repr
 from ..types import one_of
 from ..words import DOTLESS, GREEK, Folded, Reading, Token, fold, folded, segment, tokens_of
 
@@ -56,7 +56,7 @@ class Lexicon:
     plurals: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     not_within: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_fields(self)

@@ -26,7 +26,7 @@ from ..errors import InvalidOption, InvalidSample, suggest
 from ..fields import check_fields
 from ..files import is_folder
 from ..given import checked_methods
-from ..reprs import one_line
+from ..reprs import short_repr
 from .image import read_image
 from .list_files import READERS, ListLine, lines
 from .place import place
@@ -64,7 +64,7 @@ class ImageList(Sequence[Captioned]):
     items: tuple[Captioned, ...]
     refused: tuple[Refused, ...] = ()
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_fields(self)

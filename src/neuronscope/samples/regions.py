@@ -17,7 +17,7 @@ from PIL import Image
 from ..errors import InvalidOption, InvalidSample
 from ..fields import check_fields
 from ..notebook import picture_html
-from ..reprs import one_line
+from ..reprs import short_repr
 from ..types import Json, one_of
 from .boxes import Box, numbers
 from .image import name_of
@@ -51,7 +51,7 @@ class FoundRegion:
     mask: Bool[np.ndarray, "height width"] | None = None
     mask_score: float | None = None
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_fields(self, but=("box",))
@@ -109,7 +109,7 @@ class Regions:
     take: Take = "auto"
     finder: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_fields(self)

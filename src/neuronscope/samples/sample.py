@@ -13,7 +13,7 @@ from PIL import Image
 from ..errors import InvalidOption, InvalidSample
 from ..fields import check_fields, shown, whole
 from ..given import checked_methods
-from ..reprs import one_line
+from ..reprs import short_repr
 from ..types import Json, one_of
 from .boxes import Box, boxes_mask, numbers
 from .image import ImageSource, Upright, name_of, read_upright
@@ -32,7 +32,7 @@ class Region:
     box: Box
     mask: Bool[np.ndarray, "height width"] | None = None
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_fields(self, but=("box",))
@@ -68,7 +68,7 @@ class Sample:
     annotated: tuple[int, int] | None = None
     found_by: Mapping[str, Json] = field(default_factory=dict[str, Json])
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         check_fields(self, but=("boxes",))

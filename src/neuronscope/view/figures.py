@@ -82,7 +82,7 @@ def _per_layer(neurons: Iterable[Neuron], layers: int) -> tuple[int, ...]:
     return tuple(found[layer] for layer in range(layers))
 
 
-def spread(counts: Sequence[int], widths: Sequence[int]) -> LayerDistribution:
+def layer_distribution(counts: Sequence[int], widths: Sequence[int]) -> LayerDistribution:
     """Counts per layer beside what as many neurons would give that are chosen uniformly."""
     found = np.asarray(counts, dtype=np.int64)
     return LayerDistribution(found, found.sum() * np.asarray(widths, dtype=np.float64) / sum(widths))
@@ -176,7 +176,7 @@ def plot_layer_ratios(counts: Mapping[str, LayerCounts], widths: Sequence[int], 
     def draw(axes: Any, found: LayerCounts) -> None:
         axes.bar(
             np.arange(len(found.unique)),
-            spread(found.weighted, widths).ratio,
+            layer_distribution(found.weighted, widths).ratio,
             0.8,
             color="#9CC9E6",
             label="in all sets",

@@ -238,7 +238,7 @@ def paint(
     return Heatmap(total, grids, picture, neurons)
 
 
-def coarse(values: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "_rows _columns"]:
+def thinned(values: Float[np.ndarray, "height width"]) -> Float[np.ndarray, "_rows _columns"]:
     """The map at the centres of at most `_SIDE` cells along its longer side."""
     height, width = values.shape
     factor = min(1.0, _SIDE / max(height, width))

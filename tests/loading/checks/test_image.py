@@ -119,7 +119,7 @@ def looked_at() -> dict[bytes, np.ndarray]:
 @pytest.fixture
 def seen_once(monkeypatch: pytest.MonkeyPatch, looked_at: dict[bytes, np.ndarray]) -> None:
     """A model that takes its time looks at each picture once for all tests of this module."""
-    real = checks.entering
+    real = checks.entering_states
 
     def entering(vlm: ns.VLM, shown: Sequence[np.ndarray]) -> np.ndarray:
         key = f"{id(vlm)} ".encode()  # both live as long as the tests

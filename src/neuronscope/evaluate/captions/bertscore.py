@@ -23,7 +23,7 @@ from jaxtyping import Float
 
 from ...errors import InvalidOption
 from ...fields import check_fields
-from ...models.checkpoints import Source, device_or_best, find, fingerprint, load_weights, loading
+from ...models.checkpoints import Source, content_digest, device_or_best, find, load_weights, loading
 from ...types import Json
 from .scored import Against, score_pairs
 from .sources import library, positive, version
@@ -121,7 +121,7 @@ class BertScore:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(self._encoder.model, self._encoder.tokenizer)
+        return content_digest(self._encoder.model, self._encoder.tokenizer)
 
     @cached_property
     def _encoder(self) -> _Encoder:

@@ -16,7 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ...fields import check_fields
-from ...models.checkpoints import Source, device_or_best, find, fingerprint, load_weights, loading
+from ...models.checkpoints import Source, content_digest, device_or_best, find, load_weights, loading
 from ...samples.image import ImageSource, read_image
 from ...types import Json
 from .scored import Against, score_pairs
@@ -113,7 +113,7 @@ class ClipScore:
 
     @cached_property
     def _fingerprint(self) -> str:
-        return fingerprint(self._clip.model, self._clip.tokenizer, self._clip.processor)
+        return content_digest(self._clip.model, self._clip.tokenizer, self._clip.processor)
 
     @cached_property
     def _clip(self) -> _Clip:

@@ -17,10 +17,10 @@ from .common import (
     Written,
     checked_span,
     disagreement,
-    explained,
     generate,
     noise_picture,
     some_neurons,
+    within_rounding,
 )
 
 
@@ -59,7 +59,7 @@ def _compared(vlm: VLM, inputs: Inputs, pairs: Sequence[tuple[Written, Written]]
     line = f"largest relative difference {worst:.1e}"
     if coarse(vlm):
         line += f" in {steps} of {STEPS * len(pairs)} steps, noise moves by {effect:.1e}"
-    return line, explained(vlm, worst, effect)
+    return line, within_rounding(vlm, worst, effect)
 
 
 def check_noise(vlm: VLM) -> Outcome:

@@ -101,7 +101,7 @@ def disagreement(a: Written, b: Written) -> tuple[float, int]:
     return relative(a[1][:, :steps], b[1][:, :steps]), steps
 
 
-def explained(vlm: VLM, difference: float, effect: float) -> bool:
+def within_rounding(vlm: VLM, difference: float, effect: float) -> bool:
     """Whether rounding explains a difference between two ways of writing under noise that moves the logits by `effect`.
 
     With weights of 16 bits rounding may explain a lot; but a way that forgets the noise, or puts it elsewhere, differs

@@ -140,7 +140,7 @@ def _moved(
     height, width = plain[image].shape[:2]
     tokens = vlm.prepare([[Image.fromarray(picture) for picture in plain]]).images[0]
     own, at = tokens.of(image), tokens.part(image)
-    before = entering(vlm, plain)
+    before = entering_states(vlm, plain)
     above: list[float] = []
     seen: list[tuple[np.ndarray, int, int]] = []
     for tile, row, column in probes(own.mapped()):
@@ -150,7 +150,7 @@ def _moved(
         moved = np.zeros(tokens.count)
         for colour in colours:
             painted = np.where(square[..., None], colour, plain[image]).astype(np.uint8)
-            after = entering(vlm, [*plain[:image], painted, *plain[image + 1 :]])
+            after = entering_states(vlm, [*plain[:image], painted, *plain[image + 1 :]])
             moved += np.linalg.norm(after - before, axis=1)
         elsewhere = np.ones(tokens.count, dtype=bool)
         elsewhere[at] = own.coverage(square) == 0
@@ -201,7 +201,7 @@ def astray(vlm: VLM, plain: Sequence[np.ndarray], image: int, tokens: ImageToken
     if vlm.family.no_image:
         before, after = (vlm.prepare([[Image.fromarray(picture) for picture in row]]) for row in (plain, other))
         return "moves no logit" if torch.equal(vlm.logits(before), vlm.logits(after)) else ""
-    moved = np.linalg.norm(entering(vlm, other) - entering(vlm, plain), axis=1)
+    moved = np.linalg.norm(entering_states(vlm, other) - entering_states(vlm, plain), axis=1)
     own = np.zeros(tokens.count, dtype=bool)
     own[tokens.part(image)] = True
     if not moved[own].mean() > 0:
@@ -239,7 +239,7 @@ def _finest(tiles: Sequence[Tile]) -> Tile:
     return min(tiles, key=lambda t: t.box(0, 0)[2] * t.box(0, 0)[3])
 
 
-def entering(vlm: VLM, shown: Sequence[np.ndarray]) -> np.ndarray:
+def entering_states(vlm: VLM, shown: Sequence[np.ndarray]) -> np.ndarray:
     """What enters the first decoder layer at the image tokens of a prompt with some pictures, [P, streams x hidden]."""
     everywhere, positions = entering_everywhere(vlm, shown)
     return everywhere[positions]

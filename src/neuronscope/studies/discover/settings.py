@@ -20,7 +20,7 @@ from ...options import (
     Reading,
     Scorers,
     as_python,
-    listed,
+    comma_separated,
     option,
     options_in,
     words,
@@ -57,7 +57,7 @@ class Discover(Loading, Reading, Asking):
     top: int | None = option(None, "--top", "-k", help="Neurons kept for each noun; 100.")
     nouns: str | None = option(None, "--nouns", help="tagger, compounds, lexicon, or auto: the tagger if installed.")
     exclude: tuple[str, ...] | None = option(
-        None, "--exclude", help="Nouns to leave out, separated by commas.", form=listed(_spelling, "nouns")
+        None, "--exclude", help="Nouns to leave out, separated by commas.", form=comma_separated(_spelling, "nouns")
     )
     norm: str | None = option(
         None, "--norm", help="scale (shares of the logit), gain of the final norm, or none as published."

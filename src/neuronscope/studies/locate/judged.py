@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InvalidOption, RunMismatch
 from ...evaluate import Estimate, bootstrap_mean
-from ...evaluate.ordering import pooled
+from ...evaluate.ordering import mean_figures
 from ...files import write_text
 from ...frames import data_frame
 from ...parsing import read_json
-from ...reprs import one_line
+from ...reprs import short_repr
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -47,7 +47,7 @@ class Judged:
     about: Mapping[str, str] = field(default_factory=dict[str, str])
     found_by: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     @property
     def sentence(self) -> str:
@@ -132,7 +132,7 @@ class PooledTruth:
     recovered: Mapping[str, Mapping[int, Estimate]]
     notes: tuple[str, ...]
 
-    __repr__ = one_line
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, pictures: Sequence[Judged]) -> PooledTruth:
@@ -151,7 +151,7 @@ class PooledTruth:
         }
         return cls(
             tuple(pictures),
-            {name: pooled([dict(one.figures[name]) for one in pictures]) for name in methods},
+            {name: mean_figures([dict(one.figures[name]) for one in pictures]) for name in methods},
             {
                 name: {n: bootstrap_mean([one.recovered[name][n] for one in pictures]) for n in counts[name]}
                 for name in methods

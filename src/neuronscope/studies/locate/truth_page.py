@@ -11,7 +11,7 @@ from ...evaluate import Estimate
 from ...evaluate.ordering import DEPTHS, WITHIN
 from ...files import replacing
 from ...report.data_uri import photo, uri
-from ...report.kept import picture_of
+from ...report.kept import kept_picture
 from ...report.page import telling_damage, write_page
 from ...samples import Counterfactual
 from ...samples.image import read_image
@@ -84,7 +84,7 @@ def _one(folder: Path, judged: Judged) -> ShownTruth:
         plain=_plain(judged.figures, "in this picture"),
         sentence=judged.sentence,
         seen="The picture, with and without the object",
-        pictures=tuple((told, photo(picture_of(path))) for told, path in held if path.is_file()),
+        pictures=tuple((told, photo(kept_picture(path))) for told, path in held if path.is_file()),
         curves=uri(curves(judged.recovered), "image/png"),
         figures=tuple(_TOLD.values()),
         counts=tuple(next(iter(judged.recovered.values()), {})),
@@ -114,7 +114,7 @@ def _several(folders: Sequence[Path], found: PooledTruth) -> ShownTruth:
         sentence=found.sentence,
         seen="The pictures",
         pictures=tuple(
-            (told, photo(picture_of(path / _ORIGINAL), 256)) for told, path in named if (path / _ORIGINAL).is_file()
+            (told, photo(kept_picture(path / _ORIGINAL), 256)) for told, path in named if (path / _ORIGINAL).is_file()
         ),
         curves=uri(curves(means), "image/png"),
         figures=tuple(_TOLD.values()),

@@ -15,8 +15,8 @@ import numpy as np
 from ...evaluate import Estimate, Scored, aggregate, bootstrap_mean, published
 from ...evaluate.captions import alike
 from ...meaning.localisation import FIGURES
-from ...run.settings import plain
-from ...view.figures import LayerCounts, spread
+from ...run.settings import json_value
+from ...view.figures import LayerCounts, layer_distribution
 from .compare import CONFIDENCE, SCORES, Compared, Statistics, cell_estimates, compare, difference
 from .results import Results, Scope, base
 from .verdict import verdict
@@ -74,7 +74,7 @@ def document(results: Results, compared: Sequence[Compared], statistics: Statist
         "settings": dict(results.settings),
         "environments": [dict(one) for one in results.environments],
     }
-    plain(found, "tables.json")  # refuses NaN by the name of its place
+    json_value(found, "tables.json")  # refuses NaN by the name of its place
     return {"verdict": verdict(found), **found}
 
 
@@ -206,14 +206,14 @@ def _layers(results: Results) -> Section:
 
 
 def _layer_numbers(found: LayerCounts, widths: Sequence[int]) -> dict[str, Any]:
-    ratio = spread(found.weighted, widths).ratio
+    ratio = layer_distribution(found.weighted, widths).ratio
     total = sum(found.weighted)
     peak = int(ratio.argmax())
     return {
         "weighted": list(found.weighted),
         "unique": list(found.unique),
         "weighted_over_expected": ratio.tolist(),
-        "unique_over_expected": spread(found.unique, widths).ratio.tolist(),
+        "unique_over_expected": layer_distribution(found.unique, widths).ratio.tolist(),
         "total": total,
         "different": sum(found.unique),
         "thirds": _thirds(found.weighted),
