@@ -34,7 +34,7 @@ def test_a_small_run_and_again(
 ):
     out = tmp_path / "neuronscope-discover"
     logged: dict[Path, Points] = {}
-    monkeypatch.setattr("neuronscope.run.board.open_writer", lambda folder: logged.setdefault(folder, Points()))
+    monkeypatch.setattr("neuronscope.run.writers.open_writer", lambda folder: logged.setdefault(folder, Points()))
     monkeypatch.chdir(tmp_path)
     for number, sample in enumerate(scenes_of("bear", 2)):
         sample.image.save(tmp_path / f"{number}.png")

@@ -62,9 +62,7 @@ def test_a_small_run_and_again(
     cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     logged: dict[Path, Points] = {}
-    monkeypatch.setattr(
-        "neuronscope.studies.reproduce.board.open_writer", lambda folder: logged.setdefault(folder, Points())
-    )
+    monkeypatch.setattr("neuronscope.run.writers.open_writer", lambda folder: logged.setdefault(folder, Points()))
     out = tmp_path / "run"
     options = ("--data", str(scenes), "--out", str(out), "--concepts", "bear,bus", "--images", "1", "--min-side", "16")
     rest = ("--levels", "2", "--draws", "2", "--ablations", "none", "--methods", "two-stage,pan:pool=max", "--json")

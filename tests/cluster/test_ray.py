@@ -261,7 +261,7 @@ def test_the_driver_killed_and_started_again(
     monkeypatch.setattr("neuronscope.cli.steps._EVERY", 0.0)  # every unit is told
     points: list[tuple[str, float, int]] = []
     writer = SimpleNamespace(add_scalar=lambda *point: points.append(point), close=lambda: points.append(("end", 0, 0)))
-    monkeypatch.setattr("neuronscope.studies.reproduce.board.open_writer", lambda _: writer)
+    monkeypatch.setattr("neuronscope.run.writers.open_writer", lambda _: writer)
     capsys.readouterr()
     with pytest.raises(SystemExit) as stop:
         main([*command[3:], "--workers", "1", "--log", str(tmp_path.parent / "log")])

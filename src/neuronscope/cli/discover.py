@@ -33,7 +33,8 @@ def run(
     Writes page.html, discovery.md, discovery.json, figures/ and neurons/.
     """
     from ..evaluate.captions import require_here
-    from ..run.board import keeping, open_writer
+    from ..run.board import keeping
+    from ..run.writers import open_writer
     from ..studies.discover.board import Board
     from ..studies.discover.study import discover_into
 

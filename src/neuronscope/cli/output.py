@@ -29,7 +29,7 @@ AnyModelOption = Annotated[
     ),
 ]
 #: Of --log, for help.
-LOG = "Folder for TensorBoard files: units done and running scores."
+LOG = "Folder for TensorBoard files, or wandb:PROJECT: units done and running scores."
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document on stdout.")]
 
 

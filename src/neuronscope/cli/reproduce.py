@@ -53,7 +53,8 @@ def run(
 ) -> None:
     """Locate, perturb, caption and compare: Tables II and III and Figure 2, with intervals and controls."""
     from ..cluster.schedule import UnitsFailed
-    from ..studies.reproduce.board import following, open_writer
+    from ..run.writers import open_writer
+    from ..studies.reproduce.board import following
     from ..studies.reproduce.conditions import TooFewSamples
     from ..studies.reproduce.tables import render
 

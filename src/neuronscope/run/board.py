@@ -1,4 +1,4 @@
-"""A run as TensorBoard files: what `--log` of a verb writes while the work goes on.
+"""A run as curves: what `--log` of a verb writes while the work goes on.
 
 Curves are read from the run directory, so that what other processes and machines finish is in them, and a run that is
 gone on with continues its own. A point's step is how many units of the run are done.
@@ -10,41 +10,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, Protocol
 
-from ..errors import InvalidOption
-from ..files import output_folder
 from .directory import Run
-
-INSTALL = "pip install 'neuronscope[log]'"
+from .writers import Writer
 
 EVERY = 10.0  # seconds
-
-
-class Writer(Protocol):
-    """What is used of a TensorBoard `SummaryWriter`."""
-
-    def add_scalar(self, tag: str, scalar_value: float, global_step: int) -> None:
-        """One point of a curve."""
-        ...
-
-    def close(self) -> None:
-        """Write what is left."""
-        ...
-
-
-def open_writer(folder: str | Path) -> Writer:
-    """A writer of event files into a folder, which is made if need be.
-
-    Raises InvalidOption where TensorBoard is not installed, and for a folder that cannot be written to.
-    """
-    try:
-        from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise InvalidOption(f"--log needs TensorBoard: {INSTALL}") from error
-    writer: Any = SummaryWriter
-    return writer(str(output_folder(folder)))
 
 
 class Board(ABC):

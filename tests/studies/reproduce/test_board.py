@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
 
 from kept_points import Kept
-from neuronscope.errors import InvalidOption
+from neuronscope.run import writers
 from neuronscope.run.directory import Run
-from neuronscope.studies.reproduce.board import Board, following, open_writer
+from neuronscope.studies.reproduce.board import Board, following
 from neuronscope.studies.reproduce.units import SCHEMAS
 
 KEY = {"method": "pan:pool=max", "concept": "bear", "image": "1", "condition": "zero"}
@@ -101,16 +100,9 @@ def test_the_last_points_are_written_when_the_work_is_stopped(run: Run):
     assert told == ["one", "two"]
 
 
-def test_without_tensorboard_the_cure_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
-    with pytest.raises(InvalidOption, match=r"--log needs TensorBoard: pip install 'neuronscope\[log\]'"):
-        open_writer(tmp_path / "log")
-    assert not (tmp_path / "log").exists()
-
-
 def test_real_files(run: Run, tmp_path: Path):
     pytest.importorskip("tensorboard")
-    writer = open_writer(tmp_path / "log")
+    writer = writers.open_writer(tmp_path / "log")
     write(run, [row("bear", "1", False)])
     with following(run, writer, lambda _: None) as step:
         step("one")

@@ -15,9 +15,8 @@ from typing import Any
 from ...evaluate.aggregate import j_of
 from ...parsing import parse_json
 from ...run import board
-from ...run.board import Writer
-from ...run.board import open_writer as open_writer
 from ...run.directory import Run
+from ...run.writers import Writer
 from ...words import wordless
 from .units import CANDIDATE, DATASET
 
