@@ -13,9 +13,11 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.caption import Captioner, generate_captions, near_ties
+from neuronscope.caption.captions import alone
 from neuronscope.caption.shortcuts import Engine
 from neuronscope.caption.ties import NearTies, Trail, chosen, settled
 from neuronscope.testing import tiny_vlm
+from zoo import ZOO
 
 SHORT = ns.Decoding(max_new_tokens=4)
 SIZES = (0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5)
@@ -131,13 +133,51 @@ def test_rows_are_decided_from_the_closest_on_and_each_may_widen_what_is_near(ma
     gaps = [0.9, 2e-4, 5e-4, 1e-2]
     asked: list[int] = []
 
-    def alone(row: int) -> tuple[list[int], Trail]:
+    def alone(row: int, enough: tuple[int, ...]) -> tuple[list[int], Trail]:
+        assert enough == (1,)
         asked.append(row)
-        return [-row], trail((1, 2, gaps[row] + 1e-4))
+        best = (1, 2) if row == 1 else (2, 1)
+        return [best[0]], trail((*best, 1e-4))
 
     ids = settled(vlm, [[1], [1], [1], [1]], [trail((1, 2, gap)) for gap in gaps], alone)
     assert asked == [1, 2]
-    assert ids == [[1], [-1], [-2], [1]]
+    assert ids == [[1], [1], [2], [1]]  # the first says the same, so it stays; the second says something else
     known = near_ties(vlm)
     assert (known.written, known.alone, known.share) == (4, 2, 0.5)
-    assert known.bound == pytest.approx(16e-4)
+    assert known.bound == pytest.approx(16 * 6e-4)
+
+
+def test_a_row_is_written_alone_up_to_its_last_doubtful_step_and_further_where_more_is_near(make_vlm: Any):
+    vlm = make_vlm()
+    ours = trail((1, 2, 0.9), (3, 4, 1e-4), (5, 6, 2e-3), (7, 8, 0.9))
+    asked: list[tuple[int, ...]] = []
+
+    def alone(row: int, enough: tuple[int, ...]) -> tuple[list[int], Trail]:
+        asked.append(enough)
+        return list(enough), trail((1, 2, 0.9), (3, 4, 3e-4), (5, 6, 2e-3), (7, 8, 0.9)).cut(len(enough))
+
+    assert settled(vlm, [[1, 3, 5, 7]], [ours], alone) == [[1, 3, 5, 7]]
+    assert asked == [(1, 3), (1, 3, 5)]  # 2e-4 apart: 16 times as much is near now
+    assert near_ties(vlm).alone == 1
+
+
+def test_where_the_end_hangs_on_rounding_all_is_written_again(make_vlm: Any):
+    ours = trail((1, 2, 0.9), (9, 4, 1e-4))  # 9 is the end
+
+    def alone(row: int, enough: tuple[int, ...]) -> tuple[list[int], Trail]:
+        assert enough == ()
+        return [1, 4, 5], trail((1, 2, 0.9), (4, 9, 1e-4), (5, 6, 0.9))
+
+    assert settled(make_vlm(), [[1]], [ours], alone) == [[1, 4, 5]]
+
+
+@pytest.mark.parametrize("name", ["llava", "blip-2", "florence2", "git", "kosmos-2", "idefics", "fuyu", "minigpt4"])
+def test_a_caption_alone_ends_where_it_has_begun_as_it_should(name: str, pictures: list[Image.Image]):
+    vlm = ns.load(ZOO[name].build(), check=False)
+    whole, chosen_by = alone(vlm, pictures, (0, 0), None, SHORT)
+    for steps in (1, 2):
+        ids, how = alone(vlm, pictures, (0, 0), None, SHORT, whole[:steps])
+        assert ids == whole[:steps]
+        assert how == chosen_by.cut(steps)
+    other = (whole[0] + 1, *whole[1:])
+    assert alone(vlm, pictures, (0, 0), None, SHORT, other) == (whole, chosen_by)

@@ -302,9 +302,9 @@ class Captioner:
                 known[row] = known[row][:fewest] + new
                 trails[row] = trails[row].cut(fewest) + trail
 
-        def plainly(row: int) -> tuple[list[int], Trail]:
+        def plainly(row: int, enough: tuple[int, ...]) -> tuple[list[int], Trail]:
             one = batch[row]
-            return alone(vlm, self._images, (one.image, one.job.draw), one.job.change.intervention, decoding)
+            return alone(vlm, self._images, (one.image, one.job.draw), one.job.change.intervention, decoding, enough)
 
         return settled(vlm, known, trails, plainly)
 

@@ -22,7 +22,7 @@ from ..models.inputs import ImageRow
 from ..models.loaded import LoadedModel
 from ..tokens import spoken
 from ..types import ALONG_PROMPT
-from .finite import Watch, refuse
+from .finite import Begun, Watch, refuse
 from .memory import Batches
 from .ties import Trail, settled
 
@@ -83,10 +83,18 @@ def generate_captions(
 
 
 def alone(
-    vlm: LoadedModel, images: Sequence[ImageRow], row: tuple[int, int], change: Intervention | None, decoding: Decoding
+    vlm: LoadedModel,
+    images: Sequence[ImageRow],
+    row: tuple[int, int],
+    change: Intervention | None,
+    decoding: Decoding,
+    enough: Sequence[int] = (),
 ) -> tuple[list[int], Trail]:
-    """What transformers' `generate` writes for one row (number of an image, draw) by itself, and what it chose by."""
-    return _written(vlm, images, [row], change, decoding)[0]
+    """What transformers' `generate` writes for one row (number of an image, draw) by itself, and what it chose by.
+
+    A caption that begins with the tokens `enough` ends there.
+    """
+    return _written(vlm, images, [row], change, decoding, enough)[0]
 
 
 def _written(
@@ -95,6 +103,7 @@ def _written(
     rows: Sequence[tuple[int, int]],
     change: Intervention | None,
     decoding: Decoding,
+    enough: Sequence[int] = (),
 ) -> list[tuple[list[int], Trail]]:
     """New token ids of rows (number of an image, draw), without the end, and what they were chosen by in the batch."""
     distinct = list(dict.fromkeys(i for i, _ in rows))
@@ -108,12 +117,17 @@ def _written(
         with torch.no_grad(), vlm.frozen(), around:
             generate: Any = vlm.model.generate
             watch = Watch(ends_of(vlm))
-            output = generate(**inputs.tensors, **generate_settings(vlm, decoding), logits_processor=[watch])
+            how = generate_settings(vlm, decoding) | ({"stopping_criteria": [Begun(watch, enough)]} if enough else {})
+            output = generate(**inputs.tensors, **how, logits_processor=[watch])
         refuse(vlm, [members[row][0] for row in watch.bad], change)
         ids = [until_end(vlm, new) for new in inputs.written(output).tolist()]
         trails = watch.trails or [Trail()] * len(ids)
         if len(members) > 1:
-            ids = settled(vlm, ids, trails, lambda at, of=members: alone(vlm, images, of[at], change, decoding))
+
+            def plainly(at: int, enough: tuple[int, ...], of: Sequence[tuple[int, int]] = members) -> Any:
+                return alone(vlm, images, of[at], change, decoding, enough)
+
+            ids = settled(vlm, ids, trails, plainly)
         result.update(zip(group, zip(ids, trails, strict=True), strict=True))
     return [result[at] for at in range(len(rows))]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import LogitsProcessor
+from transformers import LogitsProcessor, StoppingCriteria
 
 from ..errors import NotFinite
 from ..models.finite import remedy
@@ -33,6 +33,10 @@ class Watch(LogitsProcessor):
         """The scores as they are."""
         self._steps.append(chosen(scores))
         return scores
+
+    def __len__(self) -> int:
+        """How many steps there were."""
+        return len(self._steps)
 
     @property
     def trails(self) -> list[Trail]:
@@ -60,6 +64,23 @@ class Watch(LogitsProcessor):
     def _until(self, ids: Sequence[int]) -> int:
         """Steps of a row up to its end."""
         return next((n + 1 for n, token in enumerate(ids) if token in self._ends), len(ids))
+
+
+class Begun(StoppingCriteria):
+    """Ends a caption of one row that begins with some tokens: what would come behind them is known.
+
+    Tokens are those that were written: of two that tie exactly the larger of `chosen` may be the other one.
+    """
+
+    def __init__(self, watch: Watch, tokens: Sequence[int]) -> None:
+        self._watch = watch
+        self._tokens = tuple(tokens)
+
+    def __call__(self, input_ids: Any, scores: Any, **kwargs: Any) -> Any:
+        """Whether that is so, of each row."""
+        written = input_ids[0, input_ids.shape[1] - len(self._watch) :].tolist()
+        begun = tuple(written[: len(self._tokens)]) == self._tokens
+        return torch.full((len(input_ids),), begun, device=input_ids.device)
 
 
 def refuse(vlm: LoadedModel, images: Sequence[int], change: object | None) -> None:

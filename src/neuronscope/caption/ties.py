@@ -3,8 +3,9 @@
 Rows of a batch, and rows that go on from kept states, round differently from a row alone. That turns a token only where
 the best two logits of a step are closer than rounding. How close they came is kept for every row; a row that came
 closer than `SAFETY` times the largest difference that was measured on this model is written again, alone, from the
-prompt on. What comes of that is what the specification says, and another measurement. So captions are those of the
-plain path with a batch size of 1, however they are asked for.
+prompt on, up to its last such step: where it says the same so far, no later step can turn. What comes of that is what
+the specification says, and another measurement. So captions are those of the plain path with a batch size of 1, however
+they are asked for.
 
 In 16 bits logits themselves are near ties, and nothing is decided again.
 """
@@ -47,6 +48,10 @@ class Trail:
     def closest(self) -> float:
         """The smallest gap; infinite where nothing was chosen."""
         return min(self.gaps, default=float("inf"))
+
+    def doubtful(self, bound: float) -> int:
+        """How many steps there are up to the last whose gap is within a bound; 0 for none."""
+        return max((step + 1 for step, gap in enumerate(self.gaps) if gap <= bound), default=0)
 
     def cut(self, steps: int) -> Trail:
         """The first steps."""
@@ -137,7 +142,7 @@ def settled(
     vlm: LoadedModel,
     ids: Sequence[list[int]],
     trails: Sequence[Trail],
-    alone: Callable[[int], tuple[list[int], Trail]],
+    alone: Callable[[int, tuple[int, ...]], tuple[list[int], Trail]],
 ) -> list[list[int]]:
     """Token ids of each row, those of rows near a tie as the plain path writes them.
 
@@ -145,7 +150,7 @@ def settled(
         vlm: the model.
         ids: [rows] lists of new token ids.
         trails: [rows] what they were chosen by.
-        alone: writes a row the plain way, one at a time.
+        alone: writes a row the plain way, one at a time; where it begins with the tokens given it may end there.
     """
     result, known = list(ids), near_ties(vlm)
     known.written += len(result)
@@ -154,7 +159,25 @@ def settled(
     for row in sorted(range(len(result)), key=lambda row: trails[row].closest):  # each may widen what is near
         if trails[row].closest > known.bound:
             break
-        result[row], trail = alone(row)
+        result[row] = _decided(row, ids[row], trails[row], alone, known)
         known.alone += 1
-        known.note(trails[row].apart(trail))
     return result
+
+
+def _decided(
+    row: int,
+    ids: list[int],
+    trail: Trail,
+    alone: Callable[[int, tuple[int, ...]], tuple[list[int], Trail]],
+    known: NearTies,
+) -> list[int]:
+    """The token ids of one row: its own where the plain path says the same as long as they hang on rounding."""
+    same = 0
+    while (doubtful := trail.doubtful(known.bound)) > same:  # what is seen may widen what is near
+        enough = tuple(ids[:doubtful]) if doubtful <= len(ids) else ()  # else its end hangs on rounding
+        written, plain = alone(row, enough)
+        known.note(trail.apart(plain))
+        if not enough or tuple(written[:doubtful]) != enough:
+            return written
+        same = doubtful
+    return ids
