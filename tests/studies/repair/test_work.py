@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -87,6 +89,20 @@ def test_all_edits_together_are_one_edit(demo: ns.VLM, folder: AnnotatedFolder, 
     }
     assert found.named["searched"].chair_s.value == pytest.approx(1 / 3)
     assert found.together.named["searched"].chair_s.value == 0
+
+
+def test_several_hallucinations_are_repaired_one_after_the_other(demo: ns.VLM, folder: AnnotatedFolder, clean):
+    """Neurons of the second are found with the first edit in force, and drawn again without it."""
+    missing = {2: "horse", 4: "cake"}
+    pictures = tuple(replace(one, objects=one.objects - {missing.get(n, "")}) for n, one in enumerate(folder.pictures))
+    how = Repair(position="image", counts=(1, 5, 10), right=0)
+    found = repair(demo, replace(folder, pictures=pictures), how, captions=clean)
+    accepted = [one.found.neurons for one in found.single if one.found.neurons is not None]
+    assert len(accepted) >= 2
+    assert found.together.edit is not None
+    assert found.random.edit is not None
+    wrong = found.together.named["searched"].wrong
+    assert sum(map(len, wrong)) < sum(map(len, found.named["searched"].wrong))
 
 
 def test_no_weight_is_left_changed(demo: ns.VLM, folder: AnnotatedFolder, clean, monkeypatch: pytest.MonkeyPatch):

@@ -232,7 +232,8 @@ class _Job:
         return self._together(captions, new)
 
     def _drawn(self, like: Neurons, number: int) -> Neurons:
-        return layer_matched(self.vlm, like, seed=self.how.seed + number)
+        # Those of a later step were found with the earlier edits in force, which the model has been rid of since.
+        return layer_matched(self.vlm, like.anywhere(), seed=self.how.seed + number)
 
     def _naming(self, source: str, at: Sequence[int]) -> list[int]:
         """Which of some pictures, all of which show an object, are now said to."""
