@@ -128,7 +128,7 @@ def seen_once(monkeypatch: pytest.MonkeyPatch, looked_at: dict[bytes, np.ndarray
             looked_at[key] = real(vlm, shown)
         return looked_at[key]
 
-    monkeypatch.setattr(checks, "entering", entering)
+    monkeypatch.setattr(checks, "entering_states", entering)
 
 
 @pytest.mark.usefixtures("seen_once")
