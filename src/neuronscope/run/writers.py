@@ -42,7 +42,7 @@ def open_writer(place: str | Path) -> Writer:
 
 
 class _WandbWriter:
-    """A run of a project: curves, and nothing of the program, its output or its repository."""
+    """A run of a project: curves, and no code, output or repository; the client adds what it knows of the machine."""
 
     def __init__(self, project: str) -> None:
         if not project:
