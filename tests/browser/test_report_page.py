@@ -18,6 +18,7 @@ from neuronscope.report.page import write_page
 from neuronscope.report.result import Card, Group, ResultPage, said, write_result
 from neuronscope.studies.locate.truth_page import MethodRow, ShownTruth
 from neuronscope.studies.locate.truth_page import curves as curves_of
+from neuronscope.studies.reproduce.gallery import CaptionVariant
 from neuronscope.studies.reproduce.page import run_page, write_run
 from page_widths import CUT, NO_SIDEWAYS, SCROLLING
 from report_samples import CONCEPTS, HOSTILE, LOST, evidence, make_run, picture
@@ -129,7 +130,7 @@ def result(tmp_path_factory):
     cards = [Card(f"picture-{n}.png", photo(picture(n)), lines) for n in range(3)]
     row = ["traffic light -> lamp", "a word in the place of another", *(number(0.5) for _ in range(9))]
     cells = [Cell(str(one), 0.5, "[-0.123, 0.567]") if n > 1 else str(one) for n, one in enumerate(row)]
-    table = grid([f"a measure with a long name {n}" for n in range(11)], [cells] * 6, 2)
+    table = grid([f"a measure with a long name {n}" for n in range(11)], [cells] * 8, 2)
     sections = [Section("opening", "", [text("One."), text("Two.")]), Section("all", "All figures", [table])]
     recipe = {"command": "neuronscope edit " + "--images a-long-name-of-a-folder " * 5, "python": "import neuronscope"}
     page = ResultPage(
@@ -240,12 +241,56 @@ def test_the_gallery_shows_every_caption_under_every_draw(open_page, run):
     assert page.locator("[data-cards] img").first.evaluate("image => image.naturalWidth") == 48
 
 
-def test_the_gallery_can_leave_unchanged_captions_out(open_page, run):
-    page = open_page(run)
-    rows = page.get_by_role("region", name="images of other concepts").locator("tbody tr")
-    assert rows.count() == 1
-    page.get_by_role("checkbox").check()
-    assert rows.count() == 0
+@pytest.fixture(scope="module")
+def galleries(tmp_path_factory):
+    """Pages of a run of one picture of a concept and many of another, whose captions stay or change."""
+    root = tmp_path_factory.mktemp("galleries")
+    found = run_page(make_run(root / "run", root / "data"))
+
+    def page(stay, changed):
+        own, other = found.gallery.shots
+        others = stay + changed
+        said = (CaptionVariant(other.caption, True), CaptionVariant(LOST, False))
+        cells = np.zeros((others + 1, others + 1, 1), dtype=np.uint16)
+        cells[:, stay + 1 :] = 1
+        many = replace(
+            found.gallery,
+            shots=[own, *[other] * others],
+            said=[found.gallery.said[0], *[said] * others],
+            cells=dict.fromkeys(found.gallery.cells, cells),
+            sizes={name: [3] * (others + 1) for name in found.gallery.sizes},
+            notes={name: [()] * (others + 1) for name in found.gallery.notes},
+        )
+        return write_run(replace(found, gallery=many), root / f"{stay}-{changed}.html")
+
+    return page
+
+
+@pytest.mark.parametrize(("stay", "changed"), [(1, 0), (12, 0), (13, 0), (30, 12), (30, 13)])
+def test_the_gallery_folds_what_stays_and_what_is_much(open_page, galleries, stay, changed):
+    page = open_page(galleries(stay, changed))
+    others, titles = stay + changed, page.locator("[data-said] summary").all_inner_texts()
+    as_before = f"captions that are as before ({stay} of {others} images)"
+    moved = f"captions that changed ({changed} of {others} images)"
+    assert (as_before in titles) == (stay > 12)
+    assert (f"{changed - 12} more" in titles) == (changed > 12)
+    seen = page.locator("[data-said] tbody tr:visible").count() - 1  # one is the concept's own
+    assert seen == min(changed, 12) + (stay if stay <= 12 else 0)
+    for fold in page.locator("[data-said] summary").all():
+        fold.click()
+    assert page.locator("[data-said] tbody tr:visible").count() - 1 == others
+    assert page.get_by_role("region", name=as_before).count() == 1
+    assert page.get_by_role("region", name=moved, exact=True).count() == (changed > 0)
+
+
+def test_a_phone_shows_few_rows_of_a_table_before_all_are_asked_for(open_page, result):
+    rows, page = "table.results tbody tr:visible", open_page(result, width=390)
+    assert page.locator(rows).count() == 6
+    page.get_by_label("all 8 rows").check()
+    assert page.locator(rows).count() == 8
+    page = open_page(result, width=1440)
+    assert page.locator(rows).count() == 8
+    assert not page.get_by_text("all 8 rows").is_visible()
 
 
 def test_a_table_of_a_run_is_cards_on_a_phone_and_still_sorts(open_page, result):

@@ -3,8 +3,8 @@
     n = min { n : r(top n) >= rho min(1, r(all)), and the caption with the top n exchanged does not name the concept }
 
 r(all) is the ceiling: what all FFN neurons at the image tokens recover. More cannot be asked of any of them. Where the
-score saturates, a few neurons may be all there is, r(all but the top n) <= epsilon, and recover little by themselves:
-sets that would get large are cut there instead.
+score saturates, a few neurons may be all there is, r(all but the top n) <= epsilon min(1, r(all)), and recover little by
+themselves: a set that would get large is cut there instead where that is a small one.
 Each question is asked of the model itself, so no control and no null is needed; beside the answer stand the same for
 random sets of the same layers, for all other neurons, and for all of them: the ceiling.
 
@@ -108,17 +108,18 @@ class Recovery:
     Attributes:
         share: rho, of the effect on the log-probability of the concept's word, or of the ceiling where that is less; of
             the sub-tokens that the ranking's own `concept_token` says.
-        rest: epsilon, of sets larger than `reach`; None asks for the share alone.
+        rest: epsilon: in place of a set larger than `reach`, or of none, the fewest without which no more than this
+            share of the ceiling is recovered, where these are at most `reach`; None asks for the share alone.
         word: whether the whole caption has to lose the concept as well; half of the effect alone rarely takes it.
         gap: a group ends where the score falls by more than this factor between neighbours; None keeps the fewest.
-        reach: how many neurons of the ranking are looked through for the end of the group.
+        reach: how many neurons a small set has at most, and are looked through for the end of the group.
         most: the largest set that is tried.
         draws: random sets beside the one that is kept.
         seed: of the random sets.
     """
 
     share: float = 0.5
-    rest: float | None = 0.01
+    rest: float | None = 0.1
     word: bool = True
     gap: float | None = 1.6
     reach: int = 40
@@ -172,7 +173,8 @@ class Recovery:
         effect = exchange.require_edit(pair.sample.concept)
         asked = _Asked(vlm, pair, exchange, values, mode, decoding)
         ceiling = float(asked.shares_of([np.ones(len(values), dtype=bool)])[0])
-        asked.least = self.share * min(1.0, ceiling)
+        asked.most = min(1.0, ceiling)
+        asked.least = self.share * asked.most
         fewest = self._whole(asked, self._fewest(asked)) if ceiling > 0 else 0
         count = self._group(asked.order, values, fewest) if fewest else 0
         controls = asked.random(count, self.draws, self.seed) if count else []
@@ -194,8 +196,8 @@ class Recovery:
         return 0
 
     def _whole(self, asked: _Asked, enough: int) -> int:
-        """In place of a set larger than `reach`, or of none (0), the fewest without which nothing is recovered."""
-        most = enough or min(self.most, int(np.count_nonzero(asked.values > 0)))
+        """In place of a set larger than `reach`, or of none (0), the fewest without which little is recovered."""
+        most = min(self.reach, self.most, int(np.count_nonzero(asked.values > 0)))
         if 0 < enough <= self.reach or not most or not self._complete(asked, most):
             return enough
         return self._halved(0, most, lambda size: self._complete(asked, size))
@@ -214,7 +216,9 @@ class Recovery:
         return asked.shares([size])[0] >= asked.least and self._takes_word(asked, size)
 
     def _complete(self, asked: _Asked, size: int) -> bool:
-        return self.rest is not None and asked.others(size) <= self.rest and self._takes_word(asked, size)
+        if self.rest is None or asked.others(size) > self.rest * asked.most:
+            return False
+        return self._takes_word(asked, size)
 
     def _takes_word(self, asked: _Asked, size: int) -> bool:
         return not self.word or asked.gone(size)
@@ -234,6 +238,7 @@ class _Asked:
     """What exchanging the best of one ranking does in one pair; each size is asked once.
 
     Attributes:
+        most: what can be recovered: the ceiling, 1 where it is higher.
         least: what has to be recovered for a caption to be of interest.
     """
 
@@ -250,7 +255,7 @@ class _Asked:
         self._vlm, self._pair, self._exchange, self._decoding = vlm, pair, exchange, decoding
         self._layout = Layout(vlm.widths)
         self._mode: Mode = mode
-        self.least = float("inf")
+        self.most, self.least = 1.0, float("inf")
         self._told: dict[int, Caption] = {}
         self._gone: dict[int, bool] = {}
         self._others: dict[int, float] = {}

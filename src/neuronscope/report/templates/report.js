@@ -106,7 +106,8 @@
   const pick = Object.fromEntries(all("select", tools).map((select) => [select.dataset.pick, select]));
   const cards = document.querySelector("[data-cards]");
   const said = document.querySelector("[data-said]");
-  const state = { source: 0, changed: false };
+  const few = 12; // rows of other pictures that are shown before all are asked for
+  const state = { source: 0 };
   const plural = (count, word) => `${count} ${word}${count === 1 ? "" : "s"}`;
 
   const decoded = new Map(); // only what is looked at is unpacked
@@ -166,7 +167,9 @@
       caption(shot.caption),
       caption(shot.edited_caption),
       ...(shot.also.length ? [make("p", { class: "soft" }, `also annotated: ${shot.also.join(", ")}`)] : []),
-      ...data.notes[method][k].map((note) => make("p", { class: "soft" }, note)),
+      ...(data.notes[method][k].length
+        ? [make("details", {}, make("summary", {}, "Notes"), ...data.notes[method][k].map((note) => make("p", { class: "soft" }, note)))]
+        : []),
       button,
     );
   };
@@ -232,21 +235,22 @@
           make("tbody", {}, ...which.map((k) => rowOf(k, found[k]))),
         ),
       );
-    const box = make("input", { type: "checkbox", checked: state.changed });
-    const rest = make("div");
-    const fill = () => rest.replaceChildren(table(others.filter((k) => !state.changed || moved(k)), "images of other concepts"));
-    box.addEventListener("change", () => {
-      state.changed = box.checked;
-      fill();
-    });
-    fill();
+    const folded = (which, title, first) => {
+      if (!which.length) return [];
+      const rest = which.slice(first);
+      const shown = first ? [make("p", { class: "soft" }, title), table(which.slice(0, first), title)] : [];
+      if (!rest.length) return shown;
+      const summary = make("summary", {}, first ? `${rest.length} more` : title);
+      return [...shown, make("details", {}, summary, table(rest, `${title}${first ? ", the others" : ""}`))];
+    };
+    const still = others.filter((k) => !moved(k));
     said.replaceChildren(
       heading,
       make("h4", {}, `Images of ${concept}: ${count(mine, false)} of ${total(mine)} captions no longer name it`),
       table(mine, `images of ${concept}`),
       make("h4", {}, `Images of other concepts: ${count(others, true)} of ${total(others)} captions still name theirs`),
-      make("label", { class: "screen" }, box, ` only those whose captions changed (${others.filter(moved).length} of ${others.length})`),
-      rest,
+      ...folded(others.filter(moved), `captions that changed (${others.length - still.length} of ${others.length} images)`, few),
+      ...folded(still, `captions that are as before (${still.length} of ${others.length} images)`, still.length > few ? 0 : few),
     );
   };
   for (const select of Object.values(pick)) select.addEventListener("change", draw);
