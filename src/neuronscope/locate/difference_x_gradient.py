@@ -10,10 +10,12 @@
     g averaged also over states in which the best neurons so    (ours: `rounds`)
         far are exchanged themselves, 25, 50, 100 ... of them
 
-    a_1 / sum a_1^+ + a_2 / sum a_2^+                           (ours: `also`) of two targets, each by its positive sum
+    s = s_1 + w s_2,  w = sum a_1^+ / sum a_2^+                 (ours: `also`) two targets that count alike
 
 s is a score of the concept's token; as contrast it is y_c - y_c', with c' what the model says of the edited picture
-after the same words (METHODS n1). While all activations are held, what a neuron does by later FFNs at the image tokens
+after the same words (METHODS n1). Of two targets the positive sums are those at the point next to the edited picture,
+where a model that is sure of its word has a gradient of its log-probability, too; from there on s is one score, and
+each point costs one backward pass. While all activations are held, what a neuron does by later FFNs at the image tokens
 does not show: that path ranks far worse than the one between the embeddings, and is there for comparison.
 
 Both stages of two-stage filtering as one product: what the object's removal changes, times what the word depends on.
@@ -27,7 +29,7 @@ many; no cut uses it.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal, TypeAlias, get_args
@@ -64,6 +66,9 @@ from .scores import (
 from .target import CONCEPT_TOKENS, ConceptToken, concept_word
 from .validity import Validity
 
+#: s: of each target of the word how much it counts.
+Weights: TypeAlias = Mapping[Target, float]
+
 #: What is moved from the original to the edit between the points where gradients are taken.
 Path: TypeAlias = Literal["embeddings", "activations"]
 PATHS: tuple[Path, ...] = get_args(Path)
@@ -82,9 +87,9 @@ class DifferenceTimesGradient(Ranking):
 
     Attributes:
         target: s, the score of the concept's token; "contrast" is its logit minus that of the edited picture's token.
-        also: a second one, whose attribution over the same points is added, each divided by its positive sum; None for
-            none.
+        also: a second one, added with the weight that lets both count alike; None for none.
         points: K; 1 is the gradient at the original alone.
+        until: where the last of several points lies, 1 for the edited picture; (K - 1) / K when not given.
         path: what lies between the points: image embeddings, or all layers' activations held at the image tokens.
         rounds: how many times the gradient is taken again with the best neurons exchanged.
         pool: over image tokens; the sum is the estimate of the effect.
@@ -95,6 +100,7 @@ class DifferenceTimesGradient(Ranking):
     target: Target = "logprob"
     also: Target | None = None
     points: int = 1
+    until: float | None = None
     path: Path = "embeddings"
     rounds: int = 0
     pool: Pool = "sum"
@@ -116,11 +122,14 @@ class DifferenceTimesGradient(Ranking):
         whole_number("rounds", self.rounds, 0)
         if self.also is not None:
             one_of("also", self.also, TARGETS)
+        if self.until is not None and not 0 < self.until <= 1:
+            raise InvalidOption(f"until={self.until} must be above 0 and at most 1, a share of the way to the edit")
 
     @classmethod
     def refined(cls) -> DifferenceTimesGradient:
         """The form that finds the planted neurons and most of a natural photograph's effect (docs/results/natural)."""
-        return cls(target="logit", also="logprob", points=4, rounds=3, name="difference-x-gradient-refined")
+        name = "difference-x-gradient-refined"
+        return cls(target="logit", also="logprob", points=2, until=0.75, rounds=3, name=name)
 
     def score(self, vlm: VLM, pair: Counterfactual, validity: Validity) -> Ranked:
         """See the formula above; the array "attribution" holds it for all neurons.
@@ -132,26 +141,27 @@ class DifferenceTimesGradient(Ranking):
         rows = picture_rows(vlm, pair, word, self.decoding, self.site)
         states = _States(vlm, rows, self)
         layout = Layout(vlm.widths)
-        targets = (self.target,) if self.also is None else (self.target, self.also)
-        path = [k / self.points for k in range(self.points)]
-        points = Batches(states.at_once).run(path, partial(states.attributions, targets))
-        found = [of[0] for of in points]
-        provenance: dict[str, Json] = {}
-        if self.points > 1 and self.pool == "sum":
+        last = (self.points - 1) / self.points if self.until is None else self.until
+        path = [last * k / max(1, self.points - 1) for k in range(self.points)]
+        weights: Weights = {self.target: 1.0}
+        ends: list[Pooled] = []
+        if self.also is not None:
+            weights, end = states.balanced(self.target, self.also, path.pop())
+            ends.append(end)
+        found = [*Batches(states.at_once).run(path, partial(states.attributions, weights)), *ends]
+        provenance: dict[str, Json] = {"weights": {str(name): weight for name, weight in weights.items()}}
+        if self.points > 1 and self.pool == "sum" and self.until is None:  # evenly spread: a sum for an integral
             attributed = float(np.sum(_mean(found), dtype=np.float64))
-            provenance["completeness"] = {"attributed": attributed, "change": states.change(self.target)}
+            provenance["completeness"] = {"attributed": attributed, "change": states.change(weights)}
         for done in range(self.rounds):
             best = np.zeros(layout.total, dtype=bool)
             best[best_first(_mean(found))[: FIRST_ROUND * 2**done]] = True
-            found += states.attributions(targets[:1], (0.0,), best)[0]
-        values = _mean(found)
-        if self.also is not None:
-            values = _shares(values) + _shares(_mean([of[1] for of in points]))
-        pooled = Pooled(values, found[0].patch)  # the image token of the original's own gradient
+            found += states.attributions(weights, (0.0,), best)
+        pooled = Pooled(_mean(found), found[0].patch)  # the image token of the original's own gradient
         inert = int(np.count_nonzero(~np.any([one.values != 0 for one in found], axis=0)))
         return Ranked(
             "attribution",
-            {"attribution": pooled, "activation": states.differences(), "gradient": states.gradient},
+            {"attribution": pooled, "activation": states.differences(), "gradient": states.gradient(weights)},
             site=self.site,
             provenance={"inert": inert, **provenance},
             notes=(f"{inert} of {layout.total} neurons have no effect to first order, as those of a last layer",),
@@ -191,9 +201,8 @@ def _mean(found: Sequence[Pooled]) -> Flat:
     return np.mean([one.values for one in found], axis=0)
 
 
-def _shares(values: Flat) -> Flat:
-    """Each score by the sum of the positive ones, so that two targets count alike."""
-    return values / max(float(values[values > 0].sum()), np.finfo(np.float32).tiny)
+def _positive(values: Flat) -> float:
+    return float(values[values > 0].sum(dtype=np.float64))
 
 
 class _States:
@@ -205,22 +214,23 @@ class _States:
         self._inputs, self._at, self._said = own.inputs, own.at, (own.logits.float(), other.logits.float())
         self._clean, self._edited, self._embeddings = own.values, other.values, other.entered
         self._rivals = rival_entries(other.logits, own.word)
-        self.gradient = Pooled(np.zeros(0))  # of the original, once its attribution has been asked for
+        self._gradient: Pooled | None = None  # of the original, once its attribution has been asked for
 
-    def change(self, target: Target) -> float:
+    def change(self, weights: Weights) -> float:
         """How much s falls from one end of the path to the other: what attributions over enough points sum to."""
         start, end = self._said
         if self._options.path == "activations":
             start, end = self._held(0.0), self._held(1.0)
-        return float(self._score(start, target) - self._score(end, target))
+        return float(self._score(start, weights) - self._score(end, weights))
 
     def _held(self, between: float) -> Float[Tensor, "positions vocabulary"]:
         """Logits of the original's row with all neurons held between the two pictures."""
         with torch.no_grad(), HookSession(self._vlm.structure, self._taps(None, between)):
             return self._vlm.logits(self._inputs, last=self._word.farthest)[0].float()
 
-    def _score(self, logits: Float[Tensor, "positions vocabulary"], target: Target) -> Tensor:
-        return value_of_word(logits, self._word, target, self._rivals)
+    def _score(self, logits: Float[Tensor, "positions vocabulary"], weights: Weights) -> Tensor:
+        values = (value_of_word(logits, self._word, target, self._rivals) * w for target, w in weights.items())
+        return torch.stack(list(values)).sum()
 
     def differences(self) -> Pooled:
         """The largest difference of each neuron between the two pictures' image tokens, and where it is."""
@@ -236,23 +246,38 @@ class _States:
             return 1
         return max(1, AT_ONCE // self._inputs.read.tensors["input_ids"].shape[1])
 
+    def balanced(self, target: Target, also: Target, between: float) -> tuple[Weights, Pooled]:
+        """s of two targets whose positive attributions at a state sum to the same, and its attribution there."""
+        alone: tuple[Weights, Weights] = {target: 1.0}, {also: 1.0}
+        own, other = (of[0] for of in self._attributed(alone, (between,)))
+        whole = _positive(other.values)
+        weight = _positive(own.values) / whole if whole else 0.0
+        weights: dict[Target, float] = {target: 1.0}
+        weights[also] = weights.get(also, 0.0) + weight
+        self._gradient = None  # where it was of the original, then of one target
+        return weights, Pooled(own.values + weight * other.values, own.patch)
+
     def attributions(
-        self,
-        targets: Sequence[Target],
-        between: Sequence[float],
-        exchanged: Bool[np.ndarray, "neurons"] | None = None,
-    ) -> list[list[Pooled]]:
-        """a of all neurons for each target, with the gradient of each of some states, at most :attr:`at_once`.
+        self, weights: Weights, between: Sequence[float], exchanged: Bool[np.ndarray, "neurons"] | None = None
+    ) -> list[Pooled]:
+        """a of all neurons, with the gradient of each of some states, at most :attr:`at_once`.
 
         Args:
-            targets: scores of the word.
+            weights: s.
             between: of each state, 0 for the original's end of the path, 1 for the edited picture's.
             exchanged: the neurons that have the edited picture's activations.
         """
-        products, found = no_neurons(self._vlm), [[no_neurons(self._vlm) for _ in targets] for _ in between]
+        return self._attributed((weights,), between, exchanged)[0]
+
+    def _attributed(
+        self,
+        scores: Sequence[Weights],
+        between: Sequence[float],
+        exchanged: Bool[np.ndarray, "neurons"] | None = None,
+    ) -> list[list[Pooled]]:
+        """The same of several s, each of one backward pass behind the same forward pass."""
+        products, found = no_neurons(self._vlm), [[no_neurons(self._vlm) for _ in scores] for _ in between]
         held = between[0] if self._options.path == "activations" and exchanged is None else None
-        if held is not None and not len(self.gradient.values):
-            self._original_gradient(targets)
         plain = not between[0] and exchanged is None and held is None
 
         def see(number: int, layer: int, slopes: Tensor) -> None:
@@ -263,20 +288,22 @@ class _States:
             if plain and not number:
                 products[layer] = reduce_patches(self._clean[layer].float() * slopes[0], self._options.pool)
 
-        self._differentiate(targets, see, between if held is None else (0.0,), exchanged, held)
+        self._differentiate(scores, see, between if held is None else (0.0,), exchanged, held)
         if plain:
-            self.gradient = Pooled.of(products)
-        return [[Pooled.of(layers) for layers in of] for of in found]
+            self._gradient = Pooled.of(products)
+        return [[Pooled.of(state[number]) for state in found] for number in range(len(scores))]
 
-    def _original_gradient(self, targets: Sequence[Target]) -> None:
-        """What the path of activations does not pass: at its beginning all neurons are held already."""
-        products = no_neurons(self._vlm)
+    def gradient(self, weights: Weights) -> Pooled:
+        """The original's own grad x activation, pooled; of a state that is free of what the path holds."""
+        if self._gradient is None:
+            products = no_neurons(self._vlm)
 
-        def see(_: int, layer: int, slopes: Tensor) -> None:
-            products[layer] = reduce_patches(self._clean[layer].float() * slopes[0], self._options.pool)
+            def see(_: int, layer: int, slopes: Tensor) -> None:
+                products[layer] = reduce_patches(self._clean[layer].float() * slopes[0], self._options.pool)
 
-        self._differentiate(targets[:1], see, (0.0,), None, None)
-        self.gradient = Pooled.of(products)
+            self._differentiate((weights,), see, (0.0,), None, None)
+            self._gradient = Pooled.of(products)
+        return self._gradient
 
     def at_tokens(self, neurons: Neurons) -> Float[np.ndarray, "tokens neurons"]:
         """a before it is pooled, for some neurons, with the gradient at the original."""
@@ -287,20 +314,21 @@ class _States:
                 difference = self._clean[layer][:, unit].float() - self._edited[layer][:, unit].float()
                 found[Neuron(layer, unit)] = (difference * slopes[0, :, unit]).cpu()
 
-        self._differentiate((self._options.target,), see, (0.0,), None, None)
+        weights: Weights = {self._options.target: 1.0}
+        self._differentiate((weights,), see, (0.0,), None, None)
         return torch.stack([found[neuron] for neuron in neurons], dim=1).numpy()
 
     def _differentiate(
         self,
-        targets: Sequence[Target],
+        scores: Sequence[Weights],
         see: Callable[[int, int, Tensor], None],
         between: Sequence[float],
         exchanged: Bool[np.ndarray, "neurons"] | None,
         held: float | None,
     ) -> None:
-        """One forward pass, and a backward pass for each target.
+        """One forward pass, and a backward pass for each s.
 
-        `see` is given the target's number, a layer, and the slopes [states, positions, width].
+        `see` is given the number of s, a layer, and the slopes [states, positions, width].
         """
         vlm, scale = self._vlm, backward_scale(self._vlm)
 
@@ -317,7 +345,7 @@ class _States:
             with session.forward():
                 logits = vlm.logits(self._inputs.repeat(len(between)), last=self._word.farthest).float()
             # Rows know nothing of each other, so the slope of their sum is each one's own.
-            values = [torch.stack([self._score(row, target) for row in logits]).sum() for target in targets]
+            values = [torch.stack([self._score(row, weights) for row in logits]).sum() for weights in scores]
             for number, y in enumerate(values):
                 session.backward(y * scale, partial(unscaled, number=number), again=number + 1 < len(values))
 

@@ -3,8 +3,8 @@
     n = min { n : r(top n) >= rho min(1, r(all)), and the caption with the top n exchanged does not name the concept }
 
 r(all) is the ceiling: what all FFN neurons at the image tokens recover. More cannot be asked of any of them. Where the
-score saturates, a few neurons may be all there is, r(all but the top n) <= epsilon min(1, r(all)), and recover little by
-themselves: a set that would get large is cut there instead where that is a small one.
+score saturates, a few neurons may be all there is, r(all but the top n) <= epsilon min(1, r(all)), and recover little
+by themselves: a set that would get large is cut there instead where that is a small one.
 Each question is asked of the model itself, so no control and no null is needed; beside the answer stand the same for
 random sets of the same layers, for all other neurons, and for all of them: the ceiling.
 

@@ -80,7 +80,7 @@ class TwoStage:
             stages are one product and `cut` chooses; where one is, the other is chosen by `TargetDecoy()`.
         stages: which stages apply: (1, 2), (1,) or (2,); one alone is a filter.
         cut: of the product.
-        also, points, rounds: of the product's gradient; see :class:`neuronscope.locate.DifferenceTimesGradient`.
+        also, points, until, rounds: of the product's gradient; see :class:`neuronscope.locate.DifferenceTimesGradient`.
         site: where activations are compared in stage 1 (stage 2 is the same at `act` and `neuron`).
         diff_sign: signed differences, or their size (B7).
         diff_pool, grad_pool: over patches; "any" is the paper's "at least one patch". For the gradient the sum is the
@@ -108,7 +108,8 @@ class TwoStage:
     stages: tuple[int, ...] = (1, 2)
     cut: Recovery = field(default_factory=Recovery)
     also: Target | None = "logprob"
-    points: int = 4
+    points: int = 2
+    until: float | None = 0.75
     rounds: int = 3
     site: Site = "neuron"
     diff_sign: Sign = "signed"
@@ -174,6 +175,7 @@ class TwoStage:
             target=self.grad_target,
             also=self.also,
             points=self.points,
+            until=self.until,
             rounds=self.rounds,
             site=self.site,
             concept_token=self.concept_token,
