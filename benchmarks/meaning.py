@@ -44,9 +44,9 @@ from neuronscope.samples import CocoFolder, Counterfactual
 from neuronscope.view import Heatmap
 from neuronscope.view.heatmap import heatmaps, paint
 
-#: The refined form for the logit alone, whose best neurons recover an edit, and stage 2 of two-stage filtering.
+#: The default's ranking, whose best neurons recover an edit, and stage 2 of two-stage filtering.
 RANKINGS: Mapping[str, Ranking] = {
-    "difference-x-gradient, refined": DifferenceTimesGradient(target="logit", points=4, rounds=3),
+    "difference-x-gradient, refined": DifferenceTimesGradient.refined(),
     "grad-x-activation": GradTimesActivation(),
 }
 #: Neurons of a set, and how many of them a heat map averages by default.
