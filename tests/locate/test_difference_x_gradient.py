@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from neuronscope.errors import InvalidOption
-from neuronscope.locate import DifferenceTimesGradient, Exchange, difference_x_gradient, edit_effect, method
+from neuronscope.locate import DifferenceTimesGradient, Exchange, TwoStage, difference_x_gradient, edit_effect, method
 from neuronscope.locate.difference_x_gradient import _States
 from neuronscope.locate.picture_row import picture_rows
 from neuronscope.locate.target import concept_word
@@ -159,6 +159,26 @@ def test_two_targets_are_one_score_in_which_both_count_alike(vlm, pair, known, p
         assert told["attributed"] == pytest.approx(float(found.arrays["attribution"].values.sum()), rel=1e-4, abs=1e-6)
         change = states.change({"logit": 1.0, "contrast": weight})
         assert told["change"] == pytest.approx(change, rel=1e-4, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("options", "path"), [({"points": 2, "until": 0.75}, [0, 0.75]), ({"points": 4}, [0, 0.25, 0.5, 0.75])]
+)
+def test_points_lie_evenly_up_to_where_they_are_asked_to_end(vlm, pair, known, options, path):
+    chosen = DifferenceTimesGradient(target="logit", **options)
+    states = _States(vlm, picture_rows(vlm, pair, concept_word(known), Decoding(), "neuron"), chosen)
+    each = [states.attributions({"logit": 1.0}, (between,))[0].values for between in path]
+    assert not np.allclose(each[0], each[-1], rtol=1e-2, atol=1e-5)
+    found = chosen.score(vlm, pair, known)
+    np.testing.assert_allclose(found.arrays["attribution"].values, np.mean(each, axis=0), rtol=1e-3, atol=1e-6)
+    assert ("completeness" in found.provenance) == ("until" not in options)
+
+
+@pytest.mark.parametrize("until", [0, 1.01, -1, float("nan")])
+def test_points_end_between_the_pictures(until):
+    for kind in (DifferenceTimesGradient, TwoStage):
+        with pytest.raises(InvalidOption, match="until"):
+            kind(until=until)
 
 
 def test_a_target_twice_is_itself(vlm, pair, known):

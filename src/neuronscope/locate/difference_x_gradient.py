@@ -4,7 +4,8 @@
 
     g = ds/dO' at the original                                  attribution patching (Nanda 2023; Syed et al. 2023)
     g averaged over K points between the image embeddings of    (EAP-IG, Hanna et al. 2024)
-        the two pictures, k / K for k = 0 .. K - 1
+        the two pictures, k / K for k = 0 .. K - 1, or
+        u k / (K - 1) up to `until` u
     g averaged over K points between the two pictures'          (`path="activations"`)
         activations at the image tokens, all layers held together
     g averaged also over states in which the best neurons so    (ours: `rounds`)
