@@ -50,6 +50,7 @@ def naive(vlm, pair, known, read, *, held: float | None, contrast: bool) -> np.n
         return run
 
     handles = [layer.mlp.down_proj.register_forward_pre_hook(hook(i)) for i, layer in enumerate(vlm.structure.layers)]
+    wanted = [(parameter, parameter.requires_grad) for parameter in vlm.model.parameters()]
     vlm.model.requires_grad_(held is None)  # without a leaf the graph has to begin somewhere
     try:
         y_of(vlm.model(**inputs.tensors).logits[0, -1], own, rival).backward()
@@ -57,7 +58,8 @@ def naive(vlm, pair, known, read, *, held: float | None, contrast: bool) -> np.n
         for handle in handles:
             handle.remove()
         vlm.model.zero_grad()
-        vlm.model.requires_grad_(False)
+        for parameter, was in wanted:  # the model is other tests' as well
+            parameter.requires_grad_(was)
     slopes = [leaves[i].grad if leaves[i].grad is not None else torch.zeros_like(clean[i]) for i in range(vlm.layers)]
     return np.concatenate([((c - o) * g).sum(0).detach().numpy() for c, o, g in zip(clean, other, slopes, strict=True)])
 
