@@ -9,6 +9,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
+from functools import partial
 
 import pytest
 
@@ -133,15 +134,20 @@ def test_a_signal_ends_it_and_leaves_no_temporary_folder(tmp_path, sent):
     pytest.importorskip("gradio")
     command = [sys.executable, "-m", "neuronscope", "explore"]
     left = {**os.environ, "TMPDIR": str(tmp_path)}
-    with subprocess.Popen(command, env=left, stdout=subprocess.PIPE, text=True) as served:
-        url = next(word for word in served.stdout.readline().split() if word.startswith("http"))
-        with urllib.request.urlopen(url, timeout=60) as page:
-            assert page.status == 200
-            assert page.headers["X-Frame-Options"] == "DENY"
-        rebound = urllib.request.Request(f"{url}config", headers={"Host": "evil.example"})
-        with pytest.raises(urllib.error.HTTPError, match="403"):
-            urllib.request.urlopen(rebound, timeout=60)
-        assert any(tmp_path.glob("neuronscope-explorer-*"))
-        served.send_signal(sent)
-        assert served.wait(30) == (0 if sent == signal.SIGINT else 128 + sent)
+    # A shell's background job is started with Ctrl-C ignored, and what it starts inherits that.
+    heard = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(command, env=left, stdout=subprocess.PIPE, text=True, preexec_fn=heard) as served:
+        try:
+            url = next(word for word in served.stdout.readline().split() if word.startswith("http"))
+            with urllib.request.urlopen(url, timeout=60) as page:
+                assert page.status == 200
+                assert page.headers["X-Frame-Options"] == "DENY"
+            rebound = urllib.request.Request(f"{url}config", headers={"Host": "evil.example"})
+            with pytest.raises(urllib.error.HTTPError, match="403"):
+                urllib.request.urlopen(rebound, timeout=60)
+            assert any(tmp_path.glob("neuronscope-explorer-*"))
+            served.send_signal(sent)
+            assert served.wait(30) == (0 if sent == signal.SIGINT else 128 + sent)
+        finally:
+            served.kill()  # the end of the block waits for it, however long
     assert not list(tmp_path.glob("neuronscope-explorer-*"))
