@@ -17,7 +17,7 @@ from ..types import Neurons
 #: Types of at least as many bytes have to give the same captions; in shorter ones the captioner compares logits itself.
 _EXACT_BYTES = 4
 #: Captions long enough to leave a draft and to be written on.
-_SHORT = Decoding(max_new_tokens=12)
+_SHORT = Decoding(max_new_tokens=8)
 
 
 def check_copied_states(vlm: VLM) -> Outcome:

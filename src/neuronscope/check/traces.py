@@ -114,9 +114,8 @@ def check_memory(vlm: VLM) -> Outcome:
             grad_times_activation(vlm, vlm.prepare([picture]), [[(1, 5)]])
             activation_differences(vlm, picture, [picture], site="neuron")
 
-    run()  # what is kept for good is made now
     with _old_objects_aside():
-        run()
+        run()  # what is kept for good is made now
         first = _tensors()
         run()
         second = _tensors()

@@ -212,7 +212,7 @@ class LoadedModel:
                 f"an image was given, but the prompt holds no image token (id {self.image_token}){general}"
             )
         else:
-            tokens = self._image_tokens(shown, text, tensors, positions)
+            tokens = self._image_tokens(shown, tensors, positions)
         pad = int(getattr(self.tokenizer, "pad_token_id", None) or 0)
         row = self.family
         made = Row(tensors, tokens, pad, row.strip, row.pixels, row.unpadded, row.alone, closing)
@@ -261,11 +261,7 @@ class LoadedModel:
         return accepted(self.model)
 
     def _image_tokens(
-        self,
-        shown: Sequence[Image.Image],
-        text: str,
-        tensors: dict[str, Tensor],
-        positions: Int[np.ndarray, "tokens"],
+        self, shown: Sequence[Image.Image], tensors: dict[str, Tensor], positions: Int[np.ndarray, "tokens"]
     ) -> ImageTokens:
         key = (tuple(picture.size for picture in shown), len(positions), placing(self))
         if len(shown) > 1:
@@ -276,19 +272,18 @@ class LoadedModel:
             return ImageTokens(positions, no_grid=self.family.no_grid)
         if key not in self._placed:
             try:
-                self._placed[key] = ImageTokens(positions, self._map(shown[0], text, tensors, len(positions)))
+                self._placed[key] = ImageTokens(positions, self._map(shown[0], tensors, len(positions)))
             except ImageTokenMismatch as error:
                 if self.family.listed:
                     raise
                 # General rules need not fit a model type without a row: then no map rather than a wrong one.
                 self.family = replace(self.family, no_grid=f"general rules do not fit: {error}")
-                return self._image_tokens(shown, text, tensors, positions)
+                return self._image_tokens(shown, tensors, positions)
         return replace(self._placed[key], positions=positions)
 
-    def _map(self, picture: Image.Image, text: str, tensors: dict[str, Tensor], count: int) -> tuple[Tile, ...]:
+    def _map(self, picture: Image.Image, tensors: dict[str, Tensor], count: int) -> tuple[Tile, ...]:
         row = self.family
-        measured = self._frames([picture], text, padding=True)
-        frames = [frame for frame in measured if not frame.blank]
+        measured, frames = self.frames(picture, padding=True), self.frames(picture)
         packer = packing_module(self.model)
         if packer is not None:
             with present(packer):  # it is asked to pack outside its forward
@@ -309,7 +304,7 @@ class LoadedModel:
         counts = share_out([tokens.count for tokens in alone], count, copies)
         if self.family.no_grid:
             return ImageTokens(np.arange(count), no_grid=self.family.no_grid, counts=counts)
-        apart = [self._frames([picture], one) for picture in shown]
+        apart = [self.frames(picture) for picture in shown]
         among = [self._frames(shown, all_of_them, image) for image in range(len(shown))]
         kept = [
             tokens.count == own and as_alone(a, b)
@@ -340,10 +335,11 @@ class LoadedModel:
 
     def frames(self, picture: Image.Image, *, padding: bool = False) -> tuple[Frame, ...]:
         """One frame for each picture or tile that the vision tower sees; with `padding` also those that are empty."""
-        key = (picture.size, padding, placing(self))
-        if key not in self._framed:  # a map of each of many sets asks again
-            self._framed[key] = self._frames([picture], self.sent(), padding=padding)
-        return self._framed[key]
+        key = (picture.size, placing(self))
+        if key not in self._framed:  # it takes the processor five pictures
+            self._framed[key] = self._frames([picture], self.sent(), padding=True)
+        found = self._framed[key]
+        return found if padding else tuple(frame for frame in found if not frame.blank)
 
     def _frames(
         self, shown: Sequence[Image.Image], text: str, image: int = 0, *, padding: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -68,10 +69,13 @@ def check_noise(vlm: VLM) -> Outcome:
 
     inputs = vlm.prepare([noise_picture()])
     noise = Noise(some_neurons(vlm), level=3.0, draws=2, span=checked_span(vlm))
-    first, again, other = (generate(vlm, inputs, noise, draw=d)[1] for d in (0, 0, 1))
-    clean = generate(vlm, inputs, None)[1]
+
+    def written(change: Any, draw: int = 0) -> torch.Tensor:
+        return generate(vlm, inputs, change, draw=draw, steps=2)[1]  # a step behind the prompt, and one behind that
+
+    first, again, other = (written(noise, draw) for draw in (0, 0, 1))
+    clean, zeros = written(None), written(Zero(noise.neurons, span=noise.span))
     same, differs = bool(torch.equal(first, again)), not torch.equal(first, other)
-    zeros = generate(vlm, inputs, Zero(noise.neurons, span=noise.span))[1]
     moves = not (torch.equal(first, clean) or torch.equal(zeros, clean))
     words = "repeats" if same else "does not repeat"
     return f"{words}; draws {'differ' if differs else 'are alike'}; logits {'move' if moves else 'stay'}", (

@@ -66,7 +66,9 @@ def checked_positions(vlm: VLM, inputs: Inputs) -> np.ndarray:
 
 
 @torch.no_grad()
-def generate(vlm: VLM, inputs: Inputs, change: Any, *, use_cache: bool = True, draw: int = 0) -> tuple[Tensor, Tensor]:
+def generate(
+    vlm: VLM, inputs: Inputs, change: Any, *, use_cache: bool = True, draw: int = 0, steps: int = STEPS
+) -> tuple[Tensor, Tensor]:
     """(new ids, their logits [rows, steps, vocabulary]) of a few forced-length greedy steps."""
     draws = [draw] * len(inputs.rows)
     banned = [] if vlm.image_token is None else [vlm.image_token]
@@ -76,8 +78,8 @@ def generate(vlm: VLM, inputs: Inputs, change: Any, *, use_cache: bool = True, d
             **inputs.tensors,
             **{
                 **neutral(),
-                "max_new_tokens": STEPS,
-                "min_new_tokens": STEPS,
+                "max_new_tokens": steps,
+                "min_new_tokens": steps,
                 "use_cache": use_cache,
                 "suppress_tokens": banned or None,
                 "output_logits": True,

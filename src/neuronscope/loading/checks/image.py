@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...errors import ImageTokenMismatch, InvalidOption
 from ...held import hooked
-from ...models.inputs import ImageRow
+from ...models.inputs import ImageRow, Inputs
 from ...models.rounding import relative, tolerance
 from ...tokens import ImageTokens, Tile
 from ..vlm import VLM
@@ -26,6 +26,8 @@ _SIZES = ((96, 64), (48, 64))
 _UNMOVED = 1e-2
 #: Of squares, one after another where one colour does not settle it.
 _COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
+#: Prompts that are read together, at most.
+_TOGETHER = 8
 
 
 class _Entered(Exception):
@@ -140,18 +142,24 @@ def _moved(
     height, width = plain[image].shape[:2]
     tokens = vlm.prepare([[Image.fromarray(picture) for picture in plain]]).images[0]
     own, at = tokens.of(image), tokens.part(image)
-    before = entering_states(vlm, plain)
-    above: list[float] = []
-    seen: list[tuple[np.ndarray, int, int]] = []
+    squares: list[tuple[Tile, int, int, np.ndarray]] = []
     for tile, row, column in probes(own.mapped()):
         x, y, w, h = tile.box(row, column)
         square = np.zeros((height, width), dtype=bool)
         square[max(0, round(y)) : max(round(y + h), 1), max(0, round(x)) : max(round(x + w), 1)] = True
-        moved = np.zeros(tokens.count)
-        for colour in colours:
-            painted = np.where(square[..., None], colour, plain[image]).astype(np.uint8)
-            after = entering_states(vlm, [*plain[:image], painted, *plain[image + 1 :]])
-            moved += np.linalg.norm(after - before, axis=1)
+        squares.append((tile, row, column, square))
+    painted = [
+        np.where(square[..., None], colour, plain[image]).astype(np.uint8)
+        for *_, square in squares
+        for colour in colours
+    ]
+    before, *after = entering_states(vlm, [plain, *([*plain[:image], one, *plain[image + 1 :]] for one in painted)])
+    moves = np.array([np.linalg.norm(states - before, axis=1) for states in after])
+    above: list[float] = []
+    seen: list[tuple[np.ndarray, int, int]] = []
+    for (tile, row, column, square), moved in zip(
+        squares, moves.reshape(len(squares), len(colours), -1).sum(1), strict=True
+    ):
         elsewhere = np.ones(tokens.count, dtype=bool)
         elsewhere[at] = own.coverage(square) == 0
         around = moved[at][tile.tokens]
@@ -201,7 +209,8 @@ def astray(vlm: VLM, plain: Sequence[np.ndarray], image: int, tokens: ImageToken
     if vlm.family.no_image:
         before, after = (vlm.prepare([[Image.fromarray(picture) for picture in row]]) for row in (plain, other))
         return "moves no logit" if torch.equal(vlm.logits(before), vlm.logits(after)) else ""
-    moved = np.linalg.norm(entering_states(vlm, other) - entering_states(vlm, plain), axis=1)
+    shown, hidden = entering_states(vlm, [plain, other])
+    moved = np.linalg.norm(hidden - shown, axis=1)
     own = np.zeros(tokens.count, dtype=bool)
     own[tokens.part(image)] = True
     if not moved[own].mean() > 0:
@@ -239,15 +248,32 @@ def _finest(tiles: Sequence[Tile]) -> Tile:
     return min(tiles, key=lambda t: t.box(0, 0)[2] * t.box(0, 0)[3])
 
 
-def entering_states(vlm: VLM, shown: Sequence[np.ndarray]) -> np.ndarray:
-    """What enters the first decoder layer at the image tokens of a prompt with some pictures, [P, streams x hidden]."""
-    everywhere, positions = entering_everywhere(vlm, shown)
-    return everywhere[positions]
+def entering_states(vlm: VLM, prompts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
+    """What enters the first decoder layer at the image tokens of prompts with pictures, [P, streams x hidden] each.
+
+    A few are read at a time where the family has batches; without padding, as pictures of the same sizes.
+    """
+    inputs = vlm.prepare([[Image.fromarray(pixels) for pixels in shown] for shown in prompts])
+    size = 1 if vlm.family.single or vlm.family.alone else _TOGETHER
+    found: dict[int, np.ndarray] = {}
+    for group in inputs.batches():
+        for start in range(0, len(group), size):
+            rows = group[start : start + size]
+            part = inputs.select(rows)
+            entering = _entering(vlm, part)
+            for row, states, tokens in zip(rows, entering, part.images, strict=True):
+                found[row] = states[tokens.positions]
+    return [found[row] for row in range(len(prompts))]
 
 
 def entering_everywhere(vlm: VLM, shown: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """What enters the first decoder layer, [positions, streams x hidden], and the image tokens' positions, [P]."""
     inputs = vlm.prepare([[Image.fromarray(pixels) for pixels in shown]])
+    return _entering(vlm, inputs)[0], inputs.images[0].positions
+
+
+def _entering(vlm: VLM, inputs: Inputs) -> np.ndarray:
+    """What enters the first decoder layer, [rows, positions, streams x hidden]."""
     taken: list[Tensor] = []
 
     def keep(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -257,4 +283,4 @@ def entering_everywhere(vlm: VLM, shown: Sequence[np.ndarray]) -> tuple[np.ndarr
     with hooked(vlm.structure.layers[0], "before", keep), torch.no_grad(), suppress(_Entered):
         vlm.logits(inputs)
     # Some decoders carry several residual streams, which here count as one.
-    return taken[0][0].float().flatten(1).cpu().numpy(), inputs.images[0].positions
+    return taken[0].float().flatten(2).cpu().numpy()
