@@ -28,13 +28,14 @@ from neuronscope.caption import clean_captions
 from neuronscope.errors import InvalidSample
 from neuronscope.evaluate import Estimate, bootstrap_mean, named
 from neuronscope.intervene import Patch
-from neuronscope.locate import Exchange, Ranking, edit_effect, layer_matched, method
+from neuronscope.locate import Exchange, Ranking, edit_effect, layer_matched
 from neuronscope.locate.scores import Layout, best_first
 from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import Validity, valid_pair
 from neuronscope.models import Decoding
 from neuronscope.report.markdown import table
 from neuronscope.samples import CocoFolder, Counterfactual
+from neuronscope.studies.reproduce.specs import MethodSpec
 
 RANKINGS = (
     "difference-x-gradient",
@@ -121,9 +122,9 @@ def figures(
     found.default = default_set(vlm, pair, ours, seed)
     orders[MATCHED] = best_first(ours.scores.arrays[ours.ranked_by].values)
     for name in rankings:
-        chosen = method(name)
         if name == MATCHED:
             continue  # the ranking of two-stage filtering
+        chosen = MethodSpec.parse(name).make(sample.concept)
         assert isinstance(chosen, Ranking)
         ranked = chosen.score(vlm, pair, validity)
         orders[name] = best_first(ranked.arrays[ranked.by].values)
@@ -190,7 +191,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--model", default="natural")
     parser.add_argument("--limit", type=int, default=None, help="photographs, at most")
-    parser.add_argument("--rankings", nargs="*", default=RANKINGS, help="beside the default's own; all")
+    parser.add_argument("--rankings", nargs="*", default=RANKINGS, help="beside the default's own, as of `reproduce --methods`")
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
     vlm, refused, rows, console = ns.load(args.model), dict[str, int](), list[Figures](), Console(stderr=True)
