@@ -191,7 +191,7 @@ def main() -> None:
     parser.add_argument("folders", nargs="+", type=Path)
     parser.add_argument("--model", default="natural")
     parser.add_argument("--limit", type=int, default=None, help="photographs, at most")
-    parser.add_argument("--rankings", nargs="*", default=RANKINGS, help="beside the default's own, as of `reproduce --methods`")
+    parser.add_argument("--rankings", nargs="*", default=RANKINGS, help="as of `reproduce --methods`; all")
     parser.add_argument("--out", type=Path, default=None)
     args = parser.parse_args()
     vlm, refused, rows, console = ns.load(args.model), dict[str, int](), list[Figures](), Console(stderr=True)
