@@ -80,7 +80,7 @@ def test_a_heat_map_gives_padding_no_weight(llama4: ns.VLM, size: tuple[int, int
 @pytest.mark.parametrize("size", [(64, 64), (60, 90), (33, 100), (150, 40)])
 def test_a_coloured_square_moves_the_token_that_it_covers(llama4: ns.VLM, size: tuple[int, int]):
     plain = np.asarray(noise(size)) // 4 + 96
-    assert checks._squares(llama4, [plain], 0).above >= 0.85
+    assert checks._squares(llama4, [plain])[0].above >= 0.85
 
 
 def test_among_several_images_each_keeps_its_map(llama4: ns.VLM):

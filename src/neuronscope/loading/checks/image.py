@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ...errors import ImageTokenMismatch, InvalidOption
 from ...held import hooked
-from ...models.inputs import ImageRow, Inputs
+from ...models.inputs import ImageRow
 from ...models.rounding import relative, tolerance
 from ...tokens import ImageTokens, Tile
 from ..vlm import VLM
@@ -26,8 +26,6 @@ _SIZES = ((96, 64), (48, 64))
 _UNMOVED = 1e-2
 #: Of squares, one after another where one colour does not settle it.
 _COLOURS = ((255, 0, 0), (0, 255, 0), (0, 0, 255))
-#: Prompts that are read together, at most.
-_TOGETHER = 8
 
 
 class _Entered(Exception):
@@ -81,16 +79,16 @@ def check_coloured_patch(vlm: VLM) -> Outcome:
     """Lone coloured squares move the image tokens that the map says they cover, and no other map fits better."""
     if reason := unmapped(vlm) or vlm.family.discrete:
         return NotApplicable(reason)
-    found = _squares(vlm, [_faint()], 0)
+    (found,) = _squares(vlm, [_faint()])
     return str(found), found.ok
 
 
 def check_several_images(vlm: VLM) -> Outcome:
     """In a prompt with two pictures each has its own tokens and its own map, and padding moves nothing.
 
-    Another picture in place k changes the tokens of k and no others (the logits, where no token shows an image). A
-    coloured square in k moves the token that the map says it covers more than tokens that it does not, of both. Rows
-    of two pictures and of one, padded together, give what each gives alone.
+    Another picture in place k changes the tokens of k and no others (the logits, where no token shows an image). Of
+    coloured squares, one in each at a time, each moves the token that the map says it covers more than tokens of its
+    picture that it does not. Rows of two pictures and of one, padded together, give what each gives alone.
     """
     if vlm.family.one_image:
         return NotApplicable(vlm.family.one_image)
@@ -104,7 +102,7 @@ def check_several_images(vlm: VLM) -> Outcome:
     lines = [] if vlm.family.no_image else [f"{' + '.join(map(str, tokens.counts))} tokens"]
     problems = [f"picture {image} {what}" for image in range(2) if (what := astray(vlm, plain, image, tokens))]
     if not unmapped(vlm) and not vlm.family.discrete:
-        found = [_squares(vlm, plain, image) for image in range(2)]
+        found = _squares(vlm, plain)
         lines += [f"a square in picture {image}: {squares}" for image, squares in enumerate(found)]
         problems += [f"picture {image} has a wrong map" for image, squares in enumerate(found) if not squares.ok]
     if vlm.family.single or vlm.family.alone:
@@ -122,48 +120,66 @@ def _faint(size: tuple[int, int] = (96, 64), seed: int = 0) -> np.ndarray:
     return np.asarray(noise_picture(size, seed)) // 4 + 96
 
 
-def _squares(vlm: VLM, plain: Sequence[np.ndarray], image: int) -> Squares:
-    """What squares on some tokens of one of a prompt's pictures move; more colours and tokens where a few do not do."""
-    found = _moved(vlm, plain, image, _probes, _COLOURS[:1])
+def _squares(vlm: VLM, plain: Sequence[np.ndarray]) -> list[Squares]:
+    """What squares on some tokens of a prompt's pictures move; more colours and tokens where a few do not do."""
+    found = _moved(vlm, plain, _probes, _COLOURS[:1])
     for probes in (_probes, _many_probes):
-        if found.ok:
+        if all(one.ok for one in found):
             break
-        found = _moved(vlm, plain, image, probes, _COLOURS)
+        found = _moved(vlm, plain, probes, _COLOURS)
     return found
 
 
 def _moved(
     vlm: VLM,
     plain: Sequence[np.ndarray],
-    image: int,
     probes: Callable[[Sequence[Tile]], list[tuple[Tile, int, int]]],
     colours: Sequence[tuple[int, int, int]],
-) -> Squares:
-    height, width = plain[image].shape[:2]
+) -> list[Squares]:
+    """Of each picture what its squares move of its own tokens; the others' are :func:`astray`'s matter."""
     tokens = vlm.prepare([[Image.fromarray(picture) for picture in plain]]).images[0]
-    own, at = tokens.of(image), tokens.part(image)
-    squares: list[tuple[Tile, int, int, np.ndarray]] = []
-    for tile, row, column in probes(own.mapped()):
-        x, y, w, h = tile.box(row, column)
-        square = np.zeros((height, width), dtype=bool)
-        square[max(0, round(y)) : max(round(y + h), 1), max(0, round(x)) : max(round(x + w), 1)] = True
-        squares.append((tile, row, column, square))
-    painted = [
-        np.where(square[..., None], colour, plain[image]).astype(np.uint8)
-        for *_, square in squares
-        for colour in colours
+    parts = [(tokens.of(image), tokens.part(image)) for image in range(len(plain))]
+    places = [probes(own.mapped()) for own, _ in parts]
+    squares = [
+        [_square(tile, row, column, picture) for tile, row, column in where]
+        for where, picture in zip(places, plain, strict=True)
     ]
-    before, *after = entering_states(vlm, [plain, *([*plain[:image], one, *plain[image + 1 :]] for one in painted)])
-    moves = np.array([np.linalg.norm(states - before, axis=1) for states in after])
+    before = entering_states(vlm, plain)
+    # One square in each picture: a prompt is read as often as the picture with most squares needs.
+    moved = np.zeros((max(map(len, places)), tokens.count))
+    for turn in range(len(moved)):
+        for colour in colours:
+            painted = [
+                np.where(own[turn][..., None], colour, picture).astype(np.uint8) if turn < len(own) else picture
+                for own, picture in zip(squares, plain, strict=True)
+            ]
+            moved[turn] += np.linalg.norm(entering_states(vlm, painted) - before, axis=1)
+    return [
+        _judged([(moves[at], *one) for moves, *one in zip(moved[: len(where)], where, painted, strict=True)], own)
+        for (own, at), where, painted in zip(parts, places, squares, strict=True)
+    ]
+
+
+def _square(tile: Tile, row: int, column: int, picture: np.ndarray) -> np.ndarray:
+    """Where a cell lies in its picture, [height, width]."""
+    x, y, w, h = tile.box(row, column)
+    square = np.zeros(picture.shape[:2], dtype=bool)
+    square[max(0, round(y)) : max(round(y + h), 1), max(0, round(x)) : max(round(x + w), 1)] = True
+    return square
+
+
+def _judged(squares: Sequence[tuple[np.ndarray, tuple[Tile, int, int], np.ndarray]], own: ImageTokens) -> Squares:
+    """The verdict on one picture.
+
+    Args:
+        squares: of each how much every token of the picture moved, the cell that was painted, and its pixels.
+        own: the picture's tokens.
+    """
     above: list[float] = []
     seen: list[tuple[np.ndarray, int, int]] = []
-    for (tile, row, column, square), moved in zip(
-        squares, moves.reshape(len(squares), len(colours), -1).sum(1), strict=True
-    ):
-        elsewhere = np.ones(tokens.count, dtype=bool)
-        elsewhere[at] = own.coverage(square) == 0
-        around = moved[at][tile.tokens]
-        above.append(float((moved[elsewhere] <= around[row, column]).mean()))
+    for moved, (tile, row, column), square in squares:
+        around, elsewhere = moved[tile.tokens], moved[own.coverage(square) == 0]
+        above.append(float((elsewhere <= around[row, column]).mean()) if len(elsewhere) else 1.0)
         seen.append((around / (around.max() or 1.0), row, column))
     return Squares(len(above), float(np.mean(above)), *_off(seen))
 
@@ -209,8 +225,7 @@ def astray(vlm: VLM, plain: Sequence[np.ndarray], image: int, tokens: ImageToken
     if vlm.family.no_image:
         before, after = (vlm.prepare([[Image.fromarray(picture) for picture in row]]) for row in (plain, other))
         return "moves no logit" if torch.equal(vlm.logits(before), vlm.logits(after)) else ""
-    shown, hidden = entering_states(vlm, [plain, other])
-    moved = np.linalg.norm(hidden - shown, axis=1)
+    moved = np.linalg.norm(entering_states(vlm, other) - entering_states(vlm, plain), axis=1)
     own = np.zeros(tokens.count, dtype=bool)
     own[tokens.part(image)] = True
     if not moved[own].mean() > 0:
@@ -248,32 +263,15 @@ def _finest(tiles: Sequence[Tile]) -> Tile:
     return min(tiles, key=lambda t: t.box(0, 0)[2] * t.box(0, 0)[3])
 
 
-def entering_states(vlm: VLM, prompts: Sequence[Sequence[np.ndarray]]) -> list[np.ndarray]:
-    """What enters the first decoder layer at the image tokens of prompts with pictures, [P, streams x hidden] each.
-
-    A few are read at a time where the family has batches; without padding, as pictures of the same sizes.
-    """
-    inputs = vlm.prepare([[Image.fromarray(pixels) for pixels in shown] for shown in prompts])
-    size = 1 if vlm.family.single or vlm.family.alone else _TOGETHER
-    found: dict[int, np.ndarray] = {}
-    for group in inputs.batches():
-        for start in range(0, len(group), size):
-            rows = group[start : start + size]
-            part = inputs.select(rows)
-            entering = _entering(vlm, part)
-            for row, states, tokens in zip(rows, entering, part.images, strict=True):
-                found[row] = states[tokens.positions]
-    return [found[row] for row in range(len(prompts))]
+def entering_states(vlm: VLM, shown: Sequence[np.ndarray]) -> np.ndarray:
+    """What enters the first decoder layer at the image tokens of a prompt with some pictures, [P, streams x hidden]."""
+    everywhere, positions = entering_everywhere(vlm, shown)
+    return everywhere[positions]
 
 
 def entering_everywhere(vlm: VLM, shown: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """What enters the first decoder layer, [positions, streams x hidden], and the image tokens' positions, [P]."""
     inputs = vlm.prepare([[Image.fromarray(pixels) for pixels in shown]])
-    return _entering(vlm, inputs)[0], inputs.images[0].positions
-
-
-def _entering(vlm: VLM, inputs: Inputs) -> np.ndarray:
-    """What enters the first decoder layer, [rows, positions, streams x hidden]."""
     taken: list[Tensor] = []
 
     def keep(_module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -283,4 +281,4 @@ def _entering(vlm: VLM, inputs: Inputs) -> np.ndarray:
     with hooked(vlm.structure.layers[0], "before", keep), torch.no_grad(), suppress(_Entered):
         vlm.logits(inputs)
     # Some decoders carry several residual streams, which here count as one.
-    return taken[0].float().flatten(2).cpu().numpy()
+    return taken[0][0].float().flatten(1).cpu().numpy(), inputs.images[0].positions
