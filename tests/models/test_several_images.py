@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,9 +18,10 @@ from neuronscope.errors import ImageTokenMismatch, InvalidOption
 from neuronscope.loading import VLM
 from neuronscope.loading.checks.common import NotApplicable
 from neuronscope.loading.checks.image import check_several_images
-from neuronscope.models import families
+from neuronscope.models import families, loaded
 from neuronscope.models.families import FAMILIES, Family
-from neuronscope.tokens import ImageTokens
+from neuronscope.tokens import Frame, ImageTokens
+from neuronscope.tokens.frame import Process
 from zoo import ZOO
 
 DOCS = Path(__file__).parents[2] / "docs" / "models.md"
@@ -85,6 +87,25 @@ def test_images_that_are_not_tiled_among_others_have_a_map_of_their_own():
     assert wide.tokens.tolist() == high.tokens.tolist() == np.arange(16).reshape(4, 4).tolist()
     assert wide.box(1, 2) == pytest.approx((48, 8, 24, 24), abs=1)
     assert high.box(1, 2) == pytest.approx((24, 16, 16, 16), abs=1)
+
+
+def test_what_the_processor_makes_of_a_size_is_measured_once(
+    make_vlm: Callable[..., VLM], monkeypatch: pytest.MonkeyPatch
+):
+    vlm, measured, real = make_vlm(), list[tuple[int, int]](), loaded.measure_frames
+
+    def measure(process: Process, size: tuple[int, int], **options: Any) -> tuple[Frame, ...]:
+        measured.append(size)
+        return real(process, size, **options)
+
+    monkeypatch.setattr(loaded, "measure_frames", measure)
+    for shown in (A, C, A, C):
+        vlm.prepare([shown])
+        assert vlm.frames(shown) == tuple(one for one in vlm.frames(shown, padding=True) if not one.blank)
+    assert measured == [A.size, C.size]
+    for _ in range(2):
+        vlm.prepare([[A, B]])
+    assert measured[2:] == [B.size, A.size, B.size]  # B alone; then each beside the other
 
 
 def test_rows_of_one_image_are_what_they_were(vlm: ns.VLM, pictures: list[Image.Image]):
