@@ -99,7 +99,7 @@ def drag(page, *corners):
     canvas = page.locator("[data-draw]")
     canvas.scroll_into_view_if_needed()
     page.wait_for_function("document.querySelector('[data-draw]').height > 200")  # 150 until it is painted
-    box = canvas.bounding_box()
+    box = still(page, canvas)
     scale = box["width"] / 128
     places = [(box["x"] + x * scale, box["y"] + y * scale) for x, y in corners]
     page.mouse.move(*places[0])
@@ -107,6 +107,15 @@ def drag(page, *corners):
     for place in places[1:]:
         page.mouse.move(*place, steps=4)
     page.mouse.up()
+
+
+def still(page, shown):
+    """Where something is, once it stays there: what is told above it may still come and move it."""
+    box, before = shown.bounding_box(), None
+    while box != before:
+        page.wait_for_timeout(150)
+        box, before = shown.bounding_box(), box
+    return box
 
 
 def corners(box):
