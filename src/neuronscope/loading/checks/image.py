@@ -155,7 +155,7 @@ def _moved(
             ]
             moved[turn] += np.linalg.norm(entering_states(vlm, painted) - before, axis=1)
     return [
-        _judged([(moves[at], *one) for moves, *one in zip(moved[: len(where)], where, painted, strict=True)], own)
+        _judged([(m[at], cell, square) for m, cell, square in zip(moved[: len(where)], where, painted, strict=True)], own)
         for (own, at), where, painted in zip(parts, places, squares, strict=True)
     ]
 
