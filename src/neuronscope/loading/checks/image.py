@@ -154,10 +154,11 @@ def _moved(
                 for own, picture in zip(squares, plain, strict=True)
             ]
             moved[turn] += np.linalg.norm(entering_states(vlm, painted) - before, axis=1)
-    return [
-        _judged([(m[at], cell, square) for m, cell, square in zip(moved[: len(where)], where, painted, strict=True)], own)
-        for (own, at), where, painted in zip(parts, places, squares, strict=True)
-    ]
+    found: list[Squares] = []
+    for (own, at), where, painted in zip(parts, places, squares, strict=True):
+        moves = [row[at] for row in moved[: len(where)]]
+        found.append(_judged(list(zip(moves, where, painted, strict=True)), own))
+    return found
 
 
 def _square(tile: Tile, row: int, column: int, picture: np.ndarray) -> np.ndarray:
