@@ -34,7 +34,10 @@ HALF = ns.Recovery(share=0.5, rest=None, word=False, gap=None)
 
 @dataclass
 class Row:
-    """One photograph: the sizes of both sets, and what they and random ones recover; no gates where none was kept."""
+    """One photograph: the sizes of both sets, and what they and random ones recover.
+
+    Where no set was kept its size is 0; the random ones' share is None where there was none to match.
+    """
 
     concept: str
     image: str
@@ -44,14 +47,14 @@ class Row:
     ranking_share: float
     mask: int
     mask_share: float
-    random: float
+    random: float | None
 
 
-def cut(found: Located) -> dict[str, Any]:
-    """What a method's own record says of the set that it kept."""
-    record = found.neurons.provenance["recovery"]
-    assert isinstance(record, dict)
-    return dict(record)
+def record(found: Located, name: str) -> dict[str, Any]:
+    """One of the records that a method leaves with its set."""
+    told = found.neurons.provenance[name]
+    assert isinstance(told, dict)
+    return dict(told)
 
 
 def main() -> None:
@@ -71,10 +74,10 @@ def main() -> None:
         if effect < SMALLEST or sample.concept in seen:
             continue
         seen.add(sample.concept)
-        ranked = cut(ns.TwoStage(cut=HALF).locate(vlm, pair, validity=validity))
-        learned = cut(found := mask.locate(vlm, pair, validity=validity))
-        left = int(found.notes[0].split()[0])
-        random = float(np.mean(learned["random"] or [0.0]))
+        ranked = record(ns.TwoStage(cut=HALF).locate(vlm, pair, validity=validity), "recovery")
+        found = mask.locate(vlm, pair, validity=validity)
+        learned, left = record(found, "recovery"), int(record(found, "mask")["open"])
+        random = float(np.mean(learned["random"])) if learned["random"] else None
         sizes = (int(ranked["count"]), float(ranked["share"]), int(learned["count"]), float(learned["share"]))
         rows.append(Row(sample.concept, sample.image_id, effect, left, *sizes, random))
         console.print(rows[-1])
@@ -92,12 +95,11 @@ def main() -> None:
 
 def described(rows: list[Row]) -> str:
     """The sentence and the table."""
-    kept = [row for row in rows if row.mask]
-    ratio = [row.mask / row.ranking for row in kept if row.ranking]
-    head = (
-        f"On {len(kept)} of {len(rows)} photographs the open gates recover half of the edit's effect, with "
-        f"{bootstrap_mean(ratio)} of the neurons that the ranking needs for it."
-    )
+    kept = [row for row in rows if row.mask and row.ranking]
+    head = f"On {len(kept)} of {len(rows)} photographs both ranking and open gates recover half of the edit's effect"
+    if kept:
+        ratio = bootstrap_mean([row.mask / row.ranking for row in kept])
+        head += f", the gates with {ratio} of the neurons that the ranking needs for it"
     lines = [
         (
             row.concept,
@@ -107,12 +109,12 @@ def described(rows: list[Row]) -> str:
             f"{row.open}",
             f"{row.mask}",
             f"{row.mask_share:.2f}",
-            f"{row.random:.3f}",
+            "" if row.random is None else f"{row.random:.3f}",
         )
         for row in rows
     ]
     columns = ("photograph of", "effect", "ranking", "recovers", "open gates", "mask", "recovers", "random")
-    return f"{head}\n\n{table(columns, lines)}"
+    return f"{head}.\n\n{table(columns, lines)}"
 
 
 if __name__ == "__main__":

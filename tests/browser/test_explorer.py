@@ -111,11 +111,13 @@ def drag(page, *corners):
 
 def still(page, shown):
     """Where something is, once it stays there: what is told above it may still come and move it."""
-    box, before = shown.bounding_box(), None
-    while box != before:
+    before = None
+    for _ in range(100):
+        if (box := shown.bounding_box()) == before:
+            return box
+        before = box
         page.wait_for_timeout(150)
-        box, before = shown.bounding_box(), box
-    return box
+    pytest.fail("it does not stay where it is")
 
 
 def corners(box):

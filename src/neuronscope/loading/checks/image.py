@@ -180,7 +180,8 @@ def _judged(squares: Sequence[tuple[np.ndarray, tuple[Tile, int, int], np.ndarra
     seen: list[tuple[np.ndarray, int, int]] = []
     for moved, (tile, row, column), square in squares:
         around, elsewhere = moved[tile.tokens], moved[own.coverage(square) == 0]
-        above.append(float((elsewhere <= around[row, column]).mean()) if len(elsewhere) else 1.0)
+        # Where each token looks at the whole square nothing is there to compare with, and nothing is vouched for.
+        above.append(float((elsewhere <= around[row, column]).mean()) if len(elsewhere) else 0.0)
         seen.append((around / (around.max() or 1.0), row, column))
     return Squares(len(above), float(np.mean(above)), *_off(seen))
 
