@@ -115,7 +115,7 @@ WORK: dict[str, Callable[[ns.VLM, ns.Counterfactual], object]] = {
     "heat map": lambda vlm, pair: ns.heatmap(vlm, pair.original, SOME),
     "effects": lambda vlm, pair: ns.effects(vlm, pair, SOME),
     "ceiling": lambda vlm, pair: ns.ceiling(vlm, pair),
-    "discover": lambda vlm, pair: ns.discover(vlm, [pair.original]),
+    "discover": lambda vlm, pair: list(ns.discover(vlm, [pair.original])),
     "decode": lambda vlm, pair: ns.decode(vlm, SOME),
     "activations": lambda vlm, pair: activations(vlm, pair.original, SOME),
 }
@@ -125,6 +125,7 @@ SOME = ns.Neurons.of([(0, 1), (2, 5)])
 @pytest.mark.parametrize("name", WORK)
 def test_no_tensor_waits_for_the_garbage_collector(demo: ns.VLM, name: str):
     pair = ns.counterfactual(scenes_of("bear", 1)[0])
+    gc.freeze()  # what was there before is not looked through
     WORK[name](demo, pair)  # what is kept for good is made now
     gc.collect()
     gc.freeze()

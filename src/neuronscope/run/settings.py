@@ -14,6 +14,7 @@ import os
 import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, cast
@@ -86,6 +87,7 @@ def environment() -> dict[str, Json]:
     }
 
 
+@cache
 def _version(library: str) -> str | None:
     try:
         return version(library)
@@ -105,7 +107,7 @@ class Record:
     settings: Mapping[str, Json]
     environments: tuple[Mapping[str, Json], ...]
 
-    @property
+    @cached_property  # asked for with every part
     def digest(self) -> str:
         """16 hexadecimal digits that differ for other settings; every part carries them."""
         return hashlib.sha256(canonical(self.settings, "settings").encode()).hexdigest()[:16]
