@@ -54,7 +54,7 @@ SHORT = ns.Decoding(max_new_tokens=3)
 #: What makes a method quick, or is needed to run it at all.
 QUICK: dict[str, Any] = {
     "steps": 2,
-    "candidates": 12,
+    "candidates": 5,
     "controls": 2,
     "decoys": 2,
     "activation": ns.TargetDecoy(),  # as filters; their product needs an edit that makes the word less likely
@@ -522,7 +522,7 @@ def test_a_block_leaves_the_model_as_it_was(odd: ns.VLM, saboteur: Saboteur, pic
     def write() -> None:
         with BLOCKS[block](odd):
             odd.model.generate(  # pyright: ignore[reportCallIssue]
-                **inputs.tensors, max_new_tokens=3, min_new_tokens=3, do_sample=False
+                **inputs.tensors, max_new_tokens=2, min_new_tokens=2, do_sample=False
             )
 
     stays(odd, saboteur, read)
@@ -579,5 +579,6 @@ def test_an_operation_on_a_batch_is_that_on_its_rows(
             with vlm.intervene(change, draws=[draw]):
                 alone = vlm.logits(prepared[1][row])
             torch.testing.assert_close(together[row], alone[0], rtol=1e-3, atol=1e-3)
-    written = generate_captions(vlm, pictures, change, decoding=SHORT, batch_size=4)
-    assert written == [generate_captions(vlm, [picture], change, decoding=SHORT)[0] for picture in pictures]
+    two = ns.Decoding(max_new_tokens=2)  # one from the prompt, one from what is kept of it
+    written = generate_captions(vlm, pictures, change, decoding=two, batch_size=4)
+    assert written == [generate_captions(vlm, [picture], change, decoding=two)[0] for picture in pictures]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
 from neuronscope.evaluate.aggregate import ScoreCell, ScoreTable
+from neuronscope.locate import Recovery
 from neuronscope.meaning.pictures import Moved, TopPictures
 from neuronscope.run.directory import Run
 from neuronscope.samples.lists import Captioned
@@ -23,12 +24,13 @@ from neuronscope.studies.demo.scenes import scenes_of
 @pytest.fixture(scope="module")
 def found(demo: ns.VLM) -> dict[str, Any]:
     pair = ns.counterfactual(scenes_of("bear", 1)[0])
-    located = ns.TwoStage().locate(demo, pair)
+    method = ns.TwoStage(points=1, rounds=0, cut=Recovery(rest=None, draws=1))
+    located = method.locate(demo, pair)
     return {
         "located": located,
         "neurons": located.neurons,
         "scores": located.scores,
-        "effects": ns.effects(demo, pair, located.neurons[:3]),
+        "effects": ns.effects(demo, pair, located.neurons[:3], validity=located.validity),
         "discovered": next(iter(ns.discover(demo, [pair.original], ns.Discovery(top=4)))),
         "words": ns.decode(demo, located.neurons[:3], top=2),
         "table": ScoreTable((ScoreCell("bear", 8.0, 0.25, 0.75, 8, 16), ScoreCell("dog", 8.0, 0.5, 0.5, 8, 16))),
@@ -37,7 +39,7 @@ def found(demo: ns.VLM) -> dict[str, Any]:
         "sample": pair.sample,
         "edit": ns.Ablate().edit(demo, located.neurons),
         "lexicon": ns.Lexicon.default(),
-        "concept": ns.ScoredConcept(demo, (pair,), ns.TwoStage(), (located,), (1.0,)),
+        "concept": ns.ScoredConcept(demo, (pair,), method, (located,), (1.0,)),
         "list": ns.ImageList(tuple(Captioned(Path(f"{k}.png"), ("a\nb",)) for k in range(999))),
         "words of an image": pair.sample.others[0] if pair.sample.others else ns.Region("dog", (1, 2, 3, 4)),
         "heatmap": ns.heatmap(demo, pair.original, located.neurons),

@@ -33,10 +33,20 @@ def raised() -> dict[str, dict[str, list[str]]]:
 
 
 def _raised_in(path: Path) -> Iterator[tuple[str, str]]:
-    for node in ast.walk(parsed(path)[1]):
-        made = node.exc if isinstance(node, ast.Raise) else None
+    for node in _raises(parsed(path)[1]):
+        made = node.exc
         if isinstance(made, ast.Call) and isinstance(made.func, ast.Name) and made.func.id in error_classes():
             yield made.func.id, template(made.args[0])
+
+
+def _raises(node: ast.AST) -> Iterator[ast.Raise]:
+    """In the order of the source: statements only, as going through every expression of the package takes seconds."""
+    if isinstance(node, ast.Raise):
+        yield node
+    for part in ("body", "orelse", "finalbody", "handlers", "cases"):
+        below = getattr(node, part, None)
+        for inner in below if isinstance(below, list) else ():  # a lambda's body is an expression
+            yield from _raises(inner)
 
 
 def template(message: ast.expr) -> str:

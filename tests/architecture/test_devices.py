@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from neuronscope.check import conformance
 from neuronscope.errors import UnsupportedModel
 from neuronscope.intervene import activations
 from neuronscope.loading.checks.common import checked_span, some_neurons
+from neuronscope.locate import Recovery
 from neuronscope.locate.scores import activation_differences, grad_times_activation
 from neuronscope.studies.demo.scenes import scenes_of
 from two_devices import FIRST, SECOND, Placed, split, two_devices
@@ -30,22 +32,23 @@ from zoo import ZOO
 #: One of each structure: plain, merged patches, routed experts, a `generate` of its own, encoder-decoder, tied
 #: embeddings with a norm after the FFN, a separator that is a weight of the model itself.
 FAMILIES = ("llava", "qwen2_vl", "qwen3_vl_moe", "blip-2", "florence2", "gemma3", "llava_next")
-SHORT = Decoding(max_new_tokens=3)
+SHORT = Decoding(max_new_tokens=2)  # one from the prompt, one from what is kept of it
 #: A family -> the fingerprint and the findings of its model in one piece.
 Whole = Callable[[str], tuple[str, dict[str, Any]]]
-#: Checks that take long and read no weight that others do not read.
-SLOW = ("coloured square", "several images", "memory released")
+#: Checks that take long and read no weight that others do not read; captions under noise are among the findings.
+SLOW = ("coloured square", "several images", "noise repeats", "memory released")
 
 
 @pytest.fixture(scope="module")
 def noise() -> Image.Image:
-    return Image.fromarray(np.random.default_rng(2).integers(0, 256, (64, 96, 3), dtype=np.uint8))
+    """Of the self-check's size, so that loading has measured what the processor makes of it."""
+    return Image.fromarray(np.random.default_rng(2).integers(0, 256, (96, 128, 3), dtype=np.uint8))
 
 
 def findings(vlm: ns.VLM, picture: Image.Image) -> dict[str, Any]:
     """What the library computes about a model, by every way in which it touches weights and activations."""
     inputs = vlm.prepare([picture])
-    chosen = ns.Neurons.of((layer, unit) for layer in vlm.structure.studied for unit in (0, 7, 19))
+    chosen = ns.Neurons.of((layer, unit) for layer in vlm.structure.studied for unit in (7, 19))
     with torch.no_grad():
         result: dict[str, Any] = {"logits": vlm.logits(inputs).cpu()}
     noise = ns.Noise(some_neurons(vlm), level=3.0, draws=2, span=checked_span(vlm))
@@ -99,10 +102,10 @@ def test_layers_on_disk_change_nothing(name: str, whole: Whole, noise: Image.Ima
     assert [parameter.device.type == "meta" for parameter in model.parameters()] == away
 
 
-@pytest.mark.parametrize("name", ZOO)
-def test_every_family_is_the_same_with_layers_on_disk(name: str, noise: Image.Image, tmp_path: Path):
-    plain = ns.load(build(name), check=False)
+@pytest.mark.parametrize("name", [name for name in ZOO if name not in FAMILIES])
+def test_every_other_family_is_the_same_with_layers_on_disk(name: str, noise: Image.Image, tmp_path: Path):
     model, processor = build(name)
+    plain = ns.load((copy.deepcopy(model), processor), check=False)
     dispatch_model(model, split(model, "cpu", "disk"), offload_dir=tmp_path)
     vlm = ns.load((model, processor))
     inputs = vlm.prepare([noise])
@@ -200,12 +203,13 @@ def test_the_same_neurons_are_located(demo: ns.VLM, split_demo: ns.VLM):
     assert any(parameter.device.type == "meta" for parameter in split_demo.model.parameters())
     assert split_demo.fingerprint == demo.fingerprint
     pair = ns.counterfactual(scenes_of("bear", 1)[0])
-    plain, found = (ns.TwoStage(points=2, rounds=1).locate(vlm, pair) for vlm in (demo, split_demo))
+    method = ns.TwoStage(points=1, rounds=1, cut=Recovery(share=0.2, word=False, most=6, draws=1))
+    plain, found = (method.locate(vlm, pair) for vlm in (demo, split_demo))
     assert len(plain.neurons) > 0
     assert found.neurons.members == plain.neurons.members
     assert found.neurons.scores == plain.neurons.scores  # shares of the cut are read another way: weights come and go
     assert ns.decode(split_demo, found.neurons) == ns.decode(demo, plain.neurons)
-    change = ns.Noise(plain.neurons, level=8.0, draws=3)
+    change = ns.Noise(plain.neurons, level=8.0, draws=2)
     assert split_demo.captions([pair.original], change) == demo.captions([pair.original], change)
     maps = [ns.heatmap(vlm, pair.original, plain.neurons).values for vlm in (demo, split_demo)]
     np.testing.assert_array_equal(*maps)

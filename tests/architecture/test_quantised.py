@@ -79,8 +79,9 @@ def test_what_is_found_is_what_the_whole_model_finds(few, demo, bear):
 def test_captions_under_noise_and_without_the_neurons(few, demo, bear):
     neurons = replace(planted(demo)["bear"], model={})
     noise = ns.Noise(neurons, level=2.0, draws=2)
-    (seen,) = ns.Captioner(few, [bear]).captions(noise)
-    plain = generate_captions(few, [bear], noise)[0]
+    short = ns.Decoding(max_new_tokens=4)
+    (seen,) = ns.Captioner(few, [bear], decoding=short).captions(noise)
+    plain = generate_captions(few, [bear], noise, decoding=short)[0]
     assert [row.full for row in seen] == [row.full for row in plain]
     with few.intervene(ns.Zero(neurons)):
         assert "bear" not in few.caption(bear)

@@ -13,6 +13,7 @@ from torch.nn.utils import parametrizations, parametrize, prune
 import neuronscope as ns
 from neuronscope.edit import Amplify
 from neuronscope.errors import UnsupportedModel
+from neuronscope.testing import tiny_model
 
 LAYER = 1
 
@@ -129,12 +130,12 @@ def truth(output: nn.Module, width: int) -> Tensor:
 
 
 @pytest.mark.parametrize("case", READ_THROUGH)
-def test_what_sits_there_is_read_through(make_vlm: Callable[..., ns.VLM], case: str) -> None:
-    plain = make_vlm()
+def test_what_sits_there_is_read_through(vlm: ns.VLM, case: str) -> None:
+    widths = vlm.widths
     change, refusal = READ_THROUGH[case]
-    vlm = ns.load((change(plain.model.eval()), plain.processor))  # the self-check proves it as well
+    vlm = ns.load((change(tiny_model().eval()), vlm.processor))  # the self-check proves it as well
     ffn = vlm.structure.ffns[LAYER]
-    assert vlm.widths == plain.widths
+    assert vlm.widths == widths
     torch.testing.assert_close(ffn.value_vectors(), truth(ffn.output, ffn.width), atol=1e-6, rtol=1e-5)
     bias = ffn.bias()
     with torch.no_grad():
@@ -238,11 +239,10 @@ REFUSED: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_cannot_be_read_through_is_refused_by_name(make_vlm: Callable[..., ns.VLM], case: str) -> None:
-    plain = make_vlm()
+def test_what_cannot_be_read_through_is_refused_by_name(vlm: ns.VLM, case: str) -> None:
     change, reason = REFUSED[case]
     with pytest.raises(UnsupportedModel, match=reason) as caught:
-        ns.load((change(plain.model.eval()), plain.processor))
+        ns.load((change(tiny_model().eval()), vlm.processor))
     assert "\n" not in str(caught.value)
 
 

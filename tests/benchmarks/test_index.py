@@ -43,10 +43,10 @@ def test_the_ratios():
     assert "1.00 GiB" in str(found)
 
 
-def test_the_command_is_measured(photographs: list[Path], tmp_path: Path):
-    made = pieces(photographs, 10, tmp_path / "pieces")
-    found = measure("demo", made, tmp_path / "index", sample=8)
-    assert found.pictures == 10
-    assert found.neurons == 6144
+def test_the_command_is_measured(checkpoint: Path, photographs: list[Path], tmp_path: Path):
+    made = pieces(photographs, 4, tmp_path / "pieces")
+    found = measure(str(checkpoint), made, tmp_path / "index", sample=2)
+    assert found.pictures == 4
+    assert found.neurons == 4 * 48
     assert found.command > found.prepare + sum(found.bare)
     assert 2**28 < found.memory < 2**33

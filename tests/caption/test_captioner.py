@@ -59,7 +59,7 @@ def test_some_images_in_another_order(vlm: ns.VLM, captioner: Captioner, picture
 
 
 def test_the_tower_and_the_layers_before_are_left_out(vlm: ns.VLM, pictures: list[Image.Image]):
-    captioner = Captioner(vlm, pictures[:1], engine=Engine(remember=0))
+    captioner = Captioner(vlm, pictures[:1], decoding=SHORT, engine=Engine(remember=0))
     captioner.captions(ns.Zero(LATE))  # proves the layer
     called: list[str] = []
     parts = {"tower": vlm.model.model.vision_tower, **{f"{i}": vlm.structure.ffns[i].output for i in (1, 2, 3)}}
@@ -93,18 +93,18 @@ def test_forwards_are_put_back_after_an_error(vlm: ns.VLM, captioner: Captioner)
 def test_a_model_whose_residual_stream_is_added_to_on_the_way_says_so():
     vlm = ns.load(ZOO["qwen3_vl"].build(), check=False)  # features of the tower are added after its first layers
     picture = Image.effect_noise((64, 48), 90).convert("RGB")
-    captioner = Captioner(vlm, [picture])
+    captioner = Captioner(vlm, [picture], decoding=SHORT)
     noise = ns.Noise(ns.Neurons.of([(0, unit) for unit in range(20)]), level=10, draws=2)
-    assert captioner.captions(noise) == generate_captions(vlm, [picture], noise)
+    assert captioner.captions(noise) == generate_captions(vlm, [picture], noise, decoding=SHORT)
     assert "logits from copied states differ" in captioner.plain[0]
 
 
 def test_a_model_with_a_generate_of_its_own_says_so():
     vlm = ns.load(ZOO["blip-2"].build(), check=False)
     picture = Image.effect_noise((64, 48), 90).convert("RGB")
-    captioner = Captioner(vlm, [picture])
+    captioner = Captioner(vlm, [picture], decoding=SHORT)
     noise = ns.Noise(ns.Neurons.of([(1, unit) for unit in range(20)]), level=10, draws=2)
-    assert captioner.captions(noise) == generate_captions(vlm, [picture], noise)
+    assert captioner.captions(noise) == generate_captions(vlm, [picture], noise, decoding=SHORT)
     assert "does not read image and text in one decoder" in captioner.plain[1]
 
 

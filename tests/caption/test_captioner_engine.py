@@ -66,11 +66,19 @@ def ragged_end(captions: list[Caption], steps: int) -> int:
     return max(fitting, key=lambda token: len(set(ends[token])))
 
 
+@pytest.fixture(scope="module")
+def plainly(vlm: ns.VLM, pictures: list[Image.Image]) -> list[list[Caption]]:
+    """What the plain path writes under STRONG."""
+    return generate_captions(vlm, pictures, STRONG, decoding=SHORT)
+
+
 @pytest.mark.parametrize("name", [*SWITCHES, "all"])
-def test_captions_do_not_depend_on_a_switch(vlm: ns.VLM, pictures: list[Image.Image], name: str):
+def test_captions_do_not_depend_on_a_switch(
+    vlm: ns.VLM, pictures: list[Image.Image], plainly: list[list[Caption]], name: str
+):
     engine = Engine.off() if name == "all" else replace(Engine(), **{name: False})
     captioner = Captioner(vlm, pictures, decoding=SHORT, engine=engine, batch_size=7)
-    assert captioner.captions(STRONG) == generate_captions(vlm, pictures, STRONG, decoding=SHORT)
+    assert captioner.captions(STRONG) == plainly
     assert captioner.used[1] == engine
 
 
@@ -194,10 +202,11 @@ def test_captions_may_stop_at_a_match(vlm: ns.VLM, pictures: list[Image.Image]):
                 return text
         return caption.text
 
-    expected = generate_captions(vlm, pictures, STRONG)
+    decoding = ns.Decoding(max_new_tokens=12)
+    expected = generate_captions(vlm, pictures, STRONG, decoding=decoding)
     word = max((c.text for row in expected for c in row), key=len).split()[1]
     for engine in (Engine(), Engine(draft=False)):
-        captioner = Captioner(vlm, pictures, engine=engine)
+        captioner = Captioner(vlm, pictures, decoding=decoding, engine=engine)
         found = captioner.captions(STRONG, until=lambda text: word in text)
         assert [[c.text for c in row] for row in found] == [[cut(c, word) for c in row] for row in expected]
         assert captioner.captions(STRONG) == expected  # what was cut is not remembered
@@ -212,7 +221,7 @@ def test_a_stopped_caption_is_not_written_on(vlm: ns.VLM, pictures: list[Image.I
 
 
 def test_batches_are_halved_when_memory_fails(
-    vlm: ns.VLM, pictures: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+    vlm: ns.VLM, pictures: list[Image.Image], plainly: list[list[Caption]], monkeypatch: pytest.MonkeyPatch
 ):
     captioner = Captioner(vlm, pictures, decoding=SHORT, engine=Engine(remember=0))
     sizes: list[int] = []
@@ -227,7 +236,7 @@ def test_batches_are_halved_when_memory_fails(
         return read(self)
 
     monkeypatch.setattr(Pass, "read", scarce)
-    assert captioner.captions(STRONG) == generate_captions(vlm, pictures, STRONG, decoding=SHORT)
+    assert captioner.captions(STRONG) == plainly
     assert max(sizes) == 15
     sizes.clear()
     captioner.captions(STRONG)

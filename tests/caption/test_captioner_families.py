@@ -11,7 +11,7 @@ from neuronscope.caption import Captioner, generate_captions
 from neuronscope.caption.shortcuts import Engine
 from zoo import ZOO
 
-SHORT = ns.Decoding(max_new_tokens=4)
+SHORT = ns.Decoding(max_new_tokens=3)
 _NORM = ("low_rank",)  # a norm between the FFN and the residual stream, or routed experts
 _THREE = ("prefix",)  # positions in three dimensions are worked out for whole prompts
 _LATER = ("prefix", "compact", "draft")

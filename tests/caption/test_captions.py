@@ -21,20 +21,34 @@ def captions(vlm: ns.VLM, images: list, change: Any = None, batch_size: int = 32
     return generate_captions(vlm, images, change, decoding=replace(SHORT, **options), batch_size=batch_size)
 
 
+@pytest.fixture(scope="module")
+def single(vlm: ns.VLM, pictures):
+    """Captions of one picture at a time."""
+    return [captions(vlm, [picture])[0] for picture in pictures]
+
+
+@pytest.fixture(scope="module")
+def drawn(vlm: ns.VLM, pictures):
+    """Captions under noise, one picture at a time."""
+    return [captions(vlm, [picture], NOISE)[0] for picture in pictures]
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 32])
-def test_batched_captions_equal_single_ones(vlm: ns.VLM, pictures, batch_size: int):
-    single = [captions(vlm, [picture])[0] for picture in pictures]
+def test_batched_captions_equal_single_ones(vlm: ns.VLM, pictures, single, batch_size: int):
     assert captions(vlm, pictures, batch_size=batch_size) == single
     assert len({row[0].ids for row in single}) > 1  # else the comparison would say nothing
 
 
 @pytest.mark.parametrize("batch_size", [1, 5, 32])
-def test_batched_draws_equal_one_by_one(vlm: ns.VLM, pictures, batch_size: int):
+def test_batched_draws_equal_one_by_one(vlm: ns.VLM, pictures, drawn, batch_size: int):
     together = captions(vlm, pictures, NOISE, batch_size)
     assert [len(row) for row in together] == [4, 4, 4]
-    assert together == [captions(vlm, [picture], NOISE)[0] for picture in pictures]
-    assert [row[:2] for row in together] == captions(vlm, pictures, replace(NOISE, draws=2))
+    assert together == drawn
     assert len({caption.ids for caption in together[0]}) > 1
+
+
+def test_draws_do_not_depend_on_how_many_there_are(vlm: ns.VLM, pictures, drawn):
+    assert [row[:2] for row in drawn] == captions(vlm, pictures, replace(NOISE, draws=2))
 
 
 @pytest.mark.parametrize("phase", ["prefill", "both"])
@@ -72,10 +86,11 @@ def test_the_images_placeholder_is_never_written(make_vlm, picture):
 
 
 def test_other_operations_give_one_caption_per_image(vlm: ns.VLM, pictures):
-    changed = vlm.captions(pictures, ns.Scale(NEURONS, factor=-50.0))
+    changed = vlm.captions(pictures, ns.Scale(NEURONS, factor=-50.0), decoding=SHORT)
     assert [type(text) for text in changed] == [str] * 3
-    assert changed != vlm.captions(pictures)
-    assert vlm.captions(pictures, ns.Scale(NEURONS)) == vlm.captions(pictures)
+    plain = vlm.captions(pictures, decoding=SHORT)
+    assert changed != plain
+    assert vlm.captions(pictures, ns.Scale(NEURONS), decoding=SHORT) == plain
 
 
 def test_no_images_give_no_captions(vlm: ns.VLM):

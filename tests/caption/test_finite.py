@@ -53,13 +53,15 @@ def own() -> ns.VLM:
     return tiny_vlm()
 
 
+@pytest.fixture(scope="module")
 def half() -> ns.VLM:
+    """In float16; no test changes it."""
     vlm = tiny_vlm()
     vlm.model.half()
     return vlm
 
 
-SHORT = ns.Decoding(max_new_tokens=6)
+SHORT = ns.Decoding(max_new_tokens=4)
 WAYS: dict[str, Callable[[ns.VLM, Any, Any], Any]] = {
     "plain": lambda vlm, picture, change: generate_captions(vlm, [picture], change, decoding=SHORT),
     "batch": lambda vlm, picture, change: generate_captions(vlm, [picture] * 3, change, decoding=SHORT, batch_size=2),
@@ -78,10 +80,10 @@ WAYS: dict[str, Callable[[ns.VLM, Any, Any], Any]] = {
 
 @pytest.mark.parametrize("broken", [Broken, Infinite, Negative])
 @pytest.mark.parametrize("way", WAYS)
-def test_an_intervention_that_breaks_the_logits(own: ns.VLM, picture: Any, way: str, broken: type[Broken]):
+def test_an_intervention_that_breaks_the_logits(vlm: ns.VLM, picture: Any, way: str, broken: type[Broken]):
     with pytest.raises(NotFinite, match=rf"caption of image 0.* under {broken.__name__} are not finite"):
-        WAYS[way](own, picture, broken(NEURONS))
-    for row in WAYS[way](own, picture, None):  # and nothing is left behind
+        WAYS[way](vlm, picture, broken(NEURONS))
+    for row in WAYS[way](vlm, picture, None):  # and nothing is left behind
         assert row[0].ids
 
 
@@ -96,13 +98,13 @@ def test_weights_that_are_no_numbers(own: ns.VLM, picture: Any, way: str, value:
         own.logits(own.prepare([picture] * 2))
 
 
-def test_only_the_rows_that_are_broken_are_named(own: ns.VLM, picture: Any):
+def test_only_the_rows_that_are_broken_are_named(vlm: ns.VLM, picture: Any):
     class Second(ns.Noise):
         def change(self, values: Tensor, at: Any) -> Tensor:
             return torch.where((at.draw == 1)[:, None, None], math.nan, values)
 
     with pytest.raises(NotFinite, match="caption of image 0, 1 "):
-        generate_captions(own, [picture] * 2, Second(NEURONS, level=1.0, draws=2))
+        generate_captions(vlm, [picture] * 2, Second(NEURONS, level=1.0, draws=2))
 
 
 def test_steps_behind_the_first_are_looked_at_and_padding_is_not():
@@ -143,16 +145,14 @@ def test_which_rows_of_logits_are_numbers(row: list[float], good: bool, dtype: t
         (lambda: ns.Patch(NEURONS, source=np.full((64, 6), 7e4)), "source=70000"),
     ],
 )
-def test_what_float16_cannot_hold(picture: Any, make: Callable[[], Any], name: str):
-    vlm = half()
+def test_what_float16_cannot_hold(half: ns.VLM, picture: Any, make: Callable[[], Any], name: str):
     with pytest.raises(NotFinite, match=rf"{name}.* is beyond float16"):
-        vlm.captions([picture], make())
+        half.captions([picture], make())
 
 
-def test_float16_overflow_inside_the_model(picture: Any):
-    vlm = half()
+def test_float16_overflow_inside_the_model(half: ns.VLM, picture: Any):
     with pytest.raises(NotFinite, match="float16 ends at 65504"):
-        vlm.captions([picture], ns.Noise(NEURONS, level=6e4))
+        half.captions([picture], ns.Noise(NEURONS, level=6e4))
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
@@ -195,8 +195,8 @@ def test_a_caption_without_a_word_counts_against_the_intervention(caption: str):
 
 
 @pytest.mark.parametrize("text", ["", " ", "."])
-def test_an_edited_picture_without_a_caption_is_no_counterfactual(own: ns.VLM, picture: Any, text: str):
+def test_an_edited_picture_without_a_caption_is_no_counterfactual(vlm: ns.VLM, picture: Any, text: str):
     sample = ns.Sample(image=picture, concept="bear", boxes=[(1, 1, 9, 9)])
     says = [Caption(one, f"The image shows a {one}", ()) for one in ("a bear", text)]
     with pytest.raises(InvalidSample, match="caption of the edited image says nothing"):
-        _judged(own, ns.counterfactual(sample), *says, "lexicon", None)
+        _judged(vlm, ns.counterfactual(sample), *says, "lexicon", None)

@@ -20,6 +20,7 @@ from neuronscope.locate.validity import valid_pair
 from neuronscope.studies.demo.scenes import scenes_of
 from neuronscope.view.trace import occlusion
 
+SHORT = ns.Decoding(max_new_tokens=6)
 CUDA = torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB.\nMore lines follow")
 CPU = RuntimeError("[alloc_cpu.cpp:121] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes")
 
@@ -89,21 +90,21 @@ def _ranked(name, **options):
 
 
 WORK = {
-    "captions of several pictures": lambda vlm, pair, bears: vlm.captions(bears),
+    "captions of several pictures": lambda vlm, pair, bears: vlm.captions(bears[:3], decoding=SHORT),
     "captions under noise": lambda vlm, pair, bears: vlm.captions(
-        bears[:2], ns.Noise(planted(vlm)["bear"], level=2.0, draws=3)
+        bears[:2], ns.Noise(planted(vlm)["bear"], level=2.0, draws=2), decoding=SHORT
     ),
     "exact effects": _single,
     "plain effects": _plainly,
     "differences from several pictures": lambda vlm, pair, bears: np.stack(
-        [one.values for one in activation_differences(vlm, pair[0].original, bears, site="neuron")]
+        [one.values for one in activation_differences(vlm, pair[0].original, bears[:3], site="neuron")]
     ),
     "integrated gradients": _ranked("integrated-gradients", steps=3),
     "a learned mask": _ranked("learned-mask", among=method("difference-x-gradient"), candidates=3, steps=1, draws=3),
     "an occlusion": _occluded,
     "a learned edit": _learned,
     "what an edit is measured by": lambda vlm, pair, bears: list(
-        read(vlm, Probes(bears[:1], tuple(bears), bears[:1], texts=())).nll
+        read(vlm, Probes(bears[:1], tuple(bears[:3]), bears[:1], texts=())).nll
     ),
 }
 

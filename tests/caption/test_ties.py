@@ -16,16 +16,16 @@ from neuronscope.caption import Captioner, generate_captions, near_ties
 from neuronscope.caption.captions import alone
 from neuronscope.caption.shortcuts import Engine
 from neuronscope.caption.ties import NearTies, Trail, chosen, settled
-from neuronscope.testing import tiny_vlm
+from neuronscope.testing import tiny_model, tiny_processor
 from zoo import ZOO
 
-SHORT = ns.Decoding(max_new_tokens=4)
+SHORT = ns.Decoding(max_new_tokens=3)
 SIZES = (0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5)
 
 
 def tied(size: float, seed: int, dtype: torch.dtype = torch.float32) -> ns.VLM:
     """A model in which each token has a twin whose row of the unembedding differs by `size`."""
-    vlm = tiny_vlm()
+    vlm = ns.load((tiny_model(), tiny_processor()), check=False)
     weight = vlm.model.get_output_embeddings().weight
     half = len(weight) // 2
     with torch.no_grad():
@@ -41,7 +41,7 @@ def noise(seed: int, first: int) -> ns.Noise:
 
 WAYS: dict[str, Any] = {
     "one batch": lambda vlm, pictures, change: generate_captions(vlm, pictures, change, decoding=SHORT),
-    "two batches": lambda vlm, pictures, change: generate_captions(vlm, pictures, change, decoding=SHORT, batch_size=4),
+    "two batches": lambda vlm, pictures, change: generate_captions(vlm, pictures, change, decoding=SHORT, batch_size=3),
     "all saved": lambda vlm, pictures, change: Captioner(vlm, pictures, decoding=SHORT).captions(change),
     "no drafts": lambda vlm, pictures, change: Captioner(
         vlm, pictures, decoding=SHORT, engine=Engine(draft=False)

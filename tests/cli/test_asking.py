@@ -12,10 +12,11 @@ import pytest
 
 import neuronscope as ns
 from neuronscope.models.loaded import LoadedModel
+from neuronscope.samples.scenes import write_coco
 from neuronscope.studies.demo.scenes import scenes_of
 
-ASKED = ns.Decoding("There is a", max_new_tokens=20, chat="never")
-OPTIONS = ("--prefix", "There is a", "--max-new-tokens", "20", "--chat", "never")
+ASKED = ns.Decoding("There is a", max_new_tokens=6, chat="never")
+OPTIONS = ("--prefix", "There is a", "--max-new-tokens", "6", "--chat", "never")
 USUAL = ns.Decoding()
 #: Modules that only ask whether a picture can be read, or how it is resized.
 LOOKING = ("models.usable", "conditions", "selfcheck", "checks", "unlisted", "batching")
@@ -39,6 +40,12 @@ def busses(tmp_path: Path) -> Path:
     for number, sample in enumerate(scenes_of("bus", 2)):
         sample.load().save(folder / f"{number}.png")
     return folder
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A COCO folder with three bears and two buses that can be located."""
+    return write_coco(tmp_path_factory.mktemp("scenes"), 16, 20_000_037)
 
 
 @pytest.fixture
@@ -90,13 +97,14 @@ VERBS: dict[str, Verb] = {
     "concept": lambda bears, busses, scenes, out: ("concept", scenes, "bear", "-n", 2, "--count", 20),
     "reproduce": lambda bears, busses, scenes, out: (
         *("reproduce", "--data", scenes, "--concepts", "bear,bus", "--images", 1, "--min-side", 16),
-        *("--metrics", "none", "--methods", "two-stage,pan", "--levels", 2, "--draws", 1),
-        *("--ablations", "zero,mean,patch"),
+        *("--metrics", "none", "--methods", "two-stage:activation=1,gradient=0.05,pan", "--levels", 2),
+        *("--draws", 1, "--ablations", "zero,mean,patch", "--random-sets", 0),
     ),
 }
 
 
 @pytest.mark.parametrize("name", VERBS)
+@pytest.mark.usefixtures("undrawn")
 def test_every_reading_of_a_picture_is_asked_what_the_verb_was_told(
     cli: Callable[..., tuple[int, str, str]],
     bears: list[tuple[Path, str]],
@@ -132,6 +140,7 @@ def test_a_question_and_a_system_turn_reach_the_model(
     assert "demo has no chat template that shows an image" in json.loads(text)["error"]["message"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_map_of_a_located_set_asks_what_was_asked_then(
     cli: Callable[..., tuple[int, str, str]], bears: list[tuple[Path, str]], tmp_path: Path
 ):

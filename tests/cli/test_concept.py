@@ -43,6 +43,7 @@ def test_a_set_from_several_scenes(cli, folder, concept, tmp_path, demo):
     assert all(float(words[0]) > 0.5 > abs(float(words[-1])) for words in shares)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_two_edits_of_each_photograph(cli, folder, concept, tmp_path):
     edits = ("--edit", "telea", "--edit", "mean_fill")
     code, text, _ = cli(
@@ -55,6 +56,7 @@ def test_two_edits_of_each_photograph(cli, folder, concept, tmp_path):
     assert max(neuron["scores"]["held_edits"] for neuron in document["neurons"]) == 4
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_corners_of_each_photograph(cli, folder, concept, tmp_path):
     """Of a photograph they are scored with, or said not to be; what comes out is saved with each."""
     code, text, _ = cli(
@@ -70,6 +72,7 @@ def test_corners_of_each_photograph(cli, folder, concept, tmp_path):
     assert sum(pair["edit"].get("view") == "top left" for pair in kept["pairs"]) == 2 - len(unseen)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_less_what_other_concepts_share(cli, folder, concept, tmp_path, demo):
     data = ns.CocoFolder.open(folder)
     other = max((name for name in data.concepts() if name != concept), key=lambda name: len(list(data.samples(name))))
@@ -94,7 +97,7 @@ def test_less_what_other_concepts_share(cli, folder, concept, tmp_path, demo):
         (("--reach", "wide"), "reach='wide' is not known"),
         (("--max-other-share", 2), "max_other_share=2.0 must be between 0 and 1"),
         (("--weight", "nan"), "weight"),
-        (("--held", 4), "least_held=4 is more than the 3 photographs"),
+        (("--held", 4), "--held 4 is more than the 3 of --photographs"),
     ],
 )
 def test_refusals(cli, folder, concept, tmp_path, options, reason):

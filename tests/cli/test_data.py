@@ -32,7 +32,7 @@ VERBS: dict[str, tuple[str, Callable[[dict[str, Any]], Any]]] = {
         lambda found: [len(found["images"][one]) for one in sorted(found["images"])],
     ),
     "repair": (
-        "--images DATA --count 1 --set right=1 --out OUT",
+        "--images DATA --count 1 --set right=1 --max-new-tokens 12 --out OUT",
         lambda found: [one["before"] for one in found["hallucinations"]],
     ),
 }
@@ -51,7 +51,8 @@ def data() -> Data:
 @pytest.fixture(scope="session")
 def wrong() -> Data:
     """One of them is called a horse."""
-    return of_scenes(hallucinated())
+    bus, first, second, _, cake, _ = hallucinated()
+    return of_scenes([bus, first, second, cake])
 
 
 def words(text: str, source: Path, out: Path) -> list[str]:
@@ -64,9 +65,9 @@ def said(cli: Cli, *asked: object) -> dict[str, Any]:
     return json.loads(out)
 
 
-#: By default each verb with some forms, and each form with some verbs.
+#: By default each verb with one form, another for each; the first is what others are compared with.
 CASES = [
-    pytest.param(verb, form, marks=[] if (k + n) % 12 == 0 else [pytest.mark.long], id=f"{verb}, {form}")
+    pytest.param(verb, form, marks=[] if n == k + 1 else [pytest.mark.long], id=f"{verb}, {form}")
     for k, verb in enumerate(VERBS)
     for n, form in enumerate(FORMS)
 ]

@@ -30,7 +30,11 @@ class Points(dict[str, float]):
 
 
 def test_a_small_run_and_again(
-    cli: Callable[..., tuple[int, str, str]], demo: ns.VLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Callable[..., tuple[int, str, str]],
+    demo: ns.VLM,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    undraw: Callable[[pytest.MonkeyPatch], None],
 ):
     out = tmp_path / "neuronscope-discover"
     logged: dict[Path, Points] = {}
@@ -57,7 +61,9 @@ def test_a_small_run_and_again(
     assert html.escape(document["verdict"]).encode() in made
     assert made.count(b"data:image/jpeg") == 2
     assert made.count(b"data:image/svg+xml") == len(document["figures"])
-    code, text, _ = cli(*shlex.split(document["recipe"]["command"])[1:])  # both recipes go on with the run
+    with monkeypatch.context() as quick:
+        undraw(quick)
+        code, text, _ = cli(*shlex.split(document["recipe"]["command"])[1:])  # both recipes go on with the run
     assert code == 0
     assert "written to neuronscope-discover; open neuronscope-discover/page.html" in text
     assert "# Discovery" in text
@@ -107,6 +113,7 @@ def test_presets_and_sizes():
         given(DiscoveryPlan, {"ks": "1.5"})
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_sbus_own_caption_json_with_a_part_of_its_pictures(cli, tmp_path: Path):
     (tmp_path / "images").mkdir()
     names = [f"{number}.png" for number in range(2)]

@@ -20,10 +20,10 @@ from neuronscope.studies.demo.scenes import scene_stream
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, demo: ns.VLM) -> Path:
-    """Two scenes whose captions name a bear, and three without one."""
+    """Two scenes whose captions name a bear, and three without one; of one object each, so that captions are short."""
     place = tmp_path_factory.mktemp("pictures")
     for concept, count, named in (("bear", 2, True), ("pizza", 3, False)):
-        shown = (render(scene).image for scene in scene_stream(concept, 7) if "horse" not in scene.concepts)
+        shown = (render(scene).image for scene in scene_stream(concept, 7) if scene.concepts == (concept,))
         fitting = (image for image in shown if (" bear" in demo.caption(image)) is named)
         for n, image in enumerate(islice(fitting, count)):
             image.save(place / f"{concept}{n}.png")

@@ -17,11 +17,13 @@ def test_decode_takes_every_spelling(cli, spelling):
     assert "L4.U157" in text
 
 
+@pytest.mark.usefixtures("undrawn", "unplaced")
 def test_what_locate_prints_is_pasted(cli, tmp_path):
     sample = scenes_of("bear", 1)[0]
     sample.load().save(tmp_path / "bear.png")
     box = ",".join(str(v) for v in sample.boxes[0])
-    code, text, err = cli("locate", tmp_path / "bear.png", "bear", "--box", box, "--no-test", "--out", tmp_path / "out")
+    quick = ("--method", "activation-difference", "--count", 9, "--no-test")
+    code, text, err = cli("locate", tmp_path / "bear.png", "bear", "--box", box, *quick, "--out", tmp_path / "out")
     assert code == 0, err
     printed = list(dict.fromkeys(re.findall(r"\b(?:\w+\.)?L\d+\.U\d+\b", text)))
     found = ns.Neurons.load(tmp_path / "out" / "neurons.json")
@@ -37,6 +39,7 @@ def test_what_locate_prints_is_pasted(cli, tmp_path):
     assert json.loads(text)["neurons"] == own
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_concept_in_a_table_of_boxes(cli, tmp_path):
     rows = []
     for k, sample in enumerate(scenes_of("bear", 3)):

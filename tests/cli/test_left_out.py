@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from hallucinations import write_folder
+from data_forms import FORMS, of_scenes
+from hallucinations import scenes
 from neuronscope.studies.demo.scenes import scenes_of
 
 Cli = Callable[..., tuple[int, str, str]]
@@ -30,7 +31,7 @@ def picky(monkeypatch: pytest.MonkeyPatch, demo: Any) -> None:
     monkeypatch.setattr(type(demo.processor), "__call__", call)
 
 
-@pytest.mark.usefixtures("picky")
+@pytest.mark.usefixtures("picky", "undrawn")
 def test_discover(cli: Cli, tmp_path: Path):
     (tmp_path / "pictures").mkdir()
     for number, sample in enumerate(scenes_of("bear", 2)):
@@ -76,8 +77,8 @@ def test_index(cli: Cli, tmp_path: Path):
 
 @pytest.mark.usefixtures("picky")
 def test_repair_which_reads_outside_only_where_it_is_told(cli: Cli, tmp_path: Path):
-    place = write_folder(tmp_path / "coco")
-    Image.new("RGB", ODD).save(place / "images" / "5.png")
+    place = FORMS["coco"](of_scenes(scenes()[:4]), tmp_path / "coco")
+    Image.new("RGB", ODD).save(place / "images" / "003.png")
     (place / "images").rename(tmp_path / "stored")
     (place / "images").mkdir()
     for path in (tmp_path / "stored").iterdir():
@@ -89,8 +90,8 @@ def test_repair_which_reads_outside_only_where_it_is_told(cli: Cli, tmp_path: Pa
     code, text, told = cli("repair", *given, "--allow-outside")
     assert (code, told) == (0, "")
     document = json.loads(text)
-    assert [one["where"] for one in document["refused"]] == ["5.png"]
-    assert not any("5.png" in names for names in document["pictures"].values())
+    assert [one["where"] for one in document["refused"]] == ["003.png"]
+    assert not any("003.png" in names for names in document["pictures"].values())
 
 
 @pytest.mark.usefixtures("picky")

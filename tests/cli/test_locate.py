@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ from PIL import Image
 
 import neuronscope as ns
 from neuronscope.caption import Caption
+from neuronscope.cli import main
 from neuronscope.errors import RunMismatch
 from neuronscope.locate import validity
 from neuronscope.report import Evidence
@@ -16,23 +18,42 @@ from neuronscope.studies.locate.settings import Locate
 from neuronscope.studies.locate.study import locate_into
 
 
+def captions(vlm, images, *_, **__):
+    """A bear in the first picture, and none in the second."""
+    texts = ["brown bear on grass", "grass"][: len(images)]
+    ids = [tuple(vlm.tokenizer(text, add_special_tokens=False).input_ids) for text in texts]
+    return [[Caption(text, f"The image shows a {text}", row)] for text, row in zip(texts, ids, strict=True)]
+
+
+def words(folder, checkpoint):
+    """The verb on a noisy picture in a folder; what it writes is in `out` there."""
+    image = folder / "image.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(image)
+    return ["locate", image, "bear", "--box", "4,4,20,20", "--model", checkpoint, "--out", folder / "out"]
+
+
 @pytest.fixture
 def locate(cli, monkeypatch, checkpoint, tmp_path):
     """Runs the verb on a noisy picture that the tiny model calls a bear; returns (code, stdout, stderr)."""
-    image = tmp_path / "image.png"
-    Image.fromarray(np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)).save(image)
-
-    def captions(vlm, images, *_, **__):
-        texts = ["brown bear on grass", "grass"][: len(images)]
-        ids = [tuple(vlm.tokenizer(text, add_special_tokens=False).input_ids) for text in texts]
-        return [[Caption(text, f"The image shows a {text}", row)] for text, row in zip(texts, ids, strict=True)]
-
     monkeypatch.setattr(validity, "generate_captions", captions)
+    fixed = words(tmp_path, checkpoint)
+    return lambda *arguments: cli(*fixed, *arguments)
 
-    fixed = [image, "bear", "--box", "4,4,20,20", "--model", checkpoint, "--out", tmp_path / "out"]
-    return lambda *arguments: cli("locate", *fixed, *arguments)
+
+@pytest.fixture(scope="module")
+def older(checkpoint, tmp_path_factory):
+    """What the verb wrote of five neurons drawn by chance; copied by tests that write over it."""
+    folder = tmp_path_factory.mktemp("older")
+    asked = [*map(str, words(folder, checkpoint)), "--method", "random", "--count", "5", "--no-test"]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(validity, "generate_captions", captions)
+        with pytest.raises(SystemExit) as stop:
+            main(asked)
+    assert not stop.value.code
+    return folder / "out"
 
 
+@pytest.mark.usefixtures("undrawn", "unplaced")
 @pytest.mark.parametrize("name", ["schwettmann", "pan-predict", "grad-x-activation", "activation", "random"])
 def test_rankings(locate, tmp_path, name):
     code, out, _ = locate("--method", name, "--count", 5, "--no-test", "--json")
@@ -48,7 +69,7 @@ def test_rankings(locate, tmp_path, name):
 
 
 def test_the_table_for_people(locate, tmp_path):
-    code, out, _ = locate("--method", "activation-difference", "--count", 3)
+    code, out, _ = locate("--method", "activation-difference", "--count", 3, "--draws", 1, "--max-new-tokens", 4)
     assert code == 0
     assert "method    activation-difference" in out
     assert "difference" in out.split("neurons of 'bear'")[1]
@@ -56,6 +77,7 @@ def test_the_table_for_people(locate, tmp_path):
     assert code == 1
 
 
+@pytest.mark.usefixtures("undrawn", "unplaced")
 @pytest.mark.parametrize("name", ["two-stage", "stage-1", "stage-2"])
 def test_filters_take_a_budget(locate, name):
     code, out, _ = locate("--method", name, "--budget", 9, "--no-test", "--json")
@@ -72,6 +94,7 @@ def test_the_papers_thresholds(locate):
     assert json.loads(out)["provenance"]["thresholds"]["activation"]["rule"] == "fixed(1)"
 
 
+@pytest.mark.usefixtures("undrawn", "unplaced")
 def test_layer_matched_takes_a_set(locate, tmp_path):
     like = tmp_path / "like.json"
     ns.Neurons.of([(0, 1), (2, 3), (2, 4)]).save(like)
@@ -116,10 +139,11 @@ def test_bad_options_write_nothing(locate, tmp_path, name):
     assert not out.exists() or not list(out.iterdir())
 
 
+@pytest.mark.usefixtures("undrawn", "unplaced")
 @pytest.mark.parametrize(
     "options",
     [
-        ("--budget", "9", "--draws", "1"),
+        ("--budget", "9", "--draws", "1", "--max-new-tokens", "4"),
         ("--q", "0.3", "--no-test"),
         ("--site", "act", "--q", "0.3", "--no-test"),
         ("--site", "act", "--method", "schwettmann", "--no-test"),
@@ -153,7 +177,7 @@ def test_both_recipes_give_the_same_neurons(locate, cli, tmp_path, monkeypatch, 
 
 
 def test_both_doors_write_the_same_folder(locate, tmp_path, checkpoint):
-    code, _, err = locate("--budget", "9", "--draws", "1")
+    code, _, err = locate("--budget", "9", "--draws", "1", "--max-new-tokens", "4")
     assert code == 0, err
     asked = Locate(
         image=str(tmp_path / "image.png"),
@@ -162,6 +186,7 @@ def test_both_doors_write_the_same_folder(locate, tmp_path, checkpoint):
         model=str(checkpoint),
         budget=9,
         draws=1,
+        max_new_tokens=4,
     )
     other = tmp_path / "other"
     vlm = ns.load(checkpoint)
@@ -173,6 +198,7 @@ def test_both_doors_write_the_same_folder(locate, tmp_path, checkpoint):
         assert (other / name).read_bytes() == (tmp_path / "out" / name).read_bytes(), name
 
 
+@pytest.mark.usefixtures("undrawn", "unplaced")
 def test_the_strict_reading_and_the_reach_are_options(locate, tmp_path, monkeypatch):
     code, _, err = locate("--budget", "9", "--no-test", "--reach", "boxes", "--max-other-share", "0.1")
     assert code == 0, err
@@ -189,6 +215,7 @@ def test_the_strict_reading_and_the_reach_are_options(locate, tmp_path, monkeypa
         assert said in err
 
 
+@pytest.mark.usefixtures("undrawn", "unplaced")
 def test_other_pictures_as_controls(locate, tmp_path, monkeypatch):
     monkeypatch.setattr("neuronscope.locate.decoys.clean_captions", lambda *_, **__: [Caption("grass", "grass", (1,))])
     for name in "ab":
@@ -203,10 +230,10 @@ def test_other_pictures_as_controls(locate, tmp_path, monkeypatch):
     assert locate("--q", "0.9", "--control", tmp_path / "none.png")[0] == 1
 
 
+@pytest.mark.usefixtures("undrawn", "unplaced")
 @pytest.mark.parametrize("stop", ["generate", "save", "layers", "summary"])
-def test_a_result_over_an_older_one_is_whole_or_none(locate, tmp_path, monkeypatch, stop):
-    code, _, _ = locate("--method", "random", "--count", 5, "--no-test")
-    assert code == 0
+def test_a_result_over_an_older_one_is_whole_or_none(locate, older, tmp_path, monkeypatch, stop):
+    shutil.copytree(older, tmp_path / "out")
     Evidence.load(tmp_path / "out")
 
     def stopped(*_, **__):

@@ -25,7 +25,7 @@ def photo(tmp_path):
 
 
 @pytest.fixture
-def run(cli, monkeypatch, checkpoint, tmp_path, photo):
+def run(cli, undrawn, unplaced, monkeypatch, checkpoint, tmp_path, photo):
     """A verb on the photograph, which the tiny model calls a bear."""
 
     def captions(vlm, images, *_, **__):

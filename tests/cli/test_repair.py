@@ -17,7 +17,7 @@ from neuronscope.studies.repair.settings import Repair, RepairJob
 
 def test_hallucinations_are_repaired(cli, demo: ns.VLM, tmp_path: Path):
     place, out = write_folder(tmp_path / "coco"), tmp_path / "out"
-    given = ("--images", place, "--count", 2, "--set", "right=1")
+    given = ("--images", place, "--count", 2, "--set", "right=1", "--max-new-tokens", 12)
     code, text, told = cli("repair", *given, "--out", out, "--json", "--quiet")
     assert (code, told) == (0, "")
     document = json.loads(text)

@@ -21,7 +21,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, demo: ns.VLM) -> Path:
     """Two scenes whose captions name a bear, two with a pizza, one with neither."""
     place = tmp_path_factory.mktemp("pictures")
     for concept, count, words in (("bear", 2, (" bear",)), ("pizza", 2, (" pizza",)), ("clock", 1, (" clock",))):
-        shown = (render(scene).image for scene in scene_stream(concept, 7) if "horse" not in scene.concepts)
+        shown = (render(scene).image for scene in scene_stream(concept, 7) if scene.concepts == (concept,))
         others = {" bear", " pizza", " clock", " horse"} - set(words)
         texts = ((image, demo.caption(image)) for image in shown)
         fitting = (i for i, text in texts if words[0] in text and not any(one in text for one in others))

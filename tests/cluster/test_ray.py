@@ -37,6 +37,7 @@ from neuronscope.options import Loading
 from neuronscope.run.directory import Run
 from neuronscope.run.tallies import read_tallies
 from neuronscope.samples.picture_files import gather
+from neuronscope.samples.scenes import write_coco
 from neuronscope.studies.demo.scenes import scenes_of
 from neuronscope.studies.index.settings import IndexPlan
 from neuronscope.studies.index.work import IndexRun
@@ -73,19 +74,31 @@ UNITS = 2 * 2 + 2 * 2 * 2 + 2 + 4 * 2
 
 @pytest.fixture(scope="module")
 def machines() -> Generator[Machines]:
-    """Three nodes: one without room for workers, and two with room for one each."""
+    """Two nodes: one without room for workers, and one with room for one."""
     place = tempfile.mkdtemp(prefix="ns-", dir="/tmp")  # sockets need short paths
     head = {**NODE, "num_cpus": 0, "temp_dir": place}
     # Ray notes there which cluster was started last, and does not make the folder for one that has its own place.
     Path(get_ray_address_file(None)).parent.mkdir(parents=True, exist_ok=True)
     cluster = Machines(initialize_head=True, head_node_args=head, shutdown_at_exit=False)
     try:
-        for _ in range(2):
-            cluster.add_node(**NODE)
+        cluster.add_node(**NODE)
         yield cluster
     finally:
         cluster.shutdown()
         shutil.rmtree(place, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def two(machines: Machines) -> Machines:
+    """Another node with room for a worker."""
+    machines.add_node(**NODE)
+    return machines
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A COCO folder with three bears and two buses that can be located."""
+    return write_coco(tmp_path_factory.mktemp("scenes"), 16, 20_000_037)
 
 
 @pytest.fixture(scope="module")
@@ -153,14 +166,12 @@ def on(machines: Machines, **more: Any) -> Resources:
 
 
 @pytest.mark.long
-def test_a_worker_killed_and_a_unit_that_always_fails(
-    machines: Machines, job: ReproductionJob, local: Path, tmp_path: Path
-):
+def test_a_worker_killed_and_a_unit_that_always_fails(two: Machines, job: ReproductionJob, local: Path, tmp_path: Path):
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
     told: list[str] = []
-    with closing(Cluster(job, tmp_path, on(machines), say=told.append, worker=Unlucky)) as engine:
+    with closing(Cluster(job, tmp_path, on(two), say=told.append, worker=Unlucky)) as engine:
         steps, failures = carry_out(engine)
         (tmp_path / "killed").unlink()
         failed = failures[0]
@@ -181,7 +192,7 @@ def test_a_worker_killed_and_a_unit_that_always_fails(
         ties = Ties.of(tallies)
         assert ties.captions == ties.checked == sum(one["captions"] for one in tallies) > ties.alone
         assert f"Of {ties.captions:,} captions" in Ties.read(tmp_path).sentence
-    with closing(Cluster(job, tmp_path, on(machines, workers=1))) as engine:
+    with closing(Cluster(job, tmp_path, on(two, workers=1))) as engine:
         again, failures = carry_out(engine)
         assert not failures
         assert set(again) == {unit} | {f"similarity {name} random-layer-matched" for name in PLAN.metrics}
@@ -218,24 +229,24 @@ def _answers(actor: Any) -> bool:
 
 
 @pytest.mark.long
-def test_a_node_killed_without_shared_storage(machines: Machines, job: ReproductionJob, local: Path, tmp_path: Path):
-    with closing(Cluster(job, tmp_path, on(machines, storage="driver"))) as engine:
+def test_a_node_killed_without_shared_storage(two: Machines, job: ReproductionJob, local: Path, tmp_path: Path):
+    with closing(Cluster(job, tmp_path, on(two, storage="driver"))) as engine:
 
         def kill(done: int) -> None:
             if done == 4:
-                machines.remove_node(sorted(machines.worker_nodes, key=str)[0], allow_graceful=False)
+                two.remove_node(sorted(two.worker_nodes, key=str)[0], allow_graceful=False)
 
         steps, failures = carry_out(engine, kill)
         assert failures == ()
         assert len(steps) == len(set(steps)) == UNITS
         assert engine.results().environments == engine.run.record.environments
-    machines.add_node(**NODE)
+    two.add_node(**NODE)
     assert content(tmp_path) == content(local)
 
 
 @pytest.mark.long
 def test_the_driver_killed_and_started_again(
-    machines: Machines,
+    two: Machines,
     local: Path,
     scenes: Path,
     tmp_path: Path,
@@ -243,7 +254,7 @@ def test_the_driver_killed_and_started_again(
     monkeypatch: pytest.MonkeyPatch,
 ):
     options = ["--data", str(scenes), "--out", str(tmp_path), *OPTIONS, "--json"]
-    options += ["--engine", "ray", "--address", machines.address]
+    options += ["--engine", "ray", "--address", two.address]
     command = [sys.executable, "-m", "neuronscope", "reproduce", *options]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 400

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -103,9 +104,9 @@ finally:
 @pytest.mark.parametrize("imported", ["before", "now"])
 def test_a_cluster_of_our_own_can_be_reached_from_this_machine_only(imported: str):
     pytest.importorskip("ray")
-    answer = subprocess.run(
-        [sys.executable, "-c", LISTENS, imported], capture_output=True, text=True, check=True, timeout=120
-    )
+    command = [sys.executable, "-c", LISTENS, imported]
+    few = {**os.environ, "RAY_prestart_worker_first_driver": "0"}  # no process that waits for work: the actor's is one
+    answer = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120, env=few)
     ours, said, listening, left = json.loads(answer.stdout.splitlines()[-1])
     assert ours
     assert said == ["Ray was started on 127.0.0.1: it can be reached from this machine only"]

@@ -11,7 +11,7 @@ import signal
 import textwrap
 import time
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ import page_code
 import page_commands
 import pytest
 from page_blocks import PARSED_ONLY, ROOT, BadPage, Block, blocks, pages, shown
-from page_folder import Names, model_unchanged, prepare
+from page_folder import Names, located_once, model_unchanged, prepare
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
@@ -57,6 +57,11 @@ def _json(block: Block, _: object) -> None:
     json.loads(block.code)
 
 
+def _runs(block: Block) -> bool:
+    """Whether its code is run, and may leave something changed."""
+    return block.language in ("python", "bash") and not block.mark and not block.includes
+
+
 _DOING: dict[str, Callable[[Block, dict[str, Any]], str | None]] = {"python": _python, "bash": _bash, "json": _json}
 
 
@@ -66,7 +71,8 @@ def execute_page(page: Path, folder: Path, *, exact: bool = False) -> None:
     prepare(folder, "\n".join(block.code for block in listed if not block.mark))
     variables = {"__name__": "__main__"} if exact else Names(__name__="__main__")
     printed = ""
-    with page_code.registries_kept(), model_unchanged():
+    guard = model_unchanged() if any(map(_runs, listed)) else nullcontext()
+    with page_code.registries_kept(), guard, located_once():
         for block in listed:
             if exact and printed:
                 assert printed == block.code, f"{block} shows something else than is printed: {printed}"

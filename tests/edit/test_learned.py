@@ -41,14 +41,14 @@ def learned(demo, bears):
 
 
 def test_the_target_takes_the_sources_place(demo, learned, weights, changed):
-    before, held_out = weights(demo), scenes(23_000_000, 4, "bear", without="horse")
+    before, held_out = weights(demo), scenes(23_000_000, 2, "bear", without="horse")
     said, lexicon = demo.captions(held_out), Lexicon.default()
     assert all(lexicon.match(text, "bear") for text in said)
     assert learned.report["converged"]
     with learned:
         now = demo.captions(held_out)
-    assert [bool(lexicon.match(text, "horse")) for text in now] == [True] * 4
-    assert [bool(lexicon.match(text, "bear")) for text in now] == [False] * 4
+    assert [bool(lexicon.match(text, "horse")) for text in now] == [True] * 2
+    assert [bool(lexicon.match(text, "bear")) for text in now] == [False] * 2
     assert demo.captions(held_out) == said
     assert not changed(before, weights(demo))
 

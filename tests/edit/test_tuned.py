@@ -11,11 +11,11 @@ from neuronscope.samples.scenes.scene import render, sample_scene
 
 @pytest.fixture(scope="module")
 def scenes():
-    """Two scenes with a backpack and no cake, two with neither."""
+    """Two scenes with a backpack and no cake, one with neither."""
     found = [sample_scene(seed, count=2) for seed in range(25_000_000, 25_000_060)]
     with_one = [s for s in found if "backpack" in s.concepts and "cake" not in s.concepts]
     without = [s for s in found if not {"backpack", "cake"} & set(s.concepts)]
-    return [render(s).image for s in with_one[:2]], [render(s).image for s in without[:2]]
+    return [render(s).image for s in with_one[:2]], [render(s).image for s in without[:1]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,7 +35,7 @@ def test_the_gentlest_with_the_fewest_lost_is_chosen(demo, scenes, monkeypatch):
     )
     monkeypatch.setattr(Tuned, "_captions", lambda *_: next(texts))
     tuned = Tuned.over(Said(source="backpack", target="cake"), lambda2=(1.0, 2.0, 3.0))
-    edit = tuned.edit(demo, planted(demo)["backpack"], scenes[0], keep=scenes[1][:1])
+    edit = tuned.edit(demo, planted(demo)["backpack"], scenes[0], keep=scenes[1])
     assert [(one["missed"], one["changed"]) for one in edit.report["tried"]] == [(2, 0), (0, 1), (1, 0)]
     assert (edit.report["chosen"], edit.settings["lambda2"]) == (1, 2.0)
 

@@ -10,6 +10,7 @@ import sys
 import urllib.error
 import urllib.request
 from functools import partial
+from importlib.util import find_spec
 
 import pytest
 
@@ -49,11 +50,11 @@ def test_without_gradio_the_extra_is_named(capsys, monkeypatch):
     assert "pip install 'neuronscope[app]'" in refused(capsys)
 
 
-def test_a_taken_port_is_refused(capsys, monkeypatch, vlm):
+def test_a_taken_port_is_refused_before_a_model_is_loaded(capsys, monkeypatch):
     import socket
 
-    pytest.importorskip("gradio")
-    monkeypatch.setattr("neuronscope.cli.explore.open_model", lambda *_: vlm)
+    monkeypatch.setattr("neuronscope.cli.explore.open_model", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("neuronscope.explorer.app.gradio", lambda: None)
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
@@ -126,12 +127,12 @@ def test_an_address_that_is_not_ours_ends_it_as_bad_usage(capsys, monkeypatch, h
     assert told.count("\n") == 1
 
 
+@pytest.mark.skipif(find_spec("gradio") is None, reason="needs the extra app")
 @pytest.mark.parametrize(
     "sent",
     [signal.SIGTERM, *(pytest.param(one, marks=pytest.mark.long) for one in (signal.SIGHUP, signal.SIGINT))],
 )
 def test_a_signal_ends_it_and_leaves_no_temporary_folder(tmp_path, sent):
-    pytest.importorskip("gradio")
     command = [sys.executable, "-m", "neuronscope", "explore"]
     left = {**os.environ, "TMPDIR": str(tmp_path)}
     # A shell's background job is started with Ctrl-C ignored, and what it starts inherits that.

@@ -198,16 +198,16 @@ def both(picture):
 @pytest.mark.parametrize("operation", OPERATIONS)
 def test_captions_under_a_change_are_those_of_its_python(operation, vlm, picture, two):
     change = Change(operation, level=30.0, factor=-9.0, word="dog")
-    pair = both(picture)
+    pair, short = both(picture), ns.Decoding(max_new_tokens=8)
     made = eval(change.python("bear", "two"), {"ns": ns, "two": two, "vlm": vlm, "pair": pair})
     if operation == "swap":
         with made:
-            expected = [vlm.caption(picture)]
+            expected = [vlm.caption(picture, decoding=short)]
     elif operation == "noise":
-        expected = vlm.captions([picture], made)[0]
+        expected = vlm.captions([picture], made, decoding=short)[0]
     else:
-        expected = vlm.captions([picture], made)
-    found = captions_under(vlm, pair, two, change)
+        expected = vlm.captions([picture], made, decoding=short)
+    found = captions_under(vlm, pair, two, change, short)
     assert len(found) == (3 if operation == "noise" else 1)
     assert [text.endswith(part) for text, part in zip(expected, found, strict=True)] == [True] * len(found)
 

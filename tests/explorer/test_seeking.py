@@ -21,14 +21,19 @@ from neuronscope.regions import Detector, Segmenter
 SOON = 60.0
 
 
+@pytest.fixture(scope="module")
+def finders(finder):
+    return Detector(finder("owlvit")), Segmenter(finder("sam"))
+
+
 @pytest.fixture
-def shop(vlm, finder, picture):
+def shop(vlm, finders, picture):
     made = Workshop(
         Desk(vlm),
         Shelf([ListedPicture("noise", lambda: picture, "noise.png")]),
         lambda *asked: origin_of(Loading(), *asked),
-        detector=Detector(finder("owlvit")),
-        segmenter=Segmenter(finder("sam")),
+        detector=finders[0],
+        segmenter=finders[1],
     )
     yield made
     made.desk.close()

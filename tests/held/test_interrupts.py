@@ -21,13 +21,13 @@ from neuronscope.intervene.permuted import permuted_image
 from neuronscope.testing import tiny_vlm
 from neuronscope.view.rollout import watched
 
-#: Operation -> places that are tried, spread over all.
+#: Operation -> places that are tried, spread over all; of beginning and ending a block every line is tried below.
 TRIED = {
     "apply, revert": 12,
     "with edit": 25,
-    "frozen": 25,
-    "intervene": 15,
-    "permuted image": 15,
+    "frozen": 10,
+    "intervene": 8,
+    "permuted image": 8,
     "activations": 8,
     "captions under noise": 5,
     "backward pass": 8,
@@ -37,7 +37,7 @@ TRIED = {
 
 @pytest.fixture(scope="module")
 def bench() -> Bench:
-    return Bench(odd(tiny_vlm()))
+    return Bench(odd(tiny_vlm(layers=3)))
 
 
 @pytest.mark.usefixtures("unchecked")  # the type checker of these tests draws from Python's random numbers

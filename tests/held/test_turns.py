@@ -17,6 +17,7 @@ from neuronscope.intervene import activations
 from neuronscope.testing import tiny_vlm
 
 NEURONS = ns.Neurons.of([(layer, unit) for layer in (0, 1, 2) for unit in range(0, 48, 3)])
+SHORT = ns.Decoding(max_new_tokens=5)
 
 
 @pytest.fixture(scope="module")
@@ -44,8 +45,8 @@ def test_results_are_those_of_one_thread_while_another_changes_the_model(own: ns
     edit = ns.Ablate().edit(own, NEURONS)
     inputs = own.prepare([picture])
     asked: dict[str, Callable[[], Any]] = {
-        "caption": lambda: own.caption(picture),
-        "changed": lambda: own.captions([picture], ns.Zero(NEURONS)),
+        "caption": lambda: own.captions([picture], decoding=SHORT),
+        "changed": lambda: own.captions([picture], ns.Zero(NEURONS), decoding=SHORT),
         "activations": lambda: activations(own, picture, NEURONS).tolist(),
         "logits": lambda: own.logits(inputs).tolist(),
         "decode": lambda: str(ns.decode(own, NEURONS, top=2)),
@@ -57,7 +58,7 @@ def test_results_are_those_of_one_thread_while_another_changes_the_model(own: ns
     def other() -> None:
         while not over.is_set():
             with edit:
-                own.captions([picture], ns.Zero(NEURONS))
+                own.captions([picture], ns.Zero(NEURONS), decoding=SHORT)
             with own.intervene(ns.Zero(NEURONS)):
                 own.logits(inputs)
 

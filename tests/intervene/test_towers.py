@@ -14,6 +14,7 @@ from neuronscope.intervene.batching import one_row_at_a_time
 from zoo import ZOO
 
 VISION = ns.Neurons.at("vision.0.3", "vision.0.7", "vision.1.0")
+SHORT = ns.Decoding(max_new_tokens=4)
 PROJECTOR = ns.Neurons.at("projector.0.5", "projector.0.1")
 
 
@@ -65,7 +66,8 @@ def test_uncached_generation_disturbs_the_image_at_every_step(vlm: ns.VLM, pictu
 
     noise = ns.Noise(VISION, level=30, draws=2)
     cached, uncached = (
-        generate_captions(vlm, [picture], noise, decoding=ns.Decoding(use_cache=use)) for use in (True, False)
+        generate_captions(vlm, [picture], noise, decoding=ns.Decoding(max_new_tokens=6, use_cache=use))
+        for use in (True, False)
     )
     assert cached == uncached
 
@@ -87,8 +89,9 @@ def test_a_batch_of_several_sizes_is_refused():
         vlm.intervene(ns.Zero(ns.Neurons.at("vision.0.1"))),
     ):
         vlm.logits(vlm.prepare(pictures))
-    both = vlm.captions(pictures, ns.Noise(ns.Neurons.at("vision.0.1"), level=5, draws=2))
-    assert both[1:] == vlm.captions(pictures[1:], ns.Noise(ns.Neurons.at("vision.0.1"), level=5, draws=2))
+    noise = ns.Noise(ns.Neurons.at("vision.0.1"), level=5, draws=2)
+    both = vlm.captions(pictures, noise, decoding=SHORT)
+    assert both[1:] == vlm.captions(pictures[1:], noise, decoding=SHORT)
 
 
 def test_a_model_that_loops_over_pictures_is_given_one_row_at_a_time(vlm: ns.VLM):
@@ -100,7 +103,8 @@ def test_a_model_that_loops_over_pictures_is_given_one_row_at_a_time(vlm: ns.VLM
     noise = ns.Noise(ns.Neurons.at("projector.0.1"), level=5, draws=2)
     with pytest.raises(InvalidOption, match="once per picture: give rows one by one"), vlm_noise(looping, noise):
         looping.logits(looping.prepare(pictures))
-    assert looping.captions(pictures, noise) == [looping.captions([p], noise)[0] for p in pictures]
+    one_by_one = [looping.captions([p], noise, decoding=SHORT)[0] for p in pictures]
+    assert looping.captions(pictures, noise, decoding=SHORT) == one_by_one
 
 
 def vlm_noise(vlm: ns.VLM, noise: ns.Noise):

@@ -31,9 +31,13 @@ def known(vlm, pair):
     return check_validity(vlm, pair)
 
 
+@pytest.fixture(scope="module")
+def found(vlm, pair, known):
+    return ns.ceiling(vlm, pair, validity=known)
+
+
 @pytest.mark.parametrize("change", ["patch", "zero"])
-def test_layers_thirds_and_all_are_exchanged_sets(vlm, pair, known, change):
-    found = ns.ceiling(vlm, pair, validity=known)
+def test_layers_thirds_and_all_are_exchanged_sets(vlm, pair, known, found, change):
     word = concept_word(known)
     exchange = Exchange.of(vlm, pair.original, pair.edited, word, Decoding(), change=change)
     owner = np.repeat(np.arange(vlm.layers), Layout(vlm.widths).widths)
@@ -42,8 +46,9 @@ def test_layers_thirds_and_all_are_exchanged_sets(vlm, pair, known, change):
     sets |= {
         f"{name} third": np.isin(owner, part) for name, part in zip(("lower", "middle", "upper"), thirds, strict=True)
     }
+    effect = edit_effect(vlm, pair, word, Decoding())
     for name, mask in sets.items():
-        expected = exchange.effects([mask])[0] / edit_effect(vlm, pair, word, Decoding())
+        expected = exchange.effects([mask])[0] / effect
         assert found.shares[change][name] == pytest.approx(expected, rel=1e-3, abs=1e-4)
     assert found.shares[change][f"layer {vlm.layers - 1}"] == pytest.approx(0, abs=1e-4)  # inert
 

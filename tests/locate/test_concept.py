@@ -233,10 +233,10 @@ def test_three_scenes_find_planted_neurons_at_least_as_well_as_one(demo, concept
         some.append(pair)
         if len(some) == 3:
             break
-    each = [method.locate(demo, pair, validity=own) for pair, own in zip(some, known, strict=True)]
-    alone = [average_precision(one.scores.arrays[one.ranked_by].values, layout, truth) for one in each]
+    scored = ns.ScoredConcept.of(demo, some, method, validities=known)
+    alone = [average_precision(one.scores.arrays[one.ranked_by].values, layout, truth) for one in scored.located]
     pooling = ns.Pooling(count=layout.total, scale="effect", within=layout.total)
-    found = ns.locate_concept(demo, some, method, pooling, validities=known)
+    found = scored.neurons(pooling)
     values = np.empty(layout.total)
     values[[layout.starts[n.layer] + n.unit for n in found]] = found.scores["pooled"]
     assert average_precision(values, layout, truth) >= max(alone) > min(alone) + 0.5

@@ -86,7 +86,7 @@ def test_the_path_of_activations_holds_all_layers_between_the_pictures(vlm, pair
 
 
 def test_with_many_points_the_scores_sum_to_the_change_along_the_path_of_activations(vlm, pair, known):
-    found = method("difference-x-gradient-activations", points=64).score(vlm, pair, known).provenance["completeness"]
+    found = method("difference-x-gradient-activations", points=24).score(vlm, pair, known).provenance["completeness"]
     exchange = Exchange.of(vlm, pair.original, pair.edited, concept_word(known), Decoding())
     assert found["change"] == pytest.approx(float(exchange.effects([np.ones(192, dtype=bool)])[0]), abs=1e-5)
     assert found["attributed"] == pytest.approx(found["change"], rel=0.05, abs=1e-3)

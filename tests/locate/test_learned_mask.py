@@ -116,7 +116,11 @@ def test_members_are_shut_from_the_least_to_the_most_needed():
 def test_it_recovers_half_with_no_more_neurons_than_the_ranking(demo, concept):
     pair = ns.counterfactual(scenes_of(concept, 2)[0])
     known = check_validity(demo, pair)
-    greedy = method("difference-x-gradient-refined", cut=Recovery(gap=None)).locate(demo, pair, validity=known).neurons
+    greedy = (
+        method("difference-x-gradient-refined", cut=Recovery(gap=None, draws=0))
+        .locate(demo, pair, validity=known)
+        .neurons
+    )
     found = method("learned-mask", **QUICK).locate(demo, pair, validity=known)
     assert 0 < len(found.neurons) <= len(greedy)
     effect = edit_effect(demo, pair, concept_word(known), Decoding())
@@ -155,7 +159,7 @@ def positive(vlm, speaks) -> tuple[ns.Counterfactual, object]:
 def test_the_seed_decides(vlm, speaks):
     pair, known = positive(vlm, speaks)
     gates = [
-        LearnedMask(steps=5, candidates=20, seed=seed, share=9.0, cut=None)  # a share that is never reached
+        LearnedMask(steps=3, candidates=8, seed=seed, share=9.0, cut=None)  # a share that is never reached
         .locate(vlm, pair, validity=known)
         .scores.arrays["gate"]
         .values

@@ -14,6 +14,7 @@ from neuronscope.errors import InvalidOption, InvalidSample
 from neuronscope.evaluate import named
 from neuronscope.intervene import Patch
 from neuronscope.locate import Exchange, Recovery, ScoredConcept, edit_effect, equal_size, method, recovery, saying
+from neuronscope.locate.picture_row import picture_rows
 from neuronscope.locate.scores import Layout, best_first
 from neuronscope.locate.target import CONCEPT_TOKENS, concept_word
 from neuronscope.locate.validity import check_validity
@@ -42,9 +43,24 @@ def values(demo, pair, validity):
     )
 
 
-def best(vlm, values, size) -> Neurons:
-    layout = Layout(vlm.widths)
-    return Neurons.of(layout.split(int(flat)) for flat in best_first(values)[:size])
+@pytest.fixture(scope="module")
+def rows(demo, pair, validity):
+    """Both pictures, read once."""
+    return picture_rows(demo, pair, concept_word(validity), Decoding(), "neuron")
+
+
+@pytest.fixture(scope="module")
+def choose(demo, pair, validity, values, rows):
+    """Cuts the ranking of `values`, by a cut without random sets beside it."""
+
+    def cut(**options):
+        return Recovery(**options, draws=0).choose(demo, pair, validity, values, rows=rows)
+
+    return cut
+
+
+def best(values, size) -> list[int]:
+    return best_first(values)[:size].tolist()
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +75,17 @@ def naive(demo, pair, validity):
 
     clean, effect = score(), edit_effect(demo, pair, word, Decoding())
     every = Neurons.of((layer, unit) for layer, width in enumerate(demo.widths) for unit in range(width))
-    source = dict(zip(every, Patch.take(demo, every, pair.edited).source.T, strict=True))
+    source, places = Patch.take(demo, every, pair.edited).source, every.members
 
-    def patched(neurons):
-        return demo.intervene(Patch(neurons, source=np.stack([source[one] for one in neurons], 1)))
+    def patched(flat):
+        return demo.intervene(Patch(Neurons(tuple(places[at] for at in flat)), source=source[:, flat]))
 
-    def share(neurons) -> float:
-        with patched(neurons):
+    def share(flat) -> float:
+        with patched(flat):
             return (clean - score()) / effect
 
-    def gone(neurons) -> bool:
-        with patched(neurons):
+    def gone(flat) -> bool:
+        with patched(flat):
             return not named(clean_captions(demo, [pair.original])[0].text, pair.sample.concept)
 
     return SimpleNamespace(share=share, gone=gone)
@@ -77,53 +93,50 @@ def naive(demo, pair, validity):
 
 @pytest.mark.parametrize("word", [True, False])
 @pytest.mark.parametrize("share", [0.3, 0.5, 0.7])
-def test_it_is_the_fewest_that_do_it(demo, pair, validity, values, naive, share, word):
-    found = Recovery(share=share, word=word, rest=None, gap=None).choose(demo, pair, validity, values)
+def test_it_is_the_fewest_that_do_it(choose, values, naive, share, word):
+    found = choose(share=share, word=word, rest=None, gap=None)
     least = share * min(1, found.ceiling)
-    recovered = naive.share(best(demo, values, found.count))
+    recovered = naive.share(best(values, found.count))
     assert found.share == pytest.approx(recovered, abs=1e-4)
     assert recovered >= least
-    assert not word or naive.gone(best(demo, values, found.count))
-    fewer = best(demo, values, found.count - 1)
+    assert not word or naive.gone(best(values, found.count))
+    fewer = best(values, found.count - 1)
     assert naive.share(fewer) < least or (word and not naive.gone(fewer))
 
 
-def test_few_sizes_are_asked(demo, pair, validity, values):
+def test_few_sizes_are_asked(choose):
     """One is doubled until it holds and halved down to the last that fails; each costs a row."""
-    found = Recovery(rest=None).choose(demo, pair, validity, values)
+    found = choose(rest=None)
     assert 0 < found.fewest < 20
     assert len(found.tried) <= 8  # 40, five halvings down to one neuron, the group's end
-    assert len(Recovery(share=5.0, rest=None).choose(demo, pair, validity, values).tried) == 7  # 40, 80 ... 1280, 2000
+    assert len(choose(share=5.0, rest=None).tried) == 7  # 40, 80 ... 1280, 2000
 
 
 @pytest.mark.parametrize("share", [0.9, 5.0])
-def test_in_place_of_a_large_set_a_small_one_without_which_little_is_recovered(
-    demo, pair, validity, values, naive, share
-):
+def test_in_place_of_a_large_set_a_small_one_without_which_little_is_recovered(choose, values, naive, share):
     """However much of a saturating score is asked for: also of shares that no set reaches."""
-    alone = Recovery(share=share, rest=None, gap=None).choose(demo, pair, validity, values)
+    alone = choose(share=share, rest=None, gap=None)
     assert bool(alone.count) is (share < 1)
-    found = Recovery(share=share, reach=(alone.count or 41) - 1, gap=None).choose(demo, pair, validity, values)
+    found = choose(share=share, reach=(alone.count or 41) - 1, gap=None)
     assert 0 < found.count < (alone.count or len(values))
     order = best_first(values)
     for size, whole in ((found.count, True), (found.count - 1, False)):
         outside = np.where(np.isin(np.arange(len(values)), order[:size]), -1.0, values)
-        left = naive.share(best(demo, outside, len(values) - size))
-        gone = naive.gone(best(demo, values, size))
+        left = naive.share(best(outside, len(values) - size))
+        gone = naive.gone(best(values, size))
         assert (left <= 0.1 * min(1, found.ceiling) and gone) is whole
     if share < 1:  # where it is within reach, or the small one is not, the set that recovers the share stays
         for reach in (alone.count, found.count - 1):
-            kept = Recovery(share=share, reach=reach, gap=None).choose(demo, pair, validity, values)
-            assert kept.count == alone.count
+            assert choose(share=share, reach=reach, gap=None).count == alone.count
 
 
 def test_controls_stand_beside_it(demo, pair, validity, values, naive):
     found = Recovery().choose(demo, pair, validity, values)
     assert len(found.random) == 3
     assert max(np.abs(found.random)) < 0.05
-    assert found.ceiling == pytest.approx(naive.share(best(demo, values, len(values))), abs=1e-4)
+    assert found.ceiling == pytest.approx(naive.share(best(values, len(values))), abs=1e-4)
     rest = np.where(np.isin(np.arange(len(values)), best_first(values)[: found.count]), -1.0, values)
-    assert found.others == pytest.approx(naive.share(best(demo, rest, len(values) - found.count)), abs=1e-4)
+    assert found.others == pytest.approx(naive.share(best(rest, len(values) - found.count)), abs=1e-4)
 
 
 def test_a_group_is_kept_whole():
@@ -145,8 +158,8 @@ def test_rankings_are_cut_by_it(demo, pair, validity):
     assert equal_size(method("pan", cut=Recovery()), found.neurons).cut is None
 
 
-def test_nothing_is_kept_where_no_set_does_it(demo, pair, validity, values):
-    found = Recovery(most=1).choose(demo, pair, validity, values)
+def test_nothing_is_kept_where_no_set_does_it(demo, pair, validity, values, choose):
+    found = choose(most=1)
     assert found.count == 0
     assert "no set of the best neurons" in found.notes()[0]
     assert not Recovery().choose(demo, pair, validity, np.zeros_like(values)).count
@@ -221,7 +234,7 @@ def test_captions_are_written_on_from_the_pass_that_gives_the_share(demo, pair, 
         monkeypatch.setattr(
             saying.Saying, "captions", lambda self, *a: [Caption("green", "green", (1,)) for _ in a[-1]]
         )
-    cut = Recovery(share=1e-9, rest=None)  # the share says little, captions decide
+    cut = Recovery(share=1e-9, rest=None, most=20, draws=0)  # the share says little, captions decide
     found, asked = cut.choose(demo, pair, validity, values), list(plainly)
     assert saying._TRIED[demo] is trusted
     plainly.clear()

@@ -40,6 +40,18 @@ def sets(demo):
     return [rng.random(Layout(demo.widths).total) < share for share in (0.0, 0.02, 0.1, 0.3, 0.6, 1.0)]
 
 
+@pytest.fixture(scope="module")
+def plainly(demo, scene, sets):
+    """The captions of the plain path, of all sets but the first."""
+    layout, found = Layout(demo.widths), []
+    every = [layout.split(flat) for flat in range(layout.total)]
+    for mask in sets[1:]:
+        neurons = Neurons.of(every[flat] for flat in np.nonzero(mask)[0])
+        with demo.intervene(Patch.take(demo, neurons, scene.edited)):
+            found.append(clean_captions(demo, [scene.original])[0])
+    return found
+
+
 def reading(vlm, scene, validity, token="first", ahead=True, decoding=PLAIN):
     rows = picture_rows(vlm, scene, concept_word(validity, token), decoding, "neuron")
     told = Saying.of(vlm, validity, "bear", "lexicon", decoding) if ahead else None
@@ -47,23 +59,18 @@ def reading(vlm, scene, validity, token="first", ahead=True, decoding=PLAIN):
 
 
 @pytest.mark.parametrize("token", ["first", "sum"])
-def test_effects_are_the_same_and_captions_those_of_the_plain_path(demo, scene, validity, sets, token):
+def test_effects_are_the_same_and_captions_those_of_the_plain_path(demo, scene, validity, sets, plainly, token):
     plain, ours = (reading(demo, scene, validity, token, ahead) for ahead in (False, True))
     effects, said = ours.read(sets)
     assert np.allclose(effects, plain.effects(sets), rtol=0, atol=1e-5)
     assert plain.read(sets)[1] == [None] * len(sets)
     assert said[0] is None  # changes nothing: nothing was read
-    expected = []
-    for mask in sets[1:]:
-        neurons = Neurons.of(Layout(demo.widths).split(int(flat)) for flat in np.nonzero(mask)[0])
-        with demo.intervene(Patch.take(demo, neurons, scene.edited)):
-            expected.append(clean_captions(demo, [scene.original])[0])
-    for ours_, theirs in zip(said[1:], expected, strict=True):
+    for ours_, theirs in zip(said[1:], plainly, strict=True):
         assert theirs.ids[: len(ours_.ids)] == ours_.ids
         assert named(ours_.text, "bear") is named(theirs.text, "bear")
         assert len(ours_.ids) == len(theirs.ids) or named(ours_.text, "bear")
-    assert {named(text.text, "bear") for text in expected} == {True, False}
-    assert any(len(a.ids) < len(b.ids) for a, b in zip(said[1:], expected, strict=True))  # stopped at the word
+    assert {named(text.text, "bear") for text in plainly} == {True, False}
+    assert any(len(a.ids) < len(b.ids) for a, b in zip(said[1:], plainly, strict=True))  # stopped at the word
 
 
 def test_captions_are_of_sets_that_do_enough(demo, scene, validity, sets):

@@ -43,7 +43,7 @@ def test_a_corner_without_the_object_is_none(pair):
 def test_views_count_with_their_photograph(demo):
     """By hand: the mean of a photograph's scaled scores, and then the mean of photographs."""
     pairs = [ns.counterfactual(sample) for sample in scenes_of("bear", 2)]
-    method = ns.method("difference-x-gradient", target="logit", points=2)
+    method = ns.method("difference-x-gradient", target="logit", points=1)
     scored = ScoredConcept.of(demo, pairs, method, views=2)
     seen = [k for k, pair in enumerate(scored.pairs) if is_view(pair)]
     assert len(seen) + len(scored.unseen) == 4
@@ -51,7 +51,7 @@ def test_views_count_with_their_photograph(demo):
     assert len(set(scored.photographs)) == 2
     for k in seen:
         assert scored.effects[k] >= LEAST_EFFECT
-        again = method.locate(demo, scored.pairs[k])
+        again = method.locate(demo, scored.pairs[k], validity=scored.located[k].validity)
         assert np.array_equal(again.scores.arrays["attribution"].values, values(scored, k))
     names = scored.photographs
     each = [np.mean([values(scored, k) / values(scored, k).max() for k in own], 0) for own in groups(names)]

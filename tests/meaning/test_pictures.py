@@ -46,7 +46,7 @@ def test_the_top_is_where_the_activation_is_largest(vlm, pictures, pool):
 
 @pytest.mark.parametrize("concept", ["bear", "bus", "pizza", "horse", "clock", "vase"])
 def test_planted_neurons_pick_their_concept_out_of_a_folder(demo, scenes, concept):
-    without = iter(range(12))  # of the pictures that do not show it the first dozen
+    without = iter(range(8))  # of the pictures that do not show it the first eight
     shown = [one for one in CocoFolder.open(scenes).showing(concept) if one[1] or next(without, None) is not None]
     labels = [shows for _, shows in shown]
     if sum(labels) < 2:

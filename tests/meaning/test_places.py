@@ -51,7 +51,7 @@ def test_planted_neurons_see_their_object(demo, concept):
     rendered = render(sample_scene(71_000_003, concepts=(concept,)))
     truth = planted(demo)[concept]
     heat = heatmap(demo, rendered.image, truth, top=len(truth))
-    found = place(demo, rendered.image, truth, heat, rendered.masks[concept])
+    found = place(demo, rendered.image, truth, heat, rendered.masks[concept], draws=20)
     assert found.found["iou_area"] > 2 * found.random["iou_area"]
     assert found.p["iou_area"] < 0.12
 

@@ -54,6 +54,11 @@ def noisy(seed: int = 0, size: tuple[int, int] = (96, 64)) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), dtype=np.uint8))
 
 
+@pytest.fixture(autouse=True)
+def _read_anew() -> None:
+    """Unlike in the rest of this folder: of the commands of a test, the first reads the model's files."""
+
+
 @pytest.fixture(scope="module")
 def models() -> dict[str, ns.VLM]:
     return {
@@ -265,9 +270,11 @@ def test_what_is_between_two_pictures_is_what_the_decoder_attends_to(models, kin
 @kinds
 def test_the_sum_of_attributions_is_the_change(models, kind: str, pair_of):
     vlm, pair = models[kind], pair_of(kind)
-    found = DifferenceTimesGradient(target="logit", points=1, path="activations", count=5).locate(vlm, pair)
-    assert len(found.neurons) == 5
-    found = DifferenceTimesGradient(points=4, count=5).locate(vlm, pair)
+    known = check_validity(vlm, pair, decoding=SHORT)
+    rank: Any = dataclasses.replace(DifferenceTimesGradient(points=4, count=5), decoding=SHORT)
+    logit = dataclasses.replace(rank, target="logit", points=1, path="activations")
+    assert len(logit.locate(vlm, pair, validity=known).neurons) == 5
+    found = rank.locate(vlm, pair, validity=known)
     assert np.isfinite(found.neurons.provenance["completeness"]["change"])
 
 
@@ -290,14 +297,14 @@ def test_exchanging_all_neurons_is_patching_by_hand(models, kind: str, pair_of):
 @kinds
 def test_the_recommended_filter_finds_what_takes_the_word_away(models, kind: str, pair_of):
     vlm, pair = models[kind], pair_of(kind)
-    found = ns.TwoStage().locate(vlm, pair)
+    found = ns.TwoStage(decoding=SHORT).locate(vlm, pair)
     recovery = found.neurons.provenance["recovery"]
     assert 0 < len(found.neurons) < 20
     assert recovery["share"] >= 0.5 * min(1, recovery["ceiling"])
     concept = SPEAKERS[kind][2]
     patch = ns.Patch.take(vlm, found.neurons, pair.edited)
-    assert concept in vlm.caption(pair.original).split()
-    assert concept not in vlm.captions([pair.original], patch)[0][0].split()
+    assert concept in vlm.caption(pair.original, decoding=SHORT).split()
+    assert concept not in vlm.captions([pair.original], patch, decoding=SHORT)[0][0].split()
 
 
 @kinds
@@ -305,29 +312,34 @@ def test_filters_with_thresholds_keep_what_passes_both(models, kind: str, pair_o
     from neuronscope.locate.thresholds import Fixed
 
     vlm, pair = models[kind], pair_of(kind)
-    found = ns.TwoStage(activation=Fixed(0.01), gradient=Fixed(0.0)).locate(vlm, pair)
+    known = check_validity(vlm, pair, decoding=SHORT)
+    filters = ns.TwoStage(activation=Fixed(0.01), gradient=Fixed(0.0), decoding=SHORT)
+    found = filters.locate(vlm, pair, validity=known)
     both = (found.scores.arrays["activation"].values > 0.01) & (found.scores.arrays["gradient"].values > 0)
     assert len(found.neurons) == both.sum() > 0
-    anywhere = ns.TwoStage(activation=Fixed(0.01), gradient=Fixed(0.0), grad_pool="any")
+    anywhere = dataclasses.replace(filters, grad_pool="any")
     same = dataclasses.replace(anywhere, patch_rule="same_patch")
-    assert {*same.locate(vlm, pair).neurons} <= {*anywhere.locate(vlm, pair).neurons}
+    assert {*same.locate(vlm, pair, validity=known).neurons} <= {*anywhere.locate(vlm, pair, validity=known).neurons}
 
 
 @kinds
 def test_every_method_ranks_neurons_at_media_positions(models, kind: str, pair_of):
     vlm, pair = models[kind], pair_of(kind)
-    known = check_validity(vlm, pair)
+    known = check_validity(vlm, pair, decoding=SHORT)
     every = ns.Neurons.of([(layer, 5) for layer in range(4)])
     for name in METHODS:
-        if name == "learned-mask":  # takes seconds, and does what the others do at these positions
+        if name in ("learned-mask", "two-stage"):  # the first takes seconds, the second stands above
             continue
         few = {"steps": 2, "points": 2, "rounds": 1}  # each of them is one gradient
         usual: Any = ns.method(name)
-        short = {option: min(most, getattr(usual, option)) for option, most in few.items() if hasattr(usual, option)}
+        short: Any = {
+            option: min(most, getattr(usual, option)) for option, most in few.items() if hasattr(usual, option)
+        }
+        short |= {"decoding": SHORT} if hasattr(usual, "decoding") else {}
         method: Any = ns.method(name, **({"like": every} if name == "random-layer-matched" else short))
         found = method.locate(vlm, pair, validity=known)
         assert all(np.isfinite(pooled.values).all() for pooled in found.scores.arrays.values()), name
-        assert len(found.neurons) or isinstance(method, ns.TwoStage), name
+        assert len(found.neurons) or isinstance(method, ns.TwoStage), name  # a stage alone has thresholds
 
 
 # -- neurons beside the decoder's
@@ -467,8 +479,9 @@ def test_the_command_line_goes_from_files_to_files(kind: str, tmp_path: Path):
         assert done.exit_code == 0, done.output
         return json.loads(done.stdout)
 
-    assert concept in run("caption", image)["captions"][0]["caption"].split()
-    run("locate", image, concept, "--box", "24,16,48,32", "--out", out)
+    few = ("--max-new-tokens", SHORT.max_new_tokens)
+    assert concept in run("caption", image, *few)["captions"][0]["caption"].split()
+    run("locate", image, concept, "--box", "24,16,48,32", "--out", out, "--draws", 1, *few)
     neurons = ns.Neurons.load(out / "neurons.json")
     assert len(neurons)
     assert (out / "heatmap.png").exists()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from typing import Any
 
 import pytest
@@ -124,17 +125,17 @@ ASKED: dict[str, Any] = {
     "begin_suppress_tokens": list(range(5, 20)),
     "forced_bos_token_id": 13,
     "sequence_bias": [[[13], 50.0]],
-    "min_new_tokens": 20,
+    "min_new_tokens": 6,
 }
 
 
 @pytest.mark.parametrize("name", ASKED)
 def test_what_is_asked_for_is_done_and_recorded(name: str, own: ns.VLM, picture):
-    asked = ns.Decoding(generation={name: ASKED[name]})
-    (plain,), (shaped,) = (generate_captions(own, [picture], decoding=d) for d in (ns.Decoding(), asked))
+    asked = dataclasses.replace(SHORT, generation={name: ASKED[name]})
+    (plain,), (shaped,) = (generate_captions(own, [picture], decoding=d) for d in (SHORT, asked))
     direct = own.model.generate(
         **own.prepare([picture]).tensors,
-        max_new_tokens=32,
+        max_new_tokens=SHORT.max_new_tokens,
         do_sample=False,
         **{"suppress_tokens": [own.image_token], **asked.generation},
     )

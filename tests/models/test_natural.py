@@ -31,9 +31,12 @@ def without_packages(monkeypatch: pytest.MonkeyPatch):
 
 @pytest.fixture
 def empty_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """A cache folder of the test's own, and packages that count as installed."""
+    """A cache folder of the test's own, and packages that count as installed; their weights are small."""
     monkeypatch.setenv("NEURONSCOPE_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(cache, "require", lambda: None)
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"1")
+    monkeypatch.setattr(cache, "weights_file", lambda *_: weights)
     return tmp_path / "cache"
 
 
@@ -163,7 +166,8 @@ def test_it_names_what_a_photograph_shows(natural_vlm: ns.VLM, real_coco: Path):
 
     source = ns.CocoFolder.open(real_coco)
     photographs = [(concept, s) for concept in ("train", "toilet", "cat") for s in islice(source.samples(concept), 2)]
-    captions = generate_captions(natural_vlm, [s.load() for _, s in photographs])
+    short = ns.Decoding(max_new_tokens=12)
+    captions = generate_captions(natural_vlm, [s.load() for _, s in photographs], decoding=short)
     lexicon = ns.Lexicon.default()
     named = [lexicon.match(row[0].text, c) is not None for row, (c, _) in zip(captions, photographs, strict=True)]
     assert sum(named) >= len(named) / 3

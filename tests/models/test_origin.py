@@ -20,6 +20,7 @@ from neuronscope.testing import tiny_vlm
 from neuronscope.view import heatmap
 
 SOME = ns.Neurons.of([(1, 3), (2, 5)])
+SHORT = ns.Decoding(max_new_tokens=2)
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +46,13 @@ USES = {
     "heatmap": lambda v, n, **k: heatmap(v, PICTURE, n, **k),
     "activations": lambda v, n, **k: activations(v, PICTURE, n, **k),
     "intervene": lambda v, n, **k: run(v, ns.Zero(n), **k),
-    "captions": lambda v, n, **k: v.captions([PICTURE], ns.Noise(n, level=1.0), **k),
-    "captions, means": lambda v, n, **k: v.captions([PICTURE], Mean(n, means=(0.0, 0.0)), **k),
+    "captions": lambda v, n, **k: v.captions([PICTURE], ns.Noise(n, level=1.0), decoding=SHORT, **k),
+    "captions, means": lambda v, n, **k: v.captions([PICTURE], Mean(n, means=(0.0, 0.0)), decoding=SHORT, **k),
     "edit": lambda v, n, **k: Ablate().edit(v, n, **k),
 }
 PLAIN = {
-    "captioner": lambda v, n: Captioner(v, [PICTURE]).captions(ns.Zero(n)),
-    "generate_captions": lambda v, n: generate_captions(v, [PICTURE], ns.Scale(n, 2.0)),
+    "captioner": lambda v, n: Captioner(v, [PICTURE], decoding=SHORT).captions(ns.Zero(n)),
+    "generate_captions": lambda v, n: generate_captions(v, [PICTURE], ns.Scale(n, 2.0), decoding=SHORT),
     "random control": lambda v, n: layer_matched(v, n),
     "patch": lambda v, n: ns.Patch.take(v, n, PICTURE),
     "gradient map": lambda v, n: heatmap(v, PICTURE, n, trace="gradient"),

@@ -17,26 +17,29 @@ from neuronscope.studies.demo.scenes import bystanders, scenes_of
 from report_samples import make_index, make_run, save_result
 
 
+def supply(place: Path) -> None:
+    """Pictures, and a COCO folder with three bears and two buses that can be located, in `good`."""
+    pictures = place / "good" / "pictures"
+    pictures.mkdir(parents=True)
+    for number, one in enumerate(scenes_of("bear", 3)):
+        one.load().save(pictures / f"bear{number}.png")
+    for number, other in enumerate(bystanders("bear")[:3]):
+        other.image.save(pictures / f"other{number}.png")
+    write_coco(place / "good" / "coco", 16, 20_000_037)
+
+
 def furnish(place: Path, demo: ns.VLM) -> None:
-    """Good files of every kind that a verb takes, in `good`, and wrong ones in `bad`."""
+    """With what is supplied, good files of every kind that a verb takes, in `good`, and wrong ones in `bad`."""
     good, bad = place / "good", place / "bad"
-    good.mkdir()
     bad.mkdir()
     sample = scenes_of("bear", 1)[0]
     sample.load().save(good / "bear.png")
     Image.fromarray(sample.mask).save(good / "mask.png")
     assert sample.exact is not None
     sample.exact.save(good / "edited.png")
-    pictures = good / "pictures"
-    pictures.mkdir()
-    for number, one in enumerate(scenes_of("bear", 3)):
-        one.load().save(pictures / f"bear{number}.png")
-    for number, other in enumerate(bystanders("bear")[:3]):
-        other.image.save(pictures / f"other{number}.png")
     planted(demo)["bear"].save(good / "neurons.json")
     (good / "texts.txt").write_text("The image shows a cake.\n", encoding="utf-8")
-    make_index(demo, pictures, good / "index")
-    write_coco(good / "coco", 16, 20_000_037)  # three bears and two buses that can be located
+    make_index(demo, good / "pictures", good / "index")
     write_folder(good / "hallucinations")
     save_file({"weight": torch.zeros(2)}, good / "tensors.safetensors")
     (good / "llama").mkdir()

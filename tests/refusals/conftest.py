@@ -10,15 +10,22 @@ import pytest
 import neuronscope as ns
 from neuronscope import loading
 
-from .bench import furnish
+from .bench import furnish, supply
 
 
 @pytest.fixture(scope="session")
-def bench(tmp_path_factory: pytest.TempPathFactory, demo: ns.VLM) -> Path:
-    """The folder with `good` and `bad`."""
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder with `good`, and pictures and a COCO folder in it; the rest of the bench takes longer."""
     place = tmp_path_factory.mktemp("bench")
-    furnish(place, demo)
+    supply(place)
     return place
+
+
+@pytest.fixture(scope="session")
+def bench(data: Path, demo: ns.VLM) -> Path:
+    """The folder with `good` and `bad`."""
+    furnish(data, demo)
+    return data
 
 
 @pytest.fixture

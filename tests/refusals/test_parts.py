@@ -7,6 +7,7 @@ read is refused by the part's place, or was never needed.
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import pyarrow as pa
 import pytest
 
 import neuronscope as ns
+from neuronscope.models.decoding import Decoding
 from neuronscope.run.directory import Run
 from neuronscope.run.parts import decode, encode
 from neuronscope.samples.picture_files import gather
@@ -45,14 +47,15 @@ PLAN = Experiment(
     random_sets=20,
     seed=1,
     limits=Limits(min_side=16.0),
+    decoding=Decoding(max_new_tokens=4),
 )
 #: Columns that hold JSON.
 JSON = ("document", "neurons", "provenance")
 
 
 @pytest.fixture(scope="module")
-def reproduced(demo: ns.VLM, bench: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    out, source = tmp_path_factory.mktemp("reproduced"), ns.CocoFolder.open(bench / "good" / "coco")
+def reproduced(demo: ns.VLM, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out, source = tmp_path_factory.mktemp("reproduced"), ns.CocoFolder.open(data / "good" / "coco")
     Reproduction(demo, source, PLAN, open_run(out, demo, source.identity(), PLAN)).work()
     return out
 
@@ -89,7 +92,8 @@ def forge(folder: Path, path: Path, settings: str, table: pa.Table) -> None:
     (folder / path).write_bytes(encode(table, stamp))
 
 
-def tried(good: Path, place: Path, few: int, use: Callable[[Path], object]) -> list[tuple[str, str]]:
+def tried(good: Path, place: Path, few: int, use: Callable[[str, Path], object]) -> list[tuple[str, str]]:
+    """What is wrong with how a forged part of each kind is taken; `use` is told the kind and the run's copy."""
     settings = Run.existing(good).record.digest
     found: list[tuple[str, str]] = []
     for kind, path in parts_of(good, settings).items():
@@ -97,28 +101,34 @@ def tried(good: Path, place: Path, few: int, use: Callable[[Path], object]) -> l
         for what, forged in forgeries(table, few):
             copy = copied(good, place)
             forge(copy, path, settings, forged)
-            found.append((f"{kind}, {what}", refused(lambda copy=copy: use(copy), place)))
+            found.append((f"{kind}, {what}", refused(lambda kind=kind, copy=copy: use(kind, copy), place)))
     return found
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_parts_of_a_reproduction(reproduced: Path, demo: ns.VLM, bench: Path, tmp_path: Path):
-    source = ns.CocoFolder.open(bench / "good" / "coco")
+def test_parts_of_a_reproduction(reproduced: Path, demo: ns.VLM, data: Path, tmp_path: Path):
+    source = ns.CocoFolder.open(data / "good" / "coco")
     settings = run_settings(demo, source.identity(), PLAN)  # the same for every copy, and read from all weights
 
-    def use(folder: Path) -> None:
+    def use(kind: str, folder: Path) -> None:
+        if kind == "candidate":  # which is read only where the data set is not there
+            shutil.rmtree(folder / "parts" / "dataset")
         work = Reproduction(demo, source, PLAN, Run.open(folder, settings, schemas=REPRODUCING))
+        if kind == "candidate":
+            assert work.samples
+            return
         read_named(work.run, PLAN.concepts)
         collect(work)
 
-    use(copied(reproduced, tmp_path / "run"))
+    for kind in ("candidate", "captions"):
+        use(kind, copied(reproduced, tmp_path / "run"))
     found = tried(reproduced, tmp_path / "run", 5, use)
     report(found)
     assert len(found) > 60
 
 
 @pytest.mark.usefixtures("loaded_once", "unchecked")
-def test_pages_of_forged_parts(reproduced: Path, bench: Path, tmp_path: Path):
+def test_pages_of_forged_parts(reproduced: Path, data: Path, tmp_path: Path):
     settings = Run.existing(reproduced).record.digest
     found: list[tuple[str, str]] = []
     for kind in ("dataset", "located", "captions"):
@@ -127,14 +137,14 @@ def test_pages_of_forged_parts(reproduced: Path, bench: Path, tmp_path: Path):
         for what, forged in forgeries(table, 3):
             place = copied(reproduced, tmp_path / "run")
             forge(place, path, settings, forged)
-            words = ["report", place, "--data", bench / "good" / "coco", "--out", tmp_path / "page.html"]
+            words = ["report", place, "--data", data / "good" / "coco", "--out", tmp_path / "page.html"]
             found.append((f"{kind}, {what}", told(words, place)))
     report(found)
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_parts_of_a_discovery(demo: ns.VLM, bench: Path, tmp_path: Path):
-    pictures = gather([bench / "good" / "pictures"]).items
+def test_parts_of_a_discovery(demo: ns.VLM, data: Path, tmp_path: Path):
+    pictures = gather([data / "good" / "pictures"]).items[:3]
     plan = DiscoveryPlan(
         discovery=ns.Discovery(top=5, nouns="tagger"), group=2, group_k=3, ks=(1, 3), draws=1, described=(3, 3)
     )
@@ -146,4 +156,4 @@ def test_parts_of_a_discovery(demo: ns.VLM, bench: Path, tmp_path: Path):
     def begun(folder: Path) -> DiscoveryRun:
         return DiscoveryRun(demo, pictures, plan, Run.open(folder, settings, schemas=DISCOVERING))
 
-    report(tried(good, tmp_path / "run", 12, lambda folder: collect_discoveries(begun(folder))))
+    report(tried(good, tmp_path / "run", 12, lambda _, folder: collect_discoveries(begun(folder))))

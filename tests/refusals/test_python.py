@@ -42,12 +42,12 @@ def problem(public: Public, good: Any, name: str, value: Any) -> str:
 
 
 @pytest.mark.usefixtures("unchecked")
-def test_bad_arguments(bench: Path, demo: ns.VLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_bad_arguments(data: Path, demo: ns.VLM, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     here, lists = tmp_path / "here", tmp_path / "lists"
     here.mkdir()
     lists.mkdir()
     monkeypatch.chdir(here)
-    good = Good(demo, bench / "good" / "coco", lists)
+    good = Good(demo, data / "good" / "coco", lists)
     found: list[str] = []
     tried = 0
     for public in callables(good):

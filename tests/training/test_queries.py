@@ -76,7 +76,7 @@ def test_a_part_that_was_cut_off_is_made_again_to_the_bit(
     monkeypatch.setattr(plant, "probe", lambda *_, **__: {})
 
     def run(out: Path) -> dict[str, torch.Tensor]:
-        numbers = {"scenes": 12, "batch": 4, "imitate": 2, "steps": 2}
+        numbers = {"scenes": 12, "batch": 2, "imitate": 1, "steps": 2}
         more = [part for name, value in numbers.items() for part in (f"--{name}", str(value))]
         monkeypatch.setattr(sys, "argv", ["queries", "--out", str(out), "--cache", str(scenes), *more])
         queries.main()

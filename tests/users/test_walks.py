@@ -212,13 +212,21 @@ def test_a_model_in_four_bits(run, bears, tmp_path):
     assert len(located) == 8
 
 
-def test_a_page_of_a_neuron(run, bears, tmp_path):
-    """docs/howto/neuron-pages.md: an index with the neurons of a report, one more neuron, and the report's links."""
+@pytest.fixture(scope="module")
+def bear(bears, tmp_path_factory):
+    """The folder of `locate` on the first of them, which walks go on from."""
     folder, rows = bears
-    box = ",".join(f"{side:g}" for side in rows[0]["box"])
-    out, index = tmp_path / "bear", tmp_path / "photo-index"
+    box, out = ",".join(f"{side:g}" for side in rows[0]["box"]), tmp_path_factory.mktemp("located") / "bear"
     asked = ("--box", box, "--method", "grad-x-activation", "--count", 3, "--no-test", "--model", "demo", "--out", out)
-    run("locate", folder / rows[0]["file"], "bear", *asked)
+    with pytest.raises(SystemExit) as stop:
+        main([str(word) for word in ("locate", folder / rows[0]["file"], "bear", *asked)])
+    assert not stop.value.code
+    return out
+
+
+def test_a_page_of_a_neuron(run, bear, bears, tmp_path):
+    """docs/howto/neuron-pages.md: an index with the neurons of a report, one more neuron, and the report's links."""
+    folder, out, index = bears[0], bear, tmp_path / "photo-index"
     told = run("index", folder, "--sets", out / "neurons.json", "--pages", 1, "--out", index, "--json")
     located = ns.Neurons.load(out / "neurons.json").addresses
     assert told["pages"][:3] == located
@@ -229,15 +237,12 @@ def test_a_page_of_a_neuron(run, bears, tmp_path):
     assert all(f'href="photo-index/neurons/{address}.html"' in page for address in located)
 
 
-def test_a_report_to_share(run, bears, tmp_path):
+def test_a_report_to_share(run, bear, tmp_path):
     """docs/howto/share.md."""
-    folder, rows = bears
-    box = ",".join(f"{side:g}" for side in rows[0]["box"])
-    out = tmp_path / "bear"
-    run("locate", folder / rows[0]["file"], "bear", "--box", box, *QUICK, "--out", out)
+    out = bear
     run("report", out, "--out", tmp_path / "bear.html")
     page = (tmp_path / "bear.html").read_text(encoding="utf-8")
-    assert "8 neurons for “bear”, not tested" in page
+    assert "3 neurons for “bear”, not tested" in page
     assert "The removal and the word" in page
     assert "http://" not in page.replace("http://www.w3.org", "")
     neurons = ns.Neurons.load(out / "neurons.json")

@@ -54,7 +54,7 @@ RANKING = {"random": Value(0.0, -0.1, 0.1), LONG: Value(0.5, 0.4, 0.7)}
 LOOKS = styles([LONG, "random"], {"random"})
 
 PLOTS: dict[str, Callable[[Path], Any]] = {
-    "counts": lambda path: plot_layer_counts(COUNTS, path),
+    "counts": lambda path: plot_layer_counts({**COUNTS, LONG: COUNTS["pan"]}, path),  # one of four panels is hidden
     "ratios": lambda path: plot_layer_ratios({LONG: COUNTS["two-stage"], "a": COUNTS["pan"]}, WIDTHS, path),
     "levels": lambda path: plot_levels(CURVES, LOOKS, "median activation differences of the two-stage set", path),
     "sweeps": lambda path: plot_sweeps({"activation": POINTS}, path),
@@ -66,14 +66,9 @@ each_plot = pytest.mark.parametrize("plot", PLOTS.values(), ids=PLOTS)
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
-    """The figures that are saved."""
-    return _noted(monkeypatch)
-
-
-def _noted(patch: pytest.MonkeyPatch) -> list[Any]:
+    """The figures that would be saved; writing them takes most of the time, and `plotted` does it."""
     seen: list[Any] = []
-    save = figures._save
-    patch.setattr(figures, "_save", lambda figure, path: seen.append(figure) or save(figure, path))
+    monkeypatch.setattr(figures, "_save", lambda figure, _path: seen.append(figure))
     return seen
 
 
@@ -89,9 +84,9 @@ class Plotted(NamedTuple):
 @pytest.fixture(scope="module", params=PLOTS)
 def plotted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Plotted:
     """Every plot, drawn once for the tests that only look at it."""
-    draw = PLOTS[request.param]
+    draw, seen, save = PLOTS[request.param], list[Any](), figures._save
     with pytest.MonkeyPatch.context() as patch:
-        seen = _noted(patch)
+        patch.setattr(figures, "_save", lambda figure, path: seen.append(figure) or save(figure, path))
         png, svg = draw(tmp_path_factory.mktemp("plot") / "some.figure")
     return Plotted(draw, seen[0], png, svg)
 

@@ -27,15 +27,10 @@ from neuronscope.view.rollout import (
     watched,
 )
 from neuronscope.view.trace import input_times_gradient, occlusion
-from zoo import ZOO, Loaded
+from zoo import ZOO
 
 NEURONS = ns.Neurons.of([(0, 3), (1, 7), (1, 20)])
 QUERIED = ["blip-2", "instructblip", "idefics2", "kosmos-2", "kosmos-2.5", "aria", "minigpt4-2"]
-
-
-@pytest.fixture(scope="module")
-def queried() -> dict[str, ns.VLM]:
-    return Loaded()
 
 
 @pytest.fixture

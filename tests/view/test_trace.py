@@ -21,15 +21,10 @@ from neuronscope.view.trace import (
     traced,
     vision_layers,
 )
-from zoo import ZOO, Loaded
+from zoo import ZOO
 
 NEURONS = ns.Neurons.of([(0, 3), (1, 7), (1, 20)])
 QUERIED = ["blip-2", "instructblip", "idefics2", "kosmos-2", "kosmos-2.5", "minigpt4-2"]
-
-
-@pytest.fixture(scope="module")
-def queried() -> dict[str, ns.VLM]:
-    return Loaded()
 
 
 @pytest.fixture
@@ -112,7 +107,7 @@ def test_occlusion_is_the_drop_when_a_patch_turns_grey(queried, noise):
     vlm = queried["idefics2"]
     _, patches = input_times_gradient(vlm, noise, NEURONS)
     drops = occlusion(vlm, noise, NEURONS, patches, batch_size=5)
-    np.testing.assert_allclose(drops, occlusion(vlm, noise, NEURONS, patches, batch_size=1), rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(drops, occlusion(vlm, noise, NEURONS, patches, batch_size=32), rtol=1e-3, atol=1e-5)
     x, y, w, h = (round(v) for v in patches.footprint(1))
     pixels = np.asarray(noise).copy()
     pixels[y : y + h, x : x + w] = 128

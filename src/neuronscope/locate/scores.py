@@ -83,7 +83,7 @@ class Layout:
     def split(self, flat: int) -> tuple[int, int]:
         """(layer, unit) of a flat index."""
         layer = int(np.searchsorted(np.cumsum(self.widths), flat, side="right"))
-        return layer, flat - self.starts[layer]
+        return layer, flat - sum(self.widths[:layer])
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from neuronscope.edit import Ablate, Edit, Embed, Swap
 from neuronscope.errors import InvalidOption, RunMismatch
 from neuronscope.evaluate import planted
 from neuronscope.evaluate.editing import Probes, Wording, evaluate_edit, read
+from neuronscope.evaluate.editing.reading import Answers
 from neuronscope.samples.scenes import render
 from neuronscope.studies.demo.scenes import scene_stream
 
@@ -19,9 +20,15 @@ from neuronscope.studies.demo.scenes import scene_stream
 @pytest.fixture(scope="module")
 def bears() -> Probes:
     """Scenes of bears, and others."""
-    shown = [render(s).image for s in islice((s for s in scene_stream("bear", 5) if "horse" not in s.concepts), 4)]
+    shown = [render(s).image for s in islice((s for s in scene_stream("bear", 5) if "horse" not in s.concepts), 3)]
     rest = [render(s).image for s in islice((s for s in scene_stream("pizza", 5) if "bear" not in s.concepts), 2)]
-    return Probes(shown[:2], shown[2:], rest, prompts=("There is a",))
+    return Probes(shown[:1], shown[1:], rest, prompts=("There is a",))
+
+
+@pytest.fixture(scope="module")
+def clean(demo: ns.VLM, bears: Probes) -> Answers:
+    """The model as it is."""
+    return read(demo, bears)
 
 
 def test_reading_equals_a_loop_over_images(demo: ns.VLM, bears: Probes):
@@ -46,9 +53,8 @@ def test_reading_equals_a_loop_over_images(demo: ns.VLM, bears: Probes):
     assert set(found.prompted) == {"There is a"}
 
 
-def test_an_edit_beside_random_neurons(demo: ns.VLM, bears: Probes):
+def test_an_edit_beside_random_neurons(demo: ns.VLM, bears: Probes, clean: Answers):
     neurons, editor = planted(demo)["bear"], Embed(source="bear", target="horse")
-    clean = read(demo, bears)
     steps: list[str] = []
     found = evaluate_edit(
         demo,
@@ -71,10 +77,11 @@ def test_an_edit_beside_random_neurons(demo: ns.VLM, bears: Probes):
     assert steps == ["read the unedited model", "measured the edit", "measured random set 1", "measured random set 2"]
 
 
-def test_the_model_is_left_alone_when_measuring_fails(demo: ns.VLM, bears: Probes, monkeypatch: pytest.MonkeyPatch):
-    neurons = planted(demo)["bear"]
-    clean = demo.value_vectors(*next(iter(neurons.by_layer().items())))
-    before, made = read(demo, bears), list[Edit]()
+def test_the_model_is_left_alone_when_measuring_fails(
+    demo: ns.VLM, bears: Probes, clean: Answers, monkeypatch: pytest.MonkeyPatch
+):
+    neurons, made = planted(demo)["bear"], list[Edit]()
+    before = demo.value_vectors(*next(iter(neurons.by_layer().items())))
 
     def make(members: ns.Neurons) -> Edit:
         made.append(Ablate().edit(demo, members))
@@ -86,9 +93,9 @@ def test_the_model_is_left_alone_when_measuring_fails(demo: ns.VLM, bears: Probe
 
     monkeypatch.setattr("neuronscope.evaluate.editing.evaluation.read", broken)
     with pytest.raises(KeyboardInterrupt):
-        evaluate_edit(demo, make, neurons, Wording("bear"), bears, before=before)
+        evaluate_edit(demo, make, neurons, Wording("bear"), bears, before=clean)
     assert not made[0].applied
-    assert (demo.value_vectors(*next(iter(neurons.by_layer().items()))) == clean).all()
+    assert (demo.value_vectors(*next(iter(neurons.by_layer().items()))) == before).all()
 
 
 def test_refusals(demo: ns.VLM, bears: Probes):

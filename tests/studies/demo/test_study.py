@@ -39,7 +39,9 @@ def test_recommended_level_is_twice_the_median():
 @pytest.fixture(scope="module")
 def result(demo, others):
     told = []
-    found = study(demo, scenes_of("bear", 2), others[:3], draws=2, step=told.append)
+    # with thresholds at hand sets take less time; the verb below takes the default
+    quick = ns.TwoStage(activation=ns.locate.Fixed(2.0), gradient=ns.locate.Fixed(0.2))
+    found = study(demo, scenes_of("bear", 2), others[:1], method=quick, draws=2, step=told.append)
     assert len(told) == steps_of(2)
     return found
 
@@ -103,8 +105,9 @@ def test_a_study_of_fewer_pictures_leaves_none_of_the_earlier_ones(result, tmp_p
 def test_refused_samples_are_recorded_and_all_refused_is_an_error(demo, others):
     good = scenes_of("bear", 1)[0]
     wrong = ns.Sample(image=good.image, concept="bear", boxes=[(1, 1, 9, 9)], image_id="kept in the picture")
-    quick = ns.TwoStage(activation=ns.locate.Fixed(1.0), gradient=ns.locate.Fixed(0.05))
-    found = study(demo, [wrong, good], others[:1], method=quick, draws=1)
+    none = ns.TwoStage(activation=ns.locate.Fixed(1000.0), gradient=ns.locate.Fixed(0.05))  # there is nothing to test
+    found = study(demo, [wrong, good], others[:1], method=none, draws=1)
+    assert len(found.findings) == 1
     assert [name for name, _ in found.refused] == ["kept in the picture"]
     assert "ConceptStillNamed" in found.refused[0][1]
     with pytest.raises(InvalidSample, match="ConceptStillNamed"):
@@ -112,8 +115,8 @@ def test_refused_samples_are_recorded_and_all_refused_is_an_error(demo, others):
 
 
 def test_demo_prints_one_document_and_writes_the_page(tmp_path, capsys, monkeypatch):
-    # of the 29 bystanders, each of which is captioned eight times, the first three
-    monkeypatch.setattr("neuronscope.studies.demo.scenes.bystanders", lambda *asked: bystanders(*asked)[:3])
+    # of the 29 bystanders, each of which is captioned eight times, the first
+    monkeypatch.setattr("neuronscope.studies.demo.scenes.bystanders", lambda *asked: bystanders(*asked)[:1])
     with pytest.raises(SystemExit) as stop:
         main(["demo", "--images", "1", "--concept", "bus", "--out", str(tmp_path), "--json"])
     assert not stop.value.code
@@ -139,8 +142,9 @@ def test_locate_writes_all_files(tmp_path, capsys, demo):
     picture = tmp_path / "scene.png"
     sample.load().save(picture)
     box = ",".join(str(v) for v in sample.boxes[0])
+    quick = ("--budget", "20", "--no-test")
     with pytest.raises(SystemExit) as stop:
-        main(["locate", str(picture), "bear", "--box", box, "--no-test", "--out", str(tmp_path / "out"), "--json"])
+        main(["locate", str(picture), "bear", "--box", box, *quick, "--out", str(tmp_path / "out"), "--json"])
     assert not stop.value.code
     document = json.loads(capsys.readouterr().out)
     names = {p.name for p in (tmp_path / "out").iterdir()}

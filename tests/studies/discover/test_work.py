@@ -29,7 +29,7 @@ from neuronscope.studies.discover.work import DiscoveryRun
 from neuronscope.types import Neuron
 
 PLAN = DiscoveryPlan(discovery=Discovery(top=20, nouns="tagger"), group=3, draws=3)
-IMAGES = 8
+IMAGES = 6
 
 
 @pytest.fixture(scope="module")
@@ -189,7 +189,13 @@ def test_a_replaced_picture_leaves_nothing_behind(work: DiscoveryRun, demo: ns.V
     assert DiscoveryRun(demo, changed, PLAN, work.run).left() == 3
 
 
-def test_what_is_written(work: DiscoveryRun, found: DiscoveryFigures, tmp_path: Path):
+def draws_only(monkeypatch: pytest.MonkeyPatch, *kept: str) -> None:
+    """Leave out what draws other figures, which take most of the time of what is written."""
+    for name in {"plot_layer_sizes", "plot_groups", "plot_sizes", "plot_matrix"} - {*kept}:
+        monkeypatch.setattr(f"neuronscope.studies.discover.tables.{name}", lambda *_: ())
+
+
+def test_what_is_written(work: DiscoveryRun, found: DiscoveryFigures, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     document = render_discoveries(work, found, tmp_path)
     assert json.loads((tmp_path / "discovery.json").read_text(encoding="utf-8")) == document
     text = (tmp_path / "discovery.md").read_text(encoding="utf-8")
@@ -202,6 +208,7 @@ def test_what_is_written(work: DiscoveryRun, found: DiscoveryFigures, tmp_path: 
         assert (neurons.concept, neurons.method) == (noun, "pan-discovery")
         assert len(neurons) == 20
     assert not any(str(tmp_path) in value or "/tmp" in value for value in (text, json.dumps(document)))
+    draws_only(monkeypatch, "plot_sizes")  # of the region invariance
     nothing = dataclasses.replace(found, region={}, cross=None, absent={**found.absent, "region": "r", "cross": "c"})
     assert "region-invariance" not in render_discoveries(work, nothing, tmp_path)["figures"]
     assert not (tmp_path / "figures" / "region-invariance.png").exists()
@@ -228,7 +235,8 @@ def test_nouns_that_are_gone_leave_no_file(work: DiscoveryRun, found: DiscoveryF
     assert {path.name for path in folder.iterdir()} == {*kept, "mine.json", "kept by hand.json", "notes.txt"}
 
 
-def test_similarity_is_kept_with_what_made_it(work: DiscoveryRun, demo: ns.VLM, pictures, tmp_path: Path):
+def test_similarity_is_kept_with_what_made_it(work: DiscoveryRun, demo: ns.VLM, pictures, tmp_path: Path, monkeypatch):
+    draws_only(monkeypatch, "plot_groups")  # of the sensitivity
     plan = dataclasses.replace(PLAN, metrics={"rouge-1": {}})
     again = DiscoveryRun(demo, pictures, plan, open_discovery(work.run.folder, demo, plan))
     again.work()
@@ -294,7 +302,7 @@ def test_another_model_of_a_metric_is_never_answered_with_the_first_ones_numbers
     for make in (lambda at: {"model": str(at)}, *MODELS.values()):
         options = make(at)
         plan = dataclasses.replace(PLAN, metrics={"bertscore": options})
-        again = DiscoveryRun(demo, pictures, plan, open_discovery(work.run.folder, demo, plan))
+        again = DiscoveryRun(demo, pictures[:2], plan, open_discovery(work.run.folder, demo, plan))
         again.work()
         expected = Measuring(**options)._value
         numbers = collect_discoveries(again)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,19 @@ def ask(worker: Worker) -> tuple[Part, ...]:
     return worker.ask("dataset", [], [], [DATASET.name]).parts
 
 
+@pytest.fixture(scope="module")
+def built(scenes: Path, demo: ns.VLM, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The directory of a run whose data set is there, for tests to copy."""
+    folder = tmp_path_factory.mktemp("built") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neuronscope.loading.load", lambda *_args, **_options: demo)
+        patch.chdir(Path.cwd())
+        worker, _, _ = opened(ReproductionJob(PLAN, scenes), folder, "shared")
+        assert ask(worker) == ()
+        worker.leave()
+    return folder
+
+
 def names(run: Run) -> list[tuple[str, str]]:
     from neuronscope.studies.reproduce.record import named_in
 
@@ -76,8 +90,8 @@ def test_hello_tells_model_and_process(job: ReproductionJob, demo: ns.VLM):
     assert str(Hello({}, {}, "node", 7, "a")) == "7 on node"
 
 
-def test_parts_are_the_same_with_and_without_shared_storage(job: ReproductionJob, tmp_path: Path):
-    shared, run, is_shared = opened(job, tmp_path / "shared", "auto")
+def test_parts_are_the_same_with_and_without_shared_storage(job: ReproductionJob, built: Path, tmp_path: Path):
+    shared, run, is_shared = opened(job, shutil.copytree(built, tmp_path / "shared"), "auto")
     assert is_shared
     assert ask(shared) == ()
     todo = list(units(PLAN, names(run)))
@@ -105,8 +119,8 @@ def test_parts_are_the_same_with_and_without_shared_storage(job: ReproductionJob
     assert run.folder.is_dir()
 
 
-def test_a_worker_is_given_what_its_unit_needs(job: ReproductionJob, tmp_path: Path):
-    shared, run, _ = opened(job, tmp_path / "run", "shared")
+def test_a_worker_is_given_what_its_unit_needs(job: ReproductionJob, built: Path, tmp_path: Path):
+    shared, run, _ = opened(job, shutil.copytree(built, tmp_path / "run"), "shared")
     ask(shared)
     todo = list(units(PLAN, names(run)))
     located, captions = todo[0], todo[1]
@@ -121,9 +135,9 @@ def test_a_worker_is_given_what_its_unit_needs(job: ReproductionJob, tmp_path: P
 
 
 def test_what_fails_is_reported_and_the_next_is_done(
-    job: ReproductionJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    job: ReproductionJob, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    worker, run, _ = opened(job, tmp_path, "shared")
+    worker, run, _ = opened(job, shutil.copytree(built, tmp_path / "run"), "shared")
     ask(worker)
     located = [unit for unit in units(PLAN, names(run)) if unit.kind == "located"]
     plain = worker.rows
@@ -139,8 +153,8 @@ def test_what_fails_is_reported_and_the_next_is_done(
     assert [run.done(unit.kind, unit.key) for unit in located] == [False, True]
 
 
-def test_what_is_never_to_be_seen(job: ReproductionJob, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    worker, run, _ = opened(job, tmp_path, "shared")
+def test_what_is_never_to_be_seen(job: ReproductionJob, built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    worker, run, _ = opened(job, shutil.copytree(built, tmp_path / "run"), "shared")
     ask(worker)
     monkeypatch.setattr("neuronscope.cluster.worker.PATIENCE", 0.0)
     captions = next(unit for unit in units(PLAN, names(run)) if unit.kind == "captions")

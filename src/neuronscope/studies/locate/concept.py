@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import InvalidSample
+from ...errors import InvalidOption, InvalidSample
 from ...options import ANNOTATED, MISSING, Asking, Loading, Reading, Taking, option
 
 if TYPE_CHECKING:
@@ -64,6 +64,8 @@ class ConceptOf(Loading, Asking, Taking, Reading):
         for edit in self.edits:
             require_edit("edit", edit, "exact")
         self.pooling()
+        if self.held > self.photographs:  # before any is scored
+            raise InvalidOption(f"--held {self.held} is more than the {self.photographs} of --photographs")
 
     def samples(self, concept: str) -> Iterator[Sample]:
         """The folder's photographs of a concept. Raises InvalidSample where it has none such category."""
