@@ -78,12 +78,18 @@ def demo() -> ns.VLM:
 
 
 @pytest.fixture(scope="session")
-def natural_vlm() -> ns.VLM:
-    """The natural model, from the user's cache; tests are skipped where its packages are not installed."""
+def natural_files() -> Path:
+    """The natural model's files in the user's cache; tests are skipped where its packages are not installed."""
     from neuronscope.models import natural
 
     if missing := natural.missing():
         pytest.skip(f"the natural model needs {', '.join(missing)}: {natural.INSTALL}")
+    return natural.cached()
+
+
+@pytest.fixture(scope="session")
+def natural_vlm(natural_files: Path) -> ns.VLM:
+    """The natural model."""
     return ns.load("natural")
 
 
@@ -93,6 +99,14 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from neuronscope.samples.scenes.export import write_coco
 
     return write_coco(tmp_path_factory.mktemp("scenes"), count=80, seed=20_000_000)
+
+
+@pytest.fixture(scope="session")
+def few_scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A COCO folder of 16 of them, with three bears and two buses that can be located."""
+    from neuronscope.samples.scenes.export import write_coco
+
+    return write_coco(tmp_path_factory.mktemp("few-scenes"), count=16, seed=20_000_037)
 
 
 @pytest.fixture(scope="session")

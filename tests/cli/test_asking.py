@@ -12,7 +12,6 @@ import pytest
 
 import neuronscope as ns
 from neuronscope.models.loaded import LoadedModel
-from neuronscope.samples.scenes import write_coco
 from neuronscope.studies.demo.scenes import scenes_of
 
 ASKED = ns.Decoding("There is a", max_new_tokens=6, chat="never")
@@ -40,12 +39,6 @@ def busses(tmp_path: Path) -> Path:
     for number, sample in enumerate(scenes_of("bus", 2)):
         sample.load().save(folder / f"{number}.png")
     return folder
-
-
-@pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A COCO folder with three bears and two buses that can be located."""
-    return write_coco(tmp_path_factory.mktemp("scenes"), 16, 20_000_037)
 
 
 @pytest.fixture
@@ -109,12 +102,12 @@ def test_every_reading_of_a_picture_is_asked_what_the_verb_was_told(
     cli: Callable[..., tuple[int, str, str]],
     bears: list[tuple[Path, str]],
     busses: Path,
-    scenes: Path,
+    few_scenes: Path,
     tmp_path: Path,
     asked: dict[str, set[ns.Decoding]],
     name: str,
 ):
-    verb = VERBS[name](bears, busses, scenes, tmp_path)
+    verb = VERBS[name](bears, busses, few_scenes, tmp_path)
     out = () if verb[0] == "caption" else ("--out", tmp_path / ("map.png" if verb[0] == "heatmap" else "out"))
     code, text, told = cli(*verb, *OPTIONS, *out, "--json")
     assert code == 0, text + told

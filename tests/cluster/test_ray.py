@@ -37,7 +37,6 @@ from neuronscope.options import Loading
 from neuronscope.run.directory import Run
 from neuronscope.run.tallies import read_tallies
 from neuronscope.samples.picture_files import gather
-from neuronscope.samples.scenes import write_coco
 from neuronscope.studies.demo.scenes import scenes_of
 from neuronscope.studies.index.settings import IndexPlan
 from neuronscope.studies.index.work import IndexRun
@@ -96,14 +95,8 @@ def two(machines: Machines) -> Machines:
 
 
 @pytest.fixture(scope="module")
-def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A COCO folder with three bears and two buses that can be located."""
-    return write_coco(tmp_path_factory.mktemp("scenes"), 16, 20_000_037)
-
-
-@pytest.fixture(scope="module")
-def job(scenes: Path) -> ReproductionJob:
-    return ReproductionJob(PLAN, scenes)
+def job(few_scenes: Path) -> ReproductionJob:
+    return ReproductionJob(PLAN, few_scenes)
 
 
 @pytest.fixture(scope="module")
@@ -248,12 +241,12 @@ def test_a_node_killed_without_shared_storage(two: Machines, job: ReproductionJo
 def test_the_driver_killed_and_started_again(
     two: Machines,
     local: Path,
-    scenes: Path,
+    few_scenes: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ):
-    options = ["--data", str(scenes), "--out", str(tmp_path), *OPTIONS, "--json"]
+    options = ["--data", str(few_scenes), "--out", str(tmp_path), *OPTIONS, "--json"]
     options += ["--engine", "ray", "--address", two.address]
     command = [sys.executable, "-m", "neuronscope", "reproduce", *options]
     driver = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -21,7 +21,7 @@ from neuronscope.intervene.permuted import permuted_image
 from neuronscope.testing import tiny_vlm
 from neuronscope.view.rollout import watched
 
-#: Operation -> places that are tried, spread over all; of beginning and ending a block every line is tried below.
+#: Operation -> places that are tried, spread over all; lines of beginning and ending a block are tried below.
 TRIED = {
     "apply, revert": 12,
     "with edit": 25,

@@ -15,7 +15,6 @@ from neuronscope.errors import ConceptNotNamed, InvalidSample
 from neuronscope.locate import validity
 from neuronscope.locate.taken import Affected, Removal
 from neuronscope.locate.validity import check_validity
-from neuronscope.models import natural
 from neuronscope.studies.demo.scenes import scenes_of
 from neuronscope.testing import tiny_model, tiny_processor
 
@@ -100,11 +99,9 @@ def plainly(vlm, image, ids):
 
 
 @pytest.fixture(scope="module")
-def spelling():
+def spelling(natural_files):
     """A tiny model that spells as the natural one does, in pieces of words of any language."""
-    if missing := natural.missing():
-        pytest.skip(f"the natural model needs {', '.join(missing)}: {natural.INSTALL}")
-    tokenizer = AutoTokenizer.from_pretrained(natural.cached())
+    tokenizer = AutoTokenizer.from_pretrained(natural_files)
     tokenizer.add_tokens(["<image>"], special_tokens=True)
     tokenizer.image_token = "<image>"
     tokenizer.image_token_id = tokenizer.convert_tokens_to_ids("<image>")

@@ -197,7 +197,7 @@ def _layer_panels(
         panels = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
         for axes, (method, found) in zip(panels.flat, counts.items(), strict=False):
             draw(axes, found)
-            axes.set_title(_lines(method if sum(found.weighted) else f"{method} (no neurons)", 46))
+            axes.set_title(_lines(method if sum(found.weighted) else f"{method} (no neurons)"))
             axes.tick_params(labelbottom=True)
         for axes in panels.flat[len(counts) :]:
             axes.set_visible(False)
@@ -263,7 +263,7 @@ def plot_sweeps(sweeps: Mapping[str, Sequence[SweepPoint]], path: str | Path) ->
         panels = figure.subplots(2, len(sweeps), sharex="col", sharey="row", squeeze=False, height_ratios=(2, 1))
         for (scores, sizes), (name, points) in zip(panels.T, sweeps.items(), strict=True):
             _sweep(scores, sizes, sorted(points, key=lambda point: point.threshold))
-            scores.set_title(_lines(name, 44))
+            scores.set_title(name)
             sizes.set_xlabel("threshold")
         panels[0, 0].set_ylabel("score")
         panels[1, 0].set_ylabel("neurons per set")
@@ -292,7 +292,7 @@ def plot_curves(found: Mapping[str, Curves], path: str | Path) -> Written:
                 _band(scores, points, Style(_COLOURS[k], _MARKERS[k]), score)
             _band(sizes, one.sizes, Style(_GREY, "o"), "neurons")
             scores.set_ylim(-0.05, 1.05)
-            scores.set_title(_lines(name, 36), fontsize=8)
+            scores.set_title(name, fontsize=8)
             sizes.set_yscale("symlog", linthresh=1)
             sizes.set_ylim(bottom=0)
             if one.log:
@@ -385,9 +385,9 @@ def _whole_numbers(axis: Any) -> None:
     axis.set_major_locator(MaxNLocator(integer=True))
 
 
-def _lines(name: str, width: int) -> str:
-    """A name that is wider than its panel, broken behind commas and spaces: a method with options may be."""
-    return name if len(name) <= width else textwrap.fill(name.replace(",", ", "), width, break_on_hyphens=False)
+def _lines(method: str, width: int = 46) -> str:
+    """A method's name, broken behind commas and spaces where its options make it wider than half a figure."""
+    return method if len(method) <= width else textwrap.fill(method.replace(",", ", "), width, break_on_hyphens=False)
 
 
 def _legend_above(figure: Any, axes: Any) -> None:
