@@ -36,6 +36,11 @@ def pytest_collection_finish() -> None:
     gc.enable()
 
 
+def pytest_sessionfinish() -> None:
+    """Leave the garbage of all tests to the end of the process: pytest would look through everything five times."""
+    gc.freeze()
+
+
 #: Folders and files of tests that take more than a newcomer's minute; `pytest -m "not slow"` leaves them out.
 SLOW = (
     "benchmarks",

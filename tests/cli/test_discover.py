@@ -29,12 +29,12 @@ class Points(dict[str, float]):
         self["closed"] = True
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_small_run_and_again(
     cli: Callable[..., tuple[int, str, str]],
     demo: ns.VLM,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    undraw: Callable[[pytest.MonkeyPatch], None],
 ):
     out = tmp_path / "neuronscope-discover"
     logged: dict[Path, Points] = {}
@@ -61,9 +61,7 @@ def test_a_small_run_and_again(
     assert html.escape(document["verdict"]).encode() in made
     assert made.count(b"data:image/jpeg") == 2
     assert made.count(b"data:image/svg+xml") == len(document["figures"])
-    with monkeypatch.context() as quick:
-        undraw(quick)
-        code, text, _ = cli(*shlex.split(document["recipe"]["command"])[1:])  # both recipes go on with the run
+    code, text, _ = cli(*shlex.split(document["recipe"]["command"])[1:])  # both recipes go on with the run
     assert code == 0
     assert "written to neuronscope-discover; open neuronscope-discover/page.html" in text
     assert "# Discovery" in text

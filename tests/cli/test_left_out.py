@@ -83,7 +83,7 @@ def test_repair_which_reads_outside_only_where_it_is_told(cli: Cli, tmp_path: Pa
     (place / "images").mkdir()
     for path in (tmp_path / "stored").iterdir():
         (place / "images" / path.name).symlink_to(path)
-    given = ("--images", place, "--count", 1, "--out", tmp_path / "out", "--json", "--quiet")
+    given = ("--images", place, "--count", 1, "--set", "right=0", "--out", tmp_path / "out", "--json", "--quiet")
     code, text, _ = cli("repair", *given)
     assert code == 1
     assert "--allow-outside" in json.loads(text)["error"]["message"]

@@ -3,6 +3,7 @@
 import json
 import shlex
 import shutil
+from typing import Any
 
 import numpy as np
 import pytest
@@ -171,7 +172,13 @@ def test_both_recipes_give_the_same_neurons(locate, cli, tmp_path, monkeypatch, 
         "--no-test" if "--no-test" in options else "--draws"
     ]
     assert cli(*words, "--out", tmp_path / "shell")[0] == 0
-    exec(compile(kept.python, "again.py", "exec"), {})
+    again = dict[str, Any]()
+    exec(compile(kept.python, "again.py", "exec"), again)
+    if "--dtype" in options:
+        vlm, asked = again["vlm"], options[-1]
+        assert vlm.structure.ffns[0].quantised is asked.endswith("bit")
+        assert asked.endswith("bit") or str(vlm.dtype) == f"torch.{asked}"
+        assert first.model["fingerprint"] == vlm.fingerprint  # the command had the same
     for again in (ns.Neurons.load(tmp_path / "shell" / "neurons.json"), ns.Neurons.load("neurons.json")):
         assert (again.members, again.scores, again.options) == (first.members, first.scores, first.options)
 

@@ -46,8 +46,8 @@ def test_chair_by_the_original_lists_beside_ours(cli, demo: ns.VLM, tmp_path: Pa
     place, lists = write_folder(tmp_path / "coco"), tmp_path / "synonyms.txt"
     names = AnnotatedFolder.read(place).categories
     lists.write_text("".join(f"{name}, {name} thing\n" for name in names))
-    given = ("--images", place, "--count", 1, "--set", "right=1", "--synonyms", lists)
-    job = RepairJob(images=str(place), synonyms=lists, how=Repair(counts=(1,), right=1))
+    given = ("--images", place, "--count", 1, "--set", "right=0", "--synonyms", lists)
+    job = RepairJob(images=str(place), synonyms=lists, how=Repair(counts=(1,), right=0))
     monkeypatch.chdir(tmp_path)
     with monkeypatch.context() as loaded:
         loaded.setattr(ns, "load", lambda *_, **__: demo)

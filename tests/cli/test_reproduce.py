@@ -24,13 +24,13 @@ from neuronscope.studies.reproduce.settings import METHODS, Experiment, Limits
 
 
 def test_a_metric_without_its_package_is_refused_before_anything_is_done(
-    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Callable[..., tuple[int, str, str]], few_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def lacking(name: str) -> None:
         raise ModuleNotFoundError(f"No module named {name!r}")
 
     monkeypatch.setattr("neuronscope.evaluate.captions.sources.import_module", lacking)
-    code, _, told = cli("reproduce", "--data", str(scenes), "--out", str(tmp_path / "run"), "--min-side", "16")
+    code, _, told = cli("reproduce", "--data", str(few_scenes), "--out", str(tmp_path / "run"), "--min-side", "16")
     assert code == 1
     assert "pip install 'neuronscope[metrics]'; --metrics none leaves them out" in told
     assert not (tmp_path / "run").exists()
@@ -64,7 +64,7 @@ FIXED = "two-stage:activation=1,gradient=0.05"
 
 def test_a_small_run_and_again(
     cli: Callable[..., tuple[int, str, str]],
-    scenes: Path,
+    few_scenes: Path,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     undraw: Callable[[pytest.MonkeyPatch], None],
@@ -72,7 +72,7 @@ def test_a_small_run_and_again(
     logged: dict[Path, Points] = {}
     monkeypatch.setattr("neuronscope.run.writers.open_writer", lambda folder: logged.setdefault(folder, Points()))
     out = tmp_path / "run"
-    options = ("--data", str(scenes), "--out", str(out), "--concepts", "bear,bus", "--images", "1", "--min-side", "16")
+    options = ("--data", few_scenes, "--out", out, "--concepts", "bear,bus", "--images", 1, "--min-side", 16)
     rest = ("--levels", "2", "--draws", "2", "--ablations", "none", "--methods", f"{FIXED},pan:pool=max", "--json")
     code, text, told = cli("reproduce", *options, *rest, "--log", tmp_path / "log")
     assert code == 0
@@ -91,7 +91,7 @@ def test_a_small_run_and_again(
     assert json.loads(text)["table_2"] == document["table_2"]
     again = (out / "again.sh").read_text(encoding="utf-8")
     assert f"<code>{again.strip()}</code>" in Path(page_of(cli, out)).read_text(encoding="utf-8")
-    words = shlex.split(again.replace("DATA", str(scenes)).replace("RUN", str(tmp_path / "other")))
+    words = shlex.split(again.replace("DATA", str(few_scenes)).replace("RUN", str(tmp_path / "other")))
     code, text, _ = cli(*words[1:], "--json")
     assert json.loads(text)["table_2"] == document["table_2"]
     code, text, _ = cli("reproduce", *options, "--levels", "2,3", *rest[2:])
@@ -102,7 +102,7 @@ def test_a_small_run_and_again(
 
 
 @pytest.fixture
-def asked(monkeypatch: pytest.MonkeyPatch, scenes: Path, tmp_path: Path) -> Callable[..., ReproductionJob]:
+def asked(monkeypatch: pytest.MonkeyPatch, few_scenes: Path, tmp_path: Path) -> Callable[..., ReproductionJob]:
     """What a command asks for: the job that its engine is given."""
     taken: list[ReproductionJob] = []
 
@@ -116,7 +116,7 @@ def asked(monkeypatch: pytest.MonkeyPatch, scenes: Path, tmp_path: Path) -> Call
     monkeypatch.setattr(reproduce, "_local", engine)
 
     def job(
-        *options: str, data: tuple[str, ...] = ("--data", str(scenes), "--out", str(tmp_path / "run"))
+        *options: str, data: tuple[str, ...] = ("--data", str(few_scenes), "--out", str(tmp_path / "run"))
     ) -> ReproductionJob:
         with pytest.raises(Taken):
             app(args=["reproduce", *data, *options], standalone_mode=False)
@@ -146,13 +146,13 @@ def test_sweeps_and_numbers(asked: Callable[..., ReproductionJob]):
 
 
 def test_too_few_images_are_told_before_the_model_is_loaded(
-    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Callable[..., tuple[int, str, str]], few_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def load(*_: object) -> None:
         raise InvalidOption("the model is loaded")
 
     monkeypatch.setattr("neuronscope.cli.reproduce.open_model", load)
-    options = ("--data", str(scenes), "--out", str(tmp_path / "run"), "--concepts", "bear,bus", "--images", "50")
+    options = ("--data", str(few_scenes), "--out", str(tmp_path / "run"), "--concepts", "bear,bus", "--images", "50")
     code, _, told = cli("reproduce", *options)
     assert code == 1
     assert "2 of 2 concepts are in fewer than 50 images: bear is in" in told
@@ -161,11 +161,11 @@ def test_too_few_images_are_told_before_the_model_is_loaded(
 
 
 def test_a_refused_run_is_on_record_with_its_command(
-    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path
+    cli: Callable[..., tuple[int, str, str]], few_scenes: Path, tmp_path: Path
 ):
     run = tmp_path / "run"
     options = ("--concepts", "bear,bus", "--images", "1", "--min-side", "4000", "--limit", "3")
-    code, _, told = cli("reproduce", "--data", scenes, "--out", run, *options)
+    code, _, told = cli("reproduce", "--data", few_scenes, "--out", run, *options)
     assert code == 1
     assert "2 of 2 concepts have too few samples: bear lacks 1 (3 " in told
     page = Path(page_of(cli, run)).read_text(encoding="utf-8")
@@ -175,14 +175,20 @@ def test_a_refused_run_is_on_record_with_its_command(
 
 @pytest.mark.parametrize("option", ["--bertscore", "--clip"])
 def test_a_metric_without_its_model_is_refused_before_the_model_is_loaded(
-    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, option: str
+    cli: Callable[..., tuple[int, str, str]],
+    few_scenes: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    option: str,
 ):
     def load(*_: object) -> None:
         pytest.fail("the model was loaded")
 
     monkeypatch.setattr("neuronscope.cli.reproduce.open_model", load)
     run = tmp_path / "run"
-    code, _, told = cli("reproduce", "--data", str(scenes), "--out", str(run), option, "package:nothing-of-this-name")
+    code, _, told = cli(
+        "reproduce", "--data", str(few_scenes), "--out", str(run), option, "package:nothing-of-this-name"
+    )
     assert code == 1
     assert "nothing-of-this-name" in told
     assert not run.exists()
@@ -244,10 +250,10 @@ EVERYTHING = (
     ids=["defaults", "paper", "paper, changed", "everything"],
 )
 def test_the_recipe_asks_for_the_same(
-    asked: Callable[..., ReproductionJob], scenes: Path, tmp_path: Path, options: tuple[str, ...]
+    asked: Callable[..., ReproductionJob], few_scenes: Path, tmp_path: Path, options: tuple[str, ...]
 ):
     job = asked(*options)
-    program, verb, *rest = shlex.split(job.command().replace("DATA", str(scenes)).replace("RUN", str(tmp_path)))
+    program, verb, *rest = shlex.split(job.command().replace("DATA", str(few_scenes)).replace("RUN", str(tmp_path)))
     assert (program, verb) == ("neuronscope", "reproduce")
     assert asked(*rest, data=()) == job
 
@@ -269,8 +275,8 @@ def test_every_option_of_a_run_is_in_the_test_above():
     }  # a device goes without a map
 
 
-def test_concepts(scenes: Path):
-    source = CocoFolder.open(scenes)
+def test_concepts(few_scenes: Path):
+    source = CocoFolder.open(few_scenes)
     assert _concepts(("3",), source) == ("banana", "bed", "bear")
     assert len(_concepts(None, source)) == 30
     assert experiment({"concepts": "bus, bear"}, source).concepts == ("bus", "bear")
@@ -296,32 +302,33 @@ def test_concepts(scenes: Path):
     ],
 )
 def test_bad_options_end_before_the_model_is_loaded(
-    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, options: tuple[str, ...], message: str
+    cli: Callable[..., tuple[int, str, str]], few_scenes: Path, tmp_path: Path, options: tuple[str, ...], message: str
 ):
-    code, _, told = cli("reproduce", "--data", scenes, "--out", tmp_path / "run", *options)
+    code, _, told = cli("reproduce", "--data", few_scenes, "--out", tmp_path / "run", *options)
     assert code == 1
     assert message in told
     assert not (tmp_path / "run").exists()
 
 
 def test_ray_has_to_be_installed(
-    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Callable[..., tuple[int, str, str]], few_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setitem(sys.modules, "ray", None)  # what an import finds where it is not
-    code, _, told = cli("reproduce", "--data", scenes, "--out", tmp_path / "run", "--engine", "ray", "--images", 1)
+    options = ("--engine", "ray", "--concepts", "bear,bus", "--images", 1)
+    code, _, told = cli("reproduce", "--data", few_scenes, "--out", tmp_path / "run", *options)
     assert code == 1
     assert "--engine ray needs Ray: pip install 'neuronscope[ray]'" in told
 
 
 def test_units_that_failed_are_listed_after_the_tables_are_written(
-    cli: Callable[..., tuple[int, str, str]], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    cli: Callable[..., tuple[int, str, str]], few_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     def work(self: Local, step: Callable[[str], None]) -> list[Failure]:
         return [Failure(Unit("located", {"method": "pan", "image": str(n)}), "no luck", 3, 2) for n in range(22)]
 
     monkeypatch.setattr(Local, "work", work)
     options = ("--concepts", "bear,bus", "--images", "1", "--min-side", "16", "--methods", FIXED, "--json")
-    code, text, _ = cli("reproduce", "--data", scenes, "--out", tmp_path, *options)
+    code, text, _ = cli("reproduce", "--data", few_scenes, "--out", tmp_path, *options)
     error = json.loads(text)["error"]
     assert (code, error["type"]) == (1, "UnitsFailed")
     assert error["message"].startswith("22 units failed; everything that does not need them is done")

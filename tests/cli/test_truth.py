@@ -1,9 +1,11 @@
 """`neuronscope truth`, from the command line to the saved files."""
 
 import html
+import io
 import json
 import re
 import shutil
+from contextlib import redirect_stdout
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import valid_pair
 from neuronscope.samples import Sample, read_image
 from neuronscope.studies.demo.scenes import scenes_of
+from neuronscope.studies.locate import exchanging
 from neuronscope.studies.locate.judged import Judged
 
 
@@ -38,25 +41,35 @@ def words(bear):
     return ["truth", str(path), "bear", "--box", box, *WORDS]
 
 
+@pytest.fixture(scope="module", autouse=True)
+def short_parts():
+    """Parts of fewer neurons, so that a few more than were asked begin another one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exchanging, "PART", 64)
+        yield
+
+
 @pytest.fixture(scope="module")
-def done(words, tmp_path_factory):
-    """The folder of a command that ran to its end."""
-    folder = tmp_path_factory.mktemp("done") / "out"
-    with pytest.raises(SystemExit) as stop:
+def ran(words, short_parts, tmp_path_factory):
+    """The folder of a command that ran to its end, and what it printed."""
+    folder, text = tmp_path_factory.mktemp("done") / "out", io.StringIO()
+    with pytest.raises(SystemExit) as stop, redirect_stdout(text):
         main([*words, "--out", str(folder)])
     assert not stop.value.code
-    return folder
+    return folder, text.getvalue()
 
 
-@pytest.mark.usefixtures("undrawn")
-def test_files_say_what_the_terminal_says(done, words, cli, tmp_path):
-    folder = tmp_path / "again"
-    shutil.copytree(done, folder)
-    code, text, _ = cli(*words, "--out", folder)
-    assert code == 0
-    told = json.loads((folder / "truth.json").read_text())
+@pytest.fixture(scope="module")
+def done(ran):
+    """The folder of a command that ran to its end."""
+    return ran[0]
+
+
+def test_files_say_what_the_terminal_says(ran):
+    done, text = ran
+    told = json.loads((done / "truth.json").read_text())
     assert told["verdict"] in text
-    assert told["verdict"] in (folder / "truth.md").read_text().splitlines()[0]
+    assert told["verdict"] in (done / "truth.md").read_text().splitlines()[0]
     assert set(told["figures"]) == {"grad-x-activation", "activation-difference"}
     assert all(set(of) == set(FIGURES) for of in told["figures"].values())
     assert (done / "recovered.png").read_bytes()[:4] == b"\x89PNG"
@@ -103,7 +116,7 @@ def test_the_same_command_goes_on(done, words, tmp_path, cli, monkeypatch):
     again = tmp_path / "again"
     shutil.copytree(done / "run", again / "run")
     parts = sorted((again / "run" / "parts" / "effects").iterdir(), key=lambda path: path.stat().st_size)
-    assert len(parts) == 2  # 256 neurons and 44
+    assert len(parts) == 5  # 64 neurons four times, and 44
     parts[0].write_bytes(parts[0].read_bytes()[:-9])
     real, asked = Exchange.effects, []
 
@@ -114,9 +127,12 @@ def test_the_same_command_goes_on(done, words, tmp_path, cli, monkeypatch):
     monkeypatch.setattr(Exchange, "effects", effects)
     assert cli(*words, "--out", again)[0] == 0
     assert asked[0] == 44
-    assert 256 not in asked
+    assert 64 not in asked
     assert (again / "effects.json").read_bytes() == (done / "effects.json").read_bytes()
     assert [path.name for path in (again / "run" / "damaged" / "effects").iterdir()]
+    asked.clear()
+    assert cli(*words, "--out", again)[0] == 0
+    assert not {44, 64} & set(asked)  # and once more, where nothing is left
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -130,10 +146,10 @@ def test_a_larger_budget_asks_only_what_is_not_known(done, words, tmp_path, cli,
         return real(self, sets)
 
     monkeypatch.setattr(Exchange, "effects", effects)
-    assert cli(*words[:-1], "520", "--out", again)[0] == 0
-    assert asked[:2] == [212, 8]  # the rest of the second part, and the third
+    assert cli(*words[:-1], "328", "--out", again)[0] == 0
+    assert asked[:2] == [4, 24]  # of the two parts that come after the first four, what is not known
     now, before = (json.loads((folder / "effects.json").read_text()) for folder in (again, done))
-    assert len(now["flat"]) == 520
+    assert len(now["flat"]) == 328
     assert now["flat"] == sorted(now["flat"])
     known = dict(zip(now["flat"], now["values"], strict=True))
     assert all(known[flat] == value for flat, value in zip(before["flat"], before["values"], strict=True))

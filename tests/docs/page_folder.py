@@ -13,7 +13,9 @@ import shutil
 import tempfile
 from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
-from functools import cache
+from dataclasses import replace
+from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -23,8 +25,11 @@ from page_blocks import BadPage
 from PIL import Image
 
 import neuronscope as ns
+from neuronscope.architecture.digests import Unchanged
+from neuronscope.evaluate.truth import planted
 from neuronscope.loading.load import BUNDLED
 from neuronscope.locate import Located
+from neuronscope.models.identity import settings_of
 from neuronscope.samples.scenes import Item, Scene, render, write_coco
 from report_samples import make_index, make_run
 
@@ -169,9 +174,8 @@ class Names(dict[str, Any]):
         return all(name not in self or self[name] is self._granted.get(name) for name in names)
 
 
-def _sample(file: str = "bear.jpg") -> ns.Sample:
-    _, (concept, *_) = _PICTURES[file]
-    return ns.Sample(image=Image.open(io.BytesIO(_drawn(file))), concept=concept, boxes=[BEAR_BOX])
+def _sample() -> ns.Sample:
+    return ns.Sample(image=Image.open(io.BytesIO(_drawn("bear.jpg"))), concept="bear", boxes=[BEAR_BOX])
 
 
 @cache
@@ -180,20 +184,31 @@ def _demo() -> ns.VLM:
     return ns.load("demo")
 
 
-#: The fingerprint of the model of other pages as the last page left it, which takes longer to read than most pages do.
-_LEFT: list[str] = []
+#: The model of other pages as the first of them found it: what watches its weights, and its fingerprint.
+_AS_READ: list[tuple[Unchanged, str]] = []
 
 
 @contextmanager
 def model_unchanged() -> Generator[None]:
-    """Raise BadPage for code that leaves the model of other pages changed."""
-    before = _LEFT.pop() if _LEFT else _demo().fingerprint
+    """Raise BadPage for code that leaves the model of other pages changed; torch has to have noticed the change."""
+    model, processor = _demo().model, _demo().processor
+    if not _AS_READ:
+        _AS_READ.append((Unchanged(model), _demo().fingerprint))
+    before, same = settings_of(model, processor), False
     try:
         yield
     finally:
-        _LEFT.append(_demo().fingerprint)
-    if _LEFT[0] != before:
+        same = bool(_AS_READ[0][0]) and settings_of(model, processor) == before
+        if not same:
+            _AS_READ.clear()
+    if not same:
         raise BadPage("the page leaves the model that it did not load changed")
+
+
+def require_as_read() -> None:
+    """After all pages: raise BadPage for a changed model, whatever changed it. This reads all weights."""
+    if any(_demo().fingerprint != name for _, name in _AS_READ):
+        raise BadPage("a page leaves the model that it did not load changed")
 
 
 #: What two-stage filtering found, with the method, so that nothing else is ever taken for it.
@@ -202,24 +217,34 @@ _LOCATED: dict[object, tuple[ns.TwoStage, Located]] = {}
 
 @contextmanager
 def located_once() -> Generator[None]:
-    """Two-stage filtering, with which many pages begin, is done once for each method, model and pair of pictures."""
+    """Two-stage filtering, with which many pages begin, is done once for each method, weights and pair of pictures."""
     real = ns.TwoStage.locate
 
     def locate(self: ns.TwoStage, vlm: ns.VLM, pair: ns.Counterfactual, **options: Any) -> Located:
         shown = (pair.sample.concept, pair.original.tobytes(), pair.edited.tobytes(), pair.mask.tobytes())
-        key = (repr(self), *vlm.identity().values(), *shown)
+        identity = vlm.identity()
+        key = (repr(self), identity["fingerprint"], *shown)
         if key not in _LOCATED:
             _LOCATED[key] = self, real(self, vlm, pair, **options)
-        return _LOCATED[key][1]
+        found = _LOCATED[key][1]
+        return replace(found, neurons=replace(found.neurons, model=identity))  # the same weights by any name
 
     with mock.patch.object(ns.TwoStage, "locate", locate):
         yield
 
 
+@contextmanager
+def few_maps() -> Generator[None]:
+    """Beside a set's map two of random neurons are painted, in the place of 40: no page shows how they compare."""
+    gather: Any = import_module("neuronscope.report.gather")  # the package has a function of that name
+    with mock.patch.object(gather, "place", partial(gather.place, draws=2)):
+        yield
+
+
 @cache
-def _found(file: str = "bear.jpg") -> Located:
+def _found() -> Located:
     """The same on every page."""
-    return ns.TwoStage().locate(_demo(), ns.counterfactual(_sample(file)))
+    return ns.TwoStage().locate(_demo(), ns.counterfactual(_sample()))
 
 
 def _found_in(page: Names) -> Located:
@@ -244,7 +269,7 @@ VALUES: Mapping[str, Callable[[Names], Any]] = {
     "pair": lambda page: ns.counterfactual(page["sample"]),
     "found": _found_in,
     "neurons": lambda page: page["found"].neurons,
-    "dogs": lambda _: _found("dog-same-place.jpg").neurons,
+    "dogs": lambda _: planted(_demo())["horse"],  # nothing draws dogs
     "mask": lambda page: page["pair"].mask,
     "all_heats": lambda page: [ns.heatmap(page["vlm"], page["pair"].original, page["neurons"])],
     "images": lambda _: _folder("other-*")[:2],

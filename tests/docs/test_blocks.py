@@ -19,7 +19,7 @@ import page_code
 import page_commands
 import pytest
 from page_blocks import PARSED_ONLY, ROOT, BadPage, Block, blocks, pages, shown
-from page_folder import Names, located_once, model_unchanged, prepare
+from page_folder import Names, few_maps, located_once, model_unchanged, prepare, require_as_read
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
@@ -68,11 +68,11 @@ _DOING: dict[str, Callable[[Block, dict[str, Any]], str | None]] = {"python": _p
 def execute_page(page: Path, folder: Path, *, exact: bool = False) -> None:
     """All blocks of a page, in a folder that is the current one; `exact`: without variables, showing all it prints."""
     listed = blocks(page)
-    prepare(folder, "\n".join(block.code for block in listed if not block.mark))
     variables = {"__name__": "__main__"} if exact else Names(__name__="__main__")
     printed = ""
     guard = model_unchanged() if any(map(_runs, listed)) else nullcontext()
-    with page_code.registries_kept(), guard, located_once():
+    with page_code.registries_kept(), guard, located_once(), few_maps():
+        prepare(folder, "\n".join(block.code for block in listed if not block.mark))
         for block in listed:
             if exact and printed:
                 assert printed == block.code, f"{block} shows something else than is printed: {printed}"
@@ -98,6 +98,13 @@ def within(seconds: float) -> Generator[None]:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _as_read() -> Generator[None]:
+    """The model that all pages share is in the end what it was at first."""
+    yield
+    require_as_read()
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
 import subprocess
 import sys
+import warnings
+from contextlib import chdir
+from functools import cache
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from click.testing import CliRunner
 from page_blocks import ROOT, blocks
 
 import neuronscope as ns
@@ -31,18 +36,30 @@ ERRORS = [
 ]
 
 
+ENVIRONMENT = {"NO_MKDOCS_2_WARNING": "1"}
+
+
 def build(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "mkdocs", "build", "--strict", *arguments]
-    environment = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    environment = {**os.environ, **ENVIRONMENT}
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Built by the same command in this process, which has read the source for other tests already."""
+    from mkdocs.__main__ import cli
+
     folder = tmp_path_factory.mktemp("site")
-    done = build("--site-dir", str(folder))
-    assert done.returncode == 0, done.stderr
-    assert not re.search("WARNING|ERROR", done.stderr), done.stderr
+    gc.disable()  # there is little garbage, and looking for it takes long
+    try:
+        with chdir(ROOT), warnings.catch_warnings():  # the command changes how they are shown
+            done = CliRunner().invoke(cli, ["build", "--strict", "--site-dir", str(folder)], env=ENVIRONMENT)
+    finally:
+        gc.enable()
+    assert done.exit_code == 0, done.output
+    assert "Documentation built" in done.output
+    assert not re.search("WARNING|ERROR", done.output), done.output
     return folder
 
 
@@ -76,6 +93,12 @@ def pages(site: Path) -> dict[Path, Page]:
 
 
 def test_every_link_picture_and_anchor_is_there(site: Path, pages: dict[Path, Page]) -> None:
+    @cache
+    def named(folder: Path, path: str) -> Path:
+        target = (folder / unquote(path)).resolve()
+        return target / "index.html" if target.is_dir() else target
+
+    there = cache(Path.is_file)
     wrong: list[str] = []
     count = 0
     for file, page in pages.items():
@@ -86,9 +109,8 @@ def test_every_link_picture_and_anchor_is_there(site: Path, pages: dict[Path, Pa
             if parts.scheme in ("http", "https", "data", "mailto"):
                 continue
             count += 1
-            target = (file.parent / unquote(parts.path)).resolve() if parts.path else file
-            target = target / "index.html" if target.is_dir() else target
-            found = target.is_file()
+            target = named(file.parent, parts.path) if parts.path else file
+            found = there(target)
             if found and parts.fragment and target in pages:
                 found = unquote(parts.fragment) in pages[target].anchors
             if not found:

@@ -1,5 +1,6 @@
 import json
 import math
+import shutil
 import sys
 from importlib import metadata
 
@@ -405,7 +406,7 @@ def test_a_missing_library_says_how_to_get_it(make, monkeypatch, name, module):
         make(name).score(["a"], ["a"])
 
 
-def test_models_that_cannot_be_loaded(bert, tmp_path):
+def test_models_that_cannot_be_loaded(bert, clip, tmp_path):
     for source in (BertScore("nobody/no-such-encoder"), ClipScore("nobody/no-such-clip")):
         with pytest.raises(
             UnsupportedModel, match=r"cannot load the model 'nobody/.*local directory.*'package:NAME'"
@@ -416,11 +417,13 @@ def test_models_that_cannot_be_loaded(bert, tmp_path):
         BertScore(tmp_path / "nothing").provenance()
     with pytest.raises(InvalidOption, match="names nothing"):
         BertScore("").provenance()
+    others = shutil.copytree(clip, tmp_path / "others")
+    shutil.copy(bert / "model.safetensors", others)
     with pytest.raises(
         UnsupportedModel,
         match=r"CLIPScore cannot load the model .*\(\d+ weights of CLIPModel are not in the checkpoint",
     ):
-        ClipScore(bert).provenance()
+        ClipScore(others).provenance()
     damaged = tiny_bert(tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"not weights")
     with pytest.raises(UnsupportedModel, match="BERTScore cannot load"):

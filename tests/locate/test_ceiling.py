@@ -13,25 +13,22 @@ from neuronscope.locate.scores import Layout
 from neuronscope.locate.target import concept_word
 from neuronscope.locate.validity import check_validity
 from neuronscope.models import Decoding
-from neuronscope.studies.demo.scenes import scenes_of
-
-
-@pytest.fixture(scope="module")
-def vlm(demo):
-    return demo
 
 
 @pytest.fixture(scope="module")
 def pair():
-    return ns.counterfactual(scenes_of("bear", 2)[1])
+    """One whose edit makes the word less likely."""
+    image = np.random.default_rng(19).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    return ns.counterfactual(ns.Sample(image, "bear", boxes=[(4, 4, 16, 16)]))
 
 
-@pytest.fixture(scope="module")
-def known(vlm, pair):
+@pytest.fixture
+def known(vlm, pair, speaks):
+    speaks(vlm, "brown bear on grass", "grass")
     return check_validity(vlm, pair)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def found(vlm, pair, known):
     return ns.ceiling(vlm, pair, validity=known)
 

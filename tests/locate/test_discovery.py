@@ -96,8 +96,8 @@ def test_many_images_are_captioned_in_batches_with_the_same_result(vlm: ns.VLM, 
     ]
 
 
-def test_the_bundled_model_names_what_scenes_show(demo: ns.VLM, scenes):
-    image = next(iter(sorted((scenes / "images").iterdir())))
+def test_the_bundled_model_names_what_scenes_show(demo: ns.VLM, few_scenes):
+    image = next(iter(sorted((few_scenes / "images").iterdir())))
     (found,) = discover(demo, [image], Discovery(top=10))
     assert found.nouns
     for noun in found.nouns:

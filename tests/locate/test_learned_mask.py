@@ -116,13 +116,11 @@ def test_members_are_shut_from_the_least_to_the_most_needed():
 def test_it_recovers_half_with_no_more_neurons_than_the_ranking(demo, concept):
     pair = ns.counterfactual(scenes_of(concept, 2)[0])
     known = check_validity(demo, pair)
-    greedy = (
-        method("difference-x-gradient-refined", cut=Recovery(gap=None, draws=0))
-        .locate(demo, pair, validity=known)
-        .neurons
-    )
     found = method("learned-mask", **QUICK).locate(demo, pair, validity=known)
-    assert 0 < len(found.neurons) <= len(greedy)
+    assert LearnedMask().among == method("difference-x-gradient-refined")
+    ranking = found.scores.arrays["attribution"].values
+    greedy = Recovery(gap=None, draws=0).choose(demo, pair, known, ranking)
+    assert 0 < len(found.neurons) <= greedy.count
     effect = edit_effect(demo, pair, concept_word(known), Decoding())
     exchange = Exchange.of(demo, pair.original, pair.edited, concept_word(known), Decoding())
     layout = Layout(demo.widths)

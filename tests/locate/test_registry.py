@@ -2,13 +2,13 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 
 import neuronscope as ns
 from neuronscope.errors import InvalidOption
 from neuronscope.locate import METHODS, Pan, Random, TwoStage, equal_size, method, register_method, registry
-from neuronscope.locate.validity import valid_pair
-from neuronscope.studies.demo.scenes import scenes_of
+from neuronscope.locate.validity import check_validity
 
 
 @pytest.mark.parametrize("name", METHODS)
@@ -59,19 +59,25 @@ def test_a_method_of_ones_own(monkeypatch):
 SLOW = {"learned-mask", "integrated-gradients-published", "integrated-gradients"}
 
 
-@pytest.fixture(scope="module")
-def known(demo):
-    return valid_pair(demo, scenes_of("bear", 2)[1])
+@pytest.fixture
+def known(vlm, speaks):
+    """A picture whose edit makes the word less likely, and so do all neurons patched from it."""
+    speaks(vlm, "brown bear on grass", "grass")
+    image = np.random.default_rng(19).integers(0, 256, (48, 48, 3), dtype=np.uint8)
+    pair = ns.counterfactual(ns.Sample(image, "bear", boxes=[(4, 4, 16, 16)]))
+    return pair, check_validity(vlm, pair)
 
 
 @pytest.mark.parametrize("name", sorted(METHODS.keys() - SLOW))
-def test_every_method_finds_sets_at_another_site(demo, known, name):
+def test_every_method_finds_sets_at_another_site(vlm, known, name):
     """By reading there where it has the choice, and otherwise by where its set acts."""
     site = "pre" if name in ("two-stage", "random") else "act"
     option, (pair, validity) = registry.site_option(method(name), site), known
     few = {"points": 2, "rounds": 1}  # each of them is one gradient
     has = {field.name: getattr(method(name), field.name) for field in dataclasses.fields(method(name))}
     short = {option: min(few[option], own) for option, own in has.items() if option in few}
+    short |= {"count": 5} if "count" in has and "matched" not in name else {}
     short |= {"like": ns.Neurons.of([(0, 1)])} if "matched" in name else {}
-    found = method(name, **option, **short).locate(demo, pair, validity=validity)
+    short |= {"decoding": ns.Decoding(max_new_tokens=3)} if "decoding" in has else {}
+    found = method(name, **option, **short).locate(vlm, pair, validity=validity)
     assert found.neurons.site == site

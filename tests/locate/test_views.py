@@ -56,7 +56,9 @@ def test_views_count_with_their_photograph(demo):
     names = scored.photographs
     each = [np.mean([values(scored, k) / values(scored, k).max() for k in own], 0) for own in groups(names)]
     found = scored.neurons(ns.Pooling(count=30))
-    assert found.members == ns.Neurons.of(best(demo, np.mean(each, 0), 30)).members
+    order = np.argsort(-np.mean(each, 0), kind="stable")[:30]
+    assert found.members == ns.Neurons.of(Layout(demo.widths).split(int(flat)) for flat in order).members
+    assert np.allclose(found.scores["pooled"], np.mean(each, 0)[order], rtol=1e-5)
     whole = [k for k in range(len(names)) if k not in seen]
     assert [one.image for one in scored.left_out(ns.Pooling(count=5))] == [
         scored.pairs[k].sample.image_id for k in whole
@@ -69,11 +71,6 @@ def groups(names):
 
 def values(scored, k):
     return scored.located[k].scores.arrays["attribution"].values
-
-
-def best(vlm, scores, count):
-    layout = Layout(vlm.widths)
-    return [layout.split(int(flat)) for flat in np.argsort(-scores, kind="stable")[:count]]
 
 
 @pytest.mark.parametrize("views", [-1, 5, 1.5, True])

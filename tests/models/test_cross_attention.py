@@ -2,7 +2,10 @@
 
 import dataclasses
 import json
+import re
 from contextlib import nullcontext
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -27,12 +30,15 @@ from neuronscope.locate.scores import activation_differences, grad_times_activat
 from neuronscope.locate.target import Word
 from neuronscope.locate.validity import check_validity
 from neuronscope.models.decoding import Decoding
+from neuronscope.report import Evidence
 from neuronscope.samples.inpaint import Counterfactual
+from neuronscope.studies.locate.study import locate_into
 from neuronscope.testing import CROSS_ATTENTION, tiny_cross_attention
 from neuronscope.view import trace_agreement
 from neuronscope.view.agreement import looked, sloped
 from neuronscope.view.trace import occlusion
 
+gather: Any = import_module("neuronscope.report.gather")  # the package has a function of that name
 WORDS = ["the", "image", "shows", "a", "bear", "dog", "cat", "bus", "horse", "pizza", "clock"]
 #: Kind -> seed of the weights and of a picture of which the model says a concept, which goes with its middle.
 SPEAKERS = {"idefics": (0, 2, "clock"), "mllama": (1, 3, "dog"), "blip": (8, 14, "cat")}
@@ -467,7 +473,8 @@ def test_maps_leave_the_model_as_it_was(models):
 
 
 @kinds
-def test_the_command_line_goes_from_files_to_files(kind: str, tmp_path: Path):
+def test_the_command_line_goes_from_files_to_files(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(gather, "place", partial(gather.place, draws=2))  # each random map reads the attention anew
     seed, number, concept = SPEAKERS[kind]
     folder, image, out = tmp_path / "model", tmp_path / "picture.png", tmp_path / "found"
     for part in tiny_cross_attention(kind, seed, words=WORDS):
@@ -481,7 +488,9 @@ def test_the_command_line_goes_from_files_to_files(kind: str, tmp_path: Path):
 
     few = ("--max-new-tokens", SHORT.max_new_tokens)
     assert concept in run("caption", image, *few)["captions"][0]["caption"].split()
-    run("locate", image, concept, "--box", "24,16,48,32", "--out", out, "--draws", 1, *few)
+    # Another method of one of them, which takes less.
+    method = ("--method", "grad-x-activation", "--count", 3) if kind == "blip" else ()
+    run("locate", image, concept, "--box", "24,16,48,32", "--out", out, "--draws", 1, *few, *method)
     neurons = ns.Neurons.load(out / "neurons.json")
     assert len(neurons)
     assert (out / "heatmap.png").exists()
@@ -493,6 +502,28 @@ def test_the_command_line_goes_from_files_to_files(kind: str, tmp_path: Path):
         heat = run("heatmap", image, out / "neurons.json", "-o", tmp_path / f"{trace}.png", "--trace", trace)
         assert np.shape(heat["grids"])[0] == (4 if kind == "mllama" else 1)
         assert Image.open(tmp_path / f"{trace}.png").size == (96, 64)
+
+
+@pytest.mark.parametrize("addresses", [("L0.U1", "L2.U3", "L0.U4"), ("L0.U1", "L0.U4")], ids=["some", "all"])
+def test_located_neurons_that_the_image_does_not_reach_have_no_map(
+    models, pair_of, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, addresses: tuple[str, ...]
+):
+    """Those before the first cross-attention: everything else is written, and the page says why."""
+    vlm, pair = models["mllama"], pair_of("mllama")
+    known = check_validity(vlm, pair, decoding=SHORT)
+    method = ns.method("grad-x-activation", count=3, decoding=SHORT)
+    found = method.locate(vlm, pair, validity=known)
+    neurons = dataclasses.replace(ns.Neurons.at(*addresses), concept="dog", model=found.neurons.model)
+    found = dataclasses.replace(found, neurons=neurons)
+    monkeypatch.setattr("neuronscope.studies.locate.study.locate_watched", lambda *_: (found, {}))
+    (tmp_path / "heatmap.png").write_bytes(b"of an earlier result")
+    result = locate_into(tmp_path, vlm, method, pair, draws=None)
+    reached = [address.startswith("L2") for address in addresses]
+    assert np.isfinite(Evidence.load(tmp_path).maps).any((1, 2)).tolist() == reached
+    assert (tmp_path / "heatmap.png").exists() is any(reached)
+    assert (result.evidence.place is not None) is any(reached)
+    text = (tmp_path / "summary.txt").read_text(encoding="utf-8")
+    assert re.search("L0.U1, L0.U4 without a map: .*layers 0 lie before the first cross-attention", text)
 
 
 @kinds

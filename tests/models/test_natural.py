@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.util
 import subprocess
 import sys
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -165,8 +164,8 @@ def test_it_names_what_a_photograph_shows(natural_vlm: ns.VLM, real_coco: Path):
     from neuronscope.caption import generate_captions
 
     source = ns.CocoFolder.open(real_coco)
-    photographs = [(concept, s) for concept in ("train", "toilet", "cat") for s in islice(source.samples(concept), 2)]
-    short = ns.Decoding(max_new_tokens=12)
+    photographs = [(concept, next(iter(source.samples(concept)))) for concept in ("train", "toilet", "cat")]
+    short = ns.Decoding(max_new_tokens=6)
     captions = generate_captions(natural_vlm, [s.load() for _, s in photographs], decoding=short)
     lexicon = ns.Lexicon.default()
     named = [lexicon.match(row[0].text, c) is not None for row, (c, _) in zip(captions, photographs, strict=True)]

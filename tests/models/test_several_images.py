@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -36,8 +37,12 @@ def picture(size: tuple[int, int], seed: int) -> Image.Image:
 A, B, C = picture((96, 64), 0), picture((48, 64), 1), picture((64, 64), 2)
 
 
-def zoo(name: str) -> VLM:
+def fresh(name: str) -> VLM:
     return ns.load(ZOO[name].build(), check=False)
+
+
+#: For tests that leave the model, and its row of the table, as they are.
+zoo = cache(fresh)
 
 
 def entering(vlm: VLM, inputs: Any) -> torch.Tensor:
@@ -227,7 +232,7 @@ def unlisted(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("unlisted")
 def test_a_processor_that_writes_the_tokens_of_one_image_is_found_out():
-    vlm = zoo("blip-2")
+    vlm = fresh("blip-2")
     assert not vlm.family.listed
     with pytest.raises(ImageTokenMismatch, match=r"6 image tokens for 2 images, which alone have 6 \+ 6 = 12"):
         vlm.prepare([[A, B]])
@@ -255,8 +260,7 @@ def test_rows_whose_pixels_cannot_be_padded_are_not_mixed_silently():
 
 
 def test_the_check_finds_tokens_of_the_wrong_image_and_a_wrong_map(monkeypatch: pytest.MonkeyPatch):
-    vlm = zoo("llava")
-    assert vlm.prepare([[A, B]]).images[0].counts == (16, 16)
+    assert zoo("llava").prepare([[A, B]]).images[0].counts == (16, 16)
     right: Any = VLM._several  # pyright: ignore[reportPrivateUsage]
 
     def swapped(self: VLM, *args: Any) -> ImageTokens:
@@ -268,12 +272,12 @@ def test_the_check_finds_tokens_of_the_wrong_image_and_a_wrong_map(monkeypatch: 
         return ImageTokens(row.positions, no_grid="a test", counts=(20, 12))
 
     for wrong, problem in ((swapped, "picture 0 has a wrong map"), (shifted, "picture 1 moves the other's tokens")):
-        fresh = zoo("llava")
+        vlm = fresh("llava")
         with monkeypatch.context() as patch:
             patch.setattr(VLM, "_several", wrong)
             if wrong is shifted:
-                fresh.family = replace(fresh.family, no_grid="a test")
-            outcome = check_several_images(fresh)
+                vlm.family = replace(vlm.family, no_grid="a test")
+            outcome = check_several_images(vlm)
         assert not isinstance(outcome, NotApplicable)
         assert not outcome[1]
         assert problem in outcome[0]

@@ -25,8 +25,9 @@ SWEPT = (1, 5, 10, 50, 100, 500, 1000)
 
 
 @pytest.fixture(scope="module")
-def pictures(scenes: Path) -> list[Path]:
-    return sorted((scenes / "images").glob("*.png"))[:2]
+def pictures(few_scenes: Path) -> list[Path]:
+    """One with two objects and one with another; every word of what is said of them is one token."""
+    return sorted((few_scenes / "images").glob("*.png"))[3:6:2]
 
 
 @pytest.fixture(scope="module")

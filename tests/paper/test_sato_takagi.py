@@ -1,7 +1,7 @@
 """Sato & Takagi, arXiv 2503.22941, step by step: `neuronscope reproduce --preset paper` against plain PyTorch.
 
 Two concepts on the bundled model and fewer draws of the noise, everything else as published. What stands in capitals is
-copied from the paper, but for CONCEPTS and MADE.
+copied from the paper, but for CONCEPTS, MADE and METRICS.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,8 @@ PROMPT = "The image shows a"
 NEW_TOKENS = 32
 LEVELS, DRAWS = (40, 80, 120), 10
 #: The draws of the noise that the command makes here.
-MADE = 3
+MADE = 2
+METRICS = "bleu-1,rouge-1,rouge-l"
 TABLE_IV = {"bear": (1.0, 0.0005), "bus": (1.5, 0.0001)}
 #: Last row of Table II: S_se, S_re and their mean; 30 concepts, three images each, every image captioned.
 TABLE_II = {
@@ -48,7 +50,7 @@ class Done:
     run: Run
     data: Path
 
-    @property
+    @cached_property
     def samples(self) -> list[dict[str, Any]]:
         return json.loads(self.run.table("dataset").to_pylist()[0]["document"])["samples"]
 
@@ -58,26 +60,28 @@ class Done:
     def picture(self, concept: str) -> Image.Image:
         return Image.open(self.sample(concept)["image"]).convert("RGB")
 
+    @cached_property
+    def rows(self) -> dict[str, list[dict[str, Any]]]:
+        return {kind: self.run.table(kind).to_pylist() for kind in ("located", "captions")}
+
     def located(self, method: str, concept: str) -> ns.Neurons:
-        rows = self.run.table("located").to_pylist()
-        row = next(one for one in rows if (one["method"], one["concept"]) == (method, concept))
+        row = next(one for one in self.rows["located"] if (one["method"], one["concept"]) == (method, concept))
         assert row["refused"] is None
         return ns.Neurons.from_dict(json.loads(row["neurons"]))
 
     def captions(self, method: str, concept: str, level: int) -> list[dict[str, Any]]:
-        rows = self.run.table("captions").to_pylist()
         wanted = (method, concept, f"noise {level}")
-        return [one for one in rows if (one["method"], one["concept"], one["condition"]) == wanted]
+        return [one for one in self.rows["captions"] if (one["method"], one["concept"], one["condition"]) == wanted]
 
 
 @pytest.fixture(scope="module")
-def done(verb: Callable[..., Any], scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
+def done(verb: Callable[..., Any], few_scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> Done:
     out = tmp_path_factory.mktemp("paper") / "run"
-    asked = ("--preset", "paper", "--data", scenes, "--concepts", ",".join(CONCEPTS), "--images", 1, "--draws", MADE)
+    data = ("--data", few_scenes, "--concepts", ",".join(CONCEPTS), "--images", 1)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("neuronscope.studies.reproduce.tables._draw", lambda *_: {})  # figures, which nothing here reads
-        document = verb("reproduce", *asked, "--metrics", "bleu-1,rouge-1,rouge-l", "--out", out)
-    return Done(document, Run.existing(out), scenes)
+        document = verb("reproduce", "--preset", "paper", *data, "--draws", MADE, "--metrics", METRICS, "--out", out)
+    return Done(document, Run.existing(out), few_scenes)
 
 
 @pytest.fixture(scope="module")

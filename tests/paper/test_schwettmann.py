@@ -24,14 +24,14 @@ WORDS = 10
 
 
 @pytest.fixture(scope="module")
-def sample(demo: ns.VLM, scenes: Path) -> dict[str, Any]:
+def sample(demo: ns.VLM, few_scenes: Path) -> dict[str, Any]:
     """The first picture that the model says a bus of, with the bus's box."""
-    document = json.loads(next((scenes / "annotations").glob("instances*.json")).read_text(encoding="utf-8"))
+    document = json.loads(next((few_scenes / "annotations").glob("instances*.json")).read_text(encoding="utf-8"))
     names = {one["name"]: one["id"] for one in document["categories"]}
     boxes = {one["image_id"]: one["bbox"] for one in document["annotations"] if one["category_id"] == names[CONCEPT]}
     images = {one["id"]: one["file_name"] for one in document["images"]}
     for image, box in sorted(boxes.items()):
-        path = scenes / "images" / images[image]
+        path = few_scenes / "images" / images[image]
         if CONCEPT in demo.caption(str(path)).split():
             return {"path": path, "box": ",".join(f"{x:g}" for x in box)}
     raise AssertionError("no picture is called a bus")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
 import torch
 from PIL import Image
 from safetensors.torch import save_file
@@ -12,8 +13,8 @@ from safetensors.torch import save_file
 import neuronscope as ns
 from hallucinations import write_folder
 from neuronscope.evaluate import planted
-from neuronscope.samples.scenes import write_coco
-from neuronscope.studies.demo.scenes import bystanders, scenes_of
+from neuronscope.samples.scenes import render, write_coco
+from neuronscope.studies.demo.scenes import scene_stream, scenes_of
 from report_samples import make_index, make_run, save_result
 
 
@@ -23,9 +24,18 @@ def supply(place: Path) -> None:
     pictures.mkdir(parents=True)
     for number, one in enumerate(scenes_of("bear", 3)):
         one.load().save(pictures / f"bear{number}.png")
-    for number, other in enumerate(bystanders("bear")[:3]):
-        other.image.save(pictures / f"other{number}.png")
+    for number, other in enumerate(("airplane", "backpack", "banana")):
+        scene = next(one for one in scene_stream(other, 1) if "bear" not in one.concepts)
+        render(scene).image.save(pictures / f"other{number}.png")
     write_coco(place / "good" / "coco", 16, 20_000_037)
+
+
+def blank(_results: object, _compared: object, _found: object, folder: Path) -> dict[str, tuple[Path, Path]]:
+    """The files of a figure, with nothing on it."""
+    png, svg = folder / "layers.png", folder / "layers.svg"
+    Image.new("RGB", (4, 4)).save(png)
+    svg.write_text('<svg xmlns="http://www.w3.org/2000/svg"/>', encoding="utf-8")
+    return {"layers": (png, svg)}
 
 
 def furnish(place: Path, demo: ns.VLM) -> None:
@@ -46,7 +56,9 @@ def furnish(place: Path, demo: ns.VLM) -> None:
     (good / "llama" / "config.json").write_text("{}", encoding="utf-8")
     save_file({"weight": torch.zeros(2)}, good / "llama" / "model.safetensors")
     save_result(good / "result")
-    make_run(good / "run", good / "data")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("neuronscope.studies.reproduce.tables._draw", blank)  # what is in a figure nothing here reads
+        make_run(good / "run", good / "data")
 
     (bad / "empty").write_bytes(b"")
     (bad / "empty.json").write_bytes(b"")

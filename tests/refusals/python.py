@@ -27,7 +27,7 @@ from neuronscope.caption import Caption
 from neuronscope.edit.words import pair_words
 from neuronscope.evaluate import planted
 from neuronscope.hints import hints_of
-from neuronscope.locate.validity import check_validity
+from neuronscope.locate.validity import Validity, check_validity
 from neuronscope.options import Asking
 from neuronscope.samples.inpainters import INPAINTERS
 from neuronscope.studies.demo.scenes import scenes_of
@@ -82,14 +82,18 @@ class Good:
         return planted(self.vlm)["bear"]
 
     @cached_property
+    def validity(self) -> Validity:
+        return check_validity(self.vlm, self.pair)
+
+    @cached_property
     def located(self) -> ns.Located:
-        return ns.Activation(count=3).locate(self.vlm, self.pair)
+        return ns.Activation(count=3).locate(self.vlm, self.pair, validity=self.validity)
 
     @cached_property
     def scored(self) -> ns.ScoredConcept:
-        pairs = tuple(ns.counterfactual(sample) for sample in scenes_of("bear", 2))
+        pairs = (self.pair, ns.counterfactual(scenes_of("bear", 2)[1]))
         method = ns.Activation(count=3)
-        found = tuple(method.locate(self.vlm, pair) for pair in pairs)
+        found = (self.located, method.locate(self.vlm, pairs[1]))
         return ns.ScoredConcept(self.vlm, pairs, method, found, (1.0, 2.0))
 
     @cached_property
@@ -128,7 +132,7 @@ class Good:
             "Located": lambda: self.located,
             "Scores": lambda: self.located.scores,
             "Effects": lambda: self.effects,
-            "Validity": lambda: check_validity(self.vlm, self.pair),
+            "Validity": lambda: self.validity,
             "ScoredConcept": lambda: self.scored,
             "Discovered": lambda: self.discovered,
             "Layout": lambda: self.discovered.layout,

@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 
 from ..caption import generate_captions
-from ..errors import InvalidOption, InvalidSample
+from ..errors import InvalidOption, InvalidSample, NoGrid
 from ..fields import check_fields
 from ..held import in_turn
 from ..intervene import Noise, Patch, Zero, activations
@@ -124,6 +125,7 @@ def gather(
     step("maps of the neurons")
     placed, unplaced = _place(vlm, pair, neurons, heat, 0 if test is None else test.seed, decoding)
     tokens = vlm.prepare([pair.original], decoding).images[0]
+    maps, unmapped = _maps(vlm, pair, shown, tokens, decoding)
     return Evidence(
         image=origin.image,
         prompt=decoding.beginning,
@@ -132,7 +134,7 @@ def gather(
         neurons=neurons,
         units=_units(shown, tokens, alone, vlm.picture_span),
         words=decode(vlm, neurons, norm=usual_norm(vlm)),
-        maps=_maps(vlm, pair, shown, tokens, decoding),
+        maps=maps,
         curves=dict(curves),
         original=pair.original,
         edited=pair.edited,
@@ -150,6 +152,7 @@ def gather(
             *found.notes,
             *lacking,
             *unplaced,
+            *unmapped,
             *(f"only the original caption names {word!r}" for word in validity.lost),
         ),
         environment=dict(origin.environment),
@@ -174,11 +177,11 @@ def _place(
     if not len(neurons) or (sample.mask is None and not sample.boxes):
         return None, ()
     source = "boxes" if sample.mask is None else "mask"
-    heat = heatmap(vlm, pair.original, neurons, decoding=decoding) if heat is None else heat
     try:
+        heat = heatmap(vlm, pair.original, neurons, decoding=decoding) if heat is None else heat
         mask = sample.region(pair.original.size, source=source)
         return place(vlm, pair.original, neurons, heat, mask, seed=seed, decoding=decoding), ()
-    except (InvalidOption, InvalidSample) as error:
+    except (InvalidOption, InvalidSample, NoGrid) as error:
         return None, (f"the map is not compared with the object: {error}",)
 
 
@@ -275,13 +278,31 @@ def _cell(tokens: ImageTokens, token: int) -> tuple[int, int] | None:
 
 def _maps(
     vlm: VLM, pair: Counterfactual, shown: Neurons, tokens: ImageTokens, decoding: Decoding
-) -> Float[np.ndarray, "_shown _rows _columns"]:
-    """Every neuron's own map over the image: its activation at the tokens, or traced back where they have no place."""
+) -> tuple[Float[np.ndarray, "_shown _rows _columns"], tuple[str, ...]]:
+    """Every neuron's own map over the image, and of those that have none the reason for the page.
+
+    A map is a neuron's activation at the tokens, or traced back where they have no place.
+    """
     if tokens.tiles and len(shown):
         values = activations(vlm, pair.original, shown, decoding=decoding).astype(np.float64)
-        maps = (paint(values[:, k], tokens, pair.original, shown[k : k + 1]).values for k in range(len(shown)))
+        maps = [paint(values[:, k], tokens, pair.original, shown[k : k + 1]).values for k in range(len(shown))]
+        reasons = ()
     else:
-        each = (heatmap(vlm, pair.original, shown[k : k + 1], decoding=decoding) for k in range(len(shown)))
-        maps = (one.values for one in each)
+        maps, reasons = _traced(vlm, pair.original, shown, decoding)
     found = [thinned(values) for values in maps]
-    return np.stack(found).astype(np.float32) if found else np.zeros((0, 1, 1), np.float32)
+    return np.stack(found).astype(np.float32) if found else np.zeros((0, 1, 1), np.float32), reasons
+
+
+def _traced(
+    vlm: VLM, picture: Image.Image, shown: Neurons, decoding: Decoding
+) -> tuple[list[Float[np.ndarray, "_height _width"]], tuple[str, ...]]:
+    """Maps that are traced back to the image; empty ones, and why, of neurons that it does not reach."""
+    maps: list[Float[np.ndarray, "_height _width"]] = []
+    without: dict[str, list[str]] = {}
+    for k, address in enumerate(shown.addresses):
+        try:
+            maps.append(heatmap(vlm, picture, shown[k : k + 1], decoding=decoding).values)
+        except NoGrid as error:
+            maps.append(np.full((picture.height, picture.width), np.nan))
+            without.setdefault(str(error), []).append(address)
+    return maps, tuple(f"{', '.join(those)} without a map: {reason}" for reason, those in without.items())

@@ -371,6 +371,7 @@ def _save(figure: Any, path: str | Path) -> Written:
     for target, metadata in zip(written, _METADATA.values(), strict=True):
         with replacing(target) as temporary:
             figure.savefig(temporary, metadata=dict(metadata))
+        figure.set_layout_engine("none")  # the other file has the layout of the first
     return written[0], written[1]
 
 

@@ -24,6 +24,11 @@ WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def _read_anew() -> None:
+    """Unlike in the rest of this folder: what is checked here is not the reading."""
+
+
 def judged(vlm: ns.VLM) -> bool:
     outcome = check_coloured_patch(vlm)
     assert not isinstance(outcome, NotApplicable)

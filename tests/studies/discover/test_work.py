@@ -22,22 +22,23 @@ from neuronscope.studies.discover import work as discovery_module
 from neuronscope.studies.discover.collect import DiscoveryFigures, collect_discoveries
 from neuronscope.studies.discover.concepts import best_for, concepts_of, generic, nouns_of, together
 from neuronscope.studies.discover.directory import SCHEMAS, open_discovery
+from neuronscope.studies.discover.figures import plot_groups
 from neuronscope.studies.discover.sections import nouns_table
 from neuronscope.studies.discover.settings import DiscoveryPlan
 from neuronscope.studies.discover.tables import _best, render_discoveries
 from neuronscope.studies.discover.work import DiscoveryRun
 from neuronscope.types import Neuron
 
-PLAN = DiscoveryPlan(discovery=Discovery(top=20, nouns="tagger"), group=3, draws=3)
-IMAGES = 6
+PLAN = DiscoveryPlan(discovery=Discovery(top=20, nouns="tagger"), group=2, draws=3)
+IMAGES = 5
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> tuple[Picture, ...]:
     """Scenes that the bundled model never saw, each concept in several."""
     folder = tmp_path_factory.mktemp("pictures")
-    for concept in ("bear", "bus"):
-        for number, sample in enumerate(scenes_of(concept, IMAGES // 2)):
+    for concept, count in (("bear", 3), ("bus", IMAGES - 3)):
+        for number, sample in enumerate(scenes_of(concept, count)):
             sample.image.save(folder / f"{concept}-{number}.png")
     return gather([folder]).items
 
@@ -113,7 +114,7 @@ def test_a_job_that_was_stopped_goes_on(demo: ns.VLM, pictures, work, found, tmp
 
 def test_more_images_may_follow_and_other_settings_may_not(work: DiscoveryRun, demo: ns.VLM, pictures):
     folder = work.run.folder
-    sizes = dataclasses.replace(PLAN, ks=(1, 2), group=2, shuffles=2)
+    sizes = dataclasses.replace(PLAN, ks=(1, 2), group=3, shuffles=2)
     assert DiscoveryRun(demo, pictures, sizes, open_discovery(folder, demo, sizes)).left() == IMAGES
     other = dataclasses.replace(PLAN, discovery=dataclasses.replace(PLAN.discovery, norm="gain"))
     with pytest.raises(RunMismatch, match="norm"):
@@ -236,28 +237,33 @@ def test_nouns_that_are_gone_leave_no_file(work: DiscoveryRun, found: DiscoveryF
 
 
 def test_similarity_is_kept_with_what_made_it(work: DiscoveryRun, demo: ns.VLM, pictures, tmp_path: Path, monkeypatch):
-    draws_only(monkeypatch, "plot_groups")  # of the sensitivity
-    plan = dataclasses.replace(PLAN, metrics={"rouge-1": {}})
+    draws_only(monkeypatch, "plot_groups")  # and of those the sensitivity
+    monkeypatch.setattr(
+        "neuronscope.studies.discover.tables.plot_groups",
+        lambda *given: plot_groups(*given) if given[-1].name == "sensitivity" else (),
+    )
+    plan = dataclasses.replace(PLAN, metrics={"bleu-1": {}})
     again = DiscoveryRun(demo, pictures, plan, open_discovery(work.run.folder, demo, plan))
     again.work()
     rows = again.run.table("similarity").to_pylist()
     texts = {(r["image"], r["noun"], r["of"]): r["text"] for r in again.run.table("texts").to_pylist()}
     captions = {row["image"]: row["text"] for row in again.run.table("captions").to_pylist()}
-    metric = plan.metric("rouge-1")
+    metric = plan.metric("bleu-1")
+    assert sum(row["value"] > 0 for row in rows[:6]) > 2
     for row in rows[:6]:
         text = texts[row["image"], row["noun"], row["of"]]
         assert row["value"] == pytest.approx(metric.score([text], [captions[row["image"]]])[0])
     found = collect_discoveries(again)
-    similar = found.similar["rouge-1"]
+    similar = found.similar["bleu-1"]
     by_image = [np.mean([r["value"] for r in rows if r["image"] == p.name and r["of"] == "found"]) for p in pictures]
     assert similar.value.found.value == pytest.approx(np.mean(by_image))
-    assert similar.provenance["metric"] == "rouge-1"
+    assert similar.provenance["metric"] == "bleu-1"
     document = render_discoveries(again, found, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "texts.jsonl").read_text(encoding="utf-8").splitlines()]
     assert len(lines) == len(texts)
     assert {(one["image"], one["noun"], one["of"]): one["text"] for one in lines} == texts
     values = {(row["image"], row["noun"], row["of"]): row["value"] for row in rows}
-    assert {(one["image"], one["noun"], one["of"]): one["rouge-1"] for one in lines} == values
+    assert {(one["image"], one["noun"], one["of"]): one["bleu-1"] for one in lines} == values
     assert len(lines[0]["neurons"]) == 10
     assert "sensitivity" in document["figures"]
 

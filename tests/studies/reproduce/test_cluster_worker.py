@@ -36,10 +36,10 @@ PLAN = Experiment(
 
 
 @pytest.fixture
-def job(scenes: Path, demo: ns.VLM, monkeypatch: pytest.MonkeyPatch) -> ReproductionJob:
+def job(few_scenes: Path, demo: ns.VLM, monkeypatch: pytest.MonkeyPatch) -> ReproductionJob:
     monkeypatch.setattr("neuronscope.loading.load", lambda *_args, **_options: demo)
     monkeypatch.chdir(Path.cwd())  # workers change it
-    return ReproductionJob(PLAN, scenes)
+    return ReproductionJob(PLAN, few_scenes)
 
 
 def opened(job: ReproductionJob, folder: Path, storage: Storage) -> tuple[Worker, Run, bool]:
@@ -57,13 +57,13 @@ def ask(worker: Worker) -> tuple[Part, ...]:
 
 
 @pytest.fixture(scope="module")
-def built(scenes: Path, demo: ns.VLM, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def built(few_scenes: Path, demo: ns.VLM, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory of a run whose data set is there, for tests to copy."""
     folder = tmp_path_factory.mktemp("built") / "run"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("neuronscope.loading.load", lambda *_args, **_options: demo)
         patch.chdir(Path.cwd())
-        worker, _, _ = opened(ReproductionJob(PLAN, scenes), folder, "shared")
+        worker, _, _ = opened(ReproductionJob(PLAN, few_scenes), folder, "shared")
         assert ask(worker) == ()
         worker.leave()
     return folder
@@ -175,8 +175,8 @@ def test_storage_has_to_be_shared_when_asked_for(job: ReproductionJob, tmp_path:
     assert not worker.join(tmp_path / "run", Probe(tmp_path / "nothing", "x"), "auto")
 
 
-def test_relative_paths_mean_what_the_driver_meant(job: ReproductionJob, scenes: Path, tmp_path: Path):
-    Worker().hello(Reproducing(replace(job, place=scenes.parent, data=Path(scenes.name))))
-    assert Path.cwd() == scenes.parent
+def test_relative_paths_mean_what_the_driver_meant(job: ReproductionJob, few_scenes: Path, tmp_path: Path):
+    Worker().hello(Reproducing(replace(job, place=few_scenes.parent, data=Path(few_scenes.name))))
+    assert Path.cwd() == few_scenes.parent
     Worker().hello(Reproducing(replace(job, place=tmp_path / "not here")))
-    assert Path.cwd() == scenes.parent
+    assert Path.cwd() == few_scenes.parent

@@ -61,34 +61,36 @@ def begin(vlm: ns.VLM, data: Path, out: Path) -> Reproduction:
     return Reproduction(vlm, source, plan, open_run(out, vlm, source.identity(), plan))
 
 
-def test_what_was_drawn_is_kept_and_not_drawn_again(demo: ns.VLM, scenes: Path, tmp_path: Path, restless: Restless):
-    first = begin(demo, scenes, tmp_path / "run")
+def test_what_was_drawn_is_kept_and_not_drawn_again(demo: ns.VLM, few_scenes: Path, tmp_path: Path, restless: Restless):
+    first = begin(demo, few_scenes, tmp_path / "run")
     edited = [kept.pair.edited.tobytes() for kept in first.samples]
     often = restless.drawn
-    again = begin(demo, scenes, tmp_path / "run")
+    again = begin(demo, few_scenes, tmp_path / "run")
     assert [kept.pair.edited.tobytes() for kept in again.samples] == edited
     assert restless.drawn == often
     assert again.samples[0].pair.method == "restless"
     assert first.run.settings["inpainter"] == {"model": "restless", "fingerprint": "0123"}
 
 
-def test_another_model_of_the_same_name_is_another_run(demo: ns.VLM, scenes: Path, tmp_path: Path, restless: Restless):
-    begin(demo, scenes, tmp_path / "run")
+def test_another_model_of_the_same_name_is_another_run(
+    demo: ns.VLM, few_scenes: Path, tmp_path: Path, restless: Restless
+):
+    begin(demo, few_scenes, tmp_path / "run")
     restless.name = "another"
     with pytest.raises(RunMismatch, match="inpainter"):
-        begin(demo, scenes, tmp_path / "run")
+        begin(demo, few_scenes, tmp_path / "run")
 
 
 def test_the_page_shows_what_was_drawn(
-    demo: ns.VLM, scenes: Path, tmp_path: Path, restless: Restless, monkeypatch: pytest.MonkeyPatch
+    demo: ns.VLM, few_scenes: Path, tmp_path: Path, restless: Restless, monkeypatch: pytest.MonkeyPatch
 ):
     from neuronscope.studies.reproduce.collect import collect
 
     monkeypatch.setattr("neuronscope.studies.reproduce.tables._draw", lambda *_: {})  # figures are not pictures
-    work = begin(demo, scenes, tmp_path / "run")
+    work = begin(demo, few_scenes, tmp_path / "run")
     work.work()
     render(collect(work), work.run.folder)
-    shots = run_page(tmp_path / "run", scenes).gallery.shots
+    shots = run_page(tmp_path / "run", few_scenes).gallery.shots
     assert len(shots) == 2
     assert all(shot.edited.startswith("data:image") for shot in shots)
 
@@ -109,7 +111,7 @@ def test_an_unknown_inpainter_is_refused_at_once():
 
 
 def test_a_pipeline_of_diffusers_on_the_command_line(
-    capsys: pytest.CaptureFixture[str], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    capsys: pytest.CaptureFixture[str], few_scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     """Also from another folder, which holds the same files: a run goes on wherever its pipeline lies."""
     from neuronscope.samples import diffusion
@@ -127,7 +129,7 @@ def test_a_pipeline_of_diffusers_on_the_command_line(
     asked = ("--concepts", "bear,bus", "--images", "1", "--min-side", "16", "--levels", "2", "--draws", "1")
     rest = (*asked, "--ablations", "none", "--methods", "two-stage", "--metrics", "none", "--model", "demo")
     out = tmp_path / "run"
-    where = ("--data", str(scenes), "--out", str(out))
+    where = ("--data", str(few_scenes), "--out", str(out))
     found = run("reproduce", *where, *rest, "--edit", f"diffusion:{folder}")
     settings = json.loads((out / "run.json").read_text(encoding="utf-8"))["settings"]
     assert settings["edit"] == "diffusion:pipe"

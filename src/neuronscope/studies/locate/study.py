@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ...errors import NoGrid
 from ...files import clear_result, output_folder, replacing, write_text
 from ...held import in_turn
 from ...intervene import recommended_level
@@ -21,11 +22,12 @@ from ...loading import VLM
 from ...locate import Located, Method
 from ...locate.located import decoding_of
 from ...locate.validity import Validity
+from ...models.decoding import Decoding
 from ...report import Evidence, Origin, Test, gather, locate_watched
 from ...report.evidence import DOCUMENT, FOLDER
 from ...samples import Counterfactual
 from ...types import Neurons
-from ...view import heatmap, layer_distribution, plot_layers
+from ...view import Heatmap, heatmap, layer_distribution, plot_layers
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ def locate_into(
     neurons = found.neurons
     test = None if draws is None else Test(_level(neurons), draws)
     decoding = decoding_of(method)
-    heat = heatmap(vlm, pair.original, neurons, decoding=decoding) if len(neurons) else None
+    heat = _map(vlm, pair, neurons, decoding) if len(neurons) else None
     evidence = gather(vlm, pair, found, curves, test=test, heat=heat, origin=origin, decoding=decoding, step=step)
     step("drawing")
     drawn = () if heat is not None else ("heatmap.png", "overlay.png")
@@ -101,6 +103,14 @@ def locate_into(
     write_text(target / "summary.txt", "\n".join(result.summary) + "\n")
     evidence.save(target)
     return result
+
+
+def _map(vlm: VLM, pair: Counterfactual, neurons: Neurons, decoding: Decoding) -> Heatmap | None:
+    """The set's map; none where the image does not reach it, of which the page has a note."""
+    try:
+        return heatmap(vlm, pair.original, neurons, decoding=decoding)
+    except NoGrid:
+        return None
 
 
 def _summary(pair: Counterfactual, found: Located, evidence: Evidence) -> tuple[str, ...]:

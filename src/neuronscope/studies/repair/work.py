@@ -88,7 +88,7 @@ def repair(
     for n, source in wrong:
         single.append(job.alone(n, source, compared))
         done(f"{len(single)} of {len(wrong)} hallucinations")
-    accepted = [found for found, made in zip(wrong, single, strict=True) if made.found.neurons is not None]
+    accepted = [(n, made) for (n, _), made in zip(wrong, single, strict=True) if made.found.neurons is not None]
     together, sets = job.in_sequence(accepted)
     done("measured all edits together")
     random = job.at_random(sets)
@@ -205,20 +205,26 @@ class _Job:
         picture = self.pictures[n]
         return Repaired(picture.name, source, target, before.text, found, luck, beside, random, picture.path)
 
-    def in_sequence(self, wrong: Sequence[tuple[int, str]]) -> tuple[Together, list[_Step]]:
-        """One repair after the other, each on the weights that the earlier ones left; those are what is measured."""
+    def in_sequence(self, alone: Sequence[tuple[int, Repaired]]) -> tuple[Together, list[_Step]]:
+        """One repair after the other, each on the weights that the earlier ones left; those are what is measured.
+
+        Args:
+            alone: number of a picture, and how its hallucination was repaired by itself; it was, in each.
+        """
         steps: list[_Step] = []
         with Changing(together) as applied:
-            for n, source in wrong:
-                before = self.captions([n])[0]
-                if source not in self.named([before.text], [n]).wrong[0]:
-                    continue  # an earlier edit has seen to it
-                target = self.how.target(self.vlm, self.pictures[n], before, source, self.categories)
-                right = self._naming(source, self.examples(source))
-                found = self.attempt(n, before, (self.ranked(n, source, right), source, target), right)
-                if found.neurons is not None:
-                    applied.enter(self.how.edit(self.vlm, found.neurons, source, target))
-                    steps.append((found.neurons, source, target))
+            for n, made in alone:
+                source, target, members = made.source, made.target, made.found.neurons
+                if steps:  # on other weights than those on which it was found by itself
+                    before = self.captions([n])[0]
+                    if source not in self.named([before.text], [n]).wrong[0]:
+                        continue  # an earlier edit has seen to it
+                    target = self.how.target(self.vlm, self.pictures[n], before, source, self.categories)
+                    right = self._naming(source, self.examples(source))
+                    members = self.attempt(n, before, (self.ranked(n, source, right), source, target), right).neurons
+                if members is not None:
+                    applied.enter(self.how.edit(self.vlm, members, source, target))
+                    steps.append((members, source, target))
             captions, new = self._read(steps)
         return self._together(captions, new), steps
 

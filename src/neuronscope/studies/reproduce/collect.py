@@ -43,18 +43,19 @@ def _collected(work: Reproduction) -> Results:
     able = {text: [row for row in rows.values() if not row["refused"]] for text, rows in found.items()}
     paired = _paired(work, refusals)
     concepts = tuple(concept for concept in work.concepts if any(kept.concept == concept for kept in paired))
-    hits = {
-        (text, condition.name): trials
+    trials = {
+        (text, condition.name): made
         for text in plan.methods
         for condition in plan.conditions
-        if (trials := _trials(work, text, condition, paired)) is not None
+        if (made := _trials(work, text, condition, paired)) is not None
     }
+    matching = {mode: {pair: made[mode] for pair, made in trials.items()} for mode in MODES}
     return Results(
         methods=plan.methods,
         concepts=concepts or work.concepts,
         missing={concept: work.found.lacks(concept) for concept in work.found.missing},
         conditions=tuple(condition.name for condition in plan.conditions),
-        hits=hits,
+        hits=matching[plan.match],
         captions=_captions(work, paired),
         agreement=_agreement(able),
         layers={text: LayerCounts.of(_sets(work, text), layers) for text in found},
@@ -67,8 +68,8 @@ def _collected(work: Reproduction) -> Results:
         settings=work.run.settings,
         environments=work.run.record.environments,
         random_p=_random_p(work),
-        sweeps=_sweeps(plan.methods, hits, able),
-        matching={mode: _rematched(work, hits, mode, paired) for mode in MODES},
+        sweeps=_sweeps(plan.methods, matching[plan.match], able),
+        matching=matching,
     )
 
 
@@ -115,47 +116,38 @@ def _sets(work: Reproduction, text: str) -> Iterator[Neurons]:
     return (found for kept in work.samples if (found := work.neurons(text, kept)) is not None)
 
 
-def _rematched(
-    work: Reproduction, hits: dict[tuple[str, str], tuple[Trials, ...]], mode: str, paired: Sequence[Kept]
-) -> dict[tuple[str, str], tuple[Trials, ...]]:
-    """The same captions with another way to match a concept's name."""
-    if mode == work.experiment.match:
-        return hits
-    conditions = {condition.name: condition for condition in work.experiment.conditions}
-    again = {(text, name): _trials(work, text, conditions[name], paired, f"hit_{mode}") for text, name in hits}
-    return {pair: trials for pair, trials in again.items() if trials is not None}
-
-
 def _trials(
-    work: Reproduction, text: str, condition: Condition, paired: Sequence[Kept], column: str = "hit"
-) -> tuple[Trials, ...] | None:
-    """All hits of a method under a condition on the samples that are compared, one entry per concept.
+    work: Reproduction, text: str, condition: Condition, paired: Sequence[Kept]
+) -> Mapping[str, tuple[Trials, ...]] | None:
+    """By each way to match a concept's name: all hits of a method under a condition, one entry per concept.
 
-    None while a unit is missing, and where the method, or the one that its noise levels count by, refused every sample.
+    On the samples that are compared. None while a unit is missing, and where the method, or the one that its noise
+    levels count by, refused every sample.
     """
     if work.run.missing("captions", [work.captions_key(text, kept, condition) for kept in work.samples]):
         return None
     samples = work.samples
     images = tuple(map(_label(samples), samples))
-    found: list[Trials] = []
+    found: dict[str, list[Trials]] = {mode: [] for mode in MODES}
     for concept in dict.fromkeys(kept.concept for kept in paired):
         groups = [kept for kept in paired if kept.concept == concept]
         written = [work.captions(text, kept, condition) for kept in groups]
         if not all(written):
             return None
-        hits = np.stack([_hits(rows, samples, concept, column) for rows in written])
-        found.append(
-            Trials(
-                concept,
-                hits[:, None],
-                own=np.array([kept.concept == concept for kept in samples]),
-                levels=(condition.level or 0.0,),
-                images=images,
-                sources=tuple(map(_label(samples), groups)),
-                shown=np.array([concept in kept.shown for kept in samples]),
+        for mode, trials in found.items():
+            hits = np.stack([_hits(rows, samples, concept, f"hit_{mode}") for rows in written])
+            trials.append(
+                Trials(
+                    concept,
+                    hits[:, None],
+                    own=np.array([kept.concept == concept for kept in samples]),
+                    levels=(condition.level or 0.0,),
+                    images=images,
+                    sources=tuple(map(_label(samples), groups)),
+                    shown=np.array([concept in kept.shown for kept in samples]),
+                )
             )
-        )
-    return tuple(found) or None
+    return {mode: tuple(trials) for mode, trials in found.items()} if paired else None
 
 
 def _label(samples: Sequence[Kept]) -> Callable[[Kept], str]:
