@@ -4,8 +4,6 @@ import dataclasses
 import json
 import re
 from contextlib import nullcontext
-from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +34,9 @@ from neuronscope.studies.locate.study import locate_into
 from neuronscope.testing import CROSS_ATTENTION, tiny_cross_attention
 from neuronscope.view import trace_agreement
 from neuronscope.view.agreement import looked, sloped
+from neuronscope.view.heatmap import heatmaps
 from neuronscope.view.trace import occlusion
 
-gather: Any = import_module("neuronscope.report.gather")  # the package has a function of that name
 WORDS = ["the", "image", "shows", "a", "bear", "dog", "cat", "bus", "horse", "pizza", "clock"]
 #: Kind -> seed of the weights and of a picture of which the model says a concept, which goes with its middle.
 SPEAKERS = {"idefics": (0, 2, "clock"), "mllama": (1, 3, "dog"), "blip": (8, 14, "cat")}
@@ -473,8 +471,7 @@ def test_maps_leave_the_model_as_it_was(models):
 
 
 @kinds
-def test_the_command_line_goes_from_files_to_files(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(gather, "place", partial(gather.place, draws=2))  # each random map reads the attention anew
+def test_the_command_line_goes_from_files_to_files(kind: str, tmp_path: Path):
     seed, number, concept = SPEAKERS[kind]
     folder, image, out = tmp_path / "model", tmp_path / "picture.png", tmp_path / "found"
     for part in tiny_cross_attention(kind, seed, words=WORDS):
@@ -488,9 +485,7 @@ def test_the_command_line_goes_from_files_to_files(kind: str, tmp_path: Path, mo
 
     few = ("--max-new-tokens", SHORT.max_new_tokens)
     assert concept in run("caption", image, *few)["captions"][0]["caption"].split()
-    # Another method of one of them, which takes less.
-    method = ("--method", "grad-x-activation", "--count", 3) if kind == "blip" else ()
-    run("locate", image, concept, "--box", "24,16,48,32", "--out", out, "--draws", 1, *few, *method)
+    run("locate", image, concept, "--box", "24,16,48,32", "--out", out, "--draws", 1, *few)
     neurons = ns.Neurons.load(out / "neurons.json")
     assert len(neurons)
     assert (out / "heatmap.png").exists()
@@ -502,6 +497,27 @@ def test_the_command_line_goes_from_files_to_files(kind: str, tmp_path: Path, mo
         heat = run("heatmap", image, out / "neurons.json", "-o", tmp_path / f"{trace}.png", "--trace", trace)
         assert np.shape(heat["grids"])[0] == (4 if kind == "mllama" else 1)
         assert Image.open(tmp_path / f"{trace}.png").size == (96, 64)
+
+
+@kinds
+def test_maps_of_several_sets_take_one_pass_and_are_those_of_each(models, kind: str, monkeypatch: pytest.MonkeyPatch):
+    vlm, picture = models[kind], noisy()
+    sets = [ns.Neurons.of([(vlm.layers - 1, 3), (0, 2)]), ns.Neurons.at("L2.U5", "L2.U1", site="act")]
+    sets += [ns.Neurons.at("gated.1.3", "gated.0.5")] if kind == "idefics" else [sets[0]]
+    alone = [ns.heatmap(vlm, picture, own).values for own in sets]
+    real, passes = ns.VLM.logits, list[int]()
+
+    def counted(self: ns.VLM, *given: Any, **options: Any) -> Tensor:
+        passes.append(1)
+        return real(self, *given, **options)
+
+    monkeypatch.setattr(ns.VLM, "logits", counted)
+    together = [one.values for one in heatmaps(vlm, picture, sets)]
+    assert len(passes) == 1
+    for one, other in zip(together, alone, strict=True):
+        np.testing.assert_array_equal(one, other)
+    assert not np.array_equal(together[0], together[1])
+    assert heatmaps(vlm, picture, []) == []
 
 
 @pytest.mark.parametrize("addresses", [("L0.U1", "L2.U3", "L0.U4"), ("L0.U1", "L0.U4")], ids=["some", "all"])

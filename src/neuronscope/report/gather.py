@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -37,7 +38,7 @@ from ..samples.inpaint import Counterfactual
 from ..samples.regions import marked_by
 from ..tokens import ImageTokens
 from ..types import Json, Neurons, Span
-from ..view.heatmap import Heatmap, heatmap, paint, thinned
+from ..view.heatmap import Heatmap, heatmap, heatmaps, paint, thinned
 from .curves import Curve
 from .evidence import Evidence, ShownNeuron, Spoken, WordScore
 
@@ -297,12 +298,15 @@ def _traced(
     vlm: VLM, picture: Image.Image, shown: Neurons, decoding: Decoding
 ) -> tuple[list[Float[np.ndarray, "_height _width"]], tuple[str, ...]]:
     """Maps that are traced back to the image; empty ones, and why, of neurons that it does not reach."""
+    each = [shown[k : k + 1] for k in range(len(shown))]
+    with suppress(NoGrid):
+        return [heat.values for heat in heatmaps(vlm, picture, each, decoding=decoding)], ()
     maps: list[Float[np.ndarray, "_height _width"]] = []
     without: dict[str, list[str]] = {}
-    for k, address in enumerate(shown.addresses):
+    for one in each:
         try:
-            maps.append(heatmap(vlm, picture, shown[k : k + 1], decoding=decoding).values)
+            maps += [heat.values for heat in heatmaps(vlm, picture, [one], decoding=decoding)]
         except NoGrid as error:
             maps.append(np.full((picture.height, picture.width), np.nan))
-            without.setdefault(str(error), []).append(address)
+            without.setdefault(str(error), []).extend(one.addresses)
     return maps, tuple(f"{', '.join(those)} without a map: {reason}" for reason, those in without.items())

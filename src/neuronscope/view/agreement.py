@@ -21,8 +21,10 @@ def looked(
     vlm: VLM, picture: Image.Image, neurons: Neurons, *, decoding: Decoding = Decoding()
 ) -> tuple[Float[np.ndarray, "patches"], ImageTokens]:
     """The activation spread over the patches by attention: that of learned queries, or the decoder's own."""
-    media = vlm.family.media is not None
-    return (attention_x_activation if media else cross_attention_rollout)(vlm, picture, neurons, decoding=decoding)
+    if vlm.family.media is None:
+        return cross_attention_rollout(vlm, picture, neurons, decoding=decoding)
+    (values,), where = attention_x_activation(vlm, picture, [neurons], decoding=decoding)
+    return values, where
 
 
 def sloped(

@@ -15,10 +15,10 @@ learned queries stand between. Both are cheap; occlusion is the causal test of t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import numpy as np
 import torch
@@ -35,36 +35,38 @@ from ..models.decoding import Decoding
 from ..models.inputs import Inputs
 from ..models.media import CrossAttention
 from ..tokens import ImageTokens, Tile, equal_cells
-from ..types import Neurons
+from ..types import Neurons, Part, Site
 from .rollout import are_weights, ask_eager, paint_queries, projector_looks, roll_out, watched
 from .trace import input_times_gradient, patch_places, require_along_prompt, traced
 
 
 @in_turn
 def attention_x_activation(
-    vlm: VLM, picture: Image.Image, neurons: Neurons, *, decoding: Decoding = Decoding()
-) -> tuple[Float[np.ndarray, "patches"], ImageTokens]:
-    """m at the patches of the vision tower, in units of activation, and where the patches lie.
+    vlm: VLM, picture: Image.Image, sets: Sequence[Neurons], *, decoding: Decoding = Decoding()
+) -> tuple[list[Float[np.ndarray, "patches"]], ImageTokens]:
+    """m of each set at the patches of the vision tower, in units of activation, and where they lie; in one pass.
 
-    Raises NoGrid where no neuron's layer lies behind a cross-attention, where attention cannot be read, or where what
-    is attended to has no place on the picture.
+    Raises NoGrid where no neuron's layer of a set lies behind a cross-attention, where attention cannot be read, or
+    where what is attended to has no place on the picture.
     """
     media = _media(vlm)
     inputs = vlm.prepare([picture], decoding)
     queried = _queried(vlm, media)
     with torch.no_grad(), watched(vlm) if queried else nullcontext() as watch, _reading(vlm, media) as seen:
-        found = _spread(vlm, inputs, neurons, seen)
+        found = _spread(vlm, inputs, sets, seen)
+    keys = len(found[0][0][1][0])
     if watch is None:
-        frames = vlm.frames(picture, padding=True)
-        extra, where = _places(vlm, picture, len(found[0][1][0]))
-        keys = _placed(where, (len(frames), len(found[0][1][0]) // len(frames) - extra))
-        total = sum(_cast(active, weights, len(frames), extra, keys) for active, weights in found)
-        return np.asarray(total).ravel() / len(neurons), where
-    total = np.asarray(sum(active @ weights for active, weights in found)) / len(neurons)
-    shares = roll_out(projector_looks(watch, len(total), vlm.id))
-    before, where = patch_places(vlm, picture, (shares.shape[0], shares.shape[2]))
-    placed = _placed(where, (shares.shape[0], shares.shape[2] - before))
-    return paint_queries(shares[:, :, before:], total.reshape(shares.shape[0], -1), placed).ravel(), where
+        pictures = len(vlm.frames(picture, padding=True))
+        extra, where = _places(vlm, picture, keys)
+        placed = _placed(where, (pictures, keys // pictures - extra))
+        totals = [sum(_cast(active, weights, pictures, extra, placed) for active, weights in own) for own in found]
+    else:
+        shares = roll_out(projector_looks(watch, keys, vlm.id))
+        before, where = patch_places(vlm, picture, (shares.shape[0], shares.shape[2]))
+        placed = _placed(where, (shares.shape[0], shares.shape[2] - before))
+        each = [np.asarray(sum(active @ weights for active, weights in own)) for own in found]
+        totals = [paint_queries(shares[:, :, before:], one.reshape(shares.shape[0], -1), placed) for one in each]
+    return [np.asarray(total).ravel() / len(neurons) for total, neurons in zip(totals, sets, strict=True)], where
 
 
 @in_turn
@@ -149,33 +151,38 @@ def _keep(seen: _Seen) -> Callable[..., None]:
     return run
 
 
-def _spread(
-    vlm: VLM, inputs: Inputs, neurons: Neurons, seen: _Seen
-) -> list[tuple[Float[np.ndarray, "positions"], Float[np.ndarray, "positions keys"]]]:
-    """For each layer the sum over its neurons of O' at the positions that attend, and A there.
+#: O' at the positions that attend, summed over neurons of one layer, [positions], and A there, [positions, keys].
+_Layer: TypeAlias = tuple[Float[np.ndarray, "positions"], Float[np.ndarray, "positions keys"]]
 
-    Layers before the first cross-attention are left out.
-    """
-    require_along_prompt(vlm, neurons)
+
+def _spread(vlm: VLM, inputs: Inputs, sets: Sequence[Neurons], seen: _Seen) -> list[list[_Layer]]:
+    """What the neurons of each set do in each layer; layers before the first cross-attention are left out."""
     at = torch.as_tensor(inputs.images[0].positions, device=vlm.device)
-    found: list[tuple[np.ndarray, np.ndarray]] = []
+    found: list[list[_Layer]] = [[] for _ in sets]
+    units: dict[tuple[int, Site, Part], dict[int, list[int]]] = {}
+    for k, neurons in enumerate(sets):
+        require_along_prompt(vlm, neurons)
+        for layer, own in neurons.by_layer().items():
+            units.setdefault((layer, neurons.site, neurons.part), {})[k] = own
 
-    def keep(units: list[int]) -> Callable[[Tensor], None]:
+    def keep(of: Mapping[int, list[int]]) -> Callable[[Tensor], None]:
         def run(z: Tensor) -> None:
             if not seen.weights:
                 return
-            active = z[0].index_select(0, at.to(z.device))[:, units].float().sum(1)
-            found.append((_numbers(active), _numbers(_mean(seen.weights, at))))
+            weights, there = _numbers(_mean(seen.weights, at)), z[0].index_select(0, at.to(z.device))
+            for k, own in of.items():
+                found[k].append((_numbers(there[:, own].float().sum(1)), weights))
 
         return run
 
-    taps = [Tap(layer, neurons.site, keep(units), neurons.part) for layer, units in neurons.by_layer().items()]
+    taps = [Tap(layer, site, keep(of), part) for (layer, site, part), of in units.items()]
     with HookSession(vlm.structure, taps):
         vlm.logits(inputs)
     if seen.states is not None and not seen.weights:
         raise NoGrid(f'{vlm.id}: its cross-attention returns no weights; trace="gradient" and "occlusion" need none')
-    if not found:
-        raise _unseen(vlm, neurons)
+    for neurons, layers in zip(sets, found, strict=True):
+        if not layers:
+            raise _unseen(vlm, neurons)
     return found
 
 

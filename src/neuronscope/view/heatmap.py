@@ -24,7 +24,9 @@ from ..notebook import picture_html
 from ..samples.image import ImageSource, read_image
 from ..tokens import Frame, ImageTokens
 from ..types import ALONG_PROMPT, SITES, Neurons, one_of, whole_number
-from .agreement import looked, sloped
+from .agreement import sloped
+from .attention import attention_x_activation
+from .rollout import cross_attention_rollout
 from .trace import gradient_from_grey, occlusion
 
 #: How grid cells become pixels: bilinear between half-pixel centres; bilinear as the code of Pan et al. does it, which
@@ -159,7 +161,9 @@ def heatmaps(
     trace: Trace = "auto",
     decoding: Decoding = Decoding(),
 ) -> list[Heatmap]:
-    """The map of each of several sets, all members of each averaged; at the tokens one forward pass serves all.
+    """The map of each of several sets, all members of each averaged.
+
+    At the tokens one forward pass serves all, and where the decoder attends to the image.
 
     Arguments and errors as in :func:`heatmap`.
     """
@@ -176,6 +180,9 @@ def heatmaps(
     if trace == "tokens" or (trace == "auto" and tokens.tiles):
         return _at_tokens(vlm, picture, sets, tokens, resize, decoding)
     vlm.require_image_positions()
+    if vlm.family.media is not None and trace in ("auto", "rollout") and sets:
+        each, patches = attention_x_activation(vlm, picture, sets, decoding=decoding)
+        return [paint(values, patches, picture, own, resize) for values, own in zip(each, sets, strict=True)]
     return [_traced(vlm, picture, neurons, resize, trace, decoding) for neurons in sets]
 
 
@@ -199,14 +206,13 @@ def _at_tokens(
 def _traced(
     vlm: VLM, picture: Image.Image, neurons: Neurons, resize: Resize, trace: Trace, decoding: Decoding
 ) -> Heatmap:
-    media = vlm.family.media is not None
     if trace == "auto":
-        trace = "rollout" if media else "from-grey"
-    if media and trace == "from-grey":
+        trace = "from-grey"
+    if vlm.family.media is not None and trace == "from-grey":
         raise InvalidOption(
             f'trace="from-grey" traces learned queries to the vision tower; {vlm.family.title} has none: "gradient"'
         )
-    paths = {"rollout": looked, "from-grey": gradient_from_grey}
+    paths = {"rollout": cross_attention_rollout, "from-grey": gradient_from_grey}
     values, patches = paths.get(trace, sloped)(vlm, picture, neurons, decoding=decoding)
     if trace == "occlusion":
         values = occlusion(vlm, picture, neurons, patches, decoding=decoding)
