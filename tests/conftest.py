@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
+from contextlib import suppress
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -21,10 +23,18 @@ import shape_checker
 shape_checker.install("neuronscope")
 
 
+#: What the second of several processes imports first: in a first run each then compiles what the other has not.
+LATER = ("sympy", "pandas", "scipy.optimize", "matplotlib.pyplot", "ray", "hypothesis")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Bring the shared fixtures; the process that only hands tests out to others needs no models."""
     if not config.getoption("numprocesses", 0):
         gc.disable()  # looking for garbage among what is imported takes a quarter of the time until tests begin
+        if getattr(config, "workerinput", {}).get("workerid") == "gw1":
+            for name in LATER:
+                with suppress(ImportError):  # what is missed is said where it is needed
+                    import_module(name)
         config.pluginmanager.import_plugin("shared")
 
 
