@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import neuronscope as ns
@@ -57,11 +57,15 @@ def test_a_short_side_is_judged_by_itself():
 
 
 @settings(max_examples=80, deadline=None)
-@given(sides, sides, st.data())
-def test_corners_are_told_where_width_and_height_would_not_fit(width, height, data):
-    x, y = data.draw(st.integers(0, width - 9)), data.draw(st.integers(0, height - 9))
-    right, bottom = data.draw(st.integers(x + 8, width)), data.draw(st.integers(y + 8, height))
-    assume(x + right - width > slack(width) or y + bottom - height > slack(height))
+@given(sides, sides, st.booleans(), st.data())
+def test_corners_are_told_where_width_and_height_would_not_fit(width, height, wide, data):
+    def drawn(side, beyond):
+        """Two corners' numbers along a side; `beyond`: as begin and length they would reach out of the picture."""
+        over = int(slack(side)) + 1 if beyond else -side
+        end = data.draw(st.integers(max(8, (side + over + 9) // 2), side))
+        return data.draw(st.integers(max(0, side + over - end), end - 8)), end
+
+    (x, right), (y, bottom) = drawn(width, wide), drawn(height, not wide)
     with pytest.raises(InvalidSample, match=r"would fit as two corners.*give x, y, x2 - x1, y2 - y1"):
         require_inside((x, y, right, bottom), (width, height))
     assert require_inside((x, y, right - x, bottom - y), (width, height))
@@ -84,10 +88,16 @@ def test_only_rounding_may_reach_over_a_border(width, height, border, share, lit
             boxes_mask([box], (width, height))
 
 
+def extents(last: int, end: int) -> st.SearchStrategy[tuple[int, int]]:
+    """Where a box begins, at `last` at most, and how long it is, up to `end`."""
+    return st.integers(0, last).flatmap(lambda at: st.tuples(st.just(at), st.integers(2, end - at)))
+
+
 @settings(max_examples=50, deadline=None)
-@given(st.integers(0, 40), st.integers(0, 20), st.integers(2, 60), st.integers(2, 60))
-def test_whole_pixel_boxes_come_back_clipped(x, y, w, h):
-    assume(x + w <= 50 and y + h <= 34)
+@given(extents(40, 50), extents(20, 34))
+def test_whole_pixel_boxes_come_back_clipped(across, down):
+    """Also those that reach two pixels out of the picture."""
+    (x, w), (y, h) = across, down
     assert mask_box(boxes_mask([(x, y, w, h)], SIZE)) == (x, y, min(w, 48 - x), min(h, 32 - y))
 
 
