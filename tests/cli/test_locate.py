@@ -172,10 +172,10 @@ def test_both_recipes_give_the_same_neurons(locate, cli, tmp_path, monkeypatch, 
         "--no-test" if "--no-test" in options else "--draws"
     ]
     assert cli(*words, "--out", tmp_path / "shell")[0] == 0
-    again = dict[str, Any]()
-    exec(compile(kept.python, "again.py", "exec"), again)
+    names = dict[str, Any]()
+    exec(compile(kept.python, "again.py", "exec"), names)
     if "--dtype" in options:
-        vlm, asked = again["vlm"], options[-1]
+        vlm, asked = names["vlm"], options[-1]
         assert vlm.structure.ffns[0].quantised is asked.endswith("bit")
         assert asked.endswith("bit") or str(vlm.dtype) == f"torch.{asked}"
         assert first.model["fingerprint"] == vlm.fingerprint  # the command had the same

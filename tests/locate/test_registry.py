@@ -70,7 +70,7 @@ def known(vlm, speaks):
 
 @pytest.mark.parametrize("name", sorted(METHODS.keys() - SLOW))
 def test_every_method_finds_sets_at_another_site(vlm, known, name):
-    """By reading there where it has the choice, and otherwise by where its set acts."""
+    """By reading there where it has the choice, and otherwise by where its set acts; filters may keep none here."""
     site = "pre" if name in ("two-stage", "random") else "act"
     option, (pair, validity) = registry.site_option(method(name), site), known
     few = {"points": 2, "rounds": 1}  # each of them is one gradient

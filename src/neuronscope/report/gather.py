@@ -299,7 +299,7 @@ def _traced(
 ) -> tuple[list[Float[np.ndarray, "_height _width"]], tuple[str, ...]]:
     """Maps that are traced back to the image; empty ones, and why, of neurons that it does not reach."""
     each = [shown[k : k + 1] for k in range(len(shown))]
-    with suppress(NoGrid):
+    with suppress(NoGrid):  # one pass for all; where one has no map each is asked by itself
         return [heat.values for heat in heatmaps(vlm, picture, each, decoding=decoding)], ()
     maps: list[Float[np.ndarray, "_height _width"]] = []
     without: dict[str, list[str]] = {}

@@ -44,7 +44,7 @@ from .trace import input_times_gradient, patch_places, require_along_prompt, tra
 def attention_x_activation(
     vlm: VLM, picture: Image.Image, sets: Sequence[Neurons], *, decoding: Decoding = Decoding()
 ) -> tuple[list[Float[np.ndarray, "patches"]], ImageTokens]:
-    """m of each set at the patches of the vision tower, in units of activation, and where they lie; in one pass.
+    """m of each of one or more sets at the tower's patches, in units of activation, and where they lie; in one pass.
 
     Raises NoGrid where no neuron's layer of a set lies behind a cross-attention, where attention cannot be read, or
     where what is attended to has no place on the picture.
